@@ -1,0 +1,81 @@
+# hf_module(<name> LAYER <n> [DIR <folder under src>] [DEPS <modules of a lower layer>] [LIBS <outside libraries>]
+#           [TEST_DEPS <modules>] [TEST_LIBS <libraries>])
+#
+# One folder, one static library hf_<name>, and the checks that keep the layering honest:
+#   - configuring fails when a module depends on one that is not in a lower layer;
+#   - <name>_linktest links the whole archive with its declared dependencies and nothing else;
+#   - tools/tidy.py refuses an include of a module that is not declared (the link test cannot see header-only use).
+# Every header is also compiled alone. <file>_test.cc files become <name>_test, each <file>_fuzz.cc a fuzz target.
+find_package(GTest REQUIRED)
+
+set(HF_WARNINGS -Wall -Wextra -Wconversion -Wshadow -Wswitch -Wnon-virtual-dtor -Werror)
+
+function(hf_self_contained name dir out)
+  file(GLOB hdrs CONFIGURE_DEPENDS ${dir}/*.h)
+  set(selfs)
+  foreach(h IN LISTS hdrs)
+    file(RELATIVE_PATH rel ${PROJECT_SOURCE_DIR}/src ${h})
+    get_filename_component(stem ${h} NAME)
+    set(self ${CMAKE_BINARY_DIR}/selfs/${name}/${stem}.cc)
+    file(CONFIGURE OUTPUT ${self} CONTENT "#include \"${rel}\"\n#include \"${rel}\"\n")
+    list(APPEND selfs ${self})
+  endforeach()
+  set(${out} ${selfs} PARENT_SCOPE)
+endfunction()
+
+function(hf_fuzz_target module source)
+  get_filename_component(stem ${source} NAME_WE)
+  add_executable(${stem} ${source})
+  target_link_libraries(${stem} PRIVATE hf_${module} -fsanitize=fuzzer)
+  set_target_properties(${stem} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
+endfunction()
+
+function(hf_module name)
+  cmake_parse_arguments(M "" "LAYER;DIR" "DEPS;LIBS;TEST_DEPS;TEST_LIBS" ${ARGN})
+  if(NOT M_DIR)
+    set(M_DIR ${name})
+  endif()
+  set_property(GLOBAL PROPERTY hf_layer_${name} ${M_LAYER})
+  foreach(d IN LISTS M_DEPS)
+    get_property(dl GLOBAL PROPERTY hf_layer_${d})
+    if(NOT dl LESS M_LAYER)
+      message(FATAL_ERROR "module ${name} (layer ${M_LAYER}) may not depend on ${d} (layer '${dl}')")
+    endif()
+  endforeach()
+  set(dir ${PROJECT_SOURCE_DIR}/src/${M_DIR})
+  file(GLOB srcs CONFIGURE_DEPENDS ${dir}/*.cc)
+  set(tests ${srcs})
+  set(fuzzers ${srcs})
+  list(FILTER srcs EXCLUDE REGEX "_(test|fuzz)\\.cc$")
+  list(FILTER tests INCLUDE REGEX "_test\\.cc$")
+  list(FILTER fuzzers INCLUDE REGEX "_fuzz\\.cc$")
+  hf_self_contained(${name} ${dir} selfs)
+  if(NOT srcs AND NOT selfs)
+    return() # a folder that is still empty
+  endif()
+
+  add_library(hf_${name} STATIC ${srcs} ${selfs})
+  target_include_directories(hf_${name} PUBLIC ${PROJECT_SOURCE_DIR}/src)
+  target_compile_options(hf_${name} PRIVATE ${HF_WARNINGS})
+  list(TRANSFORM M_DEPS PREPEND hf_ OUTPUT_VARIABLE libs)
+  target_link_libraries(hf_${name} PUBLIC ${libs} ${M_LIBS})
+
+  file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/linktest.cc CONTENT "int main() { return 0; }\n")
+  add_executable(${name}_linktest ${CMAKE_BINARY_DIR}/linktest.cc)
+  target_link_libraries(${name}_linktest PRIVATE "$<LINK_LIBRARY:WHOLE_ARCHIVE,hf_${name}>")
+
+  if(tests AND NOT HF_FUZZ)
+    add_executable(${name}_test ${tests})
+    target_include_directories(${name}_test PRIVATE ${PROJECT_SOURCE_DIR})
+    target_compile_options(${name}_test PRIVATE ${HF_WARNINGS})
+    list(TRANSFORM M_TEST_DEPS PREPEND hf_ OUTPUT_VARIABLE test_libs)
+    target_link_libraries(${name}_test PRIVATE hf_${name} ${test_libs} ${M_TEST_LIBS} GTest::gmock GTest::gtest_main)
+    add_test(NAME ${name} COMMAND ${name}_test)
+    set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT 300)
+  endif()
+  if(HF_FUZZ)
+    foreach(f IN LISTS fuzzers)
+      hf_fuzz_target(${name} ${f})
+    endforeach()
+  endif()
+endfunction()

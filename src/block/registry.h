@@ -1,0 +1,87 @@
+// The devices of a process, by name, and the schemes that make them from URIs. Home core only.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "block/block_device.h"
+#include "block/uri.h"
+#include "rt/reactor.h"
+
+namespace holdfast {
+
+class DeviceRegistry;
+
+// Exclusive use of a device by a nexus, a share or a bench. While claimed, a device can be neither destroyed
+// nor claimed by others.
+class DeviceClaim {
+ public:
+  DeviceClaim() noexcept = default;
+  DeviceClaim(DeviceClaim&& o) noexcept;
+  DeviceClaim& operator=(DeviceClaim&& o) noexcept;
+  ~DeviceClaim() { release(); }
+  void release() noexcept;
+  explicit operator bool() const noexcept { return device_ != nullptr; }
+  BlockDevice& device() const noexcept { return *device_; }
+
+ private:
+  friend class DeviceRegistry;
+  DeviceRegistry* registry_ = nullptr;
+  BlockDevice* device_ = nullptr;
+};
+
+class DeviceRegistry {
+ public:
+  // Makes a device from a URI of its scheme; the device is not registered yet.
+  using Factory = std::function<Task<Result<std::unique_ptr<BlockDevice>>>(const Uri& uri)>;
+  // What to do when a URI names a device that exists already (aio's `rescan`, malloc's `resize`): ok when the
+  // URI asked for such a thing and it was done, already_exists otherwise.
+  using Refresher = std::function<Task<Status>(const Uri& uri, BlockDevice& existing)>;
+  struct Scheme {
+    Factory create;
+    std::function<Result<std::string>(const Uri& uri)> name;  // the name that the device of this URI has
+    Refresher refresh;                                        // may be empty
+  };
+  struct Entry {
+    std::unique_ptr<BlockDevice> device;
+    std::string claimed_by;  // empty: free
+    std::vector<std::string> aliases;
+  };
+
+  explicit DeviceRegistry(const Cores& cores) : cores_(cores) {}
+  DeviceRegistry(const DeviceRegistry&) = delete;
+  DeviceRegistry& operator=(const DeviceRegistry&) = delete;
+
+  void add_scheme(std::string scheme, Scheme makes);
+  // Errors: invalid_argument (bad URI, unknown scheme or parameter), already_exists, not_found, busy,
+  // io_error. "bdev:///name" and "loopback:///name" give the existing device of that name; its uuid, if
+  // given, must match.
+  Task<Result<BlockDevice*>> create(std::string uri);
+  // By name, alias or URI. Errors: not_found; failed_precondition while claimed.
+  Task<Status> destroy(std::string name_or_uri);
+  // nullptr when there is none.
+  BlockDevice* find(std::string_view name_or_uri) const;
+  // Errors: busy, naming who has it.
+  Result<DeviceClaim> claim(BlockDevice& device, std::string by);
+  // A device that was made elsewhere (a nexus). Errors: already_exists.
+  Result<BlockDevice*> adopt(std::unique_ptr<BlockDevice> device);
+  // Takes an adopted device out again, without closing it.
+  std::unique_ptr<BlockDevice> withdraw(BlockDevice& device);
+  const std::map<std::string, Entry, std::less<>>& entries() const noexcept { return devices_; }
+  const Cores& cores() const noexcept { return cores_; }
+  // Destroys every device; all claims are released.
+  Task<void> close();
+
+ private:
+  friend class DeviceClaim;
+  const Cores& cores_;
+  std::map<std::string, Scheme> schemes_;
+  std::map<std::string, Entry, std::less<>> devices_;
+};
+
+}  // namespace holdfast

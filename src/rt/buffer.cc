@@ -1,0 +1,143 @@
+#include "rt/buffer.h"
+
+#include <algorithm>
+#include <bit>
+#include <new>
+
+#include "base/assert.h"
+#include "base/units.h"
+#include "rt/wait.h"
+
+namespace holdfast {
+
+namespace detail {
+
+// 1 MiB cut into equal pieces. Free pieces are a stack of indices.
+struct Slab {
+  std::byte* memory = nullptr;
+  std::size_t size_class = 0;
+  std::size_t piece_bytes = 0;
+  std::vector<std::uint16_t> free;
+
+  Slab()
+      : memory(static_cast<std::byte*>(
+            ::operator new(BufferPool::piece_bytes_max, std::align_val_t(BufferPool::alignment)))) {}
+  Slab(const Slab&) = delete;
+  Slab& operator=(const Slab&) = delete;
+  ~Slab() { drop(); }
+  void drop() noexcept {
+    if (memory != nullptr) ::operator delete(memory, std::align_val_t(BufferPool::alignment));
+    memory = nullptr;
+  }
+  void cut(std::size_t cls) {
+    size_class = cls;
+    piece_bytes = BufferPool::piece_bytes_min << cls;
+    free.clear();
+    for (std::size_t i = pieces(); i > 0; --i) free.push_back(static_cast<std::uint16_t>(i - 1));
+  }
+  std::size_t pieces() const noexcept { return BufferPool::piece_bytes_max / piece_bytes; }
+};
+
+}  // namespace detail
+
+using detail::Slab;
+
+void Buffer::reset() noexcept {
+  if (auto* pool = std::exchange(pool_, nullptr)) pool->give_back(*slab_, data_);
+  size_ = 0;
+}
+
+// One acquirer at a time stands at the head of the line and hears of every release; the others queue behind
+// it.
+struct BufferPool::Waits {
+  explicit Waits(Reactor& r) : line(r, 1), released(r) {}
+  Semaphore line;
+  WaitQueue released;
+  std::size_t count = 0;
+};
+
+BufferPool::BufferPool(Reactor& reactor, std::size_t budget_bytes)
+    : slabs_max_(std::max<std::size_t>(1, round_up(budget_bytes, piece_bytes_max) / piece_bytes_max)),
+      waits_(std::make_unique<Waits>(reactor)) {}
+
+std::size_t BufferPool::waiting() const noexcept { return waits_->count; }
+
+BufferPool::~BufferPool() { HF_ASSERT(used_bytes_ == 0); }
+
+constexpr std::size_t BufferPool::class_of(std::size_t bytes) noexcept {
+  const std::size_t piece = std::bit_ceil(std::max(bytes, piece_bytes_min));
+  return static_cast<std::size_t>(std::countr_zero(piece) - std::countr_zero(piece_bytes_min));
+}
+
+Buffer BufferPool::try_acquire(std::size_t bytes) noexcept {
+  HF_ASSERT(bytes > 0 && bytes <= piece_bytes_max);
+  if (waits_->count > 0) return Buffer();  // those who wait come first
+  return take(class_of(bytes), bytes);
+}
+
+Task<Buffer> BufferPool::acquire(std::size_t bytes, StopToken stop) {
+  HF_ASSERT(bytes > 0 && bytes <= piece_bytes_max);
+  const std::size_t size_class = class_of(bytes);
+  if (waits_->count == 0) {
+    if (Buffer b = take(size_class, bytes)) co_return b;
+  }
+  ++waits_->count;
+  Buffer got;
+  {
+    const Semaphore::Permit turn = co_await waits_->line.acquire(no_deadline, stop);
+    while (turn && !stop.stop_requested()) {
+      got = take(size_class, bytes);
+      if (got) break;
+      co_await waits_->released.wait(no_deadline, stop);
+    }
+  }
+  --waits_->count;
+  co_return got;
+}
+
+Slab* BufferPool::slab_for(std::size_t size_class) noexcept {
+  auto& partial = partial_[size_class];
+  if (!partial.empty()) return partial.back();
+  Slab* slab = nullptr;
+  if (!empty_.empty()) {
+    slab = empty_.back();
+    empty_.pop_back();
+  } else if (slabs_.size() < slabs_max_) {
+    slabs_.push_back(std::make_unique<Slab>());
+    slab = slabs_.back().get();
+  } else {
+    return nullptr;
+  }
+  slab->cut(size_class);
+  partial.push_back(slab);
+  return slab;
+}
+
+Buffer BufferPool::take(std::size_t size_class, std::size_t bytes) noexcept {
+  Slab* slab = slab_for(size_class);
+  if (slab == nullptr) return Buffer();
+  const std::size_t index = slab->free.back();
+  slab->free.pop_back();
+  if (slab->free.empty()) std::erase(partial_[size_class], slab);
+  used_bytes_ += slab->piece_bytes;
+  return Buffer(*this, *slab, slab->memory + index * slab->piece_bytes, bytes);
+}
+
+void BufferPool::give_back(Slab& slab, std::byte* piece) noexcept {
+  used_bytes_ -= slab.piece_bytes;
+  auto& partial = partial_[slab.size_class];
+  if (slab.free.empty()) partial.push_back(&slab);
+  slab.free.push_back(
+      static_cast<std::uint16_t>(static_cast<std::size_t>(piece - slab.memory) / slab.piece_bytes));
+  if (slab.free.size() == slab.pieces()) {
+    std::erase(partial, &slab);
+    empty_.push_back(&slab);
+  }
+  if (waits_->count > 0) waits_->released.wake_one();
+}
+
+void BufferPool::forget_memory() noexcept {
+  for (auto& slab : slabs_) slab->drop();
+}
+
+}  // namespace holdfast
