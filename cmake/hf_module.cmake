@@ -1,12 +1,19 @@
 # hf_module(<name> LAYER <n> [DIR <folder under src>] [DEPS <modules of a lower layer>] [LIBS <outside libraries>]
-#           [TEST_DEPS <modules>] [TEST_LIBS <libraries>])
+#           [TEST_DEPS <modules>] [TEST_LIBS <libraries>] [THREADED])
 #
 # One folder, one static library hf_<name>, and the checks that keep the layering honest:
 #   - configuring fails when a module depends on one that is not in a lower layer;
 #   - <name>_linktest links the whole archive with its declared dependencies and nothing else;
 #   - tools/tidy.py refuses an include of a module that is not declared (the link test cannot see header-only use).
 # Every header is also compiled alone. <file>_test.cc files become <name>_test, each <file>_fuzz.cc a fuzz target.
+# THREADED: its tests use real threads, so they also run under ThreadSanitizer.
+#
+# Groups to build: unit_tests (all), sanitized_tests (the data path: layers below the programs), threaded_tests,
+# fuzz_targets, and generated (the sources that protoc makes, which the lints need).
 find_package(GTest REQUIRED)
+foreach(group unit_tests sanitized_tests threaded_tests fuzz_targets generated)
+  add_custom_target(${group})
+endforeach()
 
 set(HF_WARNINGS -Wall -Wextra -Wconversion -Wshadow -Wswitch -Wnon-virtual-dtor -Werror)
 
@@ -27,11 +34,12 @@ function(hf_fuzz_target module source)
   get_filename_component(stem ${source} NAME_WE)
   add_executable(${stem} ${source})
   target_link_libraries(${stem} PRIVATE hf_${module} -fsanitize=fuzzer)
+  add_dependencies(fuzz_targets ${stem})
   set_target_properties(${stem} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
 endfunction()
 
 function(hf_module name)
-  cmake_parse_arguments(M "" "LAYER;DIR" "DEPS;LIBS;TEST_DEPS;TEST_LIBS" ${ARGN})
+  cmake_parse_arguments(M "THREADED" "LAYER;DIR" "DEPS;LIBS;TEST_DEPS;TEST_LIBS" ${ARGN})
   if(NOT M_DIR)
     set(M_DIR ${name})
   endif()
@@ -71,7 +79,16 @@ function(hf_module name)
     list(TRANSFORM M_TEST_DEPS PREPEND hf_ OUTPUT_VARIABLE test_libs)
     target_link_libraries(${name}_test PRIVATE hf_${name} ${test_libs} ${M_TEST_LIBS} GTest::gmock GTest::gtest_main)
     add_test(NAME ${name} COMMAND ${name}_test)
-    set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT 300)
+    set(labels unit)
+    add_dependencies(unit_tests ${name}_test ${name}_linktest)
+    if(M_LAYER LESS 4)
+      add_dependencies(sanitized_tests ${name}_test)
+    endif()
+    if(M_THREADED)
+      list(APPEND labels threaded)
+      add_dependencies(threaded_tests ${name}_test)
+    endif()
+    set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT 300)
   endif()
   if(HF_FUZZ)
     foreach(f IN LISTS fuzzers)
