@@ -15,7 +15,7 @@ foreach(group unit_tests sanitized_tests threaded_tests fuzz_targets generated)
   add_custom_target(${group})
 endforeach()
 
-set(HF_WARNINGS -Wall -Wextra -Wconversion -Wshadow -Wswitch -Wnon-virtual-dtor -Werror)
+set(HF_WARNINGS -Wall -Wextra -Wconversion -Wshadow -Wswitch -Wdelete-non-virtual-dtor -Werror)
 
 function(hf_self_contained name dir out)
   file(GLOB hdrs CONFIGURE_DEPENDS ${dir}/*.h)
