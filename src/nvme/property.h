@@ -22,15 +22,18 @@ struct Cap {
   std::uint8_t to;              // worst case until CSTS.RDY follows CC.EN, units of 500 ms
   std::uint8_t css;             // command sets: bit 0 NVM, bit 6 more by identify, bit 7 none
   std::uint8_t mpsmin, mpsmax;  // memory page size 2^(12 + n)
+  std::uint8_t crms;  // bit 0: ready means that the media is ready (2.0 asks for it); then CRTO exists
 
   constexpr std::uint64_t pack() const noexcept {
     return std::uint64_t{mqes} | std::uint64_t{cqr} << 16 | std::uint64_t{to} << 24 |
-           std::uint64_t{css} << 37 | std::uint64_t{mpsmin} << 48 | std::uint64_t{mpsmax} << 52;
+           std::uint64_t{css} << 37 | std::uint64_t{mpsmin} << 48 | std::uint64_t{mpsmax} << 52 |
+           std::uint64_t{crms} << 59;
   }
   static constexpr Cap unpack(std::uint64_t v) noexcept {
     return {static_cast<std::uint16_t>(v),           (v >> 16 & 1) != 0,
             static_cast<std::uint8_t>(v >> 24),      static_cast<std::uint8_t>(v >> 37),
-            static_cast<std::uint8_t>(v >> 48 & 15), static_cast<std::uint8_t>(v >> 52 & 15)};
+            static_cast<std::uint8_t>(v >> 48 & 15), static_cast<std::uint8_t>(v >> 52 & 15),
+            static_cast<std::uint8_t>(v >> 59 & 3)};
   }
 };
 
