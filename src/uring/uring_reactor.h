@@ -1,0 +1,124 @@
+// UringReactor: the production Reactor, one thread over one io_uring. Made by Runtime.
+//
+// A turn: what has ended, messages from other threads, due timers, everything that is ready, then deferred
+// messages; then one system call hands over all requests of the turn. Sends go to the kernel before receives:
+// an answer leaves before we look for the next question.
+//
+// Waiting is adaptive: for `spin` after the last event the thread polls memory (no system calls), then it
+// sleeps in the kernel until something ends, a timer is due or another thread sends. now() is the precise
+// clock.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "rt/reactor.h"
+#include "uring/helper_threads.h"
+#include "uring/ring.h"
+
+namespace holdfast::uring {
+
+class UringStream;
+
+class UringReactor final : public Reactor {
+ public:
+  struct Options {
+    unsigned core = 0;
+    Nanos spin = 50us;  // negative: never sleep
+    std::size_t buffer_bytes = 0;
+  };
+
+  UringReactor(const Options& options, HelperThreads& helpers);
+  // On the reactor's thread, as all that follows; nothing is under way.
+  ~UringReactor() override;
+
+  // Makes the ring. Once, before the first turn.
+  Status open();
+  // One turn; sleeps when there is nothing to do.
+  void turn() noexcept;
+
+  unsigned core() const noexcept override { return options_.core; }
+  Nanos now() const noexcept override;
+  WallTime wall_now() const noexcept override;
+  Prng& random() noexcept override { return random_; }
+  BufferPool& buffers() noexcept override { return buffers_; }
+
+  void post(std::coroutine_handle<> h) noexcept override { ready_.push(h); }
+  void defer(Message& m) noexcept override;
+  void send(Message& m) noexcept override;
+  void arm(Timer& t, Nanos when) noexcept override;
+  void disarm(Timer& t) noexcept override { timers_.disarm(t); }
+
+  Task<Result<std::unique_ptr<File>>> open_file(std::string path, OpenOptions options) override;
+  Task<Status> replace_file(std::string path, std::string content) override;
+  Task<Result<std::string>> read_file(std::string path) override;
+  Task<Status> remove_file(std::string path) override;
+
+  Task<Result<std::unique_ptr<Stream>>> connect(Endpoint to, Nanos deadline, StopToken stop) override;
+  Result<std::unique_ptr<Listener>> listen(const Endpoint& at) override;
+  std::unique_ptr<Stream> adopt(std::unique_ptr<PendingStream> accepted) override;
+  Task<Result<std::vector<Endpoint>>> resolve(Endpoint name) override;
+  Task<void> run_blocking(std::function<void()> work) override;
+
+  // For the files and streams of this reactor.
+  io_uring_sqe& request(Completion* to) noexcept { return ring_.request(to); }
+  void receive_at_end_of_turn(UringStream& s) { receives_.push_back(&s); }
+  HelperThreads& helpers() noexcept { return helpers_; }
+
+ private:
+  // A ring buffer of handles that grows.
+  class ReadyQueue {
+   public:
+    ReadyQueue() : slots_(1024) {}
+    void push(std::coroutine_handle<> h) noexcept {
+      if (tail_ - head_ == slots_.size()) grow();
+      slots_[tail_++ & (slots_.size() - 1)] = h;
+    }
+    std::coroutine_handle<> pop() noexcept { return slots_[head_++ & (slots_.size() - 1)]; }
+    std::size_t size() const noexcept { return tail_ - head_; }
+
+   private:
+    void grow() noexcept;
+    std::vector<std::coroutine_handle<>> slots_;
+    std::size_t head_ = 0, tail_ = 0;
+  };
+  // The read of the eventfd that other threads ring.
+  class Doorbell final : public Completion {
+   public:
+    void complete(std::int32_t result, std::uint32_t flags) noexcept override;
+    UringReactor* reactor = nullptr;
+    int fd = -1;
+    std::uint64_t value = 0;
+    bool armed = false;
+  };
+
+  bool run_messages() noexcept;
+  bool run_timers() noexcept;
+  bool run_ready() noexcept;
+  bool run_deferred() noexcept;
+  void start_receives() noexcept;
+  void wait_for_news() noexcept;
+  // True as soon as there is news, false when the time is over.
+  bool spin(Nanos until) noexcept;
+  void sleep_in_kernel() noexcept;
+  bool has_news() const noexcept { return ring_.has_news() || !messages_.empty(); }
+
+  const Options options_;
+  HelperThreads& helpers_;
+  Ring ring_;
+  Prng random_;
+  ReadyQueue ready_;
+  TimerQueue timers_;
+  Message* deferred_first_ = nullptr;
+  Message* deferred_last_ = nullptr;
+  std::vector<UringStream*> receives_;
+  Nanos last_event_{0};
+  bool was_idle_ = false;
+  Doorbell doorbell_;
+  BufferPool buffers_;
+  // Written by other threads: apart from the rest.
+  alignas(64) MessageQueue messages_;
+  std::atomic<bool> sleeping_{false};
+};
+
+}  // namespace holdfast::uring

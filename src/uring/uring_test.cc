@@ -1,0 +1,254 @@
+// The production reactor against the real kernel: loop, timers, messages, idle cost.
+#include <thread>
+
+#include <gtest/gtest.h>
+#include <time.h>
+
+#include "rt/cross_core.h"
+#include "rt/scope.h"
+#include "rt/wait.h"
+#include "uring/runtime.h"
+
+namespace holdfast::uring {
+namespace {
+
+std::unique_ptr<Runtime> make_runtime(unsigned cores = 1, std::int64_t spin_us = 50) {
+  Runtime::Options o;
+  o.cores = cores;
+  o.spin_us = spin_us;
+  o.memory_bytes = 8 * MiB;
+  auto made = Runtime::create(o);
+  if (!made.ok()) panic(made.error().message().c_str());
+  return std::move(made).value();
+}
+
+Nanos cpu_time() {
+  timespec ts{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+  return Nanos{std::int64_t{ts.tv_sec} * 1'000'000'000 + ts.tv_nsec};
+}
+
+Task<Nanos> slept(Reactor& r, Nanos d) {
+  const Nanos begun = r.now();
+  co_await r.sleep(d);
+  co_return r.now() - begun;
+}
+
+TEST(Runtime, RunsATaskAndGivesItsValue) {
+  auto rt = make_runtime();
+  const Nanos took = rt->run(slept(rt->home(), 20ms));
+  EXPECT_GE(took, 20ms);
+  EXPECT_LT(took, 2s);
+  EXPECT_GE(rt->run(slept(rt->home(), 1us)), 1us);  // and another one afterwards
+}
+
+TEST(Runtime, RefusesTooManyCores) {
+  Runtime::Options o;
+  o.cores = 65;
+  EXPECT_EQ(Runtime::create(o).code(), Errc::invalid_argument);
+}
+
+Task<std::string> order_of_timers(Reactor& r) {
+  std::string order;
+  TaskScope scope(r);
+  struct Late {
+    static Task<void> add(Reactor& r, std::string& out, char c, Nanos d) {
+      co_await r.sleep(d);
+      out += c;
+    }
+  };
+  scope.spawn(Late::add(r, order, 'c', 30ms));
+  scope.spawn(Late::add(r, order, 'a', 1ms));
+  scope.spawn(Late::add(r, order, 'b', 15ms));
+  co_await scope.join();
+  co_return order;
+}
+
+TEST(Runtime, TimersFireInOrderOfTime) {
+  auto rt = make_runtime();
+  EXPECT_EQ(rt->run(order_of_timers(rt->home())), "abc");
+}
+
+Task<bool> sleep_until_stopped(Reactor& r, StopToken stop) { co_return co_await r.sleep(1h, stop); }
+
+TEST(Runtime, StopFromAnotherThreadEndsASleep) {
+  auto rt = make_runtime();
+  std::thread other([&] {
+    std::this_thread::sleep_for(30ms);
+    rt->stop();
+    rt->stop();
+  });
+  EXPECT_FALSE(rt->run(sleep_until_stopped(rt->home(), rt->stop_token())));
+  other.join();
+}
+
+Task<std::uint64_t> calls_between(const Cores& cores, int rounds) {
+  Reactor& here = cores.home();
+  Reactor& there = cores.at(1);
+  std::uint64_t sum = 0;
+  for (int i = 0; i < rounds; ++i) {
+    auto f = [&there, i]() -> Task<std::uint64_t> {
+      co_await there.yield();
+      co_return there.core() * 1000u + static_cast<unsigned>(i);
+    };
+    sum += co_await run_on(here, there, f);
+  }
+  co_return sum;
+}
+
+TEST(Runtime, CallsBetweenCores) {
+  auto rt = make_runtime(2);
+  EXPECT_EQ(rt->run(calls_between(rt->cores(), 2000)), 2000u * 1000 + 1999u * 1000);
+}
+
+// Sleeps between calls, so that each must wake the other.
+Task<int> slow_calls(const Cores& cores) {
+  int done = 0;
+  for (int i = 0; i < 20; ++i) {
+    Reactor& there = cores.at(1);
+    auto f = [&there]() -> Task<int> {
+      co_await there.sleep(1ms);
+      co_return 1;
+    };
+    done += co_await run_on(cores.home(), there, f);
+    co_await cores.home().sleep(1ms);
+  }
+  co_return done;
+}
+
+TEST(Runtime, CallsWakeASleepingCore) {
+  auto rt = make_runtime(2, 0);
+  EXPECT_EQ(rt->run(slow_calls(rt->cores())), 20);
+}
+
+struct Count final : Message {
+  void run() noexcept override { ++*total; }
+  int* total = nullptr;
+};
+
+Task<void> until_counted(Reactor& r, const int& total, int wanted) {
+  while (total < wanted) co_await r.sleep(1ms);
+}
+
+TEST(Runtime, TakesMessagesFromManyThreads) {
+  auto rt = make_runtime(1, 0);
+  constexpr int threads = 4, each = 5000;
+  int total = 0;  // touched by the home thread only
+  std::vector<Count> messages(threads * each);
+  for (auto& m : messages) m.total = &total;
+  std::vector<std::thread> senders;
+  for (int t = 0; t < threads; ++t) {
+    senders.emplace_back([&, t] {
+      for (int i = 0; i < each; ++i) {
+        rt->home().send(messages[static_cast<std::size_t>(t * each + i)]);
+        if (i % 512 == 0) std::this_thread::sleep_for(1ms);
+      }
+    });
+  }
+  rt->run(until_counted(rt->home(), total, threads * each));
+  for (auto& s : senders) s.join();
+  EXPECT_EQ(total, threads * each);
+}
+
+Task<std::thread::id> thread_of_blocking_work(Reactor& r) {
+  std::thread::id id;
+  auto work = [&] { id = std::this_thread::get_id(); };
+  std::function<void()> call(work);
+  co_await r.run_blocking(std::move(call));
+  co_return id;
+}
+
+TEST(Runtime, BlockingWorkRunsElsewhere) {
+  auto rt = make_runtime();
+  EXPECT_NE(rt->run(thread_of_blocking_work(rt->home())), std::this_thread::get_id());
+}
+
+Task<int> many_blocking(Reactor& r) {
+  int done = 0;
+  TaskScope scope(r);
+  struct One {
+    static Task<void> run(Reactor& reactor, int& count) {
+      auto work = [] { std::this_thread::sleep_for(1ms); };
+      std::function<void()> call(work);
+      co_await reactor.run_blocking(std::move(call));
+      ++count;
+    }
+  };
+  for (int i = 0; i < 100; ++i) scope.spawn(One::run(r, done));
+  co_await scope.join();
+  co_return done;
+}
+
+TEST(Runtime, BlockingWorkQueuesWhenHelpersAreBusy) {
+  auto rt = make_runtime();
+  EXPECT_EQ(rt->run(many_blocking(rt->home())), 100);
+}
+
+Task<std::string> order_in_a_turn(Reactor& r) {
+  struct Mark final : Message {
+    explicit Mark(std::string& s) : out(s) {}
+    void run() noexcept override { out += 'D'; }
+    std::string& out;
+  };
+  std::string order;
+  Mark deferred(order);
+  TaskScope scope(r);
+  struct Other {
+    static Task<void> run(Reactor& reactor, std::string& out) {
+      co_await reactor.yield();
+      out += 'r';
+    }
+  };
+  r.defer(deferred);
+  scope.spawn(Other::run(r, order));
+  scope.spawn(Other::run(r, order));
+  co_await scope.join();
+  co_await r.sleep(1ms);
+  co_return order;
+}
+
+TEST(Reactor, DeferredMessagesRunAfterWhatIsReady) {
+  auto rt = make_runtime();
+  EXPECT_EQ(rt->run(order_in_a_turn(rt->home())), "rrD");
+}
+
+// P10: an idle reactor sleeps. Two cores, a timer now and then, as an engine with keep-alive timers has.
+TEST(Runtime, IdleCostsNothing) {
+  auto rt = make_runtime(2);
+  rt->run(slept(rt->home(), 5ms));
+  const Nanos before = cpu_time();
+  for (int i = 0; i < 10; ++i) rt->run(slept(rt->home(), 100ms));
+  const Nanos used = cpu_time() - before;
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+  EXPECT_LT(used, 100ms);
+#else
+  EXPECT_LT(used, 10ms) << "of one second";
+#endif
+}
+
+Task<int> yielding_does_not_starve_timers(Reactor& r) {
+  int yields = 0;
+  bool fired = false;
+  TaskScope scope(r);
+  struct Late {
+    static Task<void> run(Reactor& reactor, bool& flag) {
+      co_await reactor.sleep(2ms);
+      flag = true;
+    }
+  };
+  scope.spawn(Late::run(r, fired));
+  while (!fired) {
+    co_await r.yield();
+    ++yields;
+  }
+  co_await scope.join();
+  co_return yields;
+}
+
+TEST(Reactor, YieldingDoesNotStarveTimers) {
+  auto rt = make_runtime();
+  EXPECT_GT(rt->run(yielding_does_not_starve_timers(rt->home())), 10);
+}
+
+}  // namespace
+}  // namespace holdfast::uring
