@@ -1,0 +1,144 @@
+// PduSender: the sending half of an NVMe/TCP connection. Target and initiator use it alike.
+//
+// PDUs queued during a loop turn leave in one gathered send at its end. Headers are copied into an arena
+// (they are small, and neighbours become one piece); data is sent from where it lies. While a send is under
+// way the next batch gathers.
+//
+// Ownership: data passed to queue() stays untouched until SendDone::on_sent(); without data on_sent() is only
+// a notice. Memory: as many PDUs as the caller queues, so callers bound what they queue. Errors: the first
+// failed send shuts the stream down, which ends the receiving half too; from then on PDUs are only reported
+// as not sent. Shutdown: close() (sends what is queued, then run() returns), and wait for run(); then the
+// destructor.
+#pragma once
+
+#include <coroutine>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <type_traits>
+#include <vector>
+
+#include "base/endian.h"
+#include "nvme/pdu.h"
+#include "nvmf/tcp/io_slice.h"
+#include "rt/io.h"
+#include "rt/message.h"
+#include "rt/reactor.h"
+#include "rt/task.h"
+
+namespace holdfast::nvmf::tcp {
+
+// Hears when a queued PDU has left, or will never leave.
+class SendDone {
+ public:
+  // Once per PDU, in the order in which they were queued. The data may be reused. May queue more PDUs; must
+  // not destroy the sender.
+  virtual void on_sent(bool sent) noexcept = 0;
+
+ protected:
+  SendDone() = default;
+  ~SendDone() = default;
+};
+
+// What was agreed with the peer for PDUs that we send.
+struct SendFormat {
+  bool header_digest = false;
+  bool data_digest = false;
+  std::uint8_t pda = 0;  // data at multiples of (pda + 1) * 4: the peer's HPDA or CPDA
+};
+
+template <class H>
+inline constexpr nvme::PduType pdu_type_of = [] {
+  if constexpr (std::is_same_v<H, nvme::IcReq>) return nvme::PduType::ic_req;
+  if constexpr (std::is_same_v<H, nvme::IcResp>) return nvme::PduType::ic_resp;
+  if constexpr (std::is_same_v<H, nvme::CapsuleCmd>) return nvme::PduType::capsule_cmd;
+  if constexpr (std::is_same_v<H, nvme::CapsuleResp>) return nvme::PduType::capsule_resp;
+  if constexpr (std::is_same_v<H, nvme::H2cData>) return nvme::PduType::h2c_data;
+  if constexpr (std::is_same_v<H, nvme::C2hData>) return nvme::PduType::c2h_data;
+  if constexpr (std::is_same_v<H, nvme::R2t>) return nvme::PduType::r2t;
+}();
+
+class PduSender {
+ public:
+  PduSender(Reactor& reactor, Stream& stream) noexcept
+      : reactor_(reactor), stream_(stream), end_of_turn_(*this) {}
+  PduSender(const PduSender&) = delete;
+  PduSender& operator=(const PduSender&) = delete;
+  ~PduSender();
+
+  // Set after the connection set-up; ICReq and ICResp never have digests.
+  void set_format(SendFormat format) noexcept { format_ = format; }
+  const SendFormat& format() const noexcept { return format_; }
+
+  // Queues a PDU. The caller fills in everything but type, lengths, data offset and digest flags. Data is not
+  // empty for PDU types that are about data. Digests are computed here, while the data is in the cache.
+  template <Wire H>
+  void queue(H pdu, SendDone* done = nullptr, IoSlice data = IoSlice()) {
+    queue_pdu(pdu_type_of<H>, std::as_writable_bytes(std::span<H, 1>(&pdu, 1)), data, done);
+  }
+  // Queues bytes as they are: a terminate request.
+  void queue_raw(std::span<const std::byte> bytes);
+
+  // The sending loop. Spawn it once; it ends after close().
+  Task<void> run();
+  void close() noexcept;
+  bool failed() const noexcept { return failed_; }
+  // When the send under way began; no_deadline when none is: for watchdogs.
+  Nanos sending_since() const noexcept { return sending_since_; }
+
+ private:
+  // One PDU: bytes of the arena up to head_end, the data, bytes of the arena up to tail_end.
+  struct Item {
+    std::uint32_t head_end = 0, tail_end = 0;
+    IoSlice data;
+    SendDone* done = nullptr;
+  };
+  struct Batch {
+    std::vector<std::byte> arena;
+    std::vector<Item> items;
+  };
+  class EndOfTurn final : public Message {
+   public:
+    explicit EndOfTurn(PduSender& s) noexcept : sender_(s) {}
+    void run() noexcept override;
+
+   private:
+    PduSender& sender_;
+  };
+  // Suspends until the end of a turn in which there is something to do.
+  class Wait {
+   public:
+    explicit Wait(PduSender& s) noexcept : sender_(s) {}
+    bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<> h) const noexcept {
+      sender_.waiter_ = h;
+      sender_.wake_when_needed();
+    }
+    void await_resume() const noexcept {}
+
+   private:
+    PduSender& sender_;
+  };
+
+  void queue_pdu(nvme::PduType type, std::span<std::byte> header, IoSlice data, SendDone* done);
+  void append(std::span<const std::byte> bytes);
+  void append_crc(std::uint32_t crc);
+  void wake_when_needed() noexcept;
+  std::size_t gather(std::size_t first);
+  Task<void> send_pieces();
+  void report(std::size_t first, std::size_t end) noexcept;
+
+  Reactor& reactor_;
+  Stream& stream_;
+  SendFormat format_;
+  Batch queued_, leaving_;
+  std::vector<IoVec> pieces_;
+  EndOfTurn end_of_turn_;
+  std::coroutine_handle<> waiter_;
+  Nanos sending_since_ = no_deadline;
+  bool deferred_ = false;
+  bool closing_ = false;
+  bool failed_ = false;
+};
+
+}  // namespace holdfast::nvmf::tcp

@@ -1,0 +1,220 @@
+// Goal: what one side queues the other side reads, in order and with its digests; PDUs of one turn leave
+// together; data is given back once and only after it has left; a dead peer gives everything back too.
+// Method: sender and receiver over the simulated network, which cuts and delays at random.
+#include "nvmf/tcp/pdu_sender.h"
+
+#include <memory>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "base/prng.h"
+#include "nvmf/tcp/pdu_receiver.h"
+#include "rt/scope.h"
+#include "sim/net.h"
+#include "sim/node.h"
+#include "sim/reactor.h"
+#include "sim/world.h"
+
+namespace holdfast::nvmf::tcp {
+namespace {
+
+using nvme::C2hData;
+using nvme::CapsuleResp;
+using nvme::PduType;
+using Bytes = std::vector<std::byte>;
+
+// A host machine and a controller machine, connected.
+struct Wire2 {
+  explicit Wire2(std::uint64_t seed)
+      : world(seed), a(world.add_node("host")), b(world.add_node("controller")) {
+    ra = &a.start().core(0);
+    rb = &b.start().core(0);
+    listener = std::move(rb->listen(Endpoint{"0.0.0.0", 8420}).value());
+    world.spawn(*rb, accept());
+    host = std::move(
+        world.run(*ra, ra->connect(Endpoint{b.ipv4(), 8420}, world.now() + 5s, StopToken())).value());
+    world.run_until([&] { return controller != nullptr; }, world.now() + 1s);
+  }
+  ~Wire2() {
+    world.run(*ra, end(*host));
+    world.run(*rb, end(*controller));
+    world.run(*rb, end_listener());
+    host.reset();
+    controller.reset();
+    listener.reset();
+  }
+  Task<void> accept() {
+    auto pending = co_await listener->accept();
+    controller = rb->adopt(std::move(pending.value()));
+  }
+  Task<void> end(Stream& s) {
+    s.shutdown();
+    co_await s.close();
+  }
+  Task<void> end_listener() {
+    listener->shutdown();
+    co_await listener->close();
+  }
+  sim::World world;
+  sim::Node& a;
+  sim::Node& b;
+  sim::SimReactor* ra;
+  sim::SimReactor* rb;
+  std::unique_ptr<Listener> listener;
+  std::unique_ptr<Stream> host, controller;
+};
+
+struct Sent final : SendDone {
+  void on_sent(bool sent) noexcept override {
+    EXPECT_EQ(outcome, -1) << "told twice";
+    outcome = sent ? 1 : 0;
+  }
+  int outcome = -1;
+};
+
+// Receives PDUs until the stream ends; keeps headers' cids and the data.
+struct Reader {
+  Task<void> run(Reactor& reactor, Stream& stream, SendFormat format) {
+    PduReceiver rx(nvme::Role::controller, reactor.buffers().try_acquire(65536));
+    rx.limits() = {nvme::Phase::running, format.header_digest, format.data_digest, format.pda, 0, 1 << 20};
+    for (;;) {
+      while (rx.next() == PduReceiver::Next::pdu) {
+        cids.push_back(rx.shape().type == PduType::c2h_data ? rx.header<C2hData>().cccid.get()
+                                                            : rx.header<CapsuleResp>().rccqe.cid.get());
+        data.emplace_back(rx.shape().data_bytes);
+        if (data.back().empty()) continue;
+        const IoVec vec{data.back().data(), data.back().size()};
+        rx.begin_data(IoSlice(IoVecs(&vec, 1), 0, vec.size));
+        while (!rx.data_done()) {
+          auto n = co_await stream.receive(rx.room());
+          if (!n.ok() || n.value() == 0) co_return;
+          rx.filled(n.value());
+        }
+        EXPECT_TRUE(rx.data_digest_ok());
+      }
+      auto n = co_await stream.receive(rx.room());
+      if (!n.ok() || n.value() == 0) co_return;
+      ++receives;
+      rx.filled(n.value());
+    }
+  }
+  std::vector<std::uint16_t> cids;
+  std::vector<Bytes> data;
+  int receives = 0;
+};
+
+CapsuleResp response(std::uint16_t cid) {
+  CapsuleResp r{};
+  r.rccqe.cid = cid;
+  return r;
+}
+C2hData data_for(std::uint16_t cid) {
+  C2hData d{};
+  d.cccid = cid;
+  return d;
+}
+
+Task<void> close_and_join(PduSender& sender, TaskScope& scope) {
+  sender.close();
+  co_await scope.join();
+}
+
+TEST(PduSender, TheOtherSideReadsWhatWasQueued) {
+  for (std::uint64_t seed = 1; seed <= 30; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed=" << seed);
+    Wire2 w(seed);
+    Prng& prng = w.world.random();
+    const SendFormat format{prng.chance(1, 2), prng.chance(1, 2),
+                            static_cast<std::uint8_t>(prng.chance(1, 2) ? 0 : 31)};
+    Reader reader;
+    w.world.spawn(*w.ra, reader.run(*w.ra, *w.host, format));
+    PduSender sender(*w.rb, *w.controller);
+    sender.set_format(format);
+    TaskScope scope(*w.rb);
+    scope.spawn(sender.run());
+
+    constexpr unsigned count = 200;
+    std::vector<Bytes> data(count);
+    std::vector<std::vector<IoVec>> pieces(count);
+    std::vector<Sent> sent(count);
+    for (unsigned i = 0; i < count; ++i) {
+      if (prng.chance(1, 2)) {
+        sender.queue(response(static_cast<std::uint16_t>(i)), &sent[i]);
+      } else {
+        // Sometimes more pieces than one send takes.
+        const std::size_t size = prng.chance(1, 20) ? 3000 : prng.between(1, 100'000);
+        data[i].resize(size);
+        for (auto& b : data[i]) b = static_cast<std::byte>(prng.next());
+        const std::size_t step = size == 3000 ? 2 : prng.between(500, 50'000);
+        for (std::size_t at = 0; at < size; at += step) {
+          pieces[i].push_back(IoVec{data[i].data() + at, std::min(step, size - at)});
+        }
+        sender.queue(data_for(static_cast<std::uint16_t>(i)), &sent[i], IoSlice(pieces[i], 0, size));
+      }
+      if (prng.chance(1, 10)) w.world.run_for(Nanos(prng.below(200'000)));
+    }
+    w.world.run(*w.rb, close_and_join(sender, scope));
+    w.world.run_until([&] { return reader.cids.size() == count; }, w.world.now() + 10s);
+    ASSERT_EQ(reader.cids.size(), count);
+    for (unsigned i = 0; i < count; ++i) {
+      EXPECT_EQ(reader.cids[i], i);
+      EXPECT_EQ(sent[i].outcome, 1);
+    }
+    w.controller->shutdown();
+    w.world.run_for(1s);
+    EXPECT_EQ(reader.data, data);
+  }
+}
+
+TEST(PduSender, ThePdusOfATurnLeaveTogether) {
+  Wire2 w(1);
+  PduSender sender(*w.rb, *w.controller);
+  TaskScope scope(*w.rb);
+  scope.spawn(sender.run());
+  Reader reader;
+  w.world.spawn(*w.ra, reader.run(*w.ra, *w.host, SendFormat()));
+  struct Turn {
+    static Task<void> run(PduSender& s) {
+      for (std::uint16_t i = 0; i < 64; ++i) s.queue(response(i));
+      co_return;
+    }
+  };
+  w.world.run(*w.rb, Turn::run(sender));
+  w.world.run(*w.rb, close_and_join(sender, scope));
+  w.world.run_until([&] { return reader.cids.size() == 64; }, w.world.now() + 1s);
+  EXPECT_EQ(reader.cids.size(), 64u);
+  w.controller->shutdown();
+  w.world.run_for(1s);
+}
+
+TEST(PduSender, ADeadPeerGivesEverythingBack) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed=" << seed);
+    Wire2 w(seed);
+    PduSender sender(*w.rb, *w.controller);
+    TaskScope scope(*w.rb);
+    scope.spawn(sender.run());
+    Bytes big(1 << 20);
+    const IoVec vec{big.data(), big.size()};
+    std::vector<Sent> sent(40);
+    for (unsigned i = 0; i < 20; ++i) {  // nobody reads: the window fills up
+      sender.queue(data_for(static_cast<std::uint16_t>(i)), &sent[i],
+                   IoSlice(IoVecs(&vec, 1), 0, big.size()));
+    }
+    w.world.run_for(10ms);
+    EXPECT_NE(sender.sending_since(), no_deadline) << "a watchdog sees the send that does not end";
+    EXPECT_EQ(sent[19].outcome, -1);
+    w.world.net().cut(w.a, w.b);
+    w.world.run_for(1s);
+    EXPECT_TRUE(sender.failed());
+    for (unsigned i = 20; i < 40; ++i) sender.queue(response(static_cast<std::uint16_t>(i)), &sent[i]);
+    w.world.run(*w.rb, close_and_join(sender, scope));
+    for (unsigned i = 0; i < 40; ++i) EXPECT_NE(sent[i].outcome, -1) << i;
+    EXPECT_EQ(sent[19].outcome, 0);
+    EXPECT_EQ(sent[39].outcome, 0);
+  }
+}
+
+}  // namespace
+}  // namespace holdfast::nvmf::tcp
