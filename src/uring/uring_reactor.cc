@@ -105,8 +105,10 @@ void UringReactor::turn() noexcept {
     ring_.submit();
     worked = true;
   }
-  if (worked) was_idle_ = false;
-  if (ring_.has_ended() || ready_.size() > 0 || deferred_first_ != nullptr) return;
+  if (worked) {
+    was_idle_ = false;
+    return;  // the caller may be done now
+  }
   wait_for_news();
 }
 

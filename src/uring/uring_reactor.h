@@ -34,7 +34,7 @@ class UringReactor final : public Reactor {
 
   // Makes the ring. Once, before the first turn.
   Status open();
-  // One turn; sleeps when there is nothing to do.
+  // One turn; waits at its end when it found nothing to do.
   void turn() noexcept;
 
   unsigned core() const noexcept override { return options_.core; }

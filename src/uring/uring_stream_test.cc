@@ -234,7 +234,8 @@ Task<Errc> stopped_connect(Reactor& r, Endpoint to) {
   scope.spawn(Stopper::run(r, source));
   const Errc code = co_await connect_code(r, std::move(to), 10s, source.token());
   co_await scope.join();
-  EXPECT_EQ(co_await connect_code(r, Endpoint{"127.0.0.1", 1}, 1s, source.token()), Errc::cancelled);
+  Endpoint any{"127.0.0.1", 1};
+  EXPECT_EQ(co_await connect_code(r, std::move(any), 1s, source.token()), Errc::cancelled);
   co_return code;
 }
 
@@ -281,7 +282,8 @@ Task<void> dual_stack(Reactor& r) {
   auto l = r.listen(Endpoint{"::", 0});
   EXPECT_TRUE(l.ok());
   const std::uint16_t port = l.value()->local().port;
-  auto client = co_await r.connect(Endpoint{"127.0.0.1", port}, r.now() + 5s, StopToken());
+  Endpoint at{"127.0.0.1", port};
+  auto client = co_await r.connect(std::move(at), r.now() + 5s, StopToken());
   EXPECT_TRUE(client.ok());
   auto pending = co_await l.value()->accept();
   EXPECT_TRUE(pending.ok());
