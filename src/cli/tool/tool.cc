@@ -1,0 +1,79 @@
+#include "cli/tool/tool.h"
+
+#include <algorithm>
+#include <map>
+#include <ostream>
+
+#include <CLI/CLI.hpp>
+
+#include "base/units.h"
+
+namespace holdfast::cli {
+
+Tool::Tool(std::ostream& out, std::ostream& err, bool live)
+    : output_(out, err, live),
+      app_(std::make_unique<CLI::App>("Holdfast: replicated block storage for Linux hosts and containers.",
+                                      "holdfast")),
+      out_(out),
+      err_(err) {
+  app_->require_subcommand(1);
+  app_->set_help_all_flag("--help-all", "Show the help of every command");
+  app_->get_formatter()->column_width(34);
+}
+
+Tool::~Tool() = default;
+
+CLI::App& Tool::add_group(CLI::App& parent, const std::string& name, const std::string& about) {
+  auto* group = parent.add_subcommand(name, about);
+  group->require_subcommand(1);
+  if (&parent != app_.get()) group->fallthrough();
+  return *group;
+}
+
+CLI::App& Tool::add_command(CLI::App& parent, const std::string& name, const std::string& about,
+                            std::function<int()> action) {
+  auto* command = parent.add_subcommand(name, about);
+  if (&parent != app_.get()) command->fallthrough();
+  command->callback([this, action = std::move(action)] { action_ = action; });
+  return *command;
+}
+
+void Tool::add_output_options(CLI::App& to) {
+  static const std::map<std::string, Format> formats = {
+      {"table", Format::table}, {"json", Format::json}, {"yaml", Format::yaml}};
+  static const std::map<std::string, Units> units = {{"i", Units::binary}, {"d", Units::decimal}};
+  to.add_option("-o,--output", output_.format, "How to show the answer: table, json or yaml (full content)")
+      ->transform(CLI::CheckedTransformer(formats).description(""))
+      ->type_name("FORMAT")
+      ->default_str("table");
+  to.add_flag("-q,--quiet", output_.quiet, "No notes and no table titles");
+  to.add_flag("-v,--verbose", output_.verbosity, "Tell each call; twice: requests and answers too");
+  to.add_option("-u,--units", output_.units, "Sizes in tables with units: i for KiB, MiB; d for kB, MB")
+      ->transform(CLI::CheckedTransformer(units).description(""))
+      ->type_name("i|d");
+}
+
+int Tool::run(std::vector<std::string> arguments) {
+  std::reverse(arguments.begin(), arguments.end());  // the order that CLI11 asks for
+  try {
+    app_->parse(std::move(arguments));
+  } catch (const CLI::ParseError& e) {
+    return app_->exit(e, out_, err_) == 0 ? exit_ok : exit_usage;
+  }
+  HF_ASSERT(action_);  // require_subcommand() sees to it
+  return action_();
+}
+
+CLI::Option* add_size(CLI::App& to, const std::string& name, std::uint64_t& bytes, const std::string& about) {
+  auto to_bytes = [](std::string& text) -> std::string {
+    const auto size = parse_size(text);
+    if (!size.ok()) return size.error().message();
+    text = std::to_string(size.value());
+    return {};
+  };
+  return to.add_option(name, bytes, about)
+      ->transform(CLI::Validator(to_bytes, "", "size"))
+      ->type_name("SIZE");
+}
+
+}  // namespace holdfast::cli

@@ -1,0 +1,84 @@
+#include "cli/tool/tool.h"
+
+#include <sstream>
+
+#include <CLI/CLI.hpp>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace holdfast::cli {
+namespace {
+
+using testing::HasSubstr;
+
+struct Options {
+  std::string name;
+  std::uint64_t size = 0;
+};
+
+class ToolTest : public testing::Test {
+ protected:
+  ToolTest() : tool(out, err, false), options(tool.keep<Options>()) {
+    auto& group = tool.add_group(tool.app(), "box", "Boxes");
+    tool.add_output_options(group);
+    auto& inner = tool.add_group(group, "lid", "Their lids");
+    auto& open = tool.add_command(inner, "open", "Opens a lid", [this] {
+      ran = true;
+      return tool.output().format == Format::json ? 0 : 7;
+    });
+    open.add_option("NAME", options.name, "Which")->required();
+    add_size(open, "--size", options.size, "How far");
+  }
+
+  std::ostringstream out, err;
+  Tool tool;
+  Options& options;
+  bool ran = false;
+};
+
+TEST_F(ToolTest, RunsTheCommandGivenAndReturnsItsStatus) {
+  EXPECT_EQ(tool.run({"box", "lid", "open", "a", "--size", "4KiB"}), 7);
+  EXPECT_EQ(options.name, "a");
+  EXPECT_EQ(options.size, 4096u);
+}
+
+TEST_F(ToolTest, GroupOptionsMayFollowTheCommand) {
+  EXPECT_EQ(tool.run({"box", "lid", "open", "a", "-o", "json"}), 0);
+}
+
+TEST_F(ToolTest, GroupOptionsMayStandBeforeTheCommand) {
+  EXPECT_EQ(tool.run({"box", "-o", "json", "lid", "open", "a"}), 0);
+}
+
+TEST_F(ToolTest, UsageErrorsEndWithTwoAndRunNothing) {
+  for (const std::vector<std::string>& args :
+       std::vector<std::vector<std::string>>{{},
+                                             {"sphere"},
+                                             {"box"},
+                                             {"box", "lid"},
+                                             {"box", "lid", "open"},
+                                             {"box", "lid", "open", "a", "b"},
+                                             {"box", "lid", "open", "a", "--size", "4 apples"},
+                                             {"box", "lid", "open", "a", "-o", "xml"},
+                                             {"box", "lid", "open", "a", "--colour"}}) {
+    EXPECT_EQ(tool.run(args), exit_usage) << testing::PrintToString(args);
+    EXPECT_FALSE(err.str().empty());
+    err.str("");
+  }
+  EXPECT_FALSE(ran);
+}
+
+TEST_F(ToolTest, AWrongSizeIsExplained) {
+  tool.run({"box", "lid", "open", "a", "--size", "4 apples"});
+  EXPECT_THAT(err.str(), HasSubstr("'4 apples' is not a size"));
+}
+
+TEST_F(ToolTest, HelpGoesToStandardOutputAndIsNoError) {
+  EXPECT_EQ(tool.run({"box", "lid", "open", "--help"}), exit_ok);
+  EXPECT_THAT(out.str(), HasSubstr("Opens a lid"));
+  EXPECT_EQ(err.str(), "");
+  EXPECT_FALSE(ran);
+}
+
+}  // namespace
+}  // namespace holdfast::cli
