@@ -1,0 +1,354 @@
+#!/usr/bin/env python3
+"""Real programs on the host, a real Linux kernel as their NVMe/TCP host in a guest. Each @case is one test.
+
+Exit status: 0 passed, 1 something failed, 77 nothing could be run here.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+GUEST = str(HERE / "guest")
+SCRIPTS = HERE / "scripts"
+EXIT_SKIP = 77
+START_SECONDS_MAX = 20
+
+
+class Failed(Exception):
+    """The case failed; the text says at what."""
+
+
+# ---- the programs under test: flags, commands and output formats are known here only -----------------------
+@dataclass(frozen=True)
+class Subsystem:
+    port: int
+    nqn: str
+    uri: str
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise Failed(f"{what}: not in {seconds:g} s")
+        time.sleep(0.05)
+
+
+class Engine:
+    """A holdfast-engine process on 127.0.0.1. It keeps its ports when it is restarted."""
+
+    def __init__(self, programs: Path, name: str, folder: Path) -> None:
+        self.programs, self.name, self.log = programs, name, folder / f"{name}.log"
+        self.grpc_port, self.nvmf_port = free_port(), free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Engine:
+        command = [str(self.programs / "holdfast-engine"), "--node-name", self.name,
+                   "--grpc-ip", "127.0.0.1", "--grpc-port", str(self.grpc_port),
+                   "--nvmf-ip", "127.0.0.1", "--nvmf-port", str(self.nvmf_port)]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        wait_for(self.answers, START_SECONDS_MAX, f"{self.name} answers")
+        return self
+
+    def answers(self) -> bool:
+        if self.process is None or self.process.poll() is not None:
+            raise Failed(f"{self.name} ended: {self.log}")
+        with socket.socket() as s:
+            return s.connect_ex(("127.0.0.1", self.grpc_port)) == 0
+
+    def kill(self) -> None:
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+
+    def stop(self) -> None:
+        """An orderly end; a process that died before, or that does not end, is a failure."""
+        if self.process is None:
+            return
+        died = self.process.poll()
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            code = self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise Failed(f"{self.name} ignored SIGTERM") from None
+        if died is not None or code != 0:
+            raise Failed(f"{self.name} ended with {code}: {self.log}")
+
+    def cli(self, *args: str) -> str:
+        command = [str(self.programs / "holdfast"), "engine", "--bind", f"http://127.0.0.1:{self.grpc_port}",
+                   "-o", "json", *args]
+        r = subprocess.run(command, text=True, capture_output=True, timeout=60)
+        with self.log.open("a") as log:
+            log.write(f"--- {' '.join(args)}: {r.returncode}\n{r.stdout}{r.stderr}")
+        if r.returncode != 0:
+            raise Failed(f"{self.name}: {' '.join(args)}: {(r.stderr or r.stdout).strip()}")
+        return r.stdout
+
+    def create_bdev(self, uri: str) -> str:
+        """Returns the device's name."""
+        reply = self.cli("bdev", "create", uri)
+        try:
+            name = json.loads(reply).get("name")
+        except (ValueError, AttributeError):
+            name = None
+        path = uri.split("://")[1].split("?")[0]
+        return name or (path.lstrip("/") if uri.startswith("malloc") else path)
+
+    def share_bdev(self, name: str) -> Subsystem:
+        return subsystem(self.cli("bdev", "share", name))
+
+    def create_nexus(self, uuid: str, size: int, children: list[str]) -> Subsystem:
+        self.cli("nexus", "create", uuid, str(size), ",".join(children))
+        return subsystem(self.cli("nexus", "publish", uuid))
+
+
+def subsystem(reply: str) -> Subsystem:
+    """The share URI in a reply, wherever it stands there."""
+    found = re.search(r"nvmf(?:\+tcp)?://[^:/\s\"]+:(\d+)/([^?\s\"]+)[^\s\"]*", reply)
+    if not found:
+        raise Failed(f"no share URI in: {reply.strip()}")
+    return Subsystem(int(found[1]), found[2], found[0])
+
+
+# ---- one case's surroundings -------------------------------------------------------------------------------
+@dataclass
+class Bench:
+    """What a case gets: a folder for logs and disks, engines that end with it, and guests."""
+    programs: Path
+    folder: Path
+    engines: list[Engine] = field(default_factory=list)
+
+    def engine(self, name: str) -> Engine:
+        self.engines.append(Engine(self.programs, name, self.folder))
+        return self.engines[-1].start()
+
+    def disk(self, name: str, mib: int) -> Path:
+        path = self.folder / name
+        with path.open("wb") as f:
+            f.truncate(mib << 20)
+        return path
+
+    @contextmanager
+    def guest(self, script: str, *args: str | int, timeout: int = 240) -> Iterator[Path]:
+        """Runs a script in a guest beside the body, which gets the shared folder; both must succeed."""
+        log = self.folder / "guest.log"
+        with tempfile.TemporaryDirectory(prefix="share.", dir=self.folder) as share, log.open("wb") as out:
+            command = [GUEST, "run", "--timeout", str(timeout), "--share", share,
+                       "--console", str(self.folder / "console"), str(SCRIPTS / script), *map(str, args)]
+            guest = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+            try:
+                yield Path(share)
+                code = guest.wait(timeout + 60)
+            finally:
+                guest.terminate()
+                guest.wait()
+        if code != 0:
+            tail = "\n    ".join(log.read_text(errors="replace").splitlines()[-30:])
+            raise Failed(f"{script}: exit status {code}\n    {tail}")
+
+    def run_guest(self, script: str, *args: str | int, timeout: int = 240) -> None:
+        with self.guest(script, *args, timeout=timeout):
+            pass
+
+
+@dataclass(frozen=True)
+class Case:
+    run: Callable[[Bench], None]
+    needs_programs: bool
+
+
+CASES: dict[str, Case] = {}
+
+
+def case(needs_programs: bool = True) -> Callable[[Callable[[Bench], None]], Callable[[Bench], None]]:
+    def register(function: Callable[[Bench], None]) -> Callable[[Bench], None]:
+        CASES[function.__name__] = Case(function, needs_programs)
+        return function
+    return register
+
+
+# ---- the harness itself, against what is known to be good --------------------------------------------------
+@case(needs_programs=False)
+def guest_reaches_host(bench: Bench) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(60)
+        heard = bytearray()
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(b"hello guest\n")
+                heard.extend(connection.recv(100))
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        bench.run_guest("tcp_hello.sh", server.getsockname()[1], timeout=60)
+        thread.join(5)
+        if bytes(heard) != b"hello host\n":
+            raise Failed(f"heard {bytes(heard)!r}")
+
+
+@case(needs_programs=False)
+def kernel_target_ext4(bench: Bench) -> None:
+    bench.run_guest("selftest_nvmet.sh", "connect_fs.sh", "ext4")
+
+
+@case(needs_programs=False)
+def kernel_target_xfs_digests(bench: Bench) -> None:
+    bench.run_guest("selftest_nvmet.sh", "connect_fs.sh", "xfs", "--hdr-digest", "--data-digest")
+
+
+@case(needs_programs=False)
+def kernel_target_outage(bench: Bench) -> None:
+    bench.run_guest("selftest_nvmet.sh", "kill_restart.sh")
+
+
+# ---- our target --------------------------------------------------------------------------------------------
+@case()
+def bdev_ext4(bench: Bench) -> None:
+    engine = bench.engine("one")
+    shared = engine.share_bdev(engine.create_bdev("malloc:///m0?size_mb=128"))
+    bench.run_guest("connect_fs.sh", "10.0.2.2", shared.port, shared.nqn)
+
+
+@case()
+def bdev_4k_blocks_xfs_digests(bench: Bench) -> None:
+    engine = bench.engine("one")
+    shared = engine.share_bdev(engine.create_bdev("malloc:///m0?size_mb=384&blk_size=4096"))
+    bench.run_guest("connect_fs.sh", "10.0.2.2", shared.port, shared.nqn, "xfs", "--hdr-digest", "--data-digest")
+
+
+@case()
+def engine_killed_and_restarted(bench: Bench) -> None:
+    """A file survives the process; the kernel reconnects and repeats what was not acknowledged."""
+    engine = bench.engine("one")
+    uri = f"aio://{bench.disk('disk', 128)}?blk_size=512"
+    shared = engine.share_bdev(engine.create_bdev(uri))
+    with bench.guest("kill_restart.sh", "10.0.2.2", shared.port, shared.nqn) as share:
+        wait_for((share / "now").exists, 90, "I/O in the guest")
+        for pause in (0.5, 3.0):
+            time.sleep(pause)
+            engine.kill()
+            time.sleep(pause)
+            engine.start()
+            if engine.share_bdev(engine.create_bdev(uri)) != shared:
+                raise Failed("the share changed its identity")
+        (share / "done").touch()
+
+
+# ---- our nexus ---------------------------------------------------------------------------------------------
+NEXUS_UUID = "0c0a9e1c-7a7e-4c1c-9a6b-5f3f0c6d2a01"
+
+
+def three_way_nexus(bench: Bench) -> tuple[Engine, Subsystem]:
+    """A nexus with one child of its own node and one on each of two others; returns the last of those."""
+    home = bench.engine("home")
+    children = [f"bdev:///{home.create_bdev('malloc:///m0?size_mb=128')}"]
+    for name in ("near", "far"):
+        engine = bench.engine(name)
+        children.append(engine.share_bdev(engine.create_bdev(f"malloc:///{name}?size_mb=128")).uri)
+    return engine, home.create_nexus(NEXUS_UUID, 96 << 20, children)
+
+
+@case()
+def nexus_ext4(bench: Bench) -> None:
+    _, published = three_way_nexus(bench)
+    bench.run_guest("connect_fs.sh", "10.0.2.2", published.port, published.nqn)
+
+
+@case()
+def nexus_child_killed(bench: Bench) -> None:
+    """The host must not notice that a replica's process dies."""
+    far, published = three_way_nexus(bench)
+    with bench.guest("kill_restart.sh", "10.0.2.2", published.port, published.nqn) as share:
+        wait_for((share / "now").exists, 90, "I/O in the guest")
+        far.kill()
+        time.sleep(5)
+        far.start()
+        (share / "done").touch()
+
+
+# ---- main --------------------------------------------------------------------------------------------------
+def run_case(name: str, programs: Path, folder: Path) -> str | None:
+    """Returns why the case failed."""
+    bench = Bench(programs, folder)
+    failure: str | None = None
+    try:
+        CASES[name].run(bench)
+    except (Failed, subprocess.SubprocessError, OSError) as reason:
+        failure = str(reason)
+    for engine in bench.engines:
+        try:
+            engine.kill() if failure else engine.stop()
+        except Failed as reason:
+            failure = str(reason)
+    for disk in folder.glob("disk*"):
+        disk.unlink()
+    return failure
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--build-dir", type=Path, default=Path("build"),
+                        help="the programs are in its bin/, logs go to its guest-logs/")
+    parser.add_argument("--list", action="store_true", help="name the cases")
+    parser.add_argument("cases", nargs="*", metavar="CASE", help="all if none is named")
+    o = parser.parse_args()
+    if o.list:
+        print("\n".join(CASES))
+        return 0
+    if unknown := set(o.cases) - set(CASES):
+        parser.error(f"no such case: {' '.join(sorted(unknown))}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for step in ("check", "setup"):
+        if (code := subprocess.run([GUEST, step]).returncode) != 0:
+            return EXIT_SKIP if code == EXIT_SKIP else 1
+
+    programs = o.build_dir.resolve() / "bin"
+    have_programs = all((programs / p).exists() for p in ("holdfast-engine", "holdfast"))
+    passed = failed = skipped = 0
+    for name in o.cases or CASES:
+        if CASES[name].needs_programs and not have_programs:
+            skipped += 1
+            print(f"skip {name}: no programs in {programs}", flush=True)
+            continue
+        folder = o.build_dir.resolve() / "guest-logs" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.iterdir():
+            if old.is_file():
+                old.unlink()
+        start = time.monotonic()
+        failure = run_case(name, programs, folder)
+        seconds = time.monotonic() - start
+        if failure:
+            failed += 1
+            print(f"FAIL {name} ({seconds:.1f} s): {failure}\n    logs: {folder}", flush=True)
+        else:
+            passed += 1
+            print(f"ok   {name} ({seconds:.1f} s)", flush=True)
+    print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
+    return 1 if failed else 0 if passed else EXIT_SKIP
+
+
+if __name__ == "__main__":
+    sys.exit(main())
