@@ -1,0 +1,56 @@
+// What a remote namespace is and how it is used: the parameters of an nvmf:// URI and their defaults.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "base/error.h"
+#include "base/uuid.h"
+#include "block/uri.h"
+#include "rt/io.h"
+#include "rt/time.h"
+
+namespace holdfast::nvmf {
+
+inline constexpr std::uint16_t nvmf_port_default = 8420;
+
+// Every field can be set by the URI parameter named behind it.
+struct InitiatorConfig {
+  // Who we are. Empty hostnqn: made from hostid. A nil hostid: made from hostnqn.
+  std::string hostnqn;         // hostnqn
+  Uuid hostid;                 // hostid
+  bool header_digest = false;  // hdgst
+  bool data_digest = false;    // ddgst
+  std::uint32_t queue_depth =
+      128;  // queue_depth: commands in flight per core, 1 to 1024; the target may grant less
+  std::uint32_t max_transfer_bytes = 1 << 20;  // of one command, where the target sets no lower limit
+  Nanos io_timeout = 10s;    // io_timeout_ms: of one command, from when it was sent; then it is aborted
+  Nanos abort_timeout = 1s;  // until a command that was aborted must have ended; then the connection is reset
+  Nanos admin_timeout = 5s;  // of one admin command
+  Nanos connect_timeout = 5s;  // of one attempt to set up the whole association
+  Nanos keep_alive = 10s;      // kato_ms; 0: none
+  Nanos grace = 20s;           // grace_ms: I/O waits so long for a new connection; 0: it fails at once
+  Nanos backoff_min = 50ms;    // between attempts, doubled each time, with jitter
+  Nanos backoff_max = 2s;      // within the grace period
+  Nanos backoff_failed = 5s;   // once the device failed
+};
+
+// One namespace of one subsystem at one address.
+struct RemoteConfig {
+  Endpoint host;  // the address may be a name, which is resolved at each attempt
+  std::string nqn;
+  std::optional<Uuid> uuid;           // the namespace must have it
+  std::optional<std::uint32_t> nsid;  // else the only, or first, active namespace
+  InitiatorConfig config;
+
+  // "host:port/nqn" + "n" + namespace, the name that the device has in the registry.
+  std::string device_name() const;
+};
+
+// The parts of nvmf://host[:port]/nqn?parameters. Errors: invalid_argument, naming the part.
+Result<RemoteConfig> parse_remote(const Uri& uri, const InitiatorConfig& defaults);
+// Fills in hostnqn and hostid where they are missing.
+void complete_identity(InitiatorConfig& config);
+
+}  // namespace holdfast::nvmf

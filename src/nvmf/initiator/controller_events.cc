@@ -1,0 +1,139 @@
+#include <algorithm>
+#include <memory>
+
+#include "base/log.h"
+#include "nvmf/initiator/controller.h"
+
+namespace holdfast::nvmf::host {
+namespace {
+
+constexpr Nanos ana_poll_interval =
+    200ms;  // while the state is not one that does I/O, in case a notice is missed
+constexpr std::uint32_t wanted_events =
+    nvme::oaes_namespace_attribute | nvme::oaes_ana_change;  // and only where the controller has them
+
+}  // namespace
+
+// Event requests are kept outstanding from here on, so that nothing that changes from now on is missed.
+Task<void> Controller::start_events(Admin& admin) {
+  const auto configured =
+      co_await admin.set_features(nvme::Feature::async_event_config, info_.events & wanted_events);
+  configured.ignore("a controller that has no notices to configure says so");
+  for (std::uint32_t i = 0; i < info_.event_requests; ++i) session_->scope().spawn(serve_events(*session_));
+}
+
+Task<void> Controller::serve_events(AdminSession& session) {
+  Admin admin = session.admin();
+  for (;;) {
+    const auto event = co_await admin.next_event();
+    if (!event.ok()) co_return;  // the connection ended, or the controller has enough requests
+    co_await handle_event(session, event.value());
+  }
+}
+
+Task<void> Controller::handle_event(AdminSession& session, nvme::AsyncEvent event) {
+  HF_LOG(info, "nvmf", "event of the target", {"device", remote_.device_name()},
+         {"type", static_cast<unsigned>(event.type)}, {"info", static_cast<unsigned>(event.info)});
+  if (event.type != nvme::AsyncEventType::notice) co_return;
+  Status handled;
+  switch (static_cast<nvme::AsyncNotice>(event.info)) {
+    case nvme::AsyncNotice::namespace_attribute_changed:
+      handled = co_await namespaces_changed(session);
+      break;
+    case nvme::AsyncNotice::ana_change:
+      on_path_doubt();
+      break;
+    case nvme::AsyncNotice::firmware_activation_starting:
+    case nvme::AsyncNotice::discovery_log_change:
+      break;
+  }
+  if (!handled.ok())
+    HF_LOG(warn, "nvmf", "event not handled", {"device", remote_.device_name()}, {"error", handled.error()});
+}
+
+Task<Status> Controller::namespaces_changed(AdminSession& session) {
+  // Reading the log re-arms the notice; which namespaces it lists does not matter, ours is looked at anyway.
+  const auto log = std::make_unique<nvme::ChangedNamespacesLog>();
+  const auto bytes = std::as_writable_bytes(std::span<nvme::ChangedNamespacesLog, 1>(log.get(), 1));
+  Admin admin = session.admin();
+  HF_CO_CHECK(co_await admin.log_page(nvme::LogPage::changed_namespaces, nvme::nsid_all, 0, false, bytes));
+  co_return co_await identify_again(session);
+}
+
+Task<Status> Controller::identify_again(AdminSession& session) {
+  Admin admin = session.admin();
+  RemoteConfig same = remote_;
+  same.nsid = space_.nsid;
+  const auto found = co_await identify_namespace(admin, info_, same);
+  if (!found.ok()) {
+    if (found.code() == Errc::not_found) co_await remove();
+    co_return found.error();
+  }
+  if (found.value().geometry.block_bytes != space_.geometry.block_bytes ||
+      found.value().uuid != space_.uuid) {
+    co_await remove();
+    co_return Error(Errc::not_found, "another namespace took the identifier");
+  }
+  const bool resized = found.value().geometry.block_count != space_.geometry.block_count;
+  space_ = found.value();
+  co_await push_limits();
+  if (resized) raise(DeviceEvent::resized);
+  co_return Status();
+}
+
+// For good: what might come back under the same number is another namespace.
+Task<void> Controller::remove() {
+  if (removed_) co_return;
+  removed_ = true;
+  if (flow_ == IoFlow::flowing) {
+    co_await stop_flow();
+  } else {
+    co_await fail_flow();
+  }
+}
+
+Task<Status> Controller::refresh_ana(AdminSession& session) {
+  Admin admin = session.admin();
+  HF_CO_TRY(const nvme::AnaState state, co_await read_ana_state(admin, space_.ana_group));
+  if (state != ana_) {
+    HF_LOG(info, "nvmf", "ANA state", {"device", remote_.device_name()},
+           {"state", static_cast<unsigned>(state)});
+  }
+  ana_ = state;
+  if (may_flow()) {
+    co_await start_flow();
+  } else {
+    co_await stop_flow();
+  }
+  co_return Status();
+}
+
+void Controller::on_path_doubt() noexcept {
+  if (doubt_ || !info_.ana || stop_.stop_requested()) return;
+  doubt_ = true;
+  scope_.spawn(check_doubt());
+}
+
+// Until the group does I/O again, or the association has ended.
+Task<void> Controller::check_doubt() {
+  for (;;) {
+    if (session_ == nullptr || state_ != ControllerState::live) break;
+    AdminSession& session = *session_;
+    const Gate::Hold hold = session.use();
+    if (!hold) break;
+    const Status read = co_await refresh_ana(session);
+    if (!read.ok() || may_flow()) break;
+    if (!co_await home_.sleep(ana_poll_interval, session.stop())) break;
+  }
+  doubt_ = false;
+}
+
+Task<Status> Controller::refresh() {
+  if (session_ == nullptr || state_ != ControllerState::live || lost_) co_return Error(Errc::not_connected);
+  AdminSession& session = *session_;
+  const Gate::Hold hold = session.use();
+  if (!hold) co_return Error(Errc::not_connected);
+  co_return co_await identify_again(session);
+}
+
+}  // namespace holdfast::nvmf::host

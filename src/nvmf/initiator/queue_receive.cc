@@ -1,0 +1,140 @@
+#include <utility>
+
+#include "base/log.h"
+#include "nvme/status.h"
+#include "nvmf/initiator/queue.h"
+
+namespace holdfast::nvmf::host {
+namespace {
+
+constexpr nvme::Fault out_of_range{nvme::Fes::data_out_of_range, 0};
+constexpr nvme::Fault out_of_sequence{nvme::Fes::sequence_error, 0};
+
+constexpr nvme::Fault bad_field(std::uint32_t offset) noexcept {
+  return {nvme::Fes::invalid_header_field, offset};
+}
+
+}  // namespace
+
+Task<void> Queue::receive() {
+  while (!dead_) {
+    if (rx_.data_done() && !take_pdus()) break;
+    if (dead_) break;
+    const auto n = co_await stream_->receive(rx_.room());
+    if (!n.ok() || n.value() == 0) {
+      fail(n.ok() ? Error(Errc::not_connected, "closed by the target") : n.error());
+      break;
+    }
+    rx_.filled(n.value());
+    if (arriving_ != nullptr && rx_.data_done() && !data_arrived()) break;
+  }
+  arriving_ = nullptr;
+}
+
+// Everything that has arrived. False: the connection is over.
+bool Queue::take_pdus() noexcept {
+  for (;;) {
+    switch (rx_.next()) {
+      case tcp::PduReceiver::Next::starved:
+        return true;
+      case tcp::PduReceiver::Next::fault:
+        return breach(rx_.fault());
+      case tcp::PduReceiver::Next::pdu:
+        if (!take_pdu()) return false;
+        if (!rx_.data_done()) return true;
+        break;
+    }
+  }
+}
+
+bool Queue::take_pdu() noexcept {
+  switch (rx_.shape().type) {
+    case nvme::PduType::capsule_resp:
+      return take_response(rx_.header<nvme::CapsuleResp>());
+    case nvme::PduType::c2h_data:
+      return take_data(rx_.header<nvme::C2hData>());
+    case nvme::PduType::r2t:
+      return take_r2t(rx_.header<nvme::R2t>());
+    case nvme::PduType::c2h_term_req: {
+      const auto fes = static_cast<nvme::Fes>(rx_.header<nvme::TermReq>().fes.get());
+      fail(Error(Errc::protocol, std::string("the target ended the connection: ") + nvme::name(fes)));
+      return false;
+    }
+    case nvme::PduType::ic_req:
+    case nvme::PduType::ic_resp:
+    case nvme::PduType::h2c_term_req:
+    case nvme::PduType::capsule_cmd:
+    case nvme::PduType::h2c_data:
+      break;  // the receiver does not let them through
+  }
+  return breach(out_of_sequence);
+}
+
+Command* Queue::find(std::uint16_t cid) const noexcept {
+  const std::size_t index = cid & ((1u << slot_bits_) - 1u);
+  if (index >= slots_.size()) return nullptr;
+  Command* command = slots_[index].command;
+  return command != nullptr && command->cid == cid ? command : nullptr;
+}
+
+bool Queue::take_response(const nvme::CapsuleResp& pdu) noexcept {
+  Command* command = find(pdu.rccqe.cid);
+  if (command == nullptr)
+    return breach(bad_field(offsetof(nvme::CapsuleResp, rccqe) + offsetof(nvme::Cqe, cid)));
+  const bool ok = nvme::CommandStatus::unpack(pdu.rccqe.status).ok();
+  // A command that succeeded has moved all of its data.
+  if (ok && command->transfer != Transfer::none && command->moved != command->length)
+    return breach(out_of_sequence);
+  command->end = CommandEnd::completed;
+  command->cqe = pdu.rccqe;
+  answer(*command);
+  return true;
+}
+
+bool Queue::take_r2t(const nvme::R2t& pdu) noexcept {
+  Command* command = find(pdu.cccid);
+  if (command == nullptr) return breach(bad_field(offsetof(nvme::R2t, cccid)));
+  if (command->transfer != Transfer::to_controller || command->in_capsule) return breach(out_of_sequence);
+  const std::uint32_t offset = pdu.r2to, bytes = pdu.r2tl;
+  // In order, and never the same bytes twice: what is asked for is bounded by the command.
+  if (offset != command->moved || bytes == 0 || bytes > command->length - command->moved)
+    return breach(out_of_range);
+  command->moved += bytes;
+  send_data(*command, pdu.ttag, offset, bytes);
+  return true;
+}
+
+bool Queue::take_data(const nvme::C2hData& pdu) noexcept {
+  Command* command = find(pdu.cccid);
+  if (command == nullptr) return breach(bad_field(offsetof(nvme::C2hData, cccid)));
+  if (command->transfer != Transfer::to_host) return breach(out_of_sequence);
+  const std::uint32_t bytes = rx_.shape().data_bytes;
+  if (pdu.datal != bytes) return breach(bad_field(offsetof(nvme::C2hData, datal)));
+  if (pdu.datao != command->moved || bytes > command->length - command->moved) return breach(out_of_range);
+  const bool success = (pdu.ch.flags & nvme::flag_success) != 0;
+  const bool last = (pdu.ch.flags & nvme::flag_last_pdu) != 0;
+  if (success && (!last || bytes != command->length - command->moved)) return breach(out_of_sequence);
+  arriving_ = command;
+  arriving_flags_ = pdu.ch.flags;
+  if (!rx_.begin_data(tcp::IoSlice(command->data, command->offset + command->moved, bytes))) return true;
+  return data_arrived();
+}
+
+bool Queue::data_arrived() noexcept {
+  Command& command = *std::exchange(arriving_, nullptr);
+  if (!rx_.data_digest_ok()) {
+    // Not a fatal error by the specification, but the wire is not to be trusted with a second try.
+    fail(Error(Errc::protocol, "data digest error"));
+    return false;
+  }
+  command.moved += rx_.shape().data_bytes;
+  if ((arriving_flags_ & nvme::flag_success) != 0) {
+    command.end = CommandEnd::completed;
+    command.cqe = nvme::Cqe{};
+    command.cqe.cid = command.cid;
+    answer(command);
+  }
+  return true;
+}
+
+}  // namespace holdfast::nvmf::host

@@ -1,0 +1,74 @@
+#include "nvmf/initiator/remote_device.h"
+
+#include <utility>
+
+#include "nvmf/initiator/remote_channel.h"
+#include "rt/cross_core.h"
+
+namespace holdfast::nvmf {
+
+Task<Result<std::unique_ptr<BlockDevice>>> RemoteDevice::open(const Cores& cores, RemoteConfig remote,
+                                                              std::string uri) {
+  Identity identity;
+  identity.name = remote.device_name();
+  identity.uri = std::move(uri);
+  identity.product_name = "NVMe-oF namespace";
+  auto controller = std::make_unique<host::Controller>(cores, std::move(remote));
+  const Status started = co_await controller->start();
+  if (!started.ok()) {
+    co_await controller->close();
+    co_return started.error().with_context("'" + identity.uri + "'");
+  }
+  identity.uuid = controller->remote().uuid.value_or(controller->space().uuid);
+  if (identity.uuid.is_nil()) identity.uuid = Uuid::from_name(identity.name);
+  std::unique_ptr<BlockDevice> device(new RemoteDevice(std::move(identity), cores, std::move(controller)));
+  co_return device;
+}
+
+const RemoteDevice* RemoteDevice::from(const BlockDevice& device) noexcept {
+  return dynamic_cast<const RemoteDevice*>(&device);
+}
+
+RemoteDevice::RemoteDevice(Identity identity, const Cores& cores,
+                           std::unique_ptr<host::Controller> controller)
+    : BlockDevice(std::move(identity)),
+      cores_(cores),
+      controller_(std::move(controller)),
+      geometry_(controller_->space().geometry),
+      capabilities_(controller_->space().capabilities) {
+  controller_->set_observer(*this);
+}
+
+void RemoteDevice::on_controller_event(DeviceEvent event) noexcept {
+  geometry_ = controller_->space().geometry;
+  capabilities_ = controller_->space().capabilities;
+  raise(event);
+}
+
+Task<Result<std::unique_ptr<Channel>>> RemoteDevice::open_channel(Reactor& core) {
+  const unsigned index = core.core();
+  auto at_home = [this, index]() -> Task<Status> { return controller_->use_core(index); };
+  HF_CO_CHECK(co_await run_on(core, cores_.home(), at_home));
+  host::CorePath& path = controller_->path(controller_->serving_core(index));
+  std::unique_ptr<Channel> channel = host::make_remote_channel(core, path);
+  co_return channel;
+}
+
+Task<IoStats> RemoteDevice::stats() {
+  IoStats sum;
+  for (Reactor* core : cores_) {
+    host::CorePath& path = controller_->path(core->core());
+    auto read = [&path]() -> Task<IoStats> { co_return path.stats; };
+    const IoStats one = co_await run_on(cores_.home(), path.reactor(), read);
+    sum.read_ops += one.read_ops;
+    sum.read_bytes += one.read_bytes;
+    sum.write_ops += one.write_ops;
+    sum.write_bytes += one.write_bytes;
+    sum.unmap_ops += one.unmap_ops;
+    sum.unmapped_bytes += one.unmapped_bytes;
+    sum.errors += one.errors;
+  }
+  co_return sum;
+}
+
+}  // namespace holdfast::nvmf

@@ -1,0 +1,64 @@
+// RemoteDevice: a namespace of an NVMe-oF/TCP target as a BlockDevice.
+//
+// One admin connection on the home core, one I/O connection per core, opened with that core's first channel.
+// Grace      when the target cannot be reached I/O waits for it up to InitiatorConfig::grace; then the device
+// fails
+//            (the event `failed`, and Errc::not_connected for every operation) and goes on trying in the
+//            background; `recovered` is raised when the same namespace is back. With grace 0 it fails at
+//            once.
+// Time-outs  a command that takes longer than io_timeout is aborted, and if that does not end it within
+//            abort_timeout the connections are reset; it ends with Errc::timed_out, once.
+// Order      an operation that was in flight when a connection broke is issued again by itself; controller.h
+// and
+//            core_path.h say why that is safe. An operation that failed with not_connected or timed_out may
+//            still be executed at the target, until close() has ended or `recovered` was raised.
+// Durability where the target has a volatile cache, writes that were not flushed are lost with its power. A
+// grace
+//            period shorter than a restart of the target's machine keeps such a loss from being bridged.
+// Buffers    any alignment; data goes to and comes from the caller's memory without a copy, except for what
+// one
+//            receive brings along with the header before it.
+#pragma once
+
+#include <memory>
+
+#include "block/block_device.h"
+#include "block/uri.h"
+#include "nvmf/initiator/config.h"
+#include "nvmf/initiator/controller.h"
+
+namespace holdfast::nvmf {
+
+class RemoteDevice final : public BlockDevice, host::ControllerObserver {
+ public:
+  // Connects once, within config.connect_timeout. Errors: not_connected, timed_out (the target), not_found
+  // (host, subsystem, namespace or UUID), busy, not_supported, protocol; the texts say what and where.
+  // `cores` outlives the device.
+  static Task<Result<std::unique_ptr<BlockDevice>>> open(const Cores& cores, RemoteConfig remote,
+                                                         std::string uri);
+  // nullptr when the device is of another kind.
+  static const RemoteDevice* from(const BlockDevice& device) noexcept;
+
+  ~RemoteDevice() override = default;  // close() was awaited
+
+  const Geometry& geometry() const noexcept override { return geometry_; }
+  const Capabilities& capabilities() const noexcept override { return capabilities_; }
+  Task<Result<std::unique_ptr<Channel>>> open_channel(Reactor& core) override;
+  Task<IoStats> stats() override;
+  Task<Status> rescan() override { return controller_->refresh(); }
+  Task<void> close() override { return controller_->close(); }
+
+  // State, ANA state, what the controller says about itself. Home core.
+  const host::Controller& controller() const noexcept { return *controller_; }
+
+ private:
+  RemoteDevice(Identity identity, const Cores& cores, std::unique_ptr<host::Controller> controller);
+  void on_controller_event(DeviceEvent event) noexcept override;
+
+  const Cores& cores_;
+  std::unique_ptr<host::Controller> controller_;
+  Geometry geometry_;
+  Capabilities capabilities_;
+};
+
+}  // namespace holdfast::nvmf
