@@ -6,8 +6,8 @@ Exit status: 0 passed, 1 something failed, 77 nothing could be run here.
 from __future__ import annotations
 
 import argparse
-import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -31,7 +31,7 @@ class Failed(Exception):
     """The case failed; the text says at what."""
 
 
-# ---- the programs under test: flags, commands and output formats are known here only -----------------------
+# ---- the programs under test: flags, commands and output are known here only -----------------------
 @dataclass(frozen=True)
 class Subsystem:
     port: int
@@ -54,17 +54,19 @@ def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
 
 
 class Engine:
-    """A holdfast-engine process on 127.0.0.1. It keeps its ports when it is restarted."""
+    """A holdfast-engine process on 127.0.0.1. It keeps its ports and its data folder when it is restarted."""
 
     def __init__(self, programs: Path, name: str, folder: Path) -> None:
-        self.programs, self.name, self.log = programs, name, folder / f"{name}.log"
+        self.programs, self.name, self.log, self.data = programs, name, folder / f"{name}.log", folder / f"{name}.data"
+        self.data.mkdir()
         self.grpc_port, self.nvmf_port = free_port(), free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Engine:
         command = [str(self.programs / "holdfast-engine"), "--node-name", self.name,
                    "--grpc-ip", "127.0.0.1", "--grpc-port", str(self.grpc_port),
-                   "--nvmf-ip", "127.0.0.1", "--nvmf-port", str(self.nvmf_port)]
+                   "--nvmf-ip", "127.0.0.1", "--nvmf-port", str(self.nvmf_port),
+                   "--metrics-port", "0", "--cores", "1", "--data-dir", str(self.data)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         wait_for(self.answers, START_SECONDS_MAX, f"{self.name} answers")
@@ -96,8 +98,7 @@ class Engine:
             raise Failed(f"{self.name} ended with {code}: {self.log}")
 
     def cli(self, *args: str) -> str:
-        command = [str(self.programs / "holdfast"), "engine", "--bind", f"http://127.0.0.1:{self.grpc_port}",
-                   "-o", "json", *args]
+        command = [str(self.programs / "holdfast"), "engine", "--bind", f"http://127.0.0.1:{self.grpc_port}", *args]
         r = subprocess.run(command, text=True, capture_output=True, timeout=60)
         with self.log.open("a") as log:
             log.write(f"--- {' '.join(args)}: {r.returncode}\n{r.stdout}{r.stderr}")
@@ -105,30 +106,23 @@ class Engine:
             raise Failed(f"{self.name}: {' '.join(args)}: {(r.stderr or r.stdout).strip()}")
         return r.stdout
 
+    # These print one line: the name of what there is now, or its URI.
     def create_bdev(self, uri: str) -> str:
-        """Returns the device's name."""
-        reply = self.cli("bdev", "create", uri)
-        try:
-            name = json.loads(reply).get("name")
-        except (ValueError, AttributeError):
-            name = None
-        path = uri.split("://")[1].split("?")[0]
-        return name or (path.lstrip("/") if uri.startswith("malloc") else path)
+        return self.cli("bdev", "create", uri).strip()
 
     def share_bdev(self, name: str) -> Subsystem:
-        return subsystem(self.cli("bdev", "share", name))
+        return subsystem(self.cli("bdev", "share", name).strip())
 
-    def create_nexus(self, uuid: str, size: int, children: list[str]) -> Subsystem:
-        self.cli("nexus", "create", uuid, str(size), ",".join(children))
-        return subsystem(self.cli("nexus", "publish", uuid))
+    def create_nexus(self, uuid: str, size_mib: int, children: list[str]) -> Subsystem:
+        self.cli("nexus", "create", uuid, f"{size_mib}MiB", *children)
+        return subsystem(self.cli("nexus", "publish", uuid).strip())
 
 
-def subsystem(reply: str) -> Subsystem:
-    """The share URI in a reply, wherever it stands there."""
-    found = re.search(r"nvmf(?:\+tcp)?://[^:/\s\"]+:(\d+)/([^?\s\"]+)[^\s\"]*", reply)
+def subsystem(uri: str) -> Subsystem:
+    found = re.fullmatch(r"nvmf(?:\+tcp)?://[^:/]+:(\d+)/([^?]+).*", uri)
     if not found:
-        raise Failed(f"no share URI in: {reply.strip()}")
-    return Subsystem(int(found[1]), found[2], found[0])
+        raise Failed(f"not a share URI: {uri}")
+    return Subsystem(int(found[1]), found[2], uri)
 
 
 # ---- one case's surroundings -------------------------------------------------------------------------------
@@ -238,11 +232,15 @@ def bdev_4k_blocks_xfs_digests(bench: Bench) -> None:
     bench.run_guest("connect_fs.sh", "10.0.2.2", shared.port, shared.nqn, "xfs", "--hdr-digest", "--data-digest")
 
 
+DISK_UUID = "5a3f6d1e-52c4-4a3c-8f0e-7d1b8a0c9e42"
+
+
 @case()
 def engine_killed_and_restarted(bench: Bench) -> None:
     """A file survives the process; the kernel reconnects and repeats what was not acknowledged."""
     engine = bench.engine("one")
-    uri = f"aio://{bench.disk('disk', 128)}?blk_size=512"
+    # Without a uuid the restarted engine would make one up, and the kernel refuse the stranger.
+    uri = f"uring://{bench.disk('disk', 128)}?blk_size=512&uuid={DISK_UUID}"
     shared = engine.share_bdev(engine.create_bdev(uri))
     with bench.guest("kill_restart.sh", "10.0.2.2", shared.port, shared.nqn) as share:
         wait_for((share / "now").exists, 90, "I/O in the guest")
@@ -267,7 +265,7 @@ def three_way_nexus(bench: Bench) -> tuple[Engine, Subsystem]:
     for name in ("near", "far"):
         engine = bench.engine(name)
         children.append(engine.share_bdev(engine.create_bdev(f"malloc:///{name}?size_mb=128")).uri)
-    return engine, home.create_nexus(NEXUS_UUID, 96 << 20, children)
+    return engine, home.create_nexus(NEXUS_UUID, 96, children)
 
 
 @case()
@@ -333,10 +331,8 @@ def main() -> int:
             print(f"skip {name}: no programs in {programs}", flush=True)
             continue
         folder = o.build_dir.resolve() / "guest-logs" / name
-        folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.iterdir():
-            if old.is_file():
-                old.unlink()
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
         start = time.monotonic()
         failure = run_case(name, programs, folder)
         seconds = time.monotonic() - start

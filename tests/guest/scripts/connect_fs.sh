@@ -34,7 +34,7 @@ nvme id-ns "$device" >/run/id-ns
 grep -E '^(nsze|nlbaf|flbas|nmic|nsfeat|nguid|eui64|anagrpid) ' /run/id-ns
 nvme ns-descs "$device" | grep -E 'uuid|nguid' || fail "no namespace identifier"
 nvme list | grep "^$device " || fail "nvme list does not have $device"
-nvme list-ns "$controller" | grep -q 0x1 || fail "no namespace 1"
+nvme list-ns "$controller" | grep 0x1 || fail "no namespace 1"
 nvme smart-log "$controller" | grep -E '^(critical_warning|available_spare|percentage_used)' || fail "no SMART log"
 nvme error-log "$controller" -e 1 >/run/error-log || fail "no error log"
 nvme get-feature "$controller" -f 7 || fail "get-feature number of queues"
