@@ -9,9 +9,9 @@
 # THREADED: its tests use real threads, so they also run under ThreadSanitizer.
 #
 # Groups to build: unit_tests (all), sanitized_tests (the data path: layers below the programs), threaded_tests,
-# fuzz_targets, and generated (the sources that protoc makes, which the lints need).
+# fuzz_targets, generated (the sources that protoc makes, which the lints need), and programs.
 find_package(GTest REQUIRED)
-foreach(group unit_tests sanitized_tests threaded_tests fuzz_targets generated)
+foreach(group unit_tests sanitized_tests threaded_tests fuzz_targets generated programs)
   add_custom_target(${group})
 endforeach()
 
