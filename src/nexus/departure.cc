@@ -1,0 +1,196 @@
+// How children leave and come back (rules: control.h).
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "base/log.h"
+#include "nexus/device_events.h"
+
+namespace holdfast::nexus {
+
+Task<Verdict> Control::child_failed(ChildId id, Errc code) {
+  if (code == Errc::reservation_conflict || code == Errc::fenced) {
+    co_await fence();
+    co_return Verdict::kept;
+  }
+  Child* c = find(id);
+  if (c == nullptr) co_return Verdict::left;
+  if (c->phase == Phase::open) {
+    if (c->in_sync && in_sync_count() == 1) {
+      if (is_path_error(code) && !c->suspended) {
+        c->suspended = true;
+        c->suspended_by = code;
+        c->fault_time = home_.wall_now();
+        HF_LOG(error, "nexus", "the last in-sync child fails; I/O is held", {"nexus", params_.name},
+               {"child", c->uri}, {"error", holdfast::name(code)});
+        changed(c);
+        want_heal();
+      }
+      co_return Verdict::kept;
+    }
+    begin_leave(*c, c->in_sync || c->joining ? fault_for(code) : Fault::rebuild_failed);
+  }
+  co_await c->left.wait();
+  co_return Verdict::left;
+}
+
+void Control::child_recovered(ChildId id) noexcept {
+  Child* c = find(id);
+  if (c == nullptr || !c->suspended) return;
+  c->suspended = false;
+  HF_LOG(info, "nexus", "the last in-sync child answers again", {"nexus", params_.name}, {"child", c->uri});
+  changed(c);
+}
+
+Task<void> Control::source_failed(ChildId source, Errc code) {
+  // A bad block of the source is left to read-repair; the child as such still answers.
+  if (code != Errc::io_error) co_await child_failed(source, code);
+}
+
+// From here on the child is no source, no reader and not counted; the rest follows in tasks.
+void Control::begin_leave(Child& c, std::optional<Fault> fault) {
+  HF_ASSERT(c.phase == Phase::open);
+  const bool recorded = c.recorded_healthy;
+  const bool gives_up = fault && *fault != Fault::offline;
+  if (c.in_sync || c.joining) c.missed = DirtyMap(geometry_.block_bytes, geometry_.block_count);
+  if (recorded) c.in_sync_through = keeper_.epoch();
+  c.phase = Phase::leaving;
+  c.in_sync = c.joining = c.recorded_healthy = c.suspended = false;
+  c.fault = fault;
+  if (fault) c.fault_time = home_.wall_now();
+  c.left.reset();
+  c.settled.reset();
+  c.closed.reset();
+  if (recorded && gives_up) ++counters_.retired_children;
+  HF_LOG(warn, "nexus", "child leaves", {"nexus", params_.name}, {"child", c.uri},
+         {"reason", fault ? name(*fault) : std::string_view("closed")});
+  changed(&c);
+  scope_.spawn(leave_task(c, c.id, recorded, gives_up));
+}
+
+Task<void> Control::leave_task(Child& c, ChildId id, bool recorded, bool give_up) {
+  auto drop = [&](CoreState& s) { s.leave(id, c.key, recorded, give_up); };
+  co_await tell_cores(drop);
+  c.left.set();
+  if (c.job) c.job->stop();
+  const bool by_error = c.fault && *c.fault != Fault::offline && *c.fault != Fault::offline_permanent;
+  scope_.spawn(close_task(c, id));
+  if (recorded) {
+    const Status s = co_await keeper_.persist();
+    if (s.ok()) {
+      auto settle = [&](CoreState& state) { state.settled(id); };
+      co_await tell_cores(settle);
+    } else if (s.code() == Errc::fenced) {
+      co_await fence();
+    }
+  }
+  c.settled.set();
+  if (by_error) want_heal();
+}
+
+Task<void> Control::close_task(Child& c, ChildId id) {
+  co_await c.job_ended.wait();
+  auto there = [&](Reactor& core) -> Task<void> { return state_of(core).drain(id); };
+  co_await run_on_all(home_, cores_, there);
+  co_await close_device(c);
+  // The record may still be changing: the child object lives until both are done.
+  co_await c.settled.wait();
+  c.phase = Phase::closed;
+  changed(&c);
+  c.closed.set();
+}
+
+Task<void> Control::close_device(Child& c) {
+  std::erase_if(events_, [&](const auto& e) { return e->id() == c.id; });
+  c.id = ChildId{0};
+  BlockDevice* device = std::exchange(c.device, nullptr);
+  c.claim.release();
+  if (device == nullptr || !c.device_is_ours) co_return;
+  const std::string device_name = device->name();
+  const Status s = co_await registry_.destroy(device_name);
+  if (!s.ok())
+    HF_LOG(warn, "nexus", "device of a child not destroyed", {"device", device_name}, {"error", s.error()});
+}
+
+// The copy is complete and flushed: counted on every core, then recorded, then read. False when the child
+// left meanwhile, or the record could not be changed.
+Task<bool> Control::join(Child& c, ChildId id) {
+  c.joining = true;
+  auto count_it = [&](CoreState& s) { s.set_mode(id, Mode::joining); };
+  co_await tell_cores(count_it);
+  if (c.phase != Phase::open || c.id != id) co_return false;
+  c.recorded_healthy = true;
+  const Status recorded = co_await keeper_.persist();
+  if (recorded.code() == Errc::fenced) co_await fence();
+  if (!recorded.ok() || c.phase != Phase::open || c.id != id) co_return false;
+  c.joining = false;
+  c.in_sync = true;
+  auto read_it = [&](CoreState& s) { s.set_mode(id, Mode::in_sync); };
+  co_await tell_cores(read_it);
+  co_return true;
+}
+
+Task<void> Control::fence() {
+  if (fenced_) co_return;
+  fenced_ = true;
+  auto close_core = [](CoreState& s) { s.fence(); };
+  co_await tell_cores(close_core);
+  for (const auto& c : children_) {
+    if (c->job) c->job->stop();
+  }
+  HF_LOG(error, "nexus", "fenced: nothing is acknowledged any more", {"nexus", params_.name});
+  changed(nullptr);
+}
+
+// The last in-sync child never leaves the record; its device is closed and opened again while its I/O is
+// held.
+Task<Status> Control::reopen_last(Child& c) {
+  const ChildId old = c.id;
+  auto drop = [&](CoreState& s) { s.leave(old, c.key, false, true); };
+  co_await tell_cores(drop);
+  auto there = [&](Reactor& core) -> Task<void> { return state_of(core).drain(old); };
+  co_await run_on_all(home_, cores_, there);
+  co_await close_device(c);
+  Status opened = co_await open_device(c);
+  if (opened.ok()) opened = check_fits(c.geometry(), geometry_.block_bytes, geometry_.block_count);
+  if (opened.ok()) opened = co_await open_channels(c);
+  if (!opened.ok()) {
+    const ChildId half_open = c.id;
+    auto undo = [&](Reactor& core) -> Task<void> { return state_of(core).drain(half_open); };
+    co_await run_on_all(home_, cores_, undo);
+    co_await close_device(c);
+    co_return opened;
+  }
+  co_await attach(c, Mode::in_sync);
+  c.suspended = false;
+  changed(&c);
+  co_return Status();
+}
+
+Task<void> Control::device_event(ChildId id, DeviceEvent event) {
+  switch (event) {
+    case DeviceEvent::failed:
+      co_await child_failed(id, Errc::not_connected);
+      co_return;
+    case DeviceEvent::removed: {
+      Child* c = find(id);
+      const bool may_leave = c != nullptr && c->phase == Phase::open && !(c->in_sync && in_sync_count() == 1);
+      if (may_leave) begin_leave(*c, std::nullopt);
+      if (!may_leave) co_await child_failed(id, Errc::not_connected);
+      co_return;
+    }
+    case DeviceEvent::recovered:
+      child_recovered(id);
+      co_return;
+    case DeviceEvent::resized: {
+      const Child* c = find(id);
+      if (c != nullptr && c->device != nullptr) {
+        HF_LOG(info, "nexus", "device of a child changed its size", {"child", c->uri},
+               {"bytes", c->device->geometry().size_bytes()});
+      }
+      co_return;
+    }
+  }
+}
+
+}  // namespace holdfast::nexus

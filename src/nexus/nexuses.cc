@@ -1,0 +1,143 @@
+// The nexuses of a process.
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "block/uri.h"
+#include "nexus/nexus.h"
+
+namespace holdfast::nexus {
+namespace {
+
+bool same_request(const NexusParams& a, const NexusParams& b) {
+  std::vector<std::string> ours = a.children;
+  std::vector<std::string> theirs = b.children;
+  std::sort(ours.begin(), ours.end());
+  std::sort(theirs.begin(), theirs.end());
+  return a.name == b.name && a.uuid == b.uuid && a.size_bytes == b.size_bytes && ours == theirs;
+}
+
+Result<NexusParams> params_of(const Uri& uri) {
+  UriParameters query(uri);
+  NexusParams params;
+  params.name = uri.path.substr(std::min<std::size_t>(1, uri.path.size()));
+  if (params.name.empty())
+    return Error(Errc::invalid_argument,
+                 fmt::format("'{}' has no name; use nexus:///name?size=..", uri.text));
+  HF_TRY(const auto size, query.take_size("size"));
+  if (!size) return Error(Errc::invalid_argument, fmt::format("'{}' has no size=", uri.text));
+  params.size_bytes = *size;
+  HF_TRY(const auto uuid, query.take_uuid());
+  params.uuid = uuid ? *uuid : Uuid::from_name(uri.text);
+  std::string_view list;
+  const auto children = query.take("children");
+  if (children) list = *children;
+  while (!list.empty()) {
+    const std::size_t comma = list.find(',');
+    params.children.emplace_back(list.substr(0, comma));
+    list = comma == std::string_view::npos ? std::string_view() : list.substr(comma + 1);
+  }
+  HF_CHECK(query.finish());
+  return params;
+}
+
+}  // namespace
+
+Nexuses::Nexuses(DeviceRegistry& registry, MembershipStore& store, NexusOptions options,
+                 NexusObserver* observer)
+    : registry_(registry),
+      store_(store),
+      options_(options),
+      observer_(observer),
+      creating_(registry.cores().home(), 1) {}
+
+Nexuses::~Nexuses() { HF_ASSERT(nexuses_.empty()); }
+
+Task<Result<Nexus*>> Nexuses::create(NexusParams params) {
+  const Semaphore::Permit turn = co_await creating_.acquire();
+  co_return co_await create_locked(std::move(params));
+}
+
+Task<Result<Nexus*>> Nexuses::create_locked(NexusParams params) {
+  for (Nexus* existing : nexuses_) {
+    const NexusParams& other = existing->params();
+    if (other.name != params.name && other.uuid != params.uuid) continue;
+    if (same_request(other, params)) co_return existing;
+    co_return Error(Errc::already_exists,
+                    fmt::format("nexus '{}' ({}) exists already with another name, uuid, size or children; "
+                                "destroy it or choose others",
+                                other.name, other.uuid.to_string()));
+  }
+  if (params.name.empty()) co_return Error(Errc::invalid_argument, "a nexus needs a name");
+  if (registry_.find(params.name) != nullptr) {
+    co_return Error(Errc::already_exists,
+                    fmt::format("a device named '{}' exists already; choose another name", params.name));
+  }
+  HF_CO_TRY(std::unique_ptr<Nexus> made,
+            co_await Nexus::create(registry_, store_, std::move(params), options_, observer_));
+  Nexus* nexus = made.get();
+  HF_CO_CHECK(registry_.adopt(std::move(made)));
+  nexuses_.push_back(nexus);
+  co_return nexus;
+}
+
+Task<Status> Nexuses::destroy(Uuid uuid) {
+  const Semaphore::Permit turn = co_await creating_.acquire();
+  HF_CO_TRY(Nexus * nexus, find(uuid));
+  const auto entry = registry_.entries().find(nexus->name());
+  if (entry != registry_.entries().end() && !entry->second.claimed_by.empty()) {
+    co_return Error(Errc::failed_precondition, fmt::format("nexus '{}' is in use by {}; end that first",
+                                                           nexus->name(), entry->second.claimed_by));
+  }
+  std::erase(nexuses_, nexus);
+  co_await nexus->close();
+  const std::unique_ptr<BlockDevice> last = registry_.withdraw(*nexus);
+  co_return Status();
+}
+
+Result<Nexus*> Nexuses::find(const Uuid& uuid) const {
+  for (Nexus* n : nexuses_) {
+    if (n->params().uuid == uuid) return n;
+  }
+  return Error(Errc::not_found, fmt::format("no nexus with uuid {}", uuid.to_string()));
+}
+
+Result<Nexus*> Nexuses::find(std::string_view nexus_name) const {
+  for (Nexus* n : nexuses_) {
+    if (n->params().name == nexus_name) return n;
+  }
+  return Error(Errc::not_found, fmt::format("no nexus named '{}'", nexus_name));
+}
+
+std::vector<Nexus*> Nexuses::list() const {
+  std::vector<Nexus*> all = nexuses_;
+  std::sort(all.begin(), all.end(),
+            [](const Nexus* a, const Nexus* b) { return a->params().name < b->params().name; });
+  return all;
+}
+
+Task<void> Nexuses::close() {
+  while (!nexuses_.empty()) {
+    Nexus* nexus = nexuses_.back();
+    nexuses_.pop_back();
+    co_await nexus->close();
+    const std::unique_ptr<BlockDevice> last = registry_.withdraw(*nexus);
+  }
+}
+
+void Nexuses::add_scheme() {
+  DeviceRegistry::Scheme scheme;
+  scheme.name = [](const Uri& uri) -> Result<std::string> {
+    HF_TRY(const NexusParams params, params_of(uri));
+    return params.name;
+  };
+  scheme.create = [this](const Uri& uri) -> Task<Result<std::unique_ptr<BlockDevice>>> {
+    HF_CO_TRY(NexusParams params, params_of(uri));
+    auto made = co_await Nexus::create(registry_, store_, std::move(params), options_, observer_);
+    if (!made.ok()) co_return made.error();
+    co_return std::move(made).value();
+  };
+  registry_.add_scheme("nexus", std::move(scheme));
+}
+
+}  // namespace holdfast::nexus

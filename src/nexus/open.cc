@@ -1,0 +1,234 @@
+// Opening a nexus and its children.
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "base/log.h"
+#include "block/uri.h"
+#include "nexus/device_events.h"
+#include "nexus/layout.h"
+
+namespace holdfast::nexus {
+namespace {
+
+bool is_local(const Uri& uri) noexcept { return !uri.scheme.starts_with("nvmf"); }
+bool is_alias(const Uri& uri) noexcept { return uri.scheme == "bdev" || uri.scheme == "loopback"; }
+
+Status check_params(const NexusParams& params) {
+  if (params.children.empty())
+    return Error(Errc::invalid_argument, "a nexus needs at least one child; give one child URI or more");
+  if (params.children.size() > children_max) {
+    return Error(Errc::invalid_argument, fmt::format("{} children are too many; a nexus has at most {}",
+                                                     params.children.size(), children_max));
+  }
+  for (std::size_t i = 0; i < params.children.size(); ++i) {
+    const auto& uri = params.children[i];
+    if (std::count(params.children.begin(), params.children.end(), uri) > 1)
+      return Error(Errc::invalid_argument, fmt::format("child '{}' is given twice", uri));
+  }
+  return Status();
+}
+
+}  // namespace
+
+Record Control::wanted_record(std::uint64_t epoch) const {
+  Record r;
+  r.clean_shutdown = clean_;
+  for (const auto& c : children_) {
+    if (c->removing) continue;
+    r.children.push_back({c->uuid, c->recorded_healthy, c->recorded_healthy ? epoch : c->in_sync_through});
+  }
+  return r;
+}
+
+Task<Status> Control::open(Nexus& device) {
+  device_ = &device;
+  Status opened = co_await open_first_time();
+  if (opened.ok()) {
+    open_ = true;
+    start_tasks();
+    changed(nullptr);
+    co_return opened;
+  }
+  co_await keeper_.stop();
+  co_await stop_cores();
+  co_await close_children();
+  children_.clear();
+  co_return opened.error().with_context(fmt::format("{} was not created", label()));
+}
+
+Task<Status> Control::open_first_time() {
+  HF_CO_CHECK(check_params(params_));
+  std::vector<ChildGeometry> geometries;
+  for (const auto& uri : params_.children) {
+    children_.push_back(std::make_unique<Child>(home_, uri, ChildKey{next_key_++}));
+    Child& c = *children_.back();
+    HF_CO_CHECK(co_await open_device(c));
+    geometries.push_back(c.geometry());
+  }
+  HF_CO_TRY(const std::uint64_t blocks, volume_blocks(geometries, params_.size_bytes));
+  geometry_.block_count = blocks;
+  shape();
+  HF_CO_CHECK(co_await choose_in_sync());
+  const std::uint32_t block_bytes = geometry_.block_bytes;
+  const Volume volume{block_bytes, blocks, data_start_block(block_bytes)};
+  for (Reactor* core : cores_) {
+    states_.push_back(std::make_unique<CoreState>(*core, home_, *this, volume, options_));
+  }
+  for (const auto& c : children_) HF_CO_CHECK(co_await open_channels(*c));
+  for (const auto& c : children_) {
+    const Mode mode = c->recorded_healthy ? Mode::in_sync : Mode::rebuilding;
+    co_await attach(*c, mode);
+    c->in_sync = c->recorded_healthy;
+  }
+  const Status recorded = co_await keeper_.persist(home_.now() + options_.hold_timeout);
+  if (recorded.code() == Errc::timed_out) {
+    co_return Error(Errc::not_connected, recorded.error().message() + "; try again when it answers");
+  }
+  if (!recorded.ok()) co_return recorded.error();
+  co_return Status();
+}
+
+// A record tells who has every acknowledged write. After an unclean end its healthy children may differ in
+// writes that were never acknowledged, so one of them is taken and copied to the others.
+Task<Status> Control::choose_in_sync() {
+  HF_CO_TRY(const auto record, co_await keeper_.load());
+  if (!record) {
+    for (const auto& c : children_) c->recorded_healthy = true;
+    co_return Status();
+  }
+  Child* source = nullptr;
+  for (const auto& c : children_) {
+    const ChildRecord* known = record->find(c->uuid);
+    if (known != nullptr) c->in_sync_through = known->in_sync_through;
+    if (known == nullptr || !known->healthy) continue;
+    if (record->clean_shutdown) c->recorded_healthy = true;
+    if (source == nullptr || (c->local && !source->local)) source = c.get();
+  }
+  if (source == nullptr) {
+    std::vector<std::string> named_healthy;
+    for (const auto& c : record->children) {
+      if (c.healthy) named_healthy.push_back(c.uuid);
+    }
+    co_return Error(Errc::failed_precondition,
+                    fmt::format("none of the children given is healthy in the membership record '{}'; it "
+                                "calls these healthy: {}. Give one of them",
+                                keeper_.key(), fmt::join(named_healthy, ", ")));
+  }
+  source->recorded_healthy = true;
+  co_return Status();
+}
+
+Task<Status> Control::open_device(Child& c) {
+  const std::string context = fmt::format("child '{}'", c.uri);
+  auto parsed = Uri::parse(c.uri);
+  if (!parsed.ok()) co_return parsed.error().with_context(context);
+  const Uri& uri = parsed.value();
+  BlockDevice* device = registry_.find(c.uri);
+  const bool existed = device != nullptr;
+  auto made = co_await registry_.create(c.uri);
+  if (made.ok()) {
+    device = made.value();
+  } else if (made.code() != Errc::already_exists || device == nullptr) {
+    co_return made.error().with_context(context);
+  }
+  for (const auto& other : children_) {
+    if (other.get() != &c && other->device == device) {
+      co_return Error(Errc::invalid_argument, fmt::format("children '{}' and '{}' are the same device; give "
+                                                          "each once",
+                                                          other->uri, c.uri));
+    }
+  }
+  const auto given = uri.query.find("uuid");
+  const std::string uuid = given != uri.query.end() ? given->second : device->identity().uuid.to_string();
+  const bool ours = !existed && !is_alias(uri);
+  auto claim = registry_.claim(*device, label());
+  if (!claim.ok()) {
+    if (ours) (co_await registry_.destroy(device->name())).ignore("the claim's error is told");
+    co_return claim.error().with_context(context);
+  }
+  c.claim = std::move(claim).value();
+  c.device = device;
+  c.device_is_ours = ours;
+  c.local = is_local(uri);
+  if (device->capabilities().read_only)
+    co_return Error(Errc::invalid_argument, context + " is read-only; give a device that can be written");
+  for (const auto& other : children_) {
+    if (other.get() != &c && other->uuid == uuid) {
+      co_return Error(Errc::invalid_argument,
+                      fmt::format("children '{}' and '{}' have the same uuid {}", other->uri, c.uri, uuid));
+    }
+  }
+  if (!c.uuid.empty() && c.uuid != uuid) {
+    co_return Error(Errc::invalid_argument,
+                    fmt::format("{} has now uuid {}, it had {}: another device is there; remove the child "
+                                "and add it anew",
+                                context, uuid, c.uuid));
+  }
+  c.uuid = uuid;
+  co_return Status();
+}
+
+Task<Status> Control::open_channels(Child& c) {
+  c.id = ChildId{next_id_++};
+  const Capabilities can = c.device->capabilities();
+  const bool reads_zero = c.device->geometry().deallocated_reads_zero;
+  std::vector<Status> outcomes(cores_.count());
+  auto there = [&](Reactor& core) -> Task<void> {
+    auto channel = co_await c.device->open_channel(core);
+    if (!channel.ok()) {
+      outcomes[core.core()] = channel.error();
+      co_return;
+    }
+    state_of(core).open(
+        std::make_unique<CoreChild>(core, c.id, std::move(channel).value(), can, reads_zero, c.local));
+  };
+  co_await run_on_all(home_, cores_, there);
+  Status failed;
+  for (const Status& s : outcomes) {
+    if (!s.ok()) failed = s.error().with_context(fmt::format("channel to child '{}'", c.uri));
+  }
+  co_return failed;
+}
+
+Task<void> Control::attach(Child& c, Mode mode) {
+  std::vector<DirtyMap> missed(cores_.count());
+  auto join_lists = [&](CoreState& s) { missed[s.reactor().core()] = s.attach(c.id, c.key, mode); };
+  co_await tell_cores(join_lists);
+  if (c.missed) {
+    for (const auto& m : missed) c.missed->merge(m);
+  }
+  c.phase = Phase::open;
+  c.fault.reset();
+  events_.push_back(std::make_unique<DeviceEvents>(*this, c.id));
+  c.device->subscribe(*events_.back());
+}
+
+void Control::shape() {
+  geometry_.block_bytes = children_.front()->device->geometry().block_bytes;
+  geometry_.deallocated_reads_zero = true;
+  geometry_.buffer_alignment = geometry_.block_bytes;
+  geometry_.atomic_write_blocks = ~std::uint32_t{0};
+  capabilities_.flush = true;
+  capabilities_.write_zeroes = true;
+  capabilities_.deallocate = true;
+  capabilities_.compare = true;
+  capabilities_.volatile_cache = false;
+  for (const auto& c : children_) {
+    const Geometry& g = c->device->geometry();
+    const Capabilities& can = c->device->capabilities();
+    geometry_.optimal_io_blocks = std::max(geometry_.optimal_io_blocks, g.optimal_io_blocks);
+    geometry_.atomic_write_blocks = std::min(geometry_.atomic_write_blocks, g.atomic_write_blocks);
+    geometry_.buffer_alignment = std::max(geometry_.buffer_alignment, g.buffer_alignment);
+    capabilities_.volatile_cache = capabilities_.volatile_cache || (can.flush && can.volatile_cache);
+  }
+}
+
+void Control::start_tasks() {
+  for (const auto& c : children_) {
+    if (!c->in_sync) launch_rebuild(*c);
+  }
+}
+
+}  // namespace holdfast::nexus

@@ -1,0 +1,177 @@
+// What a nexus does by itself: rebuilds, read-repair, settling, healing.
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "base/log.h"
+#include "nexus/control.h"
+
+namespace holdfast::nexus {
+namespace {
+
+constexpr std::size_t history_max = 64;
+
+}  // namespace
+
+void Control::launch_rebuild(Child& c) {
+  HF_ASSERT(!c.job && c.phase == Phase::open && !c.in_sync);
+  DirtyMap todo(geometry_.block_bytes, geometry_.block_count);
+  if (c.missed) {
+    todo.merge(*c.missed);
+  } else {
+    todo.mark_all();
+  }
+  c.job = std::make_unique<RebuildJob>(home_, *this, c.uri, c.id, std::move(todo), geometry_.block_count,
+                                       c.missed.has_value(), options_);
+  c.job_ended.reset();
+  HF_LOG(info, "nexus", "rebuild starts", {"nexus", params_.name}, {"child", c.uri},
+         {"partial", c.missed.has_value()}, {"blocks", c.job->stats().blocks_remaining});
+  if (observer_ != nullptr) observer_->on_rebuild_started(view(), c.job->record(RebuildState::rebuilding));
+  scope_.spawn(run_job(c));
+}
+
+Task<void> Control::run_job(Child& c) {
+  const ChildId id = c.id;
+  RebuildJob& job = *c.job;
+  const RebuildJob::End end = co_await job.run();
+  bool joined = false;
+  if (end == RebuildJob::End::copied && c.phase == Phase::open) joined = co_await join(c, id);
+  RebuildState state = joined ? RebuildState::completed : RebuildState::stopped;
+  const bool left_by_error =
+      c.phase != Phase::open && c.fault && *c.fault != Fault::offline && *c.fault != Fault::offline_permanent;
+  if (end == RebuildJob::End::failed || (!joined && left_by_error)) state = RebuildState::failed;
+  if (state == RebuildState::failed) {
+    HF_LOG(warn, "nexus", "rebuild failed", {"nexus", params_.name}, {"child", c.uri},
+           {"error", job.error()});
+  }
+  DirtyMap left_over(geometry_.block_bytes, geometry_.block_count);
+  left_over.merge(job.left_over());
+  c.missed = std::move(left_over);
+  job_ended(c, state);
+  if (state == RebuildState::failed && c.phase == Phase::open && c.id == id) {
+    begin_leave(c, Fault::rebuild_failed);
+  }
+}
+
+void Control::job_ended(Child& c, RebuildState end) {
+  c.job->set_state(end);
+  const RebuildRecord record = c.job->record(end);
+  history_.push_back(record);
+  if (history_.size() > history_max) history_.pop_front();
+  if (end == RebuildState::completed) ++counters_.rebuilds_completed;
+  if (end == RebuildState::failed) ++counters_.rebuilds_failed;
+  HF_LOG(info, "nexus", "rebuild ended", {"nexus", params_.name}, {"child", c.uri}, {"state", name(end)},
+         {"blocks", record.blocks_transferred});
+  c.job.reset();
+  if (observer_ != nullptr) observer_->on_rebuild_ended(view(), record);
+  c.job_ended.set();
+  changed(&c);
+}
+
+Task<void> Control::repair(ChildId id, Span blocks) {
+  const std::uint64_t piece = BufferPool::piece_bytes_max / geometry_.block_bytes;
+  for (std::uint64_t at = 0; at < blocks.count && !stopping_; at += piece) {
+    const Span part{blocks.first + at, std::min(piece, blocks.count - at)};
+    const auto repaired = co_await repair_piece(id, part);
+    if (!repaired.ok()) {
+      HF_LOG(warn, "nexus", "read-repair failed", {"nexus", params_.name}, {"child", uri_of(id)},
+             {"block", part.first}, {"error", repaired.error()});
+      co_await child_failed(id, Errc::io_error);
+      co_return;
+    }
+    if (repaired.value()) ++counters_.read_repairs;
+  }
+}
+
+// The range is locked as in a rebuild, so no host write is overtaken by the older bytes. An error is the
+// child's; false: nobody could give the bytes.
+Task<Result<bool>> Control::repair_piece(ChildId id, Span blocks) {
+  const Buffer buffer = co_await home_.buffers().acquire(blocks.count * geometry_.block_bytes);
+  const IoVec vec = buffer.vec();
+  const IoVecs vecs(&vec, 1);
+  std::deque<RangeTracker::Entry> entries;
+  co_await lock_window(blocks, entries);
+  CoreState& state = home_state();
+  IdSet tried;
+  tried.add(id);
+  bool got = false;
+  for (ChildId source = state.pick_source(tried); source != ChildId{0} && !got;
+       source = state.pick_source(tried)) {
+    tried.add(source);
+    const Status s = co_await state.child_read(source, blocks, vecs);
+    got = s.ok();
+  }
+  Status written;
+  if (got) written = co_await state.child_write(id, blocks, vecs);
+  // A block that was written and still cannot be read is the end of this child.
+  if (got && written.ok()) written = co_await state.child_read(id, blocks, vecs);
+  co_await unlock_window(entries);
+  if (!written.ok()) co_return written.error();
+  co_return got;
+}
+
+void Control::writes_began() noexcept {
+  settle_wanted_ = true;
+  if (settling_ || stopping_ || options_.settle_interval <= Nanos(0)) return;
+  settling_ = true;
+  scope_.spawn(settle_task());
+}
+
+Task<void> Control::settle_task() {
+  while (settle_wanted_) {
+    settle_wanted_ = false;
+    const bool slept = co_await home_.sleep(options_.settle_interval, stop_.token());
+    if (!slept || fenced_) break;
+    const bool settled = co_await settle_once();
+    if (!settled) settle_wanted_ = true;
+  }
+  settling_ = false;
+}
+
+// Afterwards every member has durably what was written before, so a child that leaves has not missed it.
+Task<bool> Control::settle_once() {
+  auto begin = [&](Reactor& core) -> Task<void> { return state_of(core).settle_begin(); };
+  co_await run_on_all(home_, cores_, begin);
+  bool all = true;
+  for (const ChildId id : home_state().members()) {
+    const Status s = co_await home_state().child_flush(id);
+    if (s.ok()) continue;
+    const Verdict verdict = co_await child_failed(id, s.code());
+    if (verdict == Verdict::kept) all = false;
+  }
+  if (!all) co_return false;
+  auto end = [](CoreState& s) { s.settle_end(); };
+  co_await tell_cores(end);
+  co_return true;
+}
+
+bool Control::needs_healing(const Child& c) const noexcept {
+  if (c.phase == Phase::open) return c.suspended;
+  if (c.removing || !c.fault) return false;
+  return *c.fault == Fault::io_error || *c.fault == Fault::timed_out || *c.fault == Fault::rebuild_failed;
+}
+
+void Control::want_heal() noexcept {
+  if (options_.reopen_interval <= Nanos(0) || healing_ || stopping_) return;
+  healing_ = true;
+  scope_.spawn(heal_task());
+}
+
+Task<void> Control::heal_task() {
+  for (;;) {
+    const bool slept = co_await home_.sleep(options_.reopen_interval, stop_.token());
+    if (!slept || fenced_) break;
+    std::vector<std::string> uris;
+    for (const auto& c : children_) {
+      if (needs_healing(*c)) uris.push_back(c->uri);
+    }
+    if (uris.empty()) break;
+    for (const auto& uri : uris) {
+      const Status s = co_await online_child(uri);
+      if (!s.ok()) HF_LOG(debug, "nexus", "child not back yet", {"child", uri}, {"error", s.error()});
+    }
+  }
+  healing_ = false;
+}
+
+}  // namespace holdfast::nexus

@@ -1,0 +1,208 @@
+// Everything that changes children: write, write zeroes, deallocate, flush.
+#include <span>
+
+#include "nexus/core_state.h"
+#include "nexus/io_count.h"
+#include "rt/when_all.h"
+
+namespace holdfast::nexus {
+namespace {
+
+// Only ever read. A pool buffer would do, but a write that holds buffers must not wait for another.
+alignas(4096) std::byte zero_bytes[128 * 1024];
+
+}  // namespace
+
+Task<Status> CoreState::modify(Modify m) {
+  HF_CO_CHECK(admit());
+  const bool ranged = m.kind != Modify::Kind::flush;
+  const std::uint64_t end = volume_.block_count;
+  if (ranged && (m.span.first > end || m.span.count > end - m.span.first))
+    co_return Error(Errc::out_of_range);
+  if (ranged && m.span.count == 0) co_return Status();
+  const Inside inside(*this);
+  RangeTracker::Entry entry(m.span);
+  if (ranged && !ranges_.try_enter(entry)) co_await ranges_.enter(entry);
+  if (ranged) mark(m.span);
+  const unsigned generation = generation_;
+  ++writes_of_generation_[generation];
+  IdSet done;
+  Status outcome = co_await fan_out(m, done);
+  if (--writes_of_generation_[generation] == 0) generation_idle_.wake_all();
+  if (ranged) ranges_.leave(entry);
+  if (outcome.ok() && must_hold(done)) outcome = co_await hold_for_membership(done);
+  if (outcome.ok() && fenced_) outcome = Error(Errc::fenced);
+  count(m, outcome);
+  co_return outcome;
+}
+
+// Until every in-sync child has it, or the host gets an error. `done` are the openings that have it.
+Task<Status> CoreState::fan_out(const Modify& m, IdSet& done) {
+  Patience patience;
+  for (;;) {
+    HF_CO_CHECK(admit());
+    Attempt a;
+    for (const auto& c : members_) {
+      if (done.has(c->id)) continue;
+      Target& t = a.targets[a.count++];
+      t.child = c.get();
+      t.id = c->id;
+    }
+    if (a.count > 0) co_await run_attempt(a, m);
+    const Errc refused = co_await judge(a, done);
+    if (complete(done)) co_return Status();
+    if (refused != Errc::ok && !is_path_error(refused)) co_return Error(refused);
+    const bool again = co_await wait_for_change(patience);
+    if (!again) co_return Error(Errc::not_connected);
+  }
+}
+
+Task<void> CoreState::run_attempt(Attempt& a, const Modify& m) {
+  a.started = core_.now();
+  watch(a);
+  std::array<Task<Status>, children_max> tasks;
+  for (unsigned i = 0; i < a.count; ++i) tasks[i] = child_modify(a.targets[i], m);
+  const std::span<Task<Status>> all(tasks.data(), a.count);
+  co_await when_all(all);
+  for (auto& t : all) t.take().ignore("kept in the target");
+  unwatch(a);
+}
+
+// Reports the failures. Gives the answer of a last in-sync child that stays, ok when there is none.
+Task<Errc> CoreState::judge(const Attempt& a, IdSet& done) {
+  Errc refused = Errc::ok;
+  for (unsigned i = 0; i < a.count; ++i) {
+    const Target& t = a.targets[i];
+    if (t.outcome == Errc::ok) {
+      done.add(t.id);
+      CoreChild* c = find(t.id);
+      if (c == nullptr || !c->doubted) continue;
+      c->doubted = false;
+      scope_.spawn(report_recovered(t.id));
+      continue;
+    }
+    const Verdict verdict = co_await report(t.id, t.outcome);
+    if (verdict == Verdict::kept) refused = t.outcome;
+  }
+  co_return refused;
+}
+
+bool CoreState::complete(const IdSet& done) const noexcept {
+  bool any = false;
+  for (const auto& c : members_) {
+    if (c->mode == Mode::rebuilding) continue;
+    if (!done.has(c->id)) return false;
+    any = any || c->mode == Mode::in_sync;
+  }
+  return any;
+}
+
+bool CoreState::must_hold(const IdSet& done) const noexcept {
+  return std::any_of(pending_leaves_.begin(), pending_leaves_.end(),
+                     [&](ChildId id) { return !done.has(id); });
+}
+
+Task<Status> CoreState::hold_for_membership(const IdSet& done) {
+  ++counters_.held_writes;
+  ++counters_.held_writes_now;
+  const Nanos deadline = core_.now() + options_.hold_timeout;
+  bool expired = false;
+  while (!fenced_ && !stopped_ && !expired && must_hold(done)) {
+    co_await changed_.wait(deadline);
+    expired = core_.now() >= deadline;
+  }
+  --counters_.held_writes_now;
+  if (fenced_) co_return Error(Errc::fenced);
+  if (!must_hold(done)) co_return Status();
+  if (expired) ++counters_.hold_timeouts;
+  co_return Error(Errc::not_connected);
+}
+
+Task<Status> CoreState::child_modify(Target& t, const Modify& m) {
+  const Busy busy(*t.child);
+  Status s = co_await issue(*t.child, m);
+  t.outcome = s.code();
+  t.ended = true;
+  co_return s;
+}
+
+Task<Status> CoreState::issue(CoreChild& c, const Modify& m) {
+  const Lba at{m.span.first + volume_.data_start};
+  switch (m.kind) {
+    case Modify::Kind::write:
+      co_return co_await c.channel->write(at, m.data, m.durable);
+    case Modify::Kind::zeroes: {
+      if (!c.can_zero) co_return co_await write_zero_blocks(c, m.span, m.durable);
+      const BlockRange range{at, m.span.count};
+      co_return co_await c.channel->write_zeroes(range, m.unmap, m.durable);
+    }
+    case Modify::Kind::deallocate: {
+      // All children read zeroes afterwards, whatever they can do, so that a read gets the same from each.
+      const BlockRange range{at, m.span.count};
+      if (c.can_deallocate) co_return co_await c.channel->deallocate(range);
+      if (c.can_zero) co_return co_await c.channel->write_zeroes(range, Unmap::yes, Durable::no);
+      co_return co_await write_zero_blocks(c, m.span, Durable::no);
+    }
+    case Modify::Kind::flush:
+      if (!c.has_cache) co_return Status();
+      co_return co_await c.channel->flush();
+  }
+  co_return Error(Errc::internal);
+}
+
+// For a child that has no write zeroes.
+Task<Status> CoreState::write_zero_blocks(CoreChild& c, const Span& span, Durable durable) {
+  const std::uint64_t piece_blocks = sizeof(zero_bytes) / volume_.block_bytes;
+  for (std::uint64_t at = 0; at < span.count; at += piece_blocks) {
+    const std::uint64_t blocks = std::min(piece_blocks, span.count - at);
+    const IoVec vec{zero_bytes, blocks * volume_.block_bytes};
+    const IoVecs vecs(&vec, 1);
+    HF_CO_CHECK(co_await c.channel->write(Lba{span.first + at + volume_.data_start}, vecs, durable));
+  }
+  co_return Status();
+}
+
+void CoreState::count(const Modify& m, const Status& s) noexcept {
+  if (!s.ok()) {
+    ++counters_.io.errors;
+    return;
+  }
+  const std::uint64_t bytes = m.span.count * volume_.block_bytes;
+  if (m.kind == Modify::Kind::write || m.kind == Modify::Kind::zeroes) {
+    ++counters_.io.write_ops;
+    counters_.io.write_bytes += bytes;
+  } else if (m.kind == Modify::Kind::deallocate) {
+    ++counters_.io.unmap_ops;
+    counters_.io.unmapped_bytes += bytes;
+  }
+}
+
+Task<Status> CoreState::child_write(ChildId id, Span blocks, IoVecs from) {
+  CoreChild* c = find(id);
+  if (c == nullptr) co_return Error(Errc::not_connected);
+  const Busy busy(*c);
+  co_return co_await c->channel->write(Lba{blocks.first + volume_.data_start}, from, Durable::no);
+}
+
+Task<Status> CoreState::child_zero(ChildId id, Span blocks) {
+  CoreChild* c = find(id);
+  if (c == nullptr) co_return Error(Errc::not_connected);
+  const Busy busy(*c);
+  const BlockRange range{Lba{blocks.first + volume_.data_start}, blocks.count};
+  co_return co_await c->channel->write_zeroes(range, Unmap::yes, Durable::no);
+}
+
+Task<Status> CoreState::child_flush(ChildId id) {
+  CoreChild* c = find(id);
+  if (c == nullptr) co_return Error(Errc::not_connected);
+  if (!c->has_cache) co_return Status();
+  const Busy busy(*c);
+  co_return co_await c->channel->flush();
+}
+
+bool CoreState::child_can_zero(ChildId id) const noexcept {
+  const CoreChild* c = find(id);
+  return c != nullptr && c->can_zero;
+}
+
+}  // namespace holdfast::nexus
