@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -74,13 +75,20 @@ class DeviceRegistry {
   std::unique_ptr<BlockDevice> withdraw(BlockDevice& device);
   const std::map<std::string, Entry, std::less<>>& entries() const noexcept { return devices_; }
   const Cores& cores() const noexcept { return cores_; }
-  // Destroys every device; all claims are released.
+  // Destroys every device, claimed ones last; claims that are left hold nothing any more.
   Task<void> close();
 
  private:
   friend class DeviceClaim;
+  Entry* entry_of(const BlockDevice& device) noexcept;
+  // The name under which the device of a name, alias or URI is, or would be, registered.
+  Result<std::string> name_of(const Uri& uri) const;
+  Task<Result<BlockDevice*>> existing(const Uri& uri);
+  Task<Result<BlockDevice*>> make(const Uri& uri, const Scheme& scheme, std::string name);
+
   const Cores& cores_;
   std::map<std::string, Scheme> schemes_;
+  std::set<std::string, std::less<>> being_made_;
   std::map<std::string, Entry, std::less<>> devices_;
 };
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -24,6 +25,11 @@ struct Uri {
   static Result<Uri> parse(std::string_view text);
 };
 
+// "%2F" becomes "/". Errors: invalid_argument (an incomplete escape, a control character).
+Result<std::string> percent_decode(std::string_view text);
+// The reverse: everything but letters, digits and "-._~" is escaped.
+std::string percent_encode(std::string_view text);
+
 // Reads the parameters of one URI and, at the end, refuses those that nobody asked for.
 class UriParameters {
  public:
@@ -37,12 +43,13 @@ class UriParameters {
   Result<std::optional<Uuid>> take_uuid();                                 // "uuid"
   // A flag: "key", "key=", "key=1|true" or "key=0|false".
   Result<bool> take_flag(const std::string& key);
-  // Errors: invalid_argument, naming the first parameter that is left and the scheme.
+  // Errors: invalid_argument, naming the first parameter that is left, the scheme, and what was asked for.
   Status finish() const;
 
  private:
   const Uri& uri_;
   std::map<std::string, std::string> left_;
+  std::set<std::string> asked_;
 };
 
 }  // namespace holdfast

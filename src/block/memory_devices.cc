@@ -1,0 +1,207 @@
+#include "block/memory_devices.h"
+
+#include <cstring>
+#include <utility>
+
+#include "base/units.h"
+#include "block/uri_names.h"
+
+namespace holdfast {
+
+namespace {
+
+class MallocChannel final : public LeafChannel {
+ public:
+  MallocChannel(MallocDevice& device, Reactor& core) noexcept
+      : LeafChannel(device, core), memory_(device.memory()) {}
+
+  Task<Status> read(Lba first, IoVecs into) override {
+    const BlockRange range = range_of(first, into);
+    HF_CO_CHECK(admit(range, Access::read));
+    std::uint64_t at = offset_of(first);
+    for (const IoVec& v : into) {
+      memory_.read(at, v.data, v.size);
+      at += v.size;
+    }
+    counters().read_done(bytes(range.count));
+    co_return Status();
+  }
+  Task<Status> write(Lba first, IoVecs from, Durable) override {
+    const BlockRange range = range_of(first, from);
+    HF_CO_CHECK(admit(range, Access::write));
+    std::uint64_t at = offset_of(first);
+    for (const IoVec& v : from) {
+      if (!memory_.write(at, v.data, v.size)) co_return fail(Error(Errc::out_of_space));
+      at += v.size;
+    }
+    counters().write_done(bytes(range.count));
+    co_return Status();
+  }
+  Task<Status> write_zeroes(BlockRange range, Unmap, Durable) override {
+    HF_CO_CHECK(admit(range, Access::write));
+    memory_.zero(offset_of(range.first), bytes(range.count));
+    counters().write_done(bytes(range.count));
+    co_return Status();
+  }
+  Task<Status> deallocate(BlockRange range) override {
+    HF_CO_CHECK(admit(range, Access::write));
+    memory_.zero(offset_of(range.first), bytes(range.count));
+    counters().unmap_done(bytes(range.count));
+    co_return Status();
+  }
+  Task<Status> flush() override { co_return admit(BlockRange(), Access::read); }
+
+ private:
+  SparseMemory& memory_;
+};
+
+class NullChannel final : public LeafChannel {
+ public:
+  using LeafChannel::LeafChannel;
+
+  Task<Status> read(Lba first, IoVecs into) override {
+    const BlockRange range = range_of(first, into);
+    HF_CO_CHECK(admit(range, Access::read));
+    for (const IoVec& v : into) std::memset(v.data, 0, v.size);  // never what the buffer held before
+    counters().read_done(bytes(range.count));
+    co_return Status();
+  }
+  Task<Status> write(Lba first, IoVecs from, Durable) override {
+    const BlockRange range = range_of(first, from);
+    HF_CO_CHECK(admit(range, Access::write));
+    counters().write_done(bytes(range.count));
+    co_return Status();
+  }
+  Task<Status> write_zeroes(BlockRange range, Unmap, Durable) override {
+    HF_CO_CHECK(admit(range, Access::write));
+    counters().write_done(bytes(range.count));
+    co_return Status();
+  }
+  Task<Status> deallocate(BlockRange range) override {
+    HF_CO_CHECK(admit(range, Access::write));
+    counters().unmap_done(bytes(range.count));
+    co_return Status();
+  }
+  Task<Status> flush() override { co_return admit(BlockRange(), Access::read); }
+};
+
+Capabilities memory_capabilities() {
+  Capabilities can;
+  can.write_zeroes = can.deallocate = can.compare = true;
+  can.volatile_cache = false;
+  return can;
+}
+
+struct Wanted {
+  Geometry geometry;
+  std::optional<Uuid> uuid;
+  bool resize = false;
+};
+
+Result<std::uint64_t> wanted_bytes(const Uri& uri, UriParameters& parameters, std::uint32_t block_bytes) {
+  HF_TRY(const auto megabytes, parameters.take_number("size_mb"));
+  HF_TRY(const auto blocks, parameters.take_number("num_blocks"));
+  const auto bad = [&](const char* why) {
+    return Error(Errc::invalid_argument, "'" + uri.text + "': " + why);
+  };
+  if (megabytes.has_value() == blocks.has_value()) return bad("give either size_mb or num_blocks");
+  const std::uint64_t unit = megabytes ? MiB : block_bytes;
+  const std::uint64_t count = megabytes ? *megabytes : *blocks;
+  if (count == 0) return bad("the size must not be zero");
+  if (count > SparseMemory::size_max / unit) return bad("the size must be at most 1 TiB");
+  return count * unit;
+}
+
+Result<Wanted> parse(const Uri& uri, bool can_resize) {
+  UriParameters parameters(uri);
+  Wanted wanted;
+  Geometry& g = wanted.geometry;
+  HF_TRY(const auto block, parameters.take_number("blk_size"));
+  if (block && *block != 512 && *block != 4096)
+    return Error(Errc::invalid_argument, "'" + uri.text + "': blk_size must be 512 or 4096");
+  g.block_bytes = block ? static_cast<std::uint32_t>(*block) : 512;
+  HF_TRY(wanted.uuid, parameters.take_uuid());
+  if (can_resize) {
+    HF_TRY(wanted.resize, parameters.take_flag("resize"));
+  }
+  auto size = wanted_bytes(uri, parameters, g.block_bytes);
+  HF_CHECK(parameters.finish());  // an unknown parameter is the better explanation of a missing size
+  if (!size.ok()) return size.error();
+  g.block_count = size.value() / g.block_bytes;
+  g.deallocated_reads_zero = true;
+  return wanted;
+}
+
+BlockDevice::Identity identity(const Uri& uri, const Wanted& wanted, const char* product,
+                               const Cores& cores) {
+  BlockDevice::Identity id;
+  id.name = uri.path.substr(1);
+  id.uuid = wanted.uuid ? *wanted.uuid : Uuid::random(cores.home().random());
+  id.uri = uri.text;
+  id.product_name = product;
+  return id;
+}
+
+template <class Device>
+Task<Result<std::unique_ptr<BlockDevice>>> make(const Uri& uri, const Cores& cores, const char* product,
+                                                bool can_resize) {
+  HF_CO_TRY(const Wanted wanted, parse(uri, can_resize));
+  std::unique_ptr<BlockDevice> device =
+      std::make_unique<Device>(identity(uri, wanted, product, cores), cores, wanted.geometry);
+  co_return device;
+}
+
+Task<Status> resize_existing(const Uri& uri, BlockDevice& existing) {
+  HF_CO_TRY(const Wanted wanted, parse(uri, true));
+  auto* device = dynamic_cast<MallocDevice*>(&existing);
+  if (device == nullptr || !wanted.resize)
+    co_return Error(Errc::already_exists, "device '" + existing.name() + "' exists already");
+  if (wanted.geometry.block_bytes != device->block_bytes())
+    co_return Error(Errc::invalid_argument, "'" + uri.text + "': the block size of a device cannot change");
+  if (wanted.uuid && *wanted.uuid != device->identity().uuid)
+    co_return Error(Errc::invalid_argument, "'" + uri.text + "': device '" + device->name() + "' has UUID " +
+                                                device->identity().uuid.to_string());
+  co_return device->resize(wanted.geometry.block_count);
+}
+
+}  // namespace
+
+MallocDevice::MallocDevice(Identity identity, const Cores& cores, const Geometry& geometry)
+    : LeafDevice(std::move(identity), cores, geometry, memory_capabilities()), memory_(cores.count() > 1) {}
+
+Task<Result<std::unique_ptr<Channel>>> MallocDevice::open_channel(Reactor& core) {
+  std::unique_ptr<Channel> channel = std::make_unique<MallocChannel>(*this, core);
+  co_return channel;
+}
+
+Status MallocDevice::resize(std::uint64_t block_count) {
+  if (block_count < geometry().block_count)
+    return Error(Errc::invalid_argument, "device '" + name() + "' cannot become smaller");
+  set_block_count(block_count);
+  return Status();
+}
+
+NullDevice::NullDevice(Identity identity, const Cores& cores, const Geometry& geometry)
+    : LeafDevice(std::move(identity), cores, geometry, memory_capabilities()) {}
+
+Task<Result<std::unique_ptr<Channel>>> NullDevice::open_channel(Reactor& core) {
+  std::unique_ptr<Channel> channel = std::make_unique<NullChannel>(*this, core);
+  co_return channel;
+}
+
+DeviceRegistry::Scheme malloc_scheme(const Cores& cores) {
+  DeviceRegistry::Scheme scheme;
+  scheme.name = name_without_slash;
+  scheme.create = [&cores](const Uri& uri) { return make<MallocDevice>(uri, cores, "Malloc disk", true); };
+  scheme.refresh = resize_existing;
+  return scheme;
+}
+
+DeviceRegistry::Scheme null_scheme(const Cores& cores) {
+  DeviceRegistry::Scheme scheme;
+  scheme.name = name_without_slash;
+  scheme.create = [&cores](const Uri& uri) { return make<NullDevice>(uri, cores, "Null disk", false); };
+  return scheme;
+}
+
+}  // namespace holdfast
