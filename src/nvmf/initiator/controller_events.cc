@@ -35,20 +35,20 @@ Task<void> Controller::handle_event(AdminSession& session, nvme::AsyncEvent even
   HF_LOG(info, "nvmf", "event of the target", {"device", remote_.device_name()},
          {"type", static_cast<unsigned>(event.type)}, {"info", static_cast<unsigned>(event.info)});
   if (event.type != nvme::AsyncEventType::notice) co_return;
-  Status handled;
   switch (static_cast<nvme::AsyncNotice>(event.info)) {
-    case nvme::AsyncNotice::namespace_attribute_changed:
-      handled = co_await namespaces_changed(session);
-      break;
+    case nvme::AsyncNotice::namespace_attribute_changed: {
+      const Status seen = co_await namespaces_changed(session);
+      if (!seen.ok())
+        HF_LOG(warn, "nvmf", "event not handled", {"device", remote_.device_name()}, {"error", seen.error()});
+      co_return;
+    }
     case nvme::AsyncNotice::ana_change:
       on_path_doubt();
-      break;
+      co_return;
     case nvme::AsyncNotice::firmware_activation_starting:
     case nvme::AsyncNotice::discovery_log_change:
-      break;
+      co_return;
   }
-  if (!handled.ok())
-    HF_LOG(warn, "nvmf", "event not handled", {"device", remote_.device_name()}, {"error", handled.error()});
 }
 
 Task<Status> Controller::namespaces_changed(AdminSession& session) {

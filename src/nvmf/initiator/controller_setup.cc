@@ -30,7 +30,7 @@ Task<Status> Controller::establish() {
 // At the first of the host's addresses that takes us.
 Task<Status> Controller::open_session(Nanos deadline) {
   HF_CO_TRY(const std::vector<Endpoint> addresses, co_await resolve_host(home_, remote_.host));
-  Status last = Error(Errc::not_found);
+  Error last(Errc::not_found);
   for (const Endpoint& to : addresses) {
     auto opened =
         co_await AdminSession::open(home_, to, remote_.nqn, remote_.config, this, deadline, stop_.token());

@@ -73,6 +73,7 @@ void CorePath::go_live(const PathLimits& limits, Nanos fence) noexcept {
 
 Task<void> CorePath::drop_queue() {
   if (state_ == State::live) state_ = State::waiting;
+  connected_ = false;
   if (queue_ == nullptr) co_return;
   co_await queue_->close();
   queue_.reset();

@@ -76,6 +76,7 @@ Task<void> AdminSession::keep_alive() {
 }
 
 Task<void> AdminSession::close() {
+  observer_ = nullptr;
   stop_.request_stop();
   co_await queue_->close();
   co_await scope_.join();

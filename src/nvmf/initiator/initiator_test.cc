@@ -1,0 +1,631 @@
+// The initiator against a scripted target in the simulated world: what a well-behaved target never does.
+#include "nvmf/initiator/initiator.h"
+
+#include <deque>
+#include <optional>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "block/registry.h"
+#include "nvmf/initiator/remote_device.h"
+#include "rt/cross_core.h"
+#include "rt/scope.h"
+#include "sim/net.h"
+#include "sim/node.h"
+#include "sim/reactor.h"
+#include "sim/world.h"
+#include "tests/nvmf/fake_target.h"
+
+namespace holdfast::nvmf {
+namespace {
+
+constexpr std::uint16_t port = 8420;
+const std::string nqn = "nqn.2019-05.io.openebs:volume-1";
+
+struct Observer final : DeviceObserver {
+  void on_device_event(BlockDevice&, DeviceEvent event) noexcept override { seen.push_back(event); }
+  bool saw(DeviceEvent event) const { return std::find(seen.begin(), seen.end(), event) != seen.end(); }
+  std::vector<DeviceEvent> seen;
+};
+
+std::vector<std::byte> pattern(std::size_t bytes, std::uint64_t seed) {
+  Prng prng(seed);
+  std::vector<std::byte> out(bytes);
+  for (auto& b : out) b = static_cast<std::byte>(prng.next());
+  return out;
+}
+
+// A host with `cores` cores, and a machine with a fake target.
+struct Fixture {
+  explicit Fixture(std::uint64_t seed = 1, unsigned cores = 1)
+      : world(seed), host_node(world.add_node("host")), target_node(world.add_node("target")) {
+    host = &host_node.start(cores);
+    target = std::make_unique<test::FakeTarget>(target_node.start().core(0), 4096);
+    Prng prng(7);
+    target->uuid = Uuid::random(prng);
+    config.hostnqn = "nqn.2014-08.org.nvmexpress:uuid:host";
+    config.grace = 3s;
+    config.keep_alive = 2s;
+    config.io_timeout = 1s;
+    config.abort_timeout = 300ms;
+    config.connect_timeout = 1s;
+    listen();
+  }
+  ~Fixture() {
+    if (channel) close_channel();
+    if (device) close_device();
+    if (target) run_target(target->close());
+    world.run_for(1s);  // what is still on the wire
+  }
+
+  sim::SimReactor& home() { return host->core(0); }
+  void listen() { run_target(listen_task()); }
+  Task<void> listen_task() {
+    target->listen(Endpoint{"0.0.0.0", port});
+    co_return;
+  }
+  void run_target(Task<void> task) { world.run(target_node.process()->core(0), std::move(task)); }
+  RemoteConfig remote() {
+    RemoteConfig r;
+    r.host = Endpoint{target_node.ipv4(), port};
+    r.nqn = nqn;
+    r.config = config;
+    complete_identity(r.config);
+    return r;
+  }
+  Status open() {
+    auto opened = world.run(home(), RemoteDevice::open(host->cores(), remote(), "nvmf://x"));
+    if (!opened.ok()) return opened.error();
+    device = std::move(opened).value();
+    device->subscribe(observer);
+    auto got = world.run(home(), device->open_channel(home()));
+    if (!got.ok()) return got.error();
+    channel = std::move(got).value();
+    return Status();
+  }
+  void close_channel() {
+    world.run(home(), channel->close());
+    channel.reset();
+  }
+  void close_device() {
+    world.run(home(), device->close());
+    device.reset();
+  }
+  Status write(std::uint64_t lba, std::vector<std::byte>& data) {
+    const IoVec vec{data.data(), data.size()};
+    return world.run(home(), channel->write(Lba{lba}, IoVecs(&vec, 1), Durable::no));
+  }
+  Status read(std::uint64_t lba, std::vector<std::byte>& data) {
+    const IoVec vec{data.data(), data.size()};
+    return world.run(home(), channel->read(Lba{lba}, IoVecs(&vec, 1)));
+  }
+  const host::Controller& controller() const { return RemoteDevice::from(*device)->controller(); }
+
+  sim::World world;
+  sim::Node& host_node;
+  sim::Node& target_node;
+  sim::Process* host = nullptr;
+  std::unique_ptr<test::FakeTarget> target;
+  InitiatorConfig config;
+  Observer observer;
+  std::unique_ptr<BlockDevice> device;
+  std::unique_ptr<Channel> channel;
+};
+
+TEST(Initiator, ConnectsReadsAndWrites) {
+  for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+    Fixture f(seed);
+    ASSERT_TRUE(f.open().ok());
+    EXPECT_EQ(f.device->geometry().block_count, 4096u);
+    EXPECT_EQ(f.device->geometry().block_bytes, 512u);
+    EXPECT_EQ(f.device->identity().uuid, f.target->uuid);
+    EXPECT_EQ(f.target->hostnqn, f.config.hostnqn);
+    for (const std::size_t bytes : {512u, 4096u, 8192u, 8704u, 65536u, 1048576u}) {
+      auto data = pattern(bytes, seed + bytes);
+      ASSERT_TRUE(f.write(3, data).ok());
+      std::vector<std::byte> back(bytes);
+      ASSERT_TRUE(f.read(3, back).ok());
+      EXPECT_EQ(data, back) << bytes;
+    }
+  }
+}
+
+TEST(Initiator, SplitsByTheTargetsLimits) {
+  Fixture f;
+  f.target->mdts = 3;  // 32 KiB
+  f.target->r2t_bytes = 4096;
+  f.target->c2h_bytes = 1536;
+  f.target->success_flag = false;
+  f.target->ic_hook = [](nvme::IcResp& resp) { resp.maxh2cdata = 4096; };
+  ASSERT_TRUE(f.open().ok());
+  auto data = pattern(512 * 1000, 3);
+  ASSERT_TRUE(f.write(1, data).ok());
+  EXPECT_EQ(f.target->commands[static_cast<unsigned>(nvme::IoOpcode::write)], 16u);
+  std::vector<std::byte> back(data.size());
+  ASSERT_TRUE(f.read(1, back).ok());
+  EXPECT_EQ(data, back);
+}
+
+TEST(Initiator, ZeroesDeallocatesComparesAndFlushes) {
+  Fixture f;
+  ASSERT_TRUE(f.open().ok());
+  auto data = pattern(8192, 3);
+  ASSERT_TRUE(f.write(0, data).ok());
+  const IoVec vec{data.data(), data.size()};
+  EXPECT_TRUE(f.world.run(f.home(), f.channel->compare(Lba{0}, IoVecs(&vec, 1))).ok());
+  EXPECT_EQ(f.world.run(f.home(), f.channel->compare(Lba{1}, IoVecs(&vec, 1))).code(), Errc::miscompare);
+  EXPECT_TRUE(f.world.run(f.home(), f.channel->write_zeroes({Lba{0}, 2}, Unmap::yes, Durable::no)).ok());
+  EXPECT_TRUE(f.world.run(f.home(), f.channel->deallocate({Lba{4}, 2})).ok());
+  EXPECT_TRUE(f.world.run(f.home(), f.channel->flush()).ok());
+  std::vector<std::byte> back(8192);
+  ASSERT_TRUE(f.read(0, back).ok());
+  std::fill_n(data.begin(), 1024, std::byte{0});
+  std::fill_n(data.begin() + 2048, 1024, std::byte{0});
+  EXPECT_EQ(data, back);
+  EXPECT_EQ(f.world.run(f.home(), f.channel->write_zeroes({Lba{4000}, 97}, Unmap::no, Durable::no)).code(),
+            Errc::out_of_range);
+}
+
+TEST(Initiator, ComparesByItselfWhereTheTargetCannot) {
+  Fixture f;
+  f.target->oncs = 0;
+  ASSERT_TRUE(f.open().ok());
+  EXPECT_FALSE(f.device->capabilities().deallocate);
+  auto data = pattern(1048576 + 512, 3);
+  ASSERT_TRUE(f.write(0, data).ok());
+  const IoVec vec{data.data(), data.size()};
+  EXPECT_TRUE(f.world.run(f.home(), f.channel->compare(Lba{0}, IoVecs(&vec, 1))).ok());
+  data.back() ^= std::byte{1};
+  EXPECT_EQ(f.world.run(f.home(), f.channel->compare(Lba{0}, IoVecs(&vec, 1))).code(), Errc::miscompare);
+  EXPECT_EQ(f.world.run(f.home(), f.channel->deallocate({Lba{0}, 1})).code(), Errc::not_supported);
+}
+
+TEST(Initiator, OpenErrorsNameWhatIsWrong) {
+  {
+    Fixture f;
+    f.world.net().refuse(f.target_node, true);
+    const Status opened = f.open();
+    EXPECT_EQ(opened.code(), Errc::not_connected);
+    EXPECT_NE(opened.error().message().find("10.0.0.2:8420"), std::string::npos) << opened.error().message();
+  }
+  {
+    Fixture f;
+    f.target->has_namespace = false;
+    EXPECT_EQ(f.open().code(), Errc::not_found);
+  }
+  {
+    Fixture f;
+    RemoteConfig r = f.remote();
+    Prng prng(99);
+    r.uuid = Uuid::random(prng);
+    const auto opened = f.world.run(f.home(), RemoteDevice::open(f.host->cores(), r, "nvmf://x"));
+    ASSERT_EQ(opened.code(), Errc::not_found);
+    EXPECT_NE(opened.error().message().find(f.target->uuid.to_string()), std::string::npos);
+    EXPECT_NE(opened.error().message().find(r.uuid->to_string()), std::string::npos);
+  }
+  {
+    Fixture f;
+    f.target->hook = [](test::FakeConnection& c, const nvme::Sqe& sqe, std::span<const std::byte>) {
+      if (sqe.opc != 0x7f) return false;
+      c.respond(sqe.cid, nvme::permanent(nvme::StatusCode::connect_invalid_host));
+      return true;
+    };
+    const Status opened = f.open();
+    EXPECT_EQ(opened.code(), Errc::not_found);
+    EXPECT_NE(opened.error().message().find("not allowed"), std::string::npos) << opened.error().message();
+  }
+  {
+    Fixture f;  // a target that never answers
+    f.target->hook = [](test::FakeConnection&, const nvme::Sqe&, std::span<const std::byte>) { return true; };
+    EXPECT_EQ(f.open().code(), Errc::timed_out);
+  }
+}
+
+TEST(Initiator, IoErrorsKeepTheirMeaning) {
+  struct Case {
+    nvme::StatusCode status;
+    Errc code;
+  };
+  const Case cases[] = {{nvme::StatusCode::unrecovered_read_error, Errc::io_error},
+                        {nvme::StatusCode::capacity_exceeded, Errc::out_of_space},
+                        {nvme::StatusCode::reservation_conflict, Errc::reservation_conflict},
+                        {nvme::StatusCode::lba_out_of_range, Errc::out_of_range},
+                        {nvme::StatusCode::namespace_write_protected, Errc::read_only}};
+  Fixture f;
+  ASSERT_TRUE(f.open().ok());
+  for (const Case& c : cases) {
+    f.target->hook = [&](test::FakeConnection& connection, const nvme::Sqe& sqe, std::span<const std::byte>) {
+      if (connection.qid() == 0) return false;
+      connection.respond(sqe.cid, nvme::permanent(c.status));
+      return true;
+    };
+    auto data = pattern(4096, 1);
+    EXPECT_EQ(f.write(0, data).code(), c.code);
+    EXPECT_EQ(f.read(0, data).code(), c.code);
+  }
+}
+
+// What a hostile target answers to a command of the I/O queue. None may touch memory outside the vectors, end
+// the command more than once, or leave it without an end.
+TEST(Initiator, BreachesEndTheConnectionAndTheCommandIsTriedAgain) {
+  using Hook = std::function<void(test::FakeConnection&, const nvme::Sqe&)>;
+  const auto bytes = pattern(8192, 1);
+  const std::vector<std::pair<const char*, Hook>> breaches = {
+      {"unknown cid", [](auto& c, auto& s) { c.respond(static_cast<std::uint16_t>(s.cid ^ 5)); }},
+      {"unknown cid, same slot",
+       [](auto& c, auto& s) { c.respond(static_cast<std::uint16_t>(s.cid ^ 0x4000)); }},
+      {"data of unknown cid",
+       [&](auto& c, auto& s) { c.data(static_cast<std::uint16_t>(s.cid ^ 1), 0, bytes, 4); }},
+      {"data beyond", [&](auto& c, auto& s) { c.data(s.cid, 4096, bytes, 4); }},
+      {"too much data", [&](auto& c, auto& s) { c.data(s.cid, 0, pattern(8704, 1), 4); }},
+      {"success too early", [](auto& c, auto& s) { c.respond(s.cid); }},
+      {"success flag on a part",
+       [&](auto& c, auto& s) { c.data(s.cid, 0, std::span(bytes).first(512), 12); }},
+      {"success flag, not last", [&](auto& c, auto& s) { c.data(s.cid, 0, bytes, 8); }},
+      {"r2t for a read", [](auto& c, auto& s) { c.r2t(s.cid, 1, 0, 512); }},
+      {"wrong length",
+       [&](auto& c, auto& s) {
+         nvme::C2hData h{};
+         h.cccid = s.cid;
+         h.datal = 512u;
+         c.pdu(h, nvme::PduType::c2h_data, bytes);
+       }},
+      {"oversized",
+       [&](auto& c, auto&) {
+         nvme::CommonHeader h{7, 0, 24, 24, 0xffffffffu};
+         c.raw(bytes_of(h));
+       }},
+      {"garbage", [&](auto& c, auto&) { c.raw(bytes); }},
+      {"another IcResp", [&](auto& c, auto&) { c.pdu(nvme::IcResp{}, nvme::PduType::ic_resp); }},
+      {"terminate",
+       [&](auto& c, auto&) {
+         const auto pdu = nvme::make_term_req(nvme::Role::controller, {nvme::Fes::sequence_error, 0}, {});
+         c.raw(pdu.span());
+       }},
+      {"end of stream", [&](auto& c, auto&) { c.hang_up(); }},
+  };
+  for (const auto& [what, breach] : breaches) {
+    SCOPED_TRACE(what);
+    Fixture f;
+    ASSERT_TRUE(f.open().ok());
+    auto data = pattern(8192, 9);
+    ASSERT_TRUE(f.write(8, data).ok());
+    unsigned times = 0;
+    f.target->hook = [&](test::FakeConnection& c, const nvme::Sqe& sqe, std::span<const std::byte>) {
+      if (c.qid() == 0 || sqe.opc != static_cast<std::uint8_t>(nvme::IoOpcode::read) || times >= 2)
+        return false;
+      ++times;
+      breach(c, sqe);
+      return true;
+    };
+    std::vector<std::byte> memory(8192 + 2048, std::byte{0xee});
+    const IoVec vecs[] = {{memory.data() + 1024, 1000}, {memory.data() + 2024, 7192}};
+    const Status read = f.world.run(f.home(), f.channel->read(Lba{8}, IoVecs(vecs)));
+    EXPECT_TRUE(read.ok());
+    EXPECT_TRUE(std::equal(data.begin(), data.end(), memory.begin() + 1024));
+    EXPECT_TRUE(
+        std::all_of(memory.begin(), memory.begin() + 1024, [](auto b) { return b == std::byte{0xee}; }));
+    EXPECT_TRUE(std::all_of(memory.end() - 1024, memory.end(), [](auto b) { return b == std::byte{0xee}; }));
+    EXPECT_GE(f.controller().reconnects(), 1u);
+  }
+}
+
+TEST(Initiator, DataOfACommandThatHasEndedIsABreach) {
+  Fixture f;
+  ASSERT_TRUE(f.open().ok());
+  const auto bytes = pattern(8192, 1);
+  f.target->hook = [&](test::FakeConnection& c, const nvme::Sqe& sqe, std::span<const std::byte>) {
+    if (c.qid() == 0) return false;
+    c.data(sqe.cid, 0, bytes, nvme::flag_last_pdu | nvme::flag_success);
+    c.data(sqe.cid, 0, bytes, nvme::flag_last_pdu | nvme::flag_success);
+    return true;
+  };
+  std::vector<std::byte> back(8192);
+  EXPECT_TRUE(f.read(0, back).ok());
+  EXPECT_EQ(back, bytes);
+  EXPECT_TRUE(f.world.run_until([&] { return f.controller().reconnects() == 1; }, f.world.now() + 1s));
+  f.target->hook = {};
+}
+
+TEST(Initiator, BreachesOfAWrite) {
+  using Hook = std::function<void(test::FakeConnection&, const nvme::Sqe&)>;
+  const auto bytes = pattern(512, 1);
+  const std::vector<std::pair<const char*, Hook>> breaches = {
+      {"r2t beyond", [](auto& c, auto& s) { c.r2t(s.cid, 1, 0, 65536 + 512); }},
+      {"r2t out of order", [](auto& c, auto& s) { c.r2t(s.cid, 1, 512, 512); }},
+      {"empty r2t", [](auto& c, auto& s) { c.r2t(s.cid, 1, 0, 0); }},
+      {"r2t twice",
+       [](auto& c, auto& s) {
+         c.r2t(s.cid, 1, 0, 65536);
+         c.r2t(s.cid, 1, 0, 65536);
+       }},
+      {"r2t wraps", [](auto& c, auto& s) { c.r2t(s.cid, 1, 0xffffff00u, 512); }},
+      {"data for a write", [&](auto& c, auto& s) { c.data(s.cid, 0, bytes, 12); }},
+      {"success without the data", [](auto& c, auto& s) { c.respond(s.cid); }},
+  };
+  for (const auto& [what, breach] : breaches) {
+    SCOPED_TRACE(what);
+    Fixture f;
+    ASSERT_TRUE(f.open().ok());
+    unsigned times = 0;
+    f.target->hook = [&](test::FakeConnection& c, const nvme::Sqe& sqe, std::span<const std::byte>) {
+      if (c.qid() == 0 || sqe.opc != static_cast<std::uint8_t>(nvme::IoOpcode::write) || times >= 2)
+        return false;
+      ++times;
+      breach(c, sqe);
+      return true;
+    };
+    auto data = pattern(65536, 5);
+    EXPECT_TRUE(f.write(8, data).ok());
+    EXPECT_TRUE(std::equal(data.begin(), data.end(), f.target->disk.begin() + 8 * 512));
+    EXPECT_GE(f.controller().reconnects(), 1u);
+  }
+}
+
+// A command that is never answered is aborted, then its connection is reset, and it ends once with timed_out.
+TEST(Initiator, TimeOutAbortsThenResets) {
+  Fixture f;
+  ASSERT_TRUE(f.open().ok());
+  unsigned aborts = 0;
+  bool swallow = true;
+  f.target->hook = [&](test::FakeConnection& c, const nvme::Sqe& sqe, std::span<const std::byte>) {
+    if (c.qid() == 0) {
+      if (sqe.opc == static_cast<std::uint8_t>(nvme::AdminOpcode::abort)) ++aborts;
+      return false;
+    }
+    return swallow && std::exchange(swallow, false);
+  };
+  std::vector<std::byte> data(4096);
+  const Nanos began = f.world.now();
+  EXPECT_EQ(f.read(0, data).code(), Errc::timed_out);
+  EXPECT_EQ(aborts, 1u);
+  EXPECT_LT(f.world.now() - began, Nanos(2s));
+  EXPECT_TRUE(f.read(0, data).ok());
+  EXPECT_EQ(f.controller().reconnects(), 1u);
+  EXPECT_FALSE(f.observer.saw(DeviceEvent::failed));
+}
+
+TEST(Initiator, AbortedCommandEndsWithoutAReset) {
+  Fixture f;
+  ASSERT_TRUE(f.open().ok());
+  test::FakeConnection* io = nullptr;
+  std::uint16_t stuck = 0;
+  f.target->hook = [&](test::FakeConnection& c, const nvme::Sqe& sqe, std::span<const std::byte>) {
+    if (c.qid() == 0 && sqe.opc == static_cast<std::uint8_t>(nvme::AdminOpcode::abort)) {
+      EXPECT_EQ(sqe.cdw10.get() & 0xffff, 1u);
+      EXPECT_EQ(sqe.cdw10.get() >> 16, stuck);
+      io->respond(stuck, nvme::StatusCode::abort_requested);
+      return false;
+    }
+    if (c.qid() == 0) return false;
+    io = &c;
+    stuck = sqe.cid;
+    return true;
+  };
+  std::vector<std::byte> data(4096);
+  EXPECT_EQ(f.read(0, data).code(), Errc::timed_out);
+  f.world.run_for(1s);
+  EXPECT_EQ(f.controller().reconnects(), 0u);
+  f.target->hook = {};
+}
+
+TEST(Initiator, MissingKeepAliveAnswersEndTheAssociation) {
+  Fixture f;
+  ASSERT_TRUE(f.open().ok());
+  bool deaf = true;
+  f.target->hook = [&](test::FakeConnection&, const nvme::Sqe& sqe, std::span<const std::byte>) {
+    return deaf && sqe.opc == static_cast<std::uint8_t>(nvme::AdminOpcode::keep_alive);
+  };
+  f.world.run_for(4s);
+  EXPECT_GE(f.controller().reconnects(), 1u);
+  deaf = false;
+  f.world.run_for(4s);
+  std::vector<std::byte> data(4096);
+  EXPECT_TRUE(f.read(0, data).ok());
+}
+
+TEST(Initiator, FollowsTheNamespaceSize) {
+  Fixture f;
+  ASSERT_TRUE(f.open().ok());
+  f.target->disk.resize(8192 * 512);
+  f.target->raise(
+      {nvme::AsyncEventType::notice, 0, static_cast<std::uint8_t>(nvme::LogPage::changed_namespaces)});
+  ASSERT_TRUE(f.world.run_until([&] { return f.observer.saw(DeviceEvent::resized); }, f.world.now() + 1s));
+  EXPECT_EQ(f.device->geometry().block_count, 8192u);
+  auto data = pattern(4096, 1);
+  EXPECT_TRUE(f.write(8000, data).ok());
+  // Without a notice: by asking.
+  f.target->disk.resize(9000 * 512);
+  EXPECT_TRUE(f.world.run(f.home(), f.device->rescan()).ok());
+  EXPECT_EQ(f.device->geometry().block_count, 9000u);
+}
+
+TEST(Initiator, NamespaceGoneIsRemoved) {
+  Fixture f;
+  ASSERT_TRUE(f.open().ok());
+  f.target->has_namespace = false;
+  f.target->raise(
+      {nvme::AsyncEventType::notice, 0, static_cast<std::uint8_t>(nvme::LogPage::changed_namespaces)});
+  ASSERT_TRUE(f.world.run_until([&] { return f.observer.saw(DeviceEvent::removed); }, f.world.now() + 1s));
+  std::vector<std::byte> data(4096);
+  EXPECT_EQ(f.read(0, data).code(), Errc::not_connected);
+}
+
+TEST(Initiator, WaitsWhileTheAnaGroupIsInaccessible) {
+  Fixture f;
+  f.target->ana = true;
+  ASSERT_TRUE(f.open().ok());
+  EXPECT_EQ(f.controller().ana_state(), nvme::AnaState::optimized);
+  f.target->ana_state = nvme::AnaState::inaccessible;
+  f.world.after(1s, [&] { f.target->ana_state = nvme::AnaState::non_optimized; });
+  std::vector<std::byte> data(4096);
+  const Nanos began = f.world.now();
+  EXPECT_TRUE(f.read(0, data).ok());
+  EXPECT_GE(f.world.now() - began, Nanos(1s));
+  EXPECT_EQ(f.controller().ana_state(), nvme::AnaState::non_optimized);
+  // For longer than the grace period.
+  f.target->ana_state = nvme::AnaState::inaccessible;
+  EXPECT_EQ(f.read(0, data).code(), Errc::not_connected);
+  EXPECT_TRUE(f.observer.saw(DeviceEvent::failed));
+  f.target->ana_state = nvme::AnaState::optimized;
+  EXPECT_TRUE(f.world.run_until([&] { return f.observer.saw(DeviceEvent::recovered); }, f.world.now() + 5s));
+  EXPECT_TRUE(f.read(0, data).ok());
+}
+
+TEST(Initiator, GraceExceededFailsAndRecovers) {
+  for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+    Fixture f(seed);
+    ASSERT_TRUE(f.open().ok());
+    f.world.net().refuse(f.target_node, true);
+    f.world.net().cut(f.host_node, f.target_node);
+    std::vector<std::byte> data(4096);
+    const Nanos began = f.world.now();
+    EXPECT_EQ(f.read(0, data).code(), Errc::not_connected);
+    EXPECT_GE(f.world.now() - began, f.config.grace - Nanos(100ms));
+    EXPECT_LE(f.world.now() - began, f.config.grace + Nanos(100ms));
+    EXPECT_TRUE(f.observer.saw(DeviceEvent::failed));
+    const Nanos failed = f.world.now();
+    EXPECT_EQ(f.read(0, data).code(), Errc::not_connected);
+    EXPECT_LT(f.world.now() - failed, Nanos(1ms)) << "a failed device answers at once";
+    f.world.net().refuse(f.target_node, false);
+    ASSERT_TRUE(
+        f.world.run_until([&] { return f.observer.saw(DeviceEvent::recovered); }, f.world.now() + 20s));
+    EXPECT_TRUE(f.read(0, data).ok());
+  }
+}
+
+TEST(Initiator, WithoutGraceItFailsAtOnce) {
+  Fixture f;
+  f.config.grace = Nanos{0};
+  ASSERT_TRUE(f.open().ok());
+  bool swallow = true;
+  f.target->hook = [&](test::FakeConnection& c, const nvme::Sqe&, std::span<const std::byte>) {
+    if (c.qid() == 0 || !swallow) return false;
+    c.hang_up();
+    return true;
+  };
+  std::vector<std::byte> data(4096);
+  const Nanos began = f.world.now();
+  EXPECT_EQ(f.read(0, data).code(), Errc::not_connected);
+  EXPECT_LT(f.world.now() - began, Nanos(50ms));
+  swallow = false;
+  ASSERT_TRUE(f.world.run_until([&] { return f.observer.saw(DeviceEvent::recovered); }, f.world.now() + 20s));
+  EXPECT_TRUE(f.read(0, data).ok());
+}
+
+TEST(Initiator, AnotherNamespaceIsNotTakenForTheOldOne) {
+  Fixture f;
+  ASSERT_TRUE(f.open().ok());
+  Prng prng(5);
+  const Uuid old = std::exchange(f.target->uuid, Uuid::random(prng));
+  f.world.net().cut(f.host_node, f.target_node);
+  std::vector<std::byte> data(4096);
+  EXPECT_EQ(f.read(0, data).code(), Errc::not_connected);
+  f.world.run_for(20s);
+  EXPECT_FALSE(f.observer.saw(DeviceEvent::recovered));
+  f.target->uuid = old;
+  EXPECT_TRUE(f.world.run_until([&] { return f.observer.saw(DeviceEvent::recovered); }, f.world.now() + 20s));
+}
+
+// A write of unknown fate is acknowledged only when the old connection can not deliver it any more.
+TEST(Initiator, RetriedWriteWaitsForTheFence) {
+  Fixture f;
+  f.config.keep_alive = 2s;
+  ASSERT_TRUE(f.open().ok());
+  bool swallow = true;
+  f.target->hook = [&](test::FakeConnection& c, const nvme::Sqe& sqe, std::span<const std::byte>) {
+    if (c.qid() == 0 || sqe.opc != static_cast<std::uint8_t>(nvme::IoOpcode::write)) return false;
+    if (!std::exchange(swallow, false)) return false;
+    f.world.after(0s, [&] { f.world.net().cut(f.host_node, f.target_node); });
+    return true;
+  };
+  auto data = pattern(4096, 1);
+  const Nanos began = f.world.now();
+  EXPECT_TRUE(f.write(0, data).ok());
+  EXPECT_GE(f.world.now() - began, Nanos(2s));
+  EXPECT_LE(f.world.now() - began, Nanos(3s));
+  EXPECT_EQ(f.controller().reconnects(), 1u);
+}
+
+// Where the admin connection survives, a controller reset makes the fence unnecessary.
+TEST(Initiator, ControllerResetReplacesTheFence) {
+  Fixture f;
+  ASSERT_TRUE(f.open().ok());
+  bool swallow = true;
+  f.target->hook = [&](test::FakeConnection& c, const nvme::Sqe& sqe, std::span<const std::byte>) {
+    if (c.qid() == 0 || sqe.opc != static_cast<std::uint8_t>(nvme::IoOpcode::write)) return false;
+    if (!std::exchange(swallow, false)) return false;
+    c.hang_up();
+    return true;
+  };
+  auto data = pattern(4096, 1);
+  const Nanos began = f.world.now();
+  EXPECT_TRUE(f.write(0, data).ok());
+  EXPECT_LE(f.world.now() - began, Nanos(300ms));
+}
+
+TEST(Initiator, CancelAllEndsWhatIsUnderWay) {
+  for (const bool connected : {true, false}) {
+    Fixture f;
+    ASSERT_TRUE(f.open().ok());
+    f.target->hook = [](test::FakeConnection& c, const nvme::Sqe&, std::span<const std::byte>) {
+      return c.qid() != 0;
+    };
+    if (!connected) {
+      f.world.net().refuse(f.target_node, true);
+      f.world.net().cut(f.host_node, f.target_node);
+      f.world.run_for(100ms);
+    }
+    std::optional<Errc> ended;
+    std::vector<std::byte> data(4096);
+    const IoVec vec{data.data(), data.size()};
+    auto stuck = [&]() -> Task<void> {
+      const Status s = co_await f.channel->write(Lba{0}, IoVecs(&vec, 1), Durable::no);
+      ended = s.code();
+    };
+    f.world.spawn(f.home(), stuck());
+    f.world.run_for(100ms);
+    EXPECT_FALSE(ended);
+    auto cancel = [&]() -> Task<void> {
+      f.channel->cancel_all();
+      co_return;
+    };
+    f.world.run(f.home(), cancel());
+    EXPECT_TRUE(f.world.run_until([&] { return ended.has_value(); }, f.world.now() + 50ms));
+    EXPECT_EQ(ended, Errc::not_connected);
+    EXPECT_EQ(f.read(0, data).code(), Errc::not_connected);
+  }
+}
+
+TEST(Initiator, ServesEveryCoreWithAQueueOfItsOwnOrWithoutOne) {
+  for (const bool enough : {true, false}) {
+    Fixture f(3, 3);
+    f.target->queues = enough ? 64 : 1;
+    ASSERT_TRUE(f.open().ok());
+    std::vector<std::unique_ptr<Channel>> channels(3);
+    auto use = [&](unsigned core) -> Task<Status> {
+      auto opened = co_await f.device->open_channel(f.host->core(core));
+      if (!opened.ok()) co_return opened.error();
+      channels[core] = std::move(opened).value();
+      auto data = pattern(16384, core);
+      const IoVec vec{data.data(), data.size()};
+      HF_CO_CHECK(co_await channels[core]->write(Lba{core * 100}, IoVecs(&vec, 1), Durable::yes));
+      std::vector<std::byte> back(data.size());
+      const IoVec into{back.data(), back.size()};
+      HF_CO_CHECK(co_await channels[core]->read(Lba{core * 100}, IoVecs(&into, 1)));
+      EXPECT_EQ(data, back);
+      channels[core]->cancel_all();
+      co_await channels[core]->close();
+      co_return Status();
+    };
+    for (unsigned core = 0; core < 3; ++core)
+      EXPECT_TRUE(f.world.run(f.host->core(core), use(core)).ok()) << core;
+    const IoStats stats = f.world.run(f.home(), f.device->stats());
+    EXPECT_EQ(stats.write_ops, 3u);
+    EXPECT_EQ(stats.read_bytes, 3u * 16384);
+  }
+}
+
+}  // namespace
+}  // namespace holdfast::nvmf
