@@ -120,6 +120,7 @@ Task<Result<BlockDevice*>> DeviceRegistry::make(const Uri& uri, const Scheme& sc
   BlockDevice* made = device.get();
   Entry& entry = devices_[name];
   entry.device = std::move(device);
+  entry.readers = std::make_unique<Gate>(cores_.home());
   entry.aliases.push_back(uri.text);
   HF_LOG(info, "block", "device created", {"name", name}, {"uri", uri.text});
   co_return made;
@@ -152,8 +153,9 @@ Task<Status> DeviceRegistry::destroy(std::string name_or_uri) {
   }
   // While it closes it has no entry, so nobody finds it; but its name is taken until it is gone.
   const Reservation reservation(being_made_, name);
-  std::unique_ptr<BlockDevice> gone = withdraw(*device);
-  co_await gone->close();
+  Entry gone = take(*device);
+  co_await gone.readers->close();
+  co_await gone.device->close();
   HF_LOG(info, "block", "device destroyed", {"name", name});
   co_return Status();
 }
@@ -171,23 +173,33 @@ Result<DeviceClaim> DeviceRegistry::claim(BlockDevice& device, std::string by) {
   return claim;
 }
 
-Result<BlockDevice*> DeviceRegistry::adopt(std::unique_ptr<BlockDevice> device) {
+Result<BlockDevice*> DeviceRegistry::adopt(std::unique_ptr<BlockDevice>&& device) {
   const std::string& name = device->name();
   if (devices_.contains(name) || being_made_.contains(name))
     return Error(Errc::already_exists, "device '" + name + "' exists already");
   BlockDevice* adopted = device.get();
   Entry& entry = devices_[name];
   entry.device = std::move(device);
+  entry.readers = std::make_unique<Gate>(cores_.home());
   if (!adopted->identity().uri.empty()) entry.aliases.push_back(adopted->identity().uri);
   return adopted;
 }
 
-std::unique_ptr<BlockDevice> DeviceRegistry::withdraw(BlockDevice& device) {
+DeviceRegistry::Entry DeviceRegistry::take(const BlockDevice& device) {
   const auto found = devices_.find(device.name());
   HF_ASSERT(found != devices_.end() && found->second.device.get() == &device);
-  std::unique_ptr<BlockDevice> taken = std::move(found->second.device);
+  Entry taken = std::move(found->second);
   devices_.erase(found);
   return taken;
+}
+
+std::unique_ptr<BlockDevice> DeviceRegistry::withdraw(BlockDevice& device) { return take(device).device; }
+
+Task<Result<IoStats>> DeviceRegistry::stats(std::string name) {
+  const auto found = devices_.find(name);
+  if (found == devices_.end()) co_return no_device(name);
+  const Gate::Hold hold = found->second.readers->enter();
+  co_return co_await found->second.device->stats();
 }
 
 // Devices made of devices claim what they are made of, and release it when they close.
@@ -200,8 +212,9 @@ Task<void> DeviceRegistry::close() {
       HF_LOG(warn, "block", "closing a device that is in use", {"name", next->first},
              {"by", next->second.claimed_by});
     }
-    std::unique_ptr<BlockDevice> gone = withdraw(*next->second.device);
-    co_await gone->close();
+    Entry gone = take(*next->second.device);
+    co_await gone.readers->close();
+    co_await gone.device->close();
   }
 }
 

@@ -13,6 +13,7 @@
 #include "block/block_device.h"
 #include "block/uri.h"
 #include "rt/reactor.h"
+#include "rt/wait.h"
 
 namespace holdfast {
 
@@ -52,6 +53,7 @@ class DeviceRegistry {
     std::unique_ptr<BlockDevice> device;
     std::string claimed_by;  // empty: free
     std::vector<std::string> aliases;
+    std::unique_ptr<Gate> readers;  // calls of stats() under way
   };
 
   explicit DeviceRegistry(const Cores& cores) : cores_(cores) {}
@@ -69,10 +71,12 @@ class DeviceRegistry {
   BlockDevice* find(std::string_view name_or_uri) const;
   // Errors: busy, naming who has it.
   Result<DeviceClaim> claim(BlockDevice& device, std::string by);
-  // A device that was made elsewhere (a nexus). Errors: already_exists.
-  Result<BlockDevice*> adopt(std::unique_ptr<BlockDevice> device);
-  // Takes an adopted device out again, without closing it.
+  // A device that was made elsewhere (a nexus). Errors: already_exists; the caller keeps the device then.
+  Result<BlockDevice*> adopt(std::unique_ptr<BlockDevice>&& device);
+  // Takes an adopted device out again, without closing it. No call of stats() for it is under way.
   std::unique_ptr<BlockDevice> withdraw(BlockDevice& device);
+  // What the device counted. It stays open until the answer is there: destroy() waits. Errors: not_found.
+  Task<Result<IoStats>> stats(std::string name);
   const std::map<std::string, Entry, std::less<>>& entries() const noexcept { return devices_; }
   const Cores& cores() const noexcept { return cores_; }
   // Destroys every device, claimed ones last; claims that are left hold nothing any more.
@@ -80,6 +84,7 @@ class DeviceRegistry {
 
  private:
   friend class DeviceClaim;
+  Entry take(const BlockDevice& device);
   Entry* entry_of(const BlockDevice& device) noexcept;
   // The name under which the device of a name, alias or URI is, or would be, registered.
   Result<std::string> name_of(const Uri& uri) const;

@@ -109,12 +109,11 @@ class Nexuses {
   void add_scheme();
 
  private:
-  Task<Result<Nexus*>> create_locked(NexusParams params);
   DeviceRegistry& registry_;
   MembershipStore& store_;
   NexusOptions options_;
   NexusObserver* observer_;
-  Semaphore creating_;
+  std::vector<const NexusParams*> being_made_;
   std::vector<Nexus*> nexuses_;
 };
 

@@ -45,20 +45,11 @@ Result<NexusParams> params_of(const Uri& uri) {
 
 Nexuses::Nexuses(DeviceRegistry& registry, MembershipStore& store, NexusOptions options,
                  NexusObserver* observer)
-    : registry_(registry),
-      store_(store),
-      options_(options),
-      observer_(observer),
-      creating_(registry.cores().home(), 1) {}
+    : registry_(registry), store_(store), options_(options), observer_(observer) {}
 
 Nexuses::~Nexuses() { HF_ASSERT(nexuses_.empty()); }
 
 Task<Result<Nexus*>> Nexuses::create(NexusParams params) {
-  const Semaphore::Permit turn = co_await creating_.acquire();
-  co_return co_await create_locked(std::move(params));
-}
-
-Task<Result<Nexus*>> Nexuses::create_locked(NexusParams params) {
   for (Nexus* existing : nexuses_) {
     const NexusParams& other = existing->params();
     if (other.name != params.name && other.uuid != params.uuid) continue;
@@ -68,30 +59,42 @@ Task<Result<Nexus*>> Nexuses::create_locked(NexusParams params) {
                                 "destroy it or choose others",
                                 other.name, other.uuid.to_string()));
   }
+  for (const NexusParams* other : being_made_) {
+    if (other->name != params.name && other->uuid != params.uuid) continue;
+    co_return Error(Errc::already_exists, fmt::format("nexus '{}' ({}) is being created by another request",
+                                                      other->name, other->uuid.to_string()));
+  }
   if (params.name.empty()) co_return Error(Errc::invalid_argument, "a nexus needs a name");
   if (registry_.find(params.name) != nullptr) {
     co_return Error(Errc::already_exists,
                     fmt::format("a device named '{}' exists already; choose another name", params.name));
   }
-  HF_CO_TRY(std::unique_ptr<Nexus> made,
-            co_await Nexus::create(registry_, store_, std::move(params), options_, observer_));
+  // Others are created and destroyed meanwhile: opening the children of one may take long.
+  being_made_.push_back(&params);
+  auto created = co_await Nexus::create(registry_, store_, params, options_, observer_);
+  std::erase(being_made_, &params);
+  HF_CO_TRY(std::unique_ptr<Nexus> made, std::move(created));
   Nexus* nexus = made.get();
-  HF_CO_CHECK(registry_.adopt(std::move(made)));
+  std::unique_ptr<BlockDevice> device = std::move(made);
+  if (auto adopted = registry_.adopt(std::move(device)); !adopted.ok()) {
+    co_await device->close();
+    co_return adopted.error();
+  }
   nexuses_.push_back(nexus);
   co_return nexus;
 }
 
 Task<Status> Nexuses::destroy(Uuid uuid) {
-  const Semaphore::Permit turn = co_await creating_.acquire();
   HF_CO_TRY(Nexus * nexus, find(uuid));
   const auto entry = registry_.entries().find(nexus->name());
   if (entry != registry_.entries().end() && !entry->second.claimed_by.empty()) {
     co_return Error(Errc::failed_precondition, fmt::format("nexus '{}' is in use by {}; end that first",
                                                            nexus->name(), entry->second.claimed_by));
   }
+  // From now on nobody finds it.
   std::erase(nexuses_, nexus);
-  co_await nexus->close();
   const std::unique_ptr<BlockDevice> last = registry_.withdraw(*nexus);
+  co_await nexus->close();
   co_return Status();
 }
 
@@ -120,8 +123,8 @@ Task<void> Nexuses::close() {
   while (!nexuses_.empty()) {
     Nexus* nexus = nexuses_.back();
     nexuses_.pop_back();
-    co_await nexus->close();
     const std::unique_ptr<BlockDevice> last = registry_.withdraw(*nexus);
+    co_await nexus->close();
   }
 }
 
