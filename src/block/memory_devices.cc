@@ -125,8 +125,9 @@ Result<Wanted> parse(const Uri& uri, bool can_resize) {
     HF_TRY(wanted.resize, parameters.take_flag("resize"));
   }
   auto size = wanted_bytes(uri, parameters, g.block_bytes);
+  const bool has_size = size.ok();
   HF_CHECK(parameters.finish());  // an unknown parameter is the better explanation of a missing size
-  if (!size.ok()) return size.error();
+  if (!has_size) return size.error();
   g.block_count = size.value() / g.block_bytes;
   g.deallocated_reads_zero = true;
   return wanted;
