@@ -251,6 +251,7 @@ HF_FIELD(IdentifyNamespace, lbaf, 128);
 HF_FIELD(IdentifyNamespace, vs, 384);
 
 inline constexpr std::uint8_t nsfeat_thin = 1u << 0;
+inline constexpr std::uint8_t nsfeat_atomic_sizes = 1u << 1;   // NAWUN, NAWUPF, NACWU mean something
 inline constexpr std::uint8_t nsfeat_optimal_sizes = 1u << 4;  // NPWG, NPWA, NPDG, NPDA, NOWS mean something
 inline constexpr std::uint8_t nmic_shared = 1u << 0;
 inline constexpr std::uint8_t dlfeat_reads_zero = 1u << 0;

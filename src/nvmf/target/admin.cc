@@ -1,0 +1,198 @@
+// Controller: admin and Fabrics commands.
+#include <utility>
+
+#include "base/log.h"
+#include "nvme/fabrics.h"
+#include "nvme/feature.h"
+#include "nvmf/target/controller.h"
+#include "nvmf/target/subsystem.h"
+
+namespace holdfast::nvmf {
+
+using nvme::AdminOpcode;
+using nvme::CommandStatus;
+using nvme::FabricsType;
+using nvme::Feature;
+using nvme::permanent;
+using nvme::Property;
+using nvme::StatusCode;
+
+AdminTransfer admin_transfer(const nvme::Sqe& sqe) noexcept {
+  AdminTransfer t;
+  const auto feature = static_cast<Feature>(sqe.cdw10 & 0xff);
+  switch (static_cast<AdminOpcode>(sqe.opc)) {
+    case AdminOpcode::identify:
+      t.to_host = nvme::identify_bytes;
+      break;
+    case AdminOpcode::get_log_page: {
+      const auto args = nvme::LogPageArgs::unpack(sqe.cdw10, sqe.cdw11, sqe.cdw12, sqe.cdw13, sqe.cdw14);
+      if (args.bytes > transfer_bytes_max) {
+        t.status = permanent(StatusCode::invalid_field);
+      } else {
+        t.to_host = static_cast<std::uint32_t>(args.bytes);
+      }
+      break;
+    }
+    case AdminOpcode::get_features:
+      // The capabilities of a feature are in the response, whatever its data.
+      if (static_cast<nvme::FeatureSelect>(sqe.cdw10 >> 8 & 7) == nvme::FeatureSelect::capabilities) break;
+      if (feature == Feature::host_behavior_support) t.to_host = sizeof(nvme::HostBehavior);
+      if (feature == Feature::host_identifier) t.to_host = (sqe.cdw11 & 1) != 0 ? 16 : 8;
+      break;
+    case AdminOpcode::set_features:
+      if (feature == Feature::host_behavior_support) t.to_controller = sizeof(nvme::HostBehavior);
+      break;
+    case AdminOpcode::delete_io_sq:
+    case AdminOpcode::create_io_sq:
+    case AdminOpcode::delete_io_cq:
+    case AdminOpcode::create_io_cq:
+    case AdminOpcode::abort:
+    case AdminOpcode::async_event_request:
+    case AdminOpcode::namespace_management:
+    case AdminOpcode::firmware_commit:
+    case AdminOpcode::firmware_download:
+    case AdminOpcode::namespace_attachment:
+    case AdminOpcode::keep_alive:
+    case AdminOpcode::fabrics:
+      break;
+  }
+  return t;
+}
+
+Task<AdminReply> Controller::admin(const AdminCall& call) {
+  last_traffic_ = home().now();
+  const auto opcode = static_cast<AdminOpcode>(call.sqe.opc);
+  if (opcode == AdminOpcode::fabrics) co_return fabrics(call);
+  if (!cc_.en) co_return permanent(StatusCode::command_sequence_error);
+  switch (opcode) {
+    case AdminOpcode::identify:
+      co_return identify(*this, call.sqe, call.data);
+    case AdminOpcode::get_log_page: {
+      const CommandStatus status = co_await nvmf::get_log_page(*this, call.sqe, call.data);
+      co_return status;
+    }
+    case AdminOpcode::get_features:
+      co_return nvmf::get_features(*this, call.sqe, call.data);
+    case AdminOpcode::set_features:
+      co_return nvmf::set_features(*this, call.sqe, call.data);
+    case AdminOpcode::async_event_request:
+      co_return async_event_request(call);
+    case AdminOpcode::keep_alive:
+      co_return CommandStatus();
+    case AdminOpcode::abort:
+      co_return abort(call);
+    // Not offered: identify and the effects log say so.
+    case AdminOpcode::delete_io_sq:
+    case AdminOpcode::create_io_sq:
+    case AdminOpcode::delete_io_cq:
+    case AdminOpcode::create_io_cq:
+    case AdminOpcode::namespace_management:
+    case AdminOpcode::firmware_commit:
+    case AdminOpcode::firmware_download:
+    case AdminOpcode::namespace_attachment:
+    case AdminOpcode::fabrics:
+      break;
+  }
+  co_return permanent(StatusCode::invalid_command_opcode);
+}
+
+AdminReply Controller::fabrics(const AdminCall& call) {
+  switch (static_cast<FabricsType>(nvme::as<nvme::FabricsCmd>(call.sqe).fctype)) {
+    case FabricsType::property_get:
+      return property_get(call);
+    case FabricsType::property_set:
+      return property_set(call);
+    case FabricsType::disconnect:
+      return permanent(StatusCode::invalid_queue_type);  // of the admin queue
+    case FabricsType::connect:                           // the connection answers
+    case FabricsType::authentication_send:
+    case FabricsType::authentication_receive:
+      break;
+  }
+  return permanent(StatusCode::invalid_command_opcode);
+}
+
+AdminReply Controller::property_get(const AdminCall& call) {
+  const auto cmd = nvme::as<nvme::PropertyGetCmd>(call.sqe);
+  const bool is_8_bytes = (cmd.attrib & 7) == 1;
+  const std::uint32_t offset = cmd.ofst;
+  const auto property = static_cast<Property>(offset);
+  if ((cmd.attrib & 7) > 1 || is_8_bytes != (property == Property::cap))
+    return permanent(StatusCode::invalid_field);
+  switch (property) {
+    case Property::cap:
+      return AdminReply(CommandStatus(), cap_.pack());
+    case Property::vs:
+      return AdminReply(CommandStatus(), nvme::version_2_0);
+    case Property::cc:
+      return AdminReply(CommandStatus(), cc_.pack());
+    case Property::csts:
+      return AdminReply(CommandStatus(), csts_.pack());
+    case Property::crto:
+      return AdminReply(CommandStatus(), cap_.to);  // CRWMT, as CAP.TO
+    case Property::nssr:
+      break;  // CAP.NSSRS is zero
+  }
+  return permanent(StatusCode::invalid_field);
+}
+
+AdminReply Controller::property_set(const AdminCall& call) {
+  const auto cmd = nvme::as<nvme::PropertySetCmd>(call.sqe);
+  const std::uint32_t offset = cmd.ofst;
+  if ((cmd.attrib & 7) != 0 || static_cast<Property>(offset) != Property::cc) {
+    return permanent(StatusCode::invalid_field);
+  }
+  return configure(nvme::Cc::unpack(static_cast<std::uint32_t>(cmd.value)));
+}
+
+// A new value of CC (NVMe Base 2.0, sections 3.1.3.5, 3.5 and 3.6).
+AdminReply Controller::configure(nvme::Cc cc) {
+  const nvme::Cc old = std::exchange(cc_, cc);
+  if (cc.en && !old.en) {
+    // Discovery controllers have no I/O queues, so hosts leave those sizes zero.
+    const bool entry_sizes = is_discovery() || (cc.iosqes == 6 && cc.iocqes == 4);
+    if (cc.css != 0 || cc.mps != 0 || cc.ams != 0 || !entry_sizes) {
+      HF_LOG(warn, "nvmf", "host enables the controller in a way that it does not support",
+             {"host", host_.nqn}, {"cc", cc.pack()});
+      csts_.cfs = true;
+      return CommandStatus();
+    }
+    csts_ = nvme::Csts{true, false, nvme::ShutdownStatus::none};
+    home().disarm(association_);
+  }
+  if (!cc.en && old.en) reset();
+  if (cc.shn != nvme::ShutdownNotice::none && old.shn != cc.shn) {
+    // Every completed write is in the device; what the device caches the host has flushed, or does not care
+    // for.
+    csts_.shst = nvme::ShutdownStatus::complete;
+    disconnect_io_queues();
+    watch_association();
+  }
+  return CommandStatus();
+}
+
+AdminReply Controller::async_event_request(const AdminCall& call) {
+  if (parked_.size() >= async_event_requests_max) return permanent(StatusCode::async_event_limit_exceeded);
+  parked_.push_back(ParkedEvent{call.tag, call.sqe.cid});
+  pump();
+  AdminReply reply;
+  reply.parked = true;
+  return reply;
+}
+
+// Only asynchronous event requests wait for something that may never come; everything else is left to end.
+AdminReply Controller::abort(const AdminCall& call) {
+  constexpr std::uint64_t not_aborted = 1;
+  const auto qid = static_cast<std::uint16_t>(call.sqe.cdw10);
+  const auto cid = static_cast<std::uint16_t>(call.sqe.cdw10 >> 16);
+  for (auto it = parked_.begin(); qid == 0 && it != parked_.end(); ++it) {
+    if (it->cid != cid) continue;
+    const ParkedEvent event = *it;
+    parked_.erase(it);
+    answer(event, StatusCode::abort_requested, 0);
+    return AdminReply(CommandStatus(), 0);
+  }
+  return AdminReply(CommandStatus(), not_aborted);
+}
+
+}  // namespace holdfast::nvmf

@@ -1,0 +1,249 @@
+#include "nvmf/target/connection.h"
+
+#include <algorithm>
+#include <array>
+#include <string>
+
+#include "rt/cross_core.h"
+
+namespace holdfast::nvmf {
+namespace {
+
+// How long the peer has to take a terminate request, or the response to Disconnect, before the stream ends.
+constexpr Nanos linger_time = 1s;
+// Commands of one connection in a row; then others have a turn.
+constexpr unsigned burst_max = 32;
+
+}  // namespace
+
+Connection::Connection(CoreContext& context, std::unique_ptr<Stream> stream)
+    : context_(context),
+      reactor_(context.reactor()),
+      stream_(std::move(stream)),
+      accepted_at_(reactor_.now()),
+      commands_(reactor_),
+      sending_(reactor_),
+      sender_(reactor_, *stream_),
+      linger_(*stream_),
+      claim_wait_(reactor_),
+      buffer_turn_(reactor_, 1),
+      buffer_wait_(reactor_),
+      io_(*this, commands_) {}
+
+Connection::~Connection() = default;
+
+Task<void> Connection::serve() {
+  context_.enter(*this);
+  Buffer staging = co_await reactor_.buffers().acquire(context_.config().staging_bytes, stop_.token());
+  if (staging) {
+    receiver_.emplace(nvme::Role::host, std::move(staging));
+    receiver_->limits().capsule_data_max = capsule_data_bytes;
+    receiver_->limits().data_max = context_.config().h2c_data_bytes_max;
+    sending_.spawn(sender_.run());
+    co_await receive();
+    if (orderly_) co_await drain();
+  }
+  co_await finish();
+  context_.leave(*this);
+}
+
+void Connection::disconnect() noexcept {
+  stop_.request_stop();
+  if (!stream_closed_) stream_->shutdown();
+}
+
+Task<void> Connection::receive() {
+  for (;;) {
+    const auto next = receiver_->next();
+    if (next == tcp::PduReceiver::Next::starved) {
+      const Result<std::size_t> n = co_await stream_->receive(receiver_->room());
+      if (!n.ok() || n.value() == 0) co_return;
+      receiver_->filled(n.value());
+      continue;
+    }
+    if (next == tcp::PduReceiver::Next::fault) {
+      terminate(receiver_->fault(), receiver_->head());
+      co_return;
+    }
+    const nvme::PduShape& shape = receiver_->shape();
+    if (shape.type == nvme::PduType::h2c_data) {
+      const bool go_on = co_await receive_data();
+      if (!go_on) co_return;
+      continue;
+    }
+    if (shape.type != nvme::PduType::capsule_cmd) {
+      if (shape.type != nvme::PduType::ic_req || !on_ic_req()) co_return;  // H2CTermReq: nothing to answer
+      continue;
+    }
+    Request* r = claim();
+    if (r == nullptr) {
+      r = co_await wait_claim();
+      if (r == nullptr) co_return;
+    }
+    r->sqe = receiver_->header<nvme::CapsuleCmd>().ccsqe;
+    if (shape.data_bytes > 0) {
+      if (!try_capsule_buffer(*r, shape.data_bytes)) {
+        const bool got = co_await wait_capsule_buffer(*r, shape.data_bytes);
+        if (!got) co_return;
+      }
+      receiver_->begin_data(tcp::IoSlice(IoVecs(&r->vec, 1), 0, shape.data_bytes));
+      while (!receiver_->data_done()) {
+        const bool got = co_await receive_more();
+        if (!got) co_return;
+      }
+      r->received = shape.data_bytes;
+      r->transport_error = !receiver_->data_digest_ok();
+    }
+    dispatch(*r);
+    if (orderly_) co_return;
+    if (++burst_ >= burst_max) {
+      burst_ = 0;
+      co_await reactor_.yield();
+    }
+  }
+}
+
+// More bytes for data under way. False: the stream ended.
+Task<bool> Connection::receive_more() {
+  const Result<std::size_t> n = co_await stream_->receive(receiver_->room());
+  if (!n.ok() || n.value() == 0) co_return false;
+  receiver_->filled(n.value());
+  co_return true;
+}
+
+bool Connection::on_ic_req() {
+  const auto req = receiver_->header<nvme::IcReq>();
+  if (const auto fault = nvme::check(req)) {
+    terminate(*fault, receiver_->head());
+    return false;
+  }
+  nvme::IcResp resp{};
+  resp.dgst = req.dgst & (nvme::dgst_header | nvme::dgst_data);
+  resp.maxh2cdata = context_.config().h2c_data_bytes_max;
+  sender_.queue(resp);
+  nvme::PduLimits& limits = receiver_->limits();
+  limits.phase = nvme::Phase::running;
+  limits.header_digest = (req.dgst & nvme::dgst_header) != 0;
+  limits.data_digest = (req.dgst & nvme::dgst_data) != 0;
+  tcp::SendFormat format;
+  format.header_digest = limits.header_digest;
+  format.data_digest = limits.data_digest;
+  format.pda = req.hpda;
+  sender_.set_format(format);
+  return true;
+}
+
+// The request that an H2CData PDU belongs to, or the fault.
+Request* Connection::match_data(const nvme::H2cData& pdu, nvme::Fault& fault) noexcept {
+  const std::uint16_t tag = pdu.ttag;
+  if (tag >= requests_.size() || requests_[tag].state != Request::State::awaiting_data) {
+    fault = {nvme::Fes::invalid_header_field, offsetof(nvme::H2cData, ttag)};
+    return nullptr;
+  }
+  Request& r = requests_[tag];
+  const std::uint64_t end = std::uint64_t{pdu.datao} + pdu.datal;
+  const bool last = (pdu.ch.flags & nvme::flag_last_pdu) != 0;
+  if (pdu.cccid != r.sqe.cid) {
+    fault = {nvme::Fes::invalid_header_field, offsetof(nvme::H2cData, cccid)};
+  } else if (pdu.datal != receiver_->shape().data_bytes) {
+    fault = {nvme::Fes::invalid_header_field, offsetof(nvme::H2cData, datal)};
+  } else if (pdu.datao != r.received || end > r.vec.size) {
+    fault = {nvme::Fes::data_out_of_range, 0};
+  } else if (last && end != r.vec.size) {
+    fault = {nvme::Fes::invalid_header_field, offsetof(nvme::CommonHeader, flags)};
+  } else {
+    return &r;
+  }
+  return nullptr;
+}
+
+// The data of an H2CData PDU, straight into its request's buffer. False: the connection ends.
+Task<bool> Connection::receive_data() {
+  const auto pdu = receiver_->header<nvme::H2cData>();
+  nvme::Fault fault;
+  Request* r = match_data(pdu, fault);
+  if (r == nullptr) {
+    terminate(fault, receiver_->head());
+    co_return false;
+  }
+  receiver_->begin_data(tcp::IoSlice(IoVecs(&r->vec, 1), pdu.datao, pdu.datal));
+  while (!receiver_->data_done()) {
+    const Result<std::size_t> n = co_await stream_->receive(receiver_->room());
+    if (!n.ok() || n.value() == 0) co_return false;
+    receiver_->filled(n.value());
+    r->since = reactor_.now();
+  }
+  if (!receiver_->data_digest_ok()) r->transport_error = true;
+  r->received += pdu.datal;
+  if (r->received == r->vec.size) {
+    r->state = Request::State::executing;
+    if (r->waiter) reactor_.post(std::exchange(r->waiter, {}));
+  }
+  co_return true;
+}
+
+void Connection::terminate(nvme::Fault fault, std::span<const std::byte> header) {
+  ++context_.stats().connections_terminated;
+  std::string detail = nvme::name(fault.fes);
+  if (fault.fei != 0) detail += ", " + std::to_string(fault.fei);
+  context_.log_peer(peer(), "connection terminated", detail);
+  const nvme::TermReqPdu pdu = nvme::make_term_req(nvme::Role::controller, fault, header);
+  sender_.queue_raw(pdu.span());
+  orderly_ = true;
+}
+
+bool Connection::stalled(Nanos now) {
+  const TargetConfig& config = context_.config();
+  const char* why = nullptr;
+  if (closing_ || stop_.stop_requested()) return false;
+  if (!is_connected_ && now > accepted_at_ + config.connect_timeout) why = "no Connect in time";
+  const Nanos since = sender_.sending_since();
+  if (since != no_deadline && now > since + config.stall_timeout) why = "does not take what is sent";
+  for (const Request& r : requests_) {
+    if (r.state != Request::State::awaiting_data) continue;
+    if (now > r.since + config.stall_timeout) why = "does not send the data that it was asked for";
+  }
+  if (why == nullptr) return false;
+  context_.log_peer(peer(), "connection stalled", why);
+  return true;
+}
+
+// Our last PDU leaves, and the peer ends the stream; a stream that we end with unread bytes would be reset,
+// and the peer might not see that PDU.
+Task<void> Connection::drain() {
+  reactor_.arm(linger_, reactor_.now() + linger_time);
+  std::array<std::byte, 512> rest;
+  const IoVec vec{rest.data(), rest.size()};
+  for (;;) {
+    const Result<std::size_t> n = co_await stream_->receive(IoVecs(&vec, 1));
+    if (!n.ok() || n.value() == 0) break;
+  }
+  reactor_.disarm(linger_);
+}
+
+Task<void> Connection::finish() {
+  closing_ = true;
+  stop_.request_stop();
+  stream_->shutdown();
+  for (Request& r : requests_) {
+    if (r.waiter) reactor_.post(std::exchange(r.waiter, {}));
+  }
+  co_await commands_.join();
+  sender_.close();
+  co_await sending_.join();
+  for (Request& r : requests_) drop_buffer(r);
+  reserve_.reset();
+  receiver_.reset();
+  if (is_connected_) {
+    Registry& registry = context_.registry();
+    auto detach = [&]() -> Task<void> {
+      registry.detach(queue_, *this);
+      co_return;
+    };
+    co_await run_on(reactor_, registry.home(), detach);
+  }
+  stream_closed_ = true;
+  co_await stream_->close();
+}
+
+}  // namespace holdfast::nvmf

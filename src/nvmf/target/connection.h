@@ -1,0 +1,161 @@
+// Connection: one NVMe/TCP connection, which after Connect is one queue of a controller.
+//
+// Lives on one core, in one coroutine (receive()) plus one per command under way. The receiving coroutine
+// judges PDUs, places data, and starts commands; commands answer through complete(). It stops reading, and so
+// pushes back, while it has no free Request, no memory for in-capsule data, or too much queued.
+//
+// Memory: the staging buffer, Requests as far as they were ever needed at once (at most the queue's entries
+// and a few), and at most connection_buffer_bytes_max of data buffers. In-capsule data cannot be left in the
+// stream while the pool is empty (the data that other commands wait for lies behind it), so each queue keeps
+// one buffer in reserve for it.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "nvme/fabrics.h"
+#include "nvme/pdu.h"
+#include "nvme/status.h"
+#include "nvmf/target/core_context.h"
+#include "nvmf/target/io_commands.h"
+#include "nvmf/target/registry.h"
+#include "nvmf/target/request.h"
+#include "nvmf/tcp/pdu_receiver.h"
+#include "nvmf/tcp/pdu_sender.h"
+#include "rt/reactor.h"
+#include "rt/scope.h"
+#include "rt/stop.h"
+#include "rt/wait.h"
+
+namespace holdfast::nvmf {
+
+class Connection {
+ public:
+  Connection(CoreContext& context, std::unique_ptr<Stream> stream);
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+  ~Connection();
+
+  // From accept to the end: everything has come back when it returns.
+  Task<void> serve();
+  // Ends it soon, without waiting. Commands under way finish first.
+  void disconnect() noexcept;
+  // For the watchdog: nothing came of Connect in time, or the peer does not move. Logs why.
+  bool stalled(Nanos now);
+  // Whether a command came in since the last call: for keep alive.
+  bool take_traffic() noexcept { return std::exchange(traffic_, false); }
+  // Answers a parked asynchronous event request. No-op when it is not parked any more.
+  void complete_parked(std::uint16_t tag, nvme::CommandStatus status, std::uint32_t dw0);
+
+  Reactor& reactor() const noexcept { return reactor_; }
+  CoreContext& context() const noexcept { return context_; }
+  const Endpoint& peer() const noexcept { return stream_->peer(); }
+
+  // --- For commands. ---
+
+  // Judges the data pointer of a command that takes `bytes` bytes from the host, and names the data by r.vec
+  // when it came in the capsule.
+  nvme::CommandStatus prepare_host_data(Request& r, std::uint64_t bytes) noexcept;
+  // After that: brings the data to r.vec. False: r was answered, or the connection ends.
+  Task<bool> fetch_host_data(Request& r, std::uint32_t bytes);
+  // Judges the data pointer of a command that gives `bytes` bytes to the host.
+  nvme::CommandStatus check_reply(const Request& r, std::uint64_t bytes) const noexcept;
+  // Gives r a buffer of `bytes`, named by r.vec. False: wait_buffer() does.
+  bool try_buffer(Request& r, std::uint32_t bytes) noexcept;
+  // False: the connection ends.
+  Task<bool> wait_buffer(Request& r, std::uint32_t bytes);
+
+  void complete(Request& r, nvme::CommandStatus status, std::uint64_t result = 0);
+  // Success, with r.vec as data.
+  void complete_with_data(Request& r, std::uint64_t result = 0);
+  // An error of the medium for the error log of the controller. False: left out, because many come at once.
+  bool report_medium_error(const Request& r, nvme::CommandStatus status, std::uint64_t lba);
+  // r's response has left. Called by Request.
+  void release(Request& r) noexcept;
+
+ private:
+  // --- Receiving (connection.cc). ---
+  Task<void> receive();
+  Task<bool> receive_more();
+  Task<bool> receive_data();
+  bool on_ic_req();
+  Request* match_data(const nvme::H2cData& pdu, nvme::Fault& fault) noexcept;
+  void terminate(nvme::Fault fault, std::span<const std::byte> header);
+
+  // --- Requests and memory (connection_memory.cc). ---
+  Request* claim();
+  Task<Request*> wait_claim();
+  std::size_t requests_max() const noexcept;
+  bool try_capsule_buffer(Request& r, std::uint32_t bytes) noexcept;
+  Task<bool> wait_capsule_buffer(Request& r, std::uint32_t bytes);
+  bool fits(std::uint32_t bytes) const noexcept;
+  void give_buffer(Request& r, Buffer buffer) noexcept;
+  void drop_buffer(Request& r) noexcept;
+
+  // --- Commands (connection_commands.cc). ---
+  void dispatch(Request& r);
+  Task<void> run_connect(Request& r);
+  void become_queue(const ConnectReply& reply, const nvme::ConnectCmd& cmd);
+  void run_disconnect(Request& r);
+  Task<void> run_admin(Request& r);
+  Task<bool> bring_admin_data(Request& r, const AdminTransfer& transfer);
+  void respond(Request& r, nvme::CommandStatus status, std::uint64_t result);
+  std::uint16_t advance_sqhd() noexcept;
+  Task<void> send_error_report(ErrorReport report);
+
+  // --- The end. ---
+  Task<void> drain();
+  Task<void> finish();
+
+  class Linger final : public Timer {
+   public:
+    explicit Linger(Stream& s) noexcept : stream_(s) {}
+    void fire() noexcept override { stream_.shutdown(); }
+
+   private:
+    Stream& stream_;
+  };
+
+  CoreContext& context_;
+  Reactor& reactor_;
+  std::unique_ptr<Stream> stream_;
+  const Nanos accepted_at_;
+  StopSource stop_;
+  TaskScope commands_;
+  TaskScope sending_;
+  tcp::PduSender sender_;
+  std::optional<tcp::PduReceiver> receiver_;
+  Linger linger_;
+
+  std::deque<Request> requests_;
+  std::vector<Request*> free_;
+  std::size_t unanswered_ = 0;
+  unsigned burst_ = 0;  // commands since the last time that others had a turn
+  WaitQueue claim_wait_;
+  std::size_t held_bytes_ = 0;
+  Semaphore buffer_turn_;  // commands that wait for memory, one after the other
+  WaitQueue buffer_wait_;
+  Buffer reserve_;
+  bool has_reserve_ = false;  // it is here, or with a request
+
+  // After Connect.
+  QueueHandle queue_;
+  IoCommands io_;
+  std::uint32_t entries_ = 0;
+  std::uint32_t sqhd_ = 0;
+  bool is_connected_ = false;
+  bool reporting_error_ = false;
+  bool connecting_ = false;
+  bool no_sq_flow_control_ = false;
+  bool traffic_ = false;
+  bool closing_ = false;
+  bool orderly_ = false;  // the peer is to see our last PDU before the stream ends
+  bool stream_closed_ = false;
+};
+
+}  // namespace holdfast::nvmf

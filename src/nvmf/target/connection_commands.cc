@@ -1,0 +1,198 @@
+// Connection: commands of the queue itself (Fabrics and admin), and their responses.
+#include <algorithm>
+#include <cstring>
+
+#include "nvme/identify.h"
+#include "nvmf/target/connection.h"
+#include "rt/cross_core.h"
+
+namespace holdfast::nvmf {
+
+using nvme::AdminOpcode;
+using nvme::CommandStatus;
+using nvme::FabricsType;
+using nvme::permanent;
+using nvme::StatusCode;
+
+void Connection::dispatch(Request& r) {
+  traffic_ = true;
+  ++context_.stats().commands;
+  if (r.transport_error) return complete(r, StatusCode::transient_transport_error);
+  if (r.sqe.psdt() != nvme::Sqe::psdt_sgl >> 6 || r.sqe.fuse() != 0) {
+    return complete(r, permanent(StatusCode::invalid_field));
+  }
+  if (r.sqe.opc == static_cast<std::uint8_t>(AdminOpcode::fabrics)) {
+    const auto type = static_cast<FabricsType>(nvme::as<nvme::FabricsCmd>(r.sqe).fctype);
+    if (type == FabricsType::connect) {
+      if (is_connected_ || connecting_) return complete(r, permanent(StatusCode::command_sequence_error));
+      connecting_ = true;
+      return commands_.spawn(run_connect(r));
+    }
+    if (is_connected_ && type == FabricsType::disconnect && queue_.qid != 0) return run_disconnect(r);
+    if (is_connected_ && queue_.qid != 0) return complete(r, permanent(StatusCode::invalid_command_opcode));
+  }
+  if (!is_connected_) return complete(r, permanent(StatusCode::command_sequence_error));
+  if (queue_.qid == 0) return commands_.spawn(run_admin(r));
+  io_.start(r);
+}
+
+Task<void> Connection::run_connect(Request& r) {
+  const CommandStatus pointer = prepare_host_data(r, sizeof(nvme::ConnectData));
+  if (!pointer.ok()) {
+    connecting_ = false;
+    co_return complete(r, pointer);
+  }
+  const bool got = co_await fetch_host_data(r, sizeof(nvme::ConnectData));
+  if (!got) {
+    connecting_ = false;
+    co_return;
+  }
+  const auto cmd = nvme::as<nvme::ConnectCmd>(r.sqe);
+  const auto data = load<nvme::ConnectData>(std::span<const std::byte>(r.vec.data, r.vec.size));
+  Registry& registry = context_.registry();
+  ConnectCall call(*this, reactor_, cmd, data, stream_->local(), stream_->peer());
+  auto at_home = [&]() -> Task<ConnectReply> { return registry.connect(call); };
+  const ConnectReply reply = co_await run_on(reactor_, registry.home(), at_home);
+  connecting_ = false;
+  if (!reply.status.ok()) {
+    context_.log_peer(peer(), "Connect refused", nvme::name(reply.status.code));
+    co_return complete(r, reply.status, reply.dw0);
+  }
+  become_queue(reply, cmd);
+  // The queue's reserve must be there before the host may send data with its commands.
+  Buffer reserve = co_await reactor_.buffers().acquire(capsule_data_bytes, stop_.token());
+  if (!reserve) co_return;
+  reserve_ = std::move(reserve);
+  has_reserve_ = true;
+  complete(r, CommandStatus(), reply.dw0);
+}
+
+void Connection::become_queue(const ConnectReply& reply, const nvme::ConnectCmd& cmd) {
+  is_connected_ = true;
+  queue_ = reply.queue;
+  entries_ = cmd.sqsize + 1u;
+  no_sq_flow_control_ = (cmd.cattr & nvme::ConnectCmd::cattr_no_sq_flow_control) != 0;
+  if (queue_.view != nullptr) io_.attach(*queue_.view);
+}
+
+// Of an I/O queue (NVMe-oF 1.1, section 3.2): the response is the last thing that the host hears.
+void Connection::run_disconnect(Request& r) {
+  if (nvme::as<nvme::DisconnectCmd>(r.sqe).recfmt != 0) {
+    return complete(r, permanent(StatusCode::connect_incompatible_format));
+  }
+  complete(r, CommandStatus());
+  orderly_ = true;
+}
+
+Task<void> Connection::run_admin(Request& r) {
+  const AdminTransfer transfer = admin_transfer(r.sqe);
+  if (!transfer.status.ok()) co_return complete(r, transfer.status);
+  if (transfer.to_host + transfer.to_controller > 0) {
+    const bool got = co_await bring_admin_data(r, transfer);
+    if (!got) co_return;
+  }
+  Registry& registry = context_.registry();
+  Controller& controller = *queue_.controller;
+  // Parked before home may answer it, from then on home decides.
+  const bool parks = r.sqe.opc == static_cast<std::uint8_t>(AdminOpcode::async_event_request);
+  if (parks) r.state = Request::State::parked;
+  const AdminCall call(r.sqe, r.tag, std::span<std::byte>(r.vec.data, r.vec.size));
+  auto at_home = [&]() -> Task<AdminReply> { return registry.admin(controller, call); };
+  const AdminReply reply = co_await run_on(reactor_, registry.home(), at_home);
+  if (reply.parked) co_return;
+  r.state = Request::State::executing;
+  if (!reply.status.ok() || transfer.to_host == 0) co_return complete(r, reply.status, reply.result);
+  complete_with_data(r, reply.result);
+}
+
+// False: r was answered, or the connection ends.
+Task<bool> Connection::bring_admin_data(Request& r, const AdminTransfer& transfer) {
+  const CommandStatus pointer =
+      transfer.to_host > 0 ? check_reply(r, transfer.to_host) : prepare_host_data(r, transfer.to_controller);
+  if (!pointer.ok()) {
+    complete(r, pointer);
+    co_return false;
+  }
+  if (transfer.to_controller > 0) {
+    const bool got = co_await fetch_host_data(r, transfer.to_controller);
+    co_return got;
+  }
+  drop_buffer(r);
+  if (!try_buffer(r, transfer.to_host)) {
+    const bool got = co_await wait_buffer(r, transfer.to_host);
+    if (!got) co_return false;
+  }
+  std::memset(r.vec.data, 0, r.vec.size);
+  co_return true;
+}
+
+void Connection::complete_parked(std::uint16_t tag, CommandStatus status, std::uint32_t dw0) {
+  if (closing_ || tag >= requests_.size() || requests_[tag].state != Request::State::parked) return;
+  requests_[tag].state = Request::State::executing;
+  complete(requests_[tag], status, dw0);
+}
+
+void Connection::complete(Request& r, CommandStatus status, std::uint64_t result) {
+  HF_ASSERT(r.state == Request::State::executing);
+  if (!status.ok()) ++context_.stats().commands_failed;
+  respond(r, status, result);
+}
+
+void Connection::respond(Request& r, CommandStatus status, std::uint64_t result) {
+  nvme::CapsuleResp pdu{};
+  pdu.rccqe.result = result;
+  pdu.rccqe.sqhd = advance_sqhd();
+  pdu.rccqe.cid = r.sqe.cid;
+  pdu.rccqe.status = status.pack();
+  r.state = Request::State::responding;
+  --unanswered_;
+  sender_.queue(pdu, &r);
+}
+
+void Connection::complete_with_data(Request& r, std::uint64_t result) {
+  HF_ASSERT(r.state == Request::State::executing);
+  const auto bytes = static_cast<std::uint32_t>(r.vec.size);
+  nvme::C2hData pdu{};
+  pdu.cccid = r.sqe.cid;
+  pdu.datal = bytes;
+  pdu.ch.flags = nvme::flag_last_pdu;
+  const tcp::IoSlice data(IoVecs(&r.vec, 1), 0, bytes);
+  if (!no_sq_flow_control_ || result != 0) {
+    sender_.queue(pdu, nullptr, data);
+    return respond(r, CommandStatus(), result);
+  }
+  // Without flow control the host needs nothing that a response would carry (NVMe/TCP 1.0, section 3.3.2.3).
+  pdu.ch.flags |= nvme::flag_success;
+  r.state = Request::State::responding;
+  --unanswered_;
+  sender_.queue(pdu, &r, data);
+}
+
+// The submission queue head that the next response reports. Moved by responses, not by arrivals: so a host
+// that obeys it never has more commands under way than its queue has entries.
+std::uint16_t Connection::advance_sqhd() noexcept {
+  if (no_sq_flow_control_) return 0xffff;
+  if (entries_ == 0) return 0;
+  sqhd_ = sqhd_ + 1 == entries_ ? 0 : sqhd_ + 1;
+  return static_cast<std::uint16_t>(sqhd_);
+}
+
+bool Connection::report_medium_error(const Request& r, CommandStatus status, std::uint64_t lba) {
+  if (reporting_error_ || closing_) return false;
+  reporting_error_ = true;
+  commands_.spawn(send_error_report(ErrorReport(queue_.qid, r.sqe.cid, status, lba, r.sqe.nsid)));
+  return true;
+}
+
+Task<void> Connection::send_error_report(ErrorReport report) {
+  Registry& registry = context_.registry();
+  Controller& controller = *queue_.controller;
+  auto at_home = [&]() -> Task<void> {
+    registry.report_error(controller, report);
+    co_return;
+  };
+  co_await run_on(reactor_, registry.home(), at_home);
+  reporting_error_ = false;
+}
+
+}  // namespace holdfast::nvmf

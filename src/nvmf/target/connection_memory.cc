@@ -1,0 +1,188 @@
+// Connection: requests and buffers, and what waits for them.
+#include <algorithm>
+#include <cstring>
+
+#include "nvmf/target/connection.h"
+
+namespace holdfast::nvmf {
+
+void Request::on_sent(bool /*sent*/) noexcept { connection.release(*this); }
+
+// A host may have as many commands under way as its queue has entries. The rest are requests whose response
+// is on its way out while the host, which has it already, sends the next command.
+std::size_t Connection::requests_max() const noexcept {
+  if (!is_connected_) return 4;
+  return entries_ + std::min<std::size_t>(entries_ / 4 + 2, 32);
+}
+
+Request* Connection::claim() {
+  if (free_.empty()) {
+    if (requests_.size() >= requests_max()) return nullptr;
+    requests_.emplace_back(*this, static_cast<std::uint16_t>(requests_.size()));
+    free_.push_back(&requests_.back());
+  }
+  Request* r = free_.back();
+  free_.pop_back();
+  ++unanswered_;
+  r->state = Request::State::executing;
+  return r;
+}
+
+// nullptr: the connection ends.
+Task<Request*> Connection::wait_claim() {
+  for (;;) {
+    if (unanswered_ >= requests_max()) {  // no response on its way: the host sent more than its queue holds
+      terminate({nvme::Fes::sequence_error, 0}, receiver_->head());
+      co_return nullptr;
+    }
+    const Wake woken = co_await claim_wait_.wait(no_deadline, stop_.token());
+    if (woken == Wake::stopped) co_return nullptr;
+    if (Request* r = claim()) co_return r;
+  }
+}
+
+void Connection::release(Request& r) noexcept {
+  drop_buffer(r);
+  r.state = Request::State::free;
+  r.transport_error = false;
+  r.received = 0;
+  free_.push_back(&r);
+  claim_wait_.wake_one();
+}
+
+bool Connection::fits(std::uint32_t bytes) const noexcept {
+  return held_bytes_ == 0 || held_bytes_ + bytes <= context_.connection_buffer_bytes_max();
+}
+
+void Connection::give_buffer(Request& r, Buffer buffer) noexcept {
+  r.buffer = std::move(buffer);
+  r.vec = r.buffer.vec();
+}
+
+bool Connection::try_buffer(Request& r, std::uint32_t bytes) noexcept {
+  if (buffer_turn_.free() == 0 || !fits(bytes)) return false;
+  Buffer buffer = reactor_.buffers().try_acquire(bytes);
+  if (!buffer) return false;
+  held_bytes_ += bytes;
+  give_buffer(r, std::move(buffer));
+  return true;
+}
+
+Task<bool> Connection::wait_buffer(Request& r, std::uint32_t bytes) {
+  const Semaphore::Permit turn = co_await buffer_turn_.acquire(no_deadline, stop_.token());
+  if (!turn) co_return false;
+  while (!fits(bytes)) {
+    const Wake woken = co_await buffer_wait_.wait(no_deadline, stop_.token());
+    if (woken == Wake::stopped) co_return false;
+  }
+  held_bytes_ += bytes;  // before the wait, so that nobody else counts on them
+  Buffer buffer = co_await reactor_.buffers().acquire(bytes, stop_.token());
+  if (!buffer) {
+    held_bytes_ -= bytes;
+    co_return false;
+  }
+  give_buffer(r, std::move(buffer));
+  co_return true;
+}
+
+bool Connection::try_capsule_buffer(Request& r, std::uint32_t bytes) noexcept {
+  if (try_buffer(r, bytes)) return true;
+  if (!reserve_) return false;
+  give_buffer(r, std::move(reserve_));
+  r.vec.size = bytes;
+  r.reserve = true;
+  return true;
+}
+
+// The reserve comes back when its command has been answered, for which nothing in the stream is needed.
+Task<bool> Connection::wait_capsule_buffer(Request& r, std::uint32_t bytes) {
+  if (!has_reserve_) {  // before the end of Connect: nothing of this connection waits for more data yet
+    const bool got = co_await wait_buffer(r, bytes);
+    co_return got;
+  }
+  for (;;) {
+    const Wake woken = co_await claim_wait_.wait(no_deadline, stop_.token());
+    if (woken == Wake::stopped) co_return false;
+    if (try_capsule_buffer(r, bytes)) co_return true;
+  }
+}
+
+void Connection::drop_buffer(Request& r) noexcept {
+  r.vec = IoVec();
+  if (!r.buffer) return;
+  if (std::exchange(r.reserve, false)) {
+    reserve_ = std::move(r.buffer);
+    return;
+  }
+  held_bytes_ -= r.buffer.size();
+  r.buffer.reset();
+  buffer_wait_.wake_one();
+}
+
+nvme::CommandStatus Connection::prepare_host_data(Request& r, std::uint64_t bytes) noexcept {
+  const nvme::SglDescriptor& sgl = r.sqe.sgl1;
+  if (sgl.is_transport()) {
+    drop_buffer(r);  // of a capsule with data that its command does not name
+    if (sgl.length != bytes) return nvme::permanent(nvme::StatusCode::data_sgl_length_invalid);
+    return {};
+  }
+  if (!sgl.is_in_capsule()) return nvme::permanent(nvme::StatusCode::sgl_descriptor_type_invalid);
+  if (sgl.length != bytes) return nvme::permanent(nvme::StatusCode::data_sgl_length_invalid);
+  if (sgl.address > r.received || bytes > r.received - sgl.address) {
+    return nvme::permanent(nvme::StatusCode::sgl_offset_invalid);
+  }
+  // Devices want aligned memory: data that does not begin with the capsule's is moved there.
+  if (sgl.address != 0) std::memmove(r.buffer.data(), r.buffer.data() + sgl.address.get(), bytes);
+  r.vec.size = bytes;
+  return {};
+}
+
+nvme::CommandStatus Connection::check_reply(const Request& r, std::uint64_t bytes) const noexcept {
+  const nvme::SglDescriptor& sgl = r.sqe.sgl1;
+  if (!sgl.is_transport()) return nvme::permanent(nvme::StatusCode::sgl_descriptor_type_invalid);
+  if (sgl.length != bytes) return nvme::permanent(nvme::StatusCode::data_sgl_length_invalid);
+  return {};
+}
+
+namespace {
+
+// Suspends the command until the receiving coroutine has its data.
+class DataArrived {
+ public:
+  explicit DataArrived(Request& r) noexcept : request_(r) {}
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> h) const noexcept { request_.waiter = h; }
+  void await_resume() const noexcept {}
+
+ private:
+  Request& request_;
+};
+
+}  // namespace
+
+Task<bool> Connection::fetch_host_data(Request& r, std::uint32_t bytes) {
+  if (r.sqe.sgl1.is_in_capsule()) co_return true;  // prepare_host_data() named it
+  if (!try_buffer(r, bytes)) {
+    const bool got = co_await wait_buffer(r, bytes);
+    if (!got) co_return false;
+  }
+  if (closing_) co_return false;
+  r.received = 0;
+  r.since = reactor_.now();
+  r.state = Request::State::awaiting_data;
+  // One R2T for all of it: whatever MAXR2T the host allows, it allows one.
+  nvme::R2t pdu{};
+  pdu.cccid = r.sqe.cid;
+  pdu.ttag = r.tag;
+  pdu.r2tl = bytes;
+  sender_.queue(pdu);
+  co_await DataArrived(r);
+  if (r.state == Request::State::awaiting_data) co_return false;  // the connection ends
+  if (r.transport_error) {
+    complete(r, nvme::StatusCode::transient_transport_error);
+    co_return false;
+  }
+  co_return true;
+}
+
+}  // namespace holdfast::nvmf

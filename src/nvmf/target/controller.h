@@ -1,0 +1,175 @@
+// Controller: one host's association with a subsystem: its queues, properties, features, timers and events.
+// Home core only. Made by Connect on the admin queue; gone when the last of its queues has ended.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "nvme/cqe.h"
+#include "nvme/identify.h"
+#include "nvme/log_page.h"
+#include "nvme/property.h"
+#include "nvmf/target/registry.h"
+#include "nvmf/target/types.h"
+#include "rt/reactor.h"
+
+namespace holdfast::nvmf {
+
+class Connection;
+class Subsystem;
+
+// What Set Features keeps for a controller (NVMe Base 2.0, section 5.27).
+struct FeatureValues {
+  std::uint32_t arbitration = 0;
+  std::uint32_t error_recovery = 0;
+  std::uint32_t write_atomicity = 0;
+  std::uint32_t temperature_over = 0xffff, temperature_under = 0;  // kelvin; the composite sensor's
+  std::uint32_t async_event_config = 0;
+  std::uint32_t queue_counts = 0;  // as granted; 0 before the host asked
+  std::uint8_t acre = 0;           // host behavior support
+};
+
+class Controller {
+ public:
+  struct Host {
+    std::string nqn;
+    Uuid id;
+  };
+  Controller(Subsystem& subsystem, std::uint16_t cntlid, Host host, std::uint32_t keep_alive_ms);
+  Controller(const Controller&) = delete;
+  Controller& operator=(const Controller&) = delete;
+  ~Controller();
+
+  Subsystem& subsystem() const noexcept { return subsystem_; }
+  std::uint16_t cntlid() const noexcept { return cntlid_; }
+  const std::string& host_nqn() const noexcept { return host_.nqn; }
+  const Uuid& host_id() const noexcept { return host_.id; }
+  bool is_discovery() const noexcept;
+  ControllerInfo info() const;
+
+  // --- Queues. ---
+  void add_queue(const ConnectCall& call);
+  bool has_queue(std::uint16_t qid) const noexcept;
+  // May destroy the controller.
+  void remove_queue(std::uint16_t qid);
+  // Disconnects everything soon. It is gone when the connections have ended.
+  void end(std::string_view why);
+  bool ending() const noexcept { return ending_; }
+  // The address that the host reached, for the discovery log.
+  const Endpoint& local() const noexcept { return local_; }
+
+  // --- Commands (admin.cc). ---
+  Task<AdminReply> admin(const AdminCall& call);
+  bool enabled() const noexcept { return csts_.rdy; }
+  FeatureValues& features() noexcept { return features_; }
+  std::uint32_t keep_alive_ms() const noexcept { return keep_alive_ms_; }
+  void set_keep_alive(std::uint32_t milliseconds);
+
+  // --- Events. ---
+  void namespace_changed(std::uint32_t nsid);
+  void ana_changed() { raise(Notice::ana); }
+  void discovery_changed() { raise(Notice::discovery); }
+  void record_error(const ErrorReport& report);
+  // Newest first.
+  const std::deque<nvme::ErrorLogEntry>& errors() const noexcept { return errors_; }
+  std::uint64_t error_count() const noexcept { return error_count_; }
+  // The host has read the log page of an event, which may be raised again. Gives the namespaces that changed.
+  std::set<std::uint32_t> take_changed_namespaces(bool retain);
+  void log_was_read(nvme::LogPage page, bool retain);
+  void async_event_config_changed() { pump(); }
+
+  static constexpr std::size_t errors_max = 64;
+
+ private:
+  struct Queue {
+    std::uint16_t qid;
+    std::uint32_t entries;
+    Connection* connection;
+    Reactor* core;
+    Endpoint peer;
+  };
+  struct ParkedEvent {
+    std::uint16_t tag;
+    std::uint16_t cid;
+  };
+  enum class Notice : std::uint8_t { namespace_attribute, ana, discovery };
+  static constexpr std::size_t notices = 3;
+  struct NoticeState {
+    bool pending = false;  // to be told
+    bool unread = false;   // told; not told again until the host has read the log page
+  };
+  class KeepAlive final : public Timer {
+   public:
+    explicit KeepAlive(Controller& c) noexcept : controller_(c) {}
+    void fire() noexcept override { controller_.keep_alive_due(); }
+
+   private:
+    Controller& controller_;
+  };
+  class Association final : public Timer {
+   public:
+    explicit Association(Controller& c) noexcept : controller_(c) {}
+    void fire() noexcept override { controller_.end("not enabled in time"); }
+
+   private:
+    Controller& controller_;
+  };
+
+  // admin.cc
+  AdminReply fabrics(const AdminCall& call);
+  AdminReply property_get(const AdminCall& call);
+  AdminReply property_set(const AdminCall& call);
+  AdminReply configure(nvme::Cc cc);
+  AdminReply async_event_request(const AdminCall& call);
+  AdminReply abort(const AdminCall& call);
+
+  // controller.cc
+  void raise(Notice notice);
+  void pump();
+  void answer(ParkedEvent event, nvme::CommandStatus status, std::uint32_t dw0);
+  void reset();
+  void disconnect_io_queues();
+  void disconnect(const Queue& queue);
+  void watch_association();
+  void keep_alive_due();
+  Task<void> check_io_traffic();
+  void forget_if_over();
+  const Queue* find_queue(std::uint16_t qid) const noexcept;
+  Reactor& home() const noexcept;
+
+  Subsystem& subsystem_;
+  const std::uint16_t cntlid_;
+  const Host host_;
+  std::uint32_t keep_alive_ms_ = 0;
+  Endpoint local_;
+  nvme::Cap cap_;
+  nvme::Cc cc_{};
+  nvme::Csts csts_{};
+  FeatureValues features_;
+  std::vector<Queue> queues_;
+  std::vector<ParkedEvent> parked_;
+  std::array<NoticeState, notices> notice_;
+  std::set<std::uint32_t> changed_namespaces_;
+  std::deque<nvme::ErrorLogEntry> errors_;
+  std::uint64_t error_count_ = 0;
+  KeepAlive keep_alive_;
+  Association association_;
+  Nanos last_traffic_{0};
+  unsigned pins_ = 0;  // tasks of ours that wait
+  bool ending_ = false;
+};
+
+// The data of Identify and Get Log Page (identify.cc, log_pages.cc). `into` is zeroes.
+nvme::CommandStatus identify(const Controller& controller, const nvme::Sqe& sqe, std::span<std::byte> into);
+Task<nvme::CommandStatus> get_log_page(Controller& controller, const nvme::Sqe& sqe,
+                                       std::span<std::byte> into);
+// features.cc
+AdminReply get_features(Controller& controller, const nvme::Sqe& sqe, std::span<std::byte> into);
+AdminReply set_features(Controller& controller, const nvme::Sqe& sqe, std::span<const std::byte> from);
+
+}  // namespace holdfast::nvmf

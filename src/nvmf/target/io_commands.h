@@ -1,0 +1,65 @@
+// IoCommands: the NVM command set of one I/O queue, on the queue's core. Commands are judged at once and run
+// as one coroutine each on the namespace's channel; they answer through the connection.
+#pragma once
+
+#include <cstdint>
+
+#include "block/block_device.h"
+#include "nvme/errc_status.h"
+#include "nvme/sqe.h"
+#include "nvmf/target/request.h"
+#include "nvmf/target/subsystem_view.h"
+#include "rt/scope.h"
+
+namespace holdfast::nvmf {
+
+class Connection;
+
+class IoCommands {
+ public:
+  IoCommands(Connection& connection, TaskScope& scope) noexcept : connection_(connection), scope_(scope) {}
+
+  void attach(SubsystemView& view) noexcept { view_ = &view; }
+  // After attach().
+  void start(Request& r);
+
+ private:
+  // A command's range, within its namespace.
+  struct Target {
+    Target(NamespaceView& n, nvme::IoRange range) noexcept
+        : ns(&n),
+          first(Lba{range.slba}),
+          blocks(range.blocks),
+          bytes(blocks * std::uint64_t{n.geometry.block_bytes}) {}
+    NamespaceView* ns;
+    Lba first;
+    std::uint32_t blocks;
+    std::uint64_t bytes;
+  };
+
+  nvme::CommandStatus find_namespace(const Request& r, NamespaceView*& ns) noexcept;
+  nvme::CommandStatus check_range(const Target& t) const noexcept;
+  // Again, for a command that has waited: its namespace may have changed or gone. False: r was answered.
+  bool still_valid(Request& r, Target& t);
+  void start_read(Request& r, Target t);
+  void start_write(Request& r, Target t);
+  void start_write_zeroes(Request& r, Target t);
+  void start_dsm(Request& r, NamespaceView& ns);
+
+  Task<void> read(Request& r, Target t);
+  Task<void> write(Request& r, Target t);
+  Task<void> compare(Request& r, Target t);
+  Task<void> write_zeroes(Request& r, Target t);
+  Task<void> deallocate(Request& r, std::uint32_t ranges);
+  Task<void> flush(Request& r, NamespaceView& ns);
+
+  Task<Status> compare_by_read(const Request& r, const Target& t);
+  Task<Status> zero_by_write(Request& r, Target t, Durable durable);
+  void finish(Request& r, const Status& status, nvme::IoKind kind, std::uint64_t lba);
+
+  Connection& connection_;
+  TaskScope& scope_;
+  SubsystemView* view_ = nullptr;
+};
+
+}  // namespace holdfast::nvmf

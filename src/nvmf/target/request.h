@@ -1,0 +1,43 @@
+// Request: one command in flight on one connection. Its address is stable while the connection lives; its tag
+// is also the transfer tag of its R2T.
+#pragma once
+
+#include <coroutine>
+#include <cstdint>
+
+#include "nvme/sqe.h"
+#include "nvmf/tcp/pdu_sender.h"
+#include "rt/buffer.h"
+#include "rt/time.h"
+
+namespace holdfast::nvmf {
+
+class Connection;
+
+struct Request final : tcp::SendDone {
+  Request(Connection& c, std::uint16_t t) noexcept : connection(c), tag(t) {}
+  // The response has left: the request is free again.
+  void on_sent(bool sent) noexcept override;
+
+  enum class State : std::uint8_t {
+    free,
+    executing,      // somebody will call complete()
+    awaiting_data,  // an R2T was sent, H2CData PDUs fill the buffer
+    parked,         // an asynchronous event request
+    responding      // queued for sending
+  };
+
+  Connection& connection;
+  const std::uint16_t tag;
+  State state = State::free;
+  bool reserve = false;          // the buffer is the connection's reserve
+  bool transport_error = false;  // a data digest did not match
+  nvme::Sqe sqe{};
+  Buffer buffer;
+  IoVec vec;                       // the part of the buffer that the command transfers
+  std::uint32_t received = 0;      // bytes from the host: in the capsule, or by H2CData so far
+  Nanos since{0};                  // awaiting_data: of the R2T or the newest H2CData
+  std::coroutine_handle<> waiter;  // of the data
+};
+
+}  // namespace holdfast::nvmf

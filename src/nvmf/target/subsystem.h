@@ -1,0 +1,104 @@
+// Subsystem: namespaces, allowed hosts and controllers under one NQN. Home core; each core with I/O queues
+// has a SubsystemView, which is changed by calls to that core.
+//
+// Changes of namespaces run one after the other (lock_), views are made under the same lock, so every view
+// shows the namespaces that home knows. close() disconnects the hosts, waits for their commands, and closes
+// the channels.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "block/block_device.h"
+#include "nvmf/target/controller.h"
+#include "nvmf/target/registry.h"
+#include "nvmf/target/subsystem_view.h"
+#include "nvmf/target/types.h"
+#include "rt/wait.h"
+
+namespace holdfast::nvmf {
+
+class Subsystem {
+ public:
+  // One namespace as home knows it.
+  class Namespace final : public DeviceObserver {
+   public:
+    Namespace(Subsystem& s, const NamespaceConfig& c, BlockDevice& d)
+        : subsystem(s), config(c), device(d), geometry(d.geometry()), capabilities(d.capabilities()) {}
+    void on_device_event(BlockDevice& from, DeviceEvent event) noexcept override;
+
+    Subsystem& subsystem;
+    NamespaceConfig config;
+    BlockDevice& device;
+    Geometry geometry;
+    Capabilities capabilities;
+    std::uint64_t ana_changes =
+        0;  // of its ANA group: each namespace is a group of its own, named by its nsid
+  };
+  using Namespaces = std::map<std::uint32_t, std::unique_ptr<Namespace>>;
+
+  Subsystem(Registry& registry, SubsystemConfig config);
+  Subsystem(const Subsystem&) = delete;
+  Subsystem& operator=(const Subsystem&) = delete;
+  ~Subsystem();
+
+  const SubsystemConfig& config() const noexcept { return config_; }
+  Registry& registry() const noexcept { return registry_; }
+  bool is_discovery() const noexcept { return config_.nqn == nvme::discovery_nqn; }
+  bool closing() const noexcept { return gate_.closed() || closing_; }
+  bool allows(std::string_view host_nqn) const noexcept;
+
+  // --- For the Target. Errors: already_exists, not_found, failed_precondition (it is being removed). ---
+  Task<Status> add_namespace(NamespaceConfig config, BlockDevice& device);
+  Task<Status> remove_namespace(std::uint32_t nsid);
+  Task<Status> set_ana_state(std::uint32_t nsid, nvme::AnaState state);
+  // Hosts that are not allowed any more are disconnected; waits until they are gone.
+  Task<Status> set_allowed_hosts(std::vector<std::string> hosts);
+  SubsystemInfo info() const;
+  Task<void> close();
+
+  // --- For Connect and controllers. ---
+  Task<ConnectReply> connect(ConnectCall& call, std::string_view host_nqn);
+  const Namespaces& namespaces() const noexcept { return namespaces_; }
+  // nullptr when it is not active.
+  const Namespace* find(std::uint32_t nsid) const noexcept;
+  Task<IoStats> stats();
+  std::uint64_t ana_changes() const noexcept { return ana_changes_; }
+  // Its last queue is gone. Destroys it.
+  void forget(Controller& controller) noexcept;
+  const std::map<std::uint16_t, std::unique_ptr<Controller>>& controllers() const noexcept {
+    return controllers_;
+  }
+
+ private:
+  ConnectReply connect_admin(ConnectCall& call, std::string_view host_nqn);
+  Task<ConnectReply> connect_io(ConnectCall& call, std::string_view host_nqn);
+  nvme::CommandStatus judge_io_connect(const ConnectCall& call, std::string_view host_nqn,
+                                       Controller*& controller, std::uint32_t& dw0);
+  std::uint16_t free_cntlid() noexcept;
+  Task<SubsystemView*> view_on(Reactor& core);
+  Task<void> add_to_view(SubsystemView& view, Namespace& ns);
+  Task<void> remove_from_views(std::uint32_t nsid);
+  // Calls f(NamespaceView&) on every core that has the namespace.
+  template <class F>
+  Task<void> for_each_view(std::uint32_t nsid, F& f);
+  Task<void> refresh(std::uint32_t nsid);
+  void tell_namespace_changed(std::uint32_t nsid);
+
+  Registry& registry_;
+  SubsystemConfig config_;
+  Namespaces namespaces_;
+  std::vector<std::unique_ptr<SubsystemView>> views_;  // by core; empty where there is no I/O queue yet
+  std::map<std::uint16_t, std::unique_ptr<Controller>> controllers_;
+  WaitQueue controller_gone_;
+  Gate gate_;  // held by everything that waits while it uses the subsystem
+  Semaphore lock_;
+  std::uint32_t next_cntlid_;
+  std::uint64_t ana_changes_ = 0;
+  bool closing_ = false;
+};
+
+}  // namespace holdfast::nvmf

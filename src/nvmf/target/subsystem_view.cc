@@ -1,0 +1,39 @@
+#include "nvmf/target/subsystem_view.h"
+
+#include <utility>
+
+#include "base/log.h"
+
+namespace holdfast::nvmf {
+
+Task<void> SubsystemView::add(std::uint32_t nsid, BlockDevice& device, const Geometry& geometry,
+                              const Capabilities& capabilities, nvme::AnaState state) {
+  HF_ASSERT(find(nsid) == nullptr);
+  auto view = std::make_unique<NamespaceView>(core_, nsid);
+  view->geometry = geometry;
+  view->capabilities = capabilities;
+  view->ana_state = state;
+  auto channel = co_await device.open_channel(core_);
+  if (channel.ok()) {
+    view->channel = std::move(channel).value();
+  } else {
+    view->open_error = channel.code();
+    HF_LOG(warn, "nvmf", "no channel for namespace", {"device", device.name()}, {"nsid", nsid},
+           {"core", core_.core()}, {"error", channel.error()});
+  }
+  if (table_.size() <= nsid) table_.resize(nsid + 1);
+  table_[nsid] = std::move(view);
+}
+
+Task<void> SubsystemView::remove(std::uint32_t nsid) {
+  if (find(nsid) == nullptr) co_return;
+  const std::unique_ptr<NamespaceView> view = std::move(table_[nsid]);
+  co_await view->gate.close();
+  if (view->channel) co_await view->channel->close();
+}
+
+Task<void> SubsystemView::remove_all() {
+  for (std::uint32_t nsid = 0; nsid < table_.size(); ++nsid) co_await remove(nsid);
+}
+
+}  // namespace holdfast::nvmf

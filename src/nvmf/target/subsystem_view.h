@@ -1,0 +1,50 @@
+// What the I/O queues of one core know of a subsystem: its namespaces, each with a channel of that core.
+//
+// Owned by the Subsystem on the home core, used on its own core only: home changes it by calls to that core.
+// It outlives the queues that use it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "block/block_device.h"
+#include "nvme/log_page.h"
+#include "rt/wait.h"
+
+namespace holdfast::nvmf {
+
+struct NamespaceView {
+  NamespaceView(Reactor& core, std::uint32_t id) noexcept : nsid(id), gate(core) {}
+
+  const std::uint32_t nsid;
+  Geometry geometry;
+  Capabilities capabilities;
+  nvme::AnaState ana_state = nvme::AnaState::optimized;
+  std::unique_ptr<Channel> channel;       // empty when it could not be opened: open_error says why
+  Errc open_error = Errc::not_connected;  //
+  Gate gate;                              // held by every command that uses the channel
+};
+
+class SubsystemView {
+ public:
+  explicit SubsystemView(Reactor& core) noexcept : core_(core) {}
+
+  Reactor& core() const noexcept { return core_; }
+  // nullptr when the namespace does not exist.
+  NamespaceView* find(std::uint32_t nsid) noexcept {
+    return nsid < table_.size() ? table_[nsid].get() : nullptr;
+  }
+  // Opens a channel. A device that refuses leaves a namespace whose commands fail with its error.
+  Task<void> add(std::uint32_t nsid, BlockDevice& device, const Geometry& geometry,
+                 const Capabilities& capabilities, nvme::AnaState state);
+  // New commands find nothing; waits for those under way, then closes the channel.
+  Task<void> remove(std::uint32_t nsid);
+  Task<void> remove_all();
+
+ private:
+  Reactor& core_;
+  std::vector<std::unique_ptr<NamespaceView>> table_;  // by nsid
+};
+
+}  // namespace holdfast::nvmf

@@ -1,0 +1,162 @@
+#include "nvmf/target/target.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+#include "nvmf/target/core_context.h"
+#include "nvmf/target/registry.h"
+#include "nvmf/target/subsystem.h"
+#include "rt/cross_core.h"
+
+namespace holdfast::nvmf {
+namespace {
+
+// After an accept that failed for lack of descriptors.
+constexpr Nanos accept_retry = 100ms;
+
+TargetConfig within_limits(TargetConfig c) {
+  c.queue_entries_max = std::clamp<std::uint32_t>(c.queue_entries_max, 32, 4096);
+  c.io_queues_max = std::max<std::uint16_t>(c.io_queues_max, 1);
+  c.h2c_data_bytes_max = std::clamp<std::uint32_t>(c.h2c_data_bytes_max & ~3u, 4096, transfer_bytes_max);
+  c.staging_bytes = std::clamp<std::size_t>(c.staging_bytes, 16 * KiB, BufferPool::piece_bytes_max);
+  return c;
+}
+
+Error no_subsystem(const std::string& nqn) { return Error(Errc::not_found, "there is no subsystem " + nqn); }
+
+}  // namespace
+
+Target::Target(const Cores& cores, TargetConfig config)
+    : cores_(cores),
+      config_(within_limits(std::move(config))),
+      registry_(std::make_unique<Registry>(cores, config_)),
+      scope_(cores.home()) {
+  const std::size_t share = (config_.connections_max + cores.count() - 1) / cores.count();
+  for (Reactor* core : cores)
+    contexts_.push_back(std::make_unique<CoreContext>(*core, *registry_, config_, share));
+}
+
+Target::~Target() = default;
+
+Task<Result<Endpoint>> Target::listen(Endpoint at) {
+  HF_CO_TRY(auto listener, cores_.home().listen(at));
+  const Endpoint bound = listener->local();
+  listeners_.push_back(std::move(listener));
+  registry_->add_listener(bound);
+  scope_.spawn(accept_on(*listeners_.back()));
+  HF_LOG(info, "nvmf", "listening", {"at", bound.to_string()});
+  co_return bound;
+}
+
+std::vector<Endpoint> Target::listeners() const {
+  std::vector<Endpoint> out;
+  for (const auto& l : listeners_) out.push_back(l->local());
+  return out;
+}
+
+Task<void> Target::accept_on(Listener& listener) {
+  while (!closing_) {
+    auto accepted = co_await listener.accept();
+    if (accepted.ok()) {
+      CoreContext& to = *contexts_[next_core_++ % contexts_.size()];
+      scope_.spawn(hand_over(std::move(accepted).value(), to));
+      continue;
+    }
+    if (accepted.code() == Errc::cancelled) co_return;
+    HF_LOG(warn, "nvmf", "accept failed", {"at", listener.local().to_string()}, {"error", accepted.error()});
+    co_await cores_.home().sleep(accept_retry);
+  }
+}
+
+Task<void> Target::hand_over(std::unique_ptr<PendingStream> accepted, CoreContext& to) {
+  auto there = [&]() -> Task<void> {
+    to.begin(std::move(accepted));
+    co_return;
+  };
+  co_await run_on(cores_.home(), to.reactor(), there);
+}
+
+Task<Status> Target::add_subsystem(SubsystemConfig config) {
+  if (closing_) co_return Error(Errc::failed_precondition, "the target is closing");
+  auto added = registry_->add(std::move(config));
+  if (!added.ok()) co_return added.error();
+  co_return Status();
+}
+
+Task<Status> Target::remove_subsystem(std::string nqn) { return registry_->remove(std::move(nqn)); }
+
+Task<Status> Target::add_namespace(std::string nqn, NamespaceConfig config, BlockDevice& device) {
+  Subsystem* subsystem = registry_->find(nqn);
+  if (subsystem == nullptr || subsystem->is_discovery()) co_return no_subsystem(nqn);
+  HF_CO_CHECK(co_await subsystem->add_namespace(config, device));
+  co_return Status();
+}
+
+Task<Status> Target::remove_namespace(std::string nqn, std::uint32_t nsid) {
+  Subsystem* subsystem = registry_->find(nqn);
+  if (subsystem == nullptr) co_return no_subsystem(nqn);
+  HF_CO_CHECK(co_await subsystem->remove_namespace(nsid));
+  co_return Status();
+}
+
+Task<Status> Target::set_allowed_hosts(std::string nqn, std::vector<std::string> host_nqns) {
+  Subsystem* subsystem = registry_->find(nqn);
+  if (subsystem == nullptr || subsystem->is_discovery()) co_return no_subsystem(nqn);
+  HF_CO_CHECK(co_await subsystem->set_allowed_hosts(std::move(host_nqns)));
+  co_return Status();
+}
+
+Task<Status> Target::set_ana_state(std::string nqn, std::uint32_t nsid, nvme::AnaState state) {
+  Subsystem* subsystem = registry_->find(nqn);
+  if (subsystem == nullptr) co_return no_subsystem(nqn);
+  HF_CO_CHECK(co_await subsystem->set_ana_state(nsid, state));
+  co_return Status();
+}
+
+std::vector<SubsystemInfo> Target::subsystems() const {
+  std::vector<SubsystemInfo> out;
+  for (const auto& [nqn, subsystem] : registry_->subsystems()) {
+    if (!subsystem->is_discovery()) out.push_back(subsystem->info());
+  }
+  return out;
+}
+
+Result<SubsystemInfo> Target::subsystem(const std::string& nqn) const {
+  const Subsystem* subsystem = registry_->find(nqn);
+  if (subsystem == nullptr || subsystem->is_discovery()) return no_subsystem(nqn);
+  return subsystem->info();
+}
+
+std::vector<ControllerInfo> Target::discovery_controllers() const {
+  return registry_->find(nvme::discovery_nqn)->info().controllers;
+}
+
+Task<TargetStats> Target::stats() {
+  TargetStats sum;
+  for (auto& context : contexts_) {
+    TargetStats one;
+    auto there = [&]() -> Task<void> {
+      one = context->stats();
+      co_return;
+    };
+    co_await run_on(cores_.home(), context->reactor(), there);
+    sum += one;
+  }
+  co_return sum;
+}
+
+Task<void> Target::close() {
+  if (closing_) co_return;
+  closing_ = true;
+  for (auto& listener : listeners_) listener->shutdown();
+  co_await scope_.join();
+  for (auto& listener : listeners_) co_await listener->close();
+  for (auto& context : contexts_) {
+    auto there = [&]() -> Task<void> { return context->close(); };
+    co_await run_on(cores_.home(), context->reactor(), there);
+  }
+  co_await registry_->close();
+}
+
+}  // namespace holdfast::nvmf

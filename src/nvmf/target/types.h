@@ -1,0 +1,106 @@
+// What the target is told and what it tells: configuration, and snapshots for diagnostics and metrics.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/units.h"
+#include "base/uuid.h"
+#include "nvme/log_page.h"
+#include "rt/io.h"
+#include "rt/time.h"
+
+namespace holdfast::nvmf {
+
+// "nqn.2019-05.io.openebs:<name>": the names that OpenEBS hosts know.
+std::string subsystem_nqn(std::string_view name);
+// "DCS" and 17 hexadecimal digits, the same for a UUID in every run (it fills the 20 bytes of the serial).
+std::string subsystem_serial(const Uuid& uuid);
+
+// Limits that every subsystem shares. The values are what a controller identifies itself with.
+inline constexpr std::uint32_t transfer_bytes_max = 1 << 20;  // MDTS
+inline constexpr std::uint32_t capsule_data_bytes = 8192;     // in-capsule data, admin queues included
+inline constexpr std::uint32_t nsid_max = 1024;               // NN
+inline constexpr std::uint32_t async_event_requests_max = 4;  // AERL + 1
+
+struct TargetConfig {
+  std::uint32_t queue_entries_max = 1024;  // of one queue; at most 4096
+  std::uint16_t io_queues_max = 64;        // of one controller
+  std::uint32_t connections_max = 4096;    // further ones are closed when they are accepted
+  std::size_t staging_bytes = 128 * KiB;   // receive buffer of a connection
+  // Data buffers that one connection may hold; its commands wait for each other beyond. 0: a quarter of the
+  // core's buffer budget. Never less than transfer_bytes_max.
+  std::size_t connection_buffer_bytes_max = 0;
+  std::uint32_t h2c_data_bytes_max = 1 << 20;     // MAXH2CDATA: a multiple of 4, at least 4096
+  std::array<std::uint16_t, 3> crdt{10, 10, 10};  // command retry delay times 1 to 3, units of 100 ms
+  Nanos connect_timeout{10s};                     // from accept to a successful Connect
+  Nanos stall_timeout{60s};  // a peer that neither takes what is sent nor sends what it was asked for
+  Nanos association_timeout{
+      120s};  // a controller that is not enabled (NVMe-oF 1.1, section 1.5.7: at least 2 min)
+  std::string firmware = "0.1.0";  // at most 8 characters
+};
+
+struct SubsystemConfig {
+  std::string nqn;
+  std::string serial;  // at most 20 ASCII characters
+  std::string model = "Holdfast NVMe controller";
+  std::vector<std::string> allowed_hosts;  // host NQNs; empty: any host
+  std::uint16_t cntlid_min = 1;            // the window from which controllers get their identifiers
+  std::uint16_t cntlid_max = 0xffef;
+  bool ana_reporting = true;
+};
+
+struct NamespaceConfig {
+  std::uint32_t nsid = 1;  // 1 to nsid_max
+  Uuid uuid;               // also the NGUID
+  nvme::AnaState ana_state = nvme::AnaState::optimized;
+};
+
+struct QueueInfo {
+  std::uint16_t qid = 0;
+  std::uint32_t entries = 0;
+  unsigned core = 0;
+  Endpoint host;  // the peer's address
+};
+struct ControllerInfo {
+  std::uint16_t cntlid = 0;
+  std::string host_nqn;
+  Uuid host_id;
+  bool enabled = false;
+  std::uint32_t keep_alive_ms = 0;
+  std::vector<QueueInfo> queues;
+};
+struct NamespaceInfo {
+  std::uint32_t nsid = 0;
+  Uuid uuid;
+  std::string device;
+  std::uint64_t size_bytes = 0;
+  nvme::AnaState ana_state = nvme::AnaState::optimized;
+};
+struct SubsystemInfo {
+  std::string nqn;
+  std::string serial;
+  std::string model;
+  std::vector<std::string> allowed_hosts;
+  std::vector<NamespaceInfo> namespaces;
+  std::vector<ControllerInfo> controllers;
+};
+
+// Counters since the target started, summed over the cores.
+struct TargetStats {
+  std::uint64_t connections = 0;  // at present
+  std::uint64_t connections_accepted = 0;
+  std::uint64_t connections_refused = 0;     // over connections_max
+  std::uint64_t connections_terminated = 0;  // for a malformed PDU
+  std::uint64_t connections_stalled = 0;     // closed by connect_timeout or stall_timeout
+  std::uint64_t commands = 0;
+  std::uint64_t commands_failed = 0;
+  std::uint64_t read_bytes = 0, write_bytes = 0;
+
+  TargetStats& operator+=(const TargetStats& o) noexcept;
+};
+
+}  // namespace holdfast::nvmf
