@@ -88,7 +88,7 @@ def check_lines(rel, text, errors):
             opened = (number, line) if re.search(r"\)[^;]*\{$", line) else None
         if line == "}" and opened:
             body = text.splitlines()[opened[0]:number]
-            table = sum("case " in row for row in body) > len(body) / 2  # an exhaustive switch is as long as its enum
+            table = sum("case " in row for row in body) > len(body) * 0.4  # an exhaustive switch is as long as its enum
             if number - opened[0] > FUNCTION_LINES_MAX and not table:
                 errors.append(f"src/{rel}:{opened[0]}: function of {number - opened[0]} lines")
             opened = None
