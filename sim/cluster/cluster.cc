@@ -1,0 +1,292 @@
+#include "sim/cluster/cluster.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include <fmt/format.h>
+
+#include "sim/cluster/engines.h"
+#include "sim/reactor.h"
+
+namespace holdfast::sim {
+
+namespace {
+
+constexpr std::uint64_t data_offset_bytes = 5 * MiB;  // nexus/layout.h
+constexpr std::size_t buffer_budget_bytes = 16 * MiB;
+
+std::uint64_t hash(std::string_view text) {
+  std::uint64_t h = 14695981039346656037u;
+  for (const char c : text) h = (h ^ static_cast<unsigned char>(c)) * 1099511628211u;
+  return h;
+}
+
+}  // namespace
+
+Cluster::Cluster(const Swarm& swarm, bool verbose)
+    : swarm_(swarm), verbose_(verbose), world_(swarm.seed), store_(world_) {
+  world_.net().set_default_link(swarm.link);
+  for (unsigned i = 0; i < swarm.remote_replicas; ++i) add_replica(false);
+  nexus_node_ = &world_.add_node("nexus");
+  host_node_ = &world_.add_node("host");
+  if (swarm.local_child) add_replica(true);
+  const auto watch = [this](const nexus::Record& before, const nexus::Record& now) {
+    watch_record(before, now);
+  };
+  store_.watch(watch);
+}
+
+Cluster::~Cluster() {
+  // A run that failed, or that was not shut down, ends like a crash.
+  for (Replica& r : replicas_) {
+    if (!r.local && r.node->process() != nullptr) crash_replica(r, CrashKind::process);
+  }
+  if (nexus_node_->process() != nullptr) crash_nexus(CrashKind::process);
+  if (host_node_->process() != nullptr) {
+    bury(host_.release());
+    host_node_->crash(CrashKind::process);
+  }
+}
+
+void Cluster::add_replica(bool local) {
+  Replica r;
+  r.index = static_cast<unsigned>(replicas_.size());
+  r.local = local;
+  r.node = local ? nexus_node_ : &world_.add_node(fmt::format("replica{}", r.index));
+  r.uuid = Uuid::from_name(fmt::format("replica {}", r.index)).to_string();
+  r.disk_path = fmt::format("/dev/disk{}", r.index);
+  DiskOptions disk = swarm_.disk;
+  disk.size_bytes = data_offset_bytes + swarm_.volume_bytes + 128 * KiB;
+  r.node->add_disk(r.disk_path, disk);
+  if (local) {
+    r.uri = fmt::format("aio://{}?blk_size={}&uuid={}", r.disk_path, swarm_.block_bytes, r.uuid);
+  } else {
+    r.uri = fmt::format("nvmf://{}:{}/{}?uuid={}", r.node->ipv4(), nvmf_port, replica_nqn(r), r.uuid);
+  }
+  replicas_.push_back(std::move(r));
+}
+
+const nexus::Record* Cluster::record() const { return store_.find(volume_key()); }
+
+bool Cluster::recorded_healthy(const Replica& r) const {
+  const nexus::Record* now = record();
+  const nexus::ChildRecord* child = now == nullptr ? nullptr : now->find(r.uuid);
+  return child != nullptr && child->healthy;
+}
+
+unsigned Cluster::recorded_healthy_count() const {
+  return static_cast<unsigned>(std::count_if(replicas_.begin(), replicas_.end(),
+                                             [&](const Replica& r) { return recorded_healthy(r); }));
+}
+
+bool Cluster::set_up() {
+  for (Replica& r : replicas_) {
+    if (!r.local) start_replica(r);
+  }
+  const auto replicas_up = [&] {
+    return std::all_of(replicas_.begin(), replicas_.end(),
+                       [](const Replica& r) { return r.local || r.engine->up(); });
+  };
+  if (!world_.run_until(replicas_up, world_.now() + 60s)) {
+    fail("the replicas did not start");
+    return false;
+  }
+  start_nexus();
+  if (!world_.run_until([&] { return nexus_->up(); }, world_.now() + 60s)) {
+    fail("the nexus was not created");
+    return false;
+  }
+  start_host();
+  if (!world_.run_until([&] { return host_->up(); }, world_.now() + 60s)) {
+    fail("the host did not get the volume");
+    return false;
+  }
+  history_ = std::make_unique<BlockHistory>(host_->geometry().block_count);
+  note(fmt::format("the volume has {} blocks", host_->geometry().block_count));
+  return true;
+}
+
+void Cluster::start_replica(Replica& r) {
+  if (r.node->process() != nullptr) return;
+  note(r.node->name() + " starts");
+  Process& p = r.node->start(swarm_.replica_cores, buffer_budget_bytes);
+  r.engine = std::make_unique<ReplicaEngine>(*this, r, p);
+  world_.spawn(p.core(0), r.engine->start());
+}
+
+void Cluster::start_nexus() {
+  if (nexus_node_->process() != nullptr) return;
+  note("the nexus's machine starts");
+  const bool at_risk = std::any_of(replicas_.begin(), replicas_.end(),
+                                   [&](const Replica& r) { return r.suspect && recorded_healthy(r); });
+  if (at_risk && history_ != nullptr) {
+    note("caches were lost and the nexus could not notice: unflushed writes may be gone");
+    history_->lose_unflushed();
+  }
+  for (Replica& r : replicas_) r.suspect = false;
+  Process& p = nexus_node_->start(swarm_.nexus_cores, buffer_budget_bytes);
+  nexus_ = std::make_unique<NexusEngine>(*this, p);
+  world_.spawn(p.core(0), nexus_->live());
+}
+
+void Cluster::start_host() {
+  Process& p = host_node_->start(swarm_.host_cores, buffer_budget_bytes);
+  host_ = std::make_unique<Host>(*this, p);
+  world_.spawn(p.core(0), host_->start());
+}
+
+void Cluster::crash_replica(Replica& r, CrashKind kind) {
+  note(fmt::format("{} {}", r.node->name(), kind == CrashKind::power ? "loses power" : "crashes"));
+  bury(r.engine.release());
+  r.node->crash(kind);
+  if (kind != CrashKind::power) return;
+  r.suspect = r.suspect || recorded_healthy(r);
+}
+
+void Cluster::crash_nexus(CrashKind kind) {
+  note(fmt::format("the nexus {}", kind == CrashKind::power ? "loses power" : "crashes"));
+  bury(nexus_.release());
+  nexus_node_->crash(kind);
+  if (kind != CrashKind::power) return;
+  for (Replica& r : replicas_) {
+    if (!r.local) continue;
+    r.suspect = r.suspect || recorded_healthy(r);
+  }
+}
+
+void Cluster::heal() {
+  note("everything heals");
+  store_.set_out(false);
+  for (std::size_t i = 0; i < world_.node_count(); ++i) world_.net().refuse(world_.node(i), false);
+  world_.net().heal_all();
+  for (Replica& r : replicas_) {
+    DiskFaults faults;
+    faults.failed = r.dead;
+    r.node->disk(r.disk_path).faults() = faults;
+    if (!r.local) start_replica(r);
+  }
+  start_nexus();
+}
+
+bool Cluster::whole() const {
+  if (nexus_ == nullptr || !nexus_->up()) return false;
+  return std::all_of(replicas_.begin(), replicas_.end(),
+                     [&](const Replica& r) { return r.dead || recorded_healthy(r); });
+}
+
+bool Cluster::shut_down() {
+  note("everything is shut down");
+  const Nanos limit = 120s;
+  const auto stop = [&](SimReactor& on, Task<void> task, const char* who) {
+    bool ended = false;
+    auto run = [](Task<void> t, bool* done) -> Task<void> {
+      co_await t;
+      *done = true;
+    };
+    world_.spawn(on, run(std::move(task), &ended));
+    if (world_.run_until([&] { return ended; }, world_.now() + limit)) return true;
+    fail(fmt::format("the shutdown of {} hangs", who));
+    return false;
+  };
+  if (!stop(host_node_->process()->core(0), host_->stop(), "the host")) return false;
+  if (!stop(nexus_->home(), nexus_->stop(), "the nexus")) return false;
+  for (Replica& r : replicas_) {
+    if (!r.local && !stop(r.node->process()->core(0), r.engine->stop(), "a replica")) return false;
+  }
+  world_.run_for(1s);
+  host_.reset();
+  host_node_->stop();
+  nexus_.reset();
+  nexus_node_->stop();
+  for (Replica& r : replicas_) {
+    if (r.local) continue;
+    r.engine.reset();
+    r.node->stop();
+  }
+  return true;
+}
+
+void Cluster::note(std::string_view what) {
+  world_.note(hash(what));
+  if (!verbose_) return;
+  fmt::print("{:>14.6f} {}\n", static_cast<double>(world_.now().count()) / 1e9, what);
+  std::fflush(stdout);
+}
+
+std::string_view Cluster::where() const noexcept {
+  return world_.current() == nullptr ? std::string_view("world") : world_.current()->node().name();
+}
+
+void Cluster::fail(const std::string& why) {
+  failures_.push_back(why);
+  note("FAILED: " + why);
+}
+
+Value Cluster::on_disk(const Replica& r, std::uint64_t block) const {
+  std::vector<std::byte> content(swarm_.block_bytes);
+  r.node->disk(r.disk_path).peek(data_offset_bytes + block * swarm_.block_bytes, content);
+  return read_stamp(content, block);
+}
+
+void Cluster::check_acknowledged(std::uint64_t first, std::uint64_t count, Value value) {
+  for (const Replica& r : replicas_) {
+    // After lost power the nexus needs a moment to notice; what it acknowledges from then on is checked.
+    if (!recorded_healthy(r) || r.suspect || r.dead) continue;
+    for (std::uint64_t block = first; block < first + count; ++block) {
+      const Value there = on_disk(r, block);
+      if (there == value || history_->may_hold(block, there)) continue;
+      fail(fmt::format("P1: {} to block {} is acknowledged, {} is called healthy and has {} ({})",
+                       to_string(value), block, r.node->name(), to_string(there), history_->describe(block)));
+      return;
+    }
+  }
+}
+
+void Cluster::watch_record(const nexus::Record& before, const nexus::Record& now) {
+  if (verbose_) note("record: " + nexus::to_json(now));
+  for (Replica& r : replicas_) {
+    const nexus::ChildRecord* was = before.find(r.uuid);
+    const nexus::ChildRecord* is = now.find(r.uuid);
+    const bool healthy = is != nullptr && is->healthy;
+    if (!healthy) r.suspect = false;
+    if (healthy && history_ != nullptr && (was == nullptr || !was->healthy)) check_joined(r);
+  }
+  const auto healthy = [](const nexus::ChildRecord& c) { return c.healthy; };
+  if (std::none_of(now.children.begin(), now.children.end(), healthy)) {
+    fail("the membership record calls no child healthy");
+  }
+}
+
+void Cluster::check_joined(const Replica& r) {
+  if (r.suspect || r.dead) return;
+  for (std::uint64_t block = 0; block < history_->block_count(); ++block) {
+    const Value there = on_disk(r, block);
+    if (history_->may_hold(block, there)) continue;
+    fail(fmt::format("P1: {} is recorded healthy and has {} in block {} ({})", r.node->name(),
+                     to_string(there), block, history_->describe(block)));
+    return;
+  }
+}
+
+void Cluster::check_replicas() {
+  for (std::uint64_t block = 0; block < history_->block_count(); ++block) {
+    const Replica* first = nullptr;
+    for (const Replica& r : replicas_) {
+      if (r.dead || !recorded_healthy(r)) continue;
+      const Value there = on_disk(r, block);
+      if (!history_->may_hold(block, there)) {
+        fail(fmt::format("at the end {} has {} in block {} ({})", r.node->name(), to_string(there), block,
+                         history_->describe(block)));
+        return;
+      }
+      if (first != nullptr && on_disk(*first, block) != there) {
+        fail(fmt::format("at the end {} and {} differ in block {}", first->node->name(), r.node->name(),
+                         block));
+        return;
+      }
+      first = &r;
+    }
+  }
+}
+
+}  // namespace holdfast::sim

@@ -1,0 +1,110 @@
+// Cluster: the machines of one run, and the processes on them: replica engines, the nexus engine, the host.
+//
+// Every process is the product's own code: file devices, target, initiator, nexus. Machines and the
+// membership store outlive processes. What a person or a control plane would do (start again what crashed,
+// bring children back) is here too; what goes wrong is in nemesis.h.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sim/cluster/history.h"
+#include "sim/cluster/store.h"
+#include "sim/cluster/swarm.h"
+#include "sim/node.h"
+#include "sim/world.h"
+
+namespace holdfast::sim {
+
+class ReplicaEngine;
+class NexusEngine;
+class Host;
+
+// A place that holds a copy of the volume.
+struct Replica {
+  unsigned index = 0;
+  Node* node = nullptr;
+  std::string uuid;
+  std::string uri;  // as a child of the nexus
+  std::string disk_path;
+  bool local = false;    // on the nexus's machine
+  bool dead = false;     // its disk failed for good
+  bool suspect = false;  // lost its cache while the record called it healthy
+  std::unique_ptr<ReplicaEngine> engine;
+};
+
+class Cluster {
+ public:
+  explicit Cluster(const Swarm& swarm, bool verbose);
+  Cluster(const Cluster&) = delete;
+  Cluster& operator=(const Cluster&) = delete;
+  ~Cluster();
+
+  World& world() noexcept { return world_; }
+  const Swarm& swarm() const noexcept { return swarm_; }
+  SharedStore& store() noexcept { return store_; }
+  std::vector<Replica>& replicas() noexcept { return replicas_; }
+  Node& nexus_node() noexcept { return *nexus_node_; }
+  Node& host_node() noexcept { return *host_node_; }
+  NexusEngine* nexus() noexcept { return nexus_.get(); }  // nullptr while it is down
+  Host& host() noexcept { return *host_; }
+  BlockHistory& history() noexcept { return *history_; }
+
+  // The record of the volume; nullptr before there is one.
+  const nexus::Record* record() const;
+  bool recorded_healthy(const Replica& r) const;
+  unsigned recorded_healthy_count() const;
+
+  // Everything up, the volume created, exported and opened by the host. False: the error was noted.
+  bool set_up();
+  void start_replica(Replica& r);
+  void start_nexus();
+  void start_host();
+  void crash_replica(Replica& r, CrashKind kind);
+  void crash_nexus(CrashKind kind);
+  // All that was taken away comes back, except disks that died.
+  void heal();
+  // Every living child is healthy.
+  bool whole() const;
+  // Ends every process in good order. False when one of them hangs.
+  bool shut_down();
+
+  // What happened: shown when verbose, and part of the trace.
+  void note(std::string_view what);
+  // The run has failed: the promise that was broken.
+  void fail(const std::string& why);
+  const std::vector<std::string>& failures() const noexcept { return failures_; }
+  // The machine whose code runs right now.
+  std::string_view where() const noexcept;
+
+  std::uint64_t next_write() noexcept { return ++writes_; }
+  std::uint64_t writes() const noexcept { return writes_; }
+  // P1, at the moment of an acknowledgement: the record's healthy children hold the value.
+  void check_acknowledged(std::uint64_t first, std::uint64_t count, Value value);
+  // The last word: all that the record calls healthy hold the same legal values.
+  void check_replicas();
+  Value on_disk(const Replica& r, std::uint64_t block) const;
+
+ private:
+  void add_replica(bool local);
+  void watch_record(const nexus::Record& before, const nexus::Record& now);
+  void check_joined(const Replica& r);
+
+  const Swarm swarm_;
+  const bool verbose_;
+  World world_;
+  SharedStore store_;
+  std::vector<Replica> replicas_;
+  Node* nexus_node_ = nullptr;
+  Node* host_node_ = nullptr;
+  std::unique_ptr<NexusEngine> nexus_;
+  std::unique_ptr<Host> host_;
+  std::unique_ptr<BlockHistory> history_;
+  std::vector<std::string> failures_;
+  std::uint64_t writes_ = 0;
+};
+
+}  // namespace holdfast::sim

@@ -1,0 +1,25 @@
+// One run of a simulated cluster: workload and faults, then healing, then the last checks.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace holdfast::sim {
+
+struct RunResult {
+  std::vector<std::string> failures;  // empty: passed
+  std::uint64_t trace = 0;            // equal for equal seeds
+  std::uint64_t steps = 0;
+  double virtual_seconds = 0;
+  std::uint64_t operations = 0;
+  std::uint64_t operations_failed = 0;
+  unsigned faults = 0;
+};
+
+// Everything follows from the seed. `verbose`: the history goes to standard output.
+RunResult run_seed(std::uint64_t seed, bool verbose);
+// What the seed draws, for people.
+std::string describe_seed(std::uint64_t seed);
+
+}  // namespace holdfast::sim

@@ -1,0 +1,211 @@
+// holdfast-sim: runs simulated clusters from seeds.
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <fmt/format.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/units.h"
+#include "sim/cluster/run.h"
+
+namespace {
+
+using holdfast::sim::RunResult;
+
+constexpr const char* usage =
+    "holdfast-sim --seed N [--verbose]     one run: its options, history and outcome\n"
+    "holdfast-sim --seeds A-B [--jobs N]   many runs; prints the seeds that fail\n"
+    "holdfast-sim --forever [--jobs N]     random seeds until one fails\n"
+    "     --first-failure                  with --seeds: stops at the first failing seed\n";
+
+struct Options {
+  std::optional<std::uint64_t> seed;
+  std::uint64_t first = 0;
+  std::uint64_t last = 0;
+  bool forever = false;
+  bool verbose = false;
+  bool first_failure = false;
+  std::uint64_t jobs = 1;
+};
+
+[[noreturn]] void wrong_usage(std::string_view why) {
+  fmt::print(stderr, "holdfast-sim: {}\n{}", why, usage);
+  std::exit(2);
+}
+
+std::uint64_t number(std::string_view text) {
+  auto n = holdfast::parse_number(text);
+  if (!n.ok()) wrong_usage(n.error().message());
+  return n.value();
+}
+
+Options parse(int argc, char** argv) {
+  Options o;
+  const auto value = [&](int& i) -> std::string_view {
+    if (i + 1 >= argc) wrong_usage(fmt::format("{} needs a value", argv[i]));
+    return argv[++i];
+  };
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view arg = argv[i];
+    if (arg == "--seed") {
+      o.seed = number(value(i));
+    } else if (arg == "--seeds") {
+      const std::string_view range = value(i);
+      const auto dash = range.find('-');
+      if (dash == std::string_view::npos) wrong_usage("--seeds wants A-B");
+      o.first = number(range.substr(0, dash));
+      o.last = number(range.substr(dash + 1));
+      if (o.last < o.first) wrong_usage("--seeds wants A-B with A <= B");
+    } else if (arg == "--jobs") {
+      o.jobs = std::clamp<std::uint64_t>(number(value(i)), 1, 64);
+    } else if (arg == "--forever") {
+      o.forever = true;
+    } else if (arg == "--verbose") {
+      o.verbose = true;
+    } else if (arg == "--first-failure") {
+      o.first_failure = true;
+    } else if (arg == "--help") {
+      fmt::print("{}", usage);
+      std::exit(0);
+    } else {
+      wrong_usage(fmt::format("unknown argument '{}'", arg));
+    }
+  }
+  if (!o.seed && o.last == 0 && !o.forever) wrong_usage("nothing to do");
+  return o;
+}
+
+bool run_one(std::uint64_t seed, bool verbose) {
+  fmt::print("{}", holdfast::sim::describe_seed(seed));
+  std::fflush(stdout);
+  const RunResult r = holdfast::sim::run_seed(seed, verbose);
+  for (const std::string& why : r.failures) fmt::print("FAILED: {}\n", why);
+  fmt::print("seed {}: {}, {} operations ({} failed), {} faults, {} steps, {:.3f} virtual s, trace {:016x}\n",
+             seed, r.failures.empty() ? "passed" : "FAILED", r.operations, r.operations_failed, r.faults,
+             r.steps, r.virtual_seconds, r.trace);
+  return r.failures.empty();
+}
+
+// A batch of seeds runs in a process of its own: what crashed simulated processes leave behind goes with it,
+// and an assertion of the product costs one batch, not the campaign.
+class Campaign {
+ public:
+  Campaign(std::uint64_t jobs, bool first_failure) : jobs_(jobs), first_failure_(first_failure) {}
+
+  // The seeds from `first` on, `count` of them.
+  void add(std::uint64_t first, std::uint64_t count) {
+    while (running_.size() >= jobs_) reap();
+    if (over()) return;
+    std::fflush(stdout);
+    int results[2];
+    if (pipe(results) != 0) std::perror("pipe"), std::exit(1);
+    const pid_t child = fork();
+    if (child < 0) std::perror("fork"), std::exit(1);
+    if (child == 0) {
+      close(results[0]);
+      work(first, count, results[1]);
+    }
+    close(results[1]);
+    running_.push_back({child, first, count, results[0]});
+  }
+  void finish() {
+    while (!running_.empty()) reap();
+  }
+  bool over() const { return first_failure_ && !failed_.empty(); }
+  std::uint64_t passed() const { return passed_; }
+  const std::vector<std::uint64_t>& failed() const { return failed_; }
+
+ private:
+  struct Batch {
+    pid_t child;
+    std::uint64_t first;
+    std::uint64_t count;
+    int results;
+  };
+
+  [[noreturn]] static void work(std::uint64_t first, std::uint64_t count, int results) {
+    for (std::uint64_t seed = first; seed < first + count; ++seed) {
+      const RunResult r = holdfast::sim::run_seed(seed, false);
+      for (const std::string& why : r.failures) fmt::print("seed {} FAILED: {}\n", seed, why);
+      std::fflush(stdout);
+      const char ok = r.failures.empty() ? '1' : '0';
+      if (write(results, &ok, 1) != 1) _exit(1);
+    }
+    std::exit(0);
+  }
+
+  void reap() {
+    int status = 0;
+    const pid_t child = wait(&status);
+    const auto it =
+        std::find_if(running_.begin(), running_.end(), [&](const Batch& b) { return b.child == child; });
+    if (it == running_.end()) return;
+    const Batch batch = *it;
+    running_.erase(it);
+    std::uint64_t done = 0;
+    for (char ok = 0; read(batch.results, &ok, 1) == 1; ++done) {
+      if (ok == '1') {
+        ++passed_;
+      } else {
+        failed_.push_back(batch.first + done);
+      }
+    }
+    close(batch.results);
+    if (status == 0 && done == batch.count) return;
+    // It died in the middle of a run: that one failed, the rest is run again.
+    if (done < batch.count) {
+      const std::uint64_t died = batch.first + done;
+      fmt::print("seed {} FAILED: the process died (status {:#x})\n", died, status);
+      failed_.push_back(died);
+      if (done + 1 < batch.count) add(died + 1, batch.count - done - 1);
+    } else {
+      fmt::print("seeds {}-{} FAILED: the process ended badly (status {:#x})\n", batch.first,
+                 batch.first + batch.count - 1, status);
+      failed_.push_back(batch.first);
+    }
+  }
+
+  const std::uint64_t jobs_;
+  const bool first_failure_;
+  std::vector<Batch> running_;
+  std::uint64_t passed_ = 0;
+  std::vector<std::uint64_t> failed_;
+};
+
+int run_many(const Options& o) {
+  constexpr std::uint64_t batch = 10;
+  Campaign campaign(o.jobs, o.first_failure || o.forever);
+  const std::uint64_t first =
+      o.forever ? static_cast<std::uint64_t>(std::time(nullptr)) * 1'000'000 : o.first;
+  const std::uint64_t last = o.forever ? ~std::uint64_t{0} : o.last;
+  std::uint64_t told = 0;
+  for (std::uint64_t seed = first; seed <= last && !campaign.over(); seed += batch) {
+    campaign.add(seed, std::min(batch, last - seed + 1));
+    if (campaign.passed() / 1000 == told) continue;
+    told = campaign.passed() / 1000;
+    fmt::print("{} passed so far\n", campaign.passed());
+    std::fflush(stdout);
+  }
+  campaign.finish();
+  fmt::print("{} passed, {} failed\n", campaign.passed(), campaign.failed().size());
+  auto failed = campaign.failed();
+  std::sort(failed.begin(), failed.end());
+  for (const std::uint64_t seed : failed) fmt::print("holdfast-sim --seed {} --verbose\n", seed);
+  return failed.empty() ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const Options o = parse(argc, argv);
+  if (o.seed) return run_one(*o.seed, o.verbose) ? 0 : 1;
+  return run_many(o);
+}
