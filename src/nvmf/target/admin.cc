@@ -7,7 +7,7 @@
 #include "nvmf/target/controller.h"
 #include "nvmf/target/subsystem.h"
 
-namespace holdfast::nvmf {
+namespace holdfast::nvmf::target {
 
 using nvme::AdminOpcode;
 using nvme::CommandStatus;
@@ -68,13 +68,13 @@ Task<AdminReply> Controller::admin(const AdminCall& call) {
     case AdminOpcode::identify:
       co_return identify(*this, call.sqe, call.data);
     case AdminOpcode::get_log_page: {
-      const CommandStatus status = co_await nvmf::get_log_page(*this, call.sqe, call.data);
+      const CommandStatus status = co_await target::get_log_page(*this, call.sqe, call.data);
       co_return status;
     }
     case AdminOpcode::get_features:
-      co_return nvmf::get_features(*this, call.sqe, call.data);
+      co_return target::get_features(*this, call.sqe, call.data);
     case AdminOpcode::set_features:
-      co_return nvmf::set_features(*this, call.sqe, call.data);
+      co_return target::set_features(*this, call.sqe, call.data);
     case AdminOpcode::async_event_request:
       co_return async_event_request(call);
     case AdminOpcode::keep_alive:
@@ -195,4 +195,4 @@ AdminReply Controller::abort(const AdminCall& call) {
   return AdminReply(CommandStatus(), not_aborted);
 }
 
-}  // namespace holdfast::nvmf
+}  // namespace holdfast::nvmf::target

@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "nvmf/target/subsystem.h"
 
-namespace holdfast::nvmf {
+namespace holdfast::nvmf::target {
 
 using nvme::CommandStatus;
 using nvme::permanent;
@@ -112,4 +112,4 @@ Task<ConnectReply> Subsystem::connect_io(ConnectCall& call, std::string_view hos
   co_return reply;
 }
 
-}  // namespace holdfast::nvmf
+}  // namespace holdfast::nvmf::target

@@ -6,7 +6,7 @@
 
 #include "rt/cross_core.h"
 
-namespace holdfast::nvmf {
+namespace holdfast::nvmf::target {
 namespace {
 
 // How long the peer has to take a terminate request, or the response to Disconnect, before the stream ends.
@@ -246,4 +246,4 @@ Task<void> Connection::finish() {
   co_await stream_->close();
 }
 
-}  // namespace holdfast::nvmf
+}  // namespace holdfast::nvmf::target

@@ -32,7 +32,7 @@
 #include "rt/stop.h"
 #include "rt/wait.h"
 
-namespace holdfast::nvmf {
+namespace holdfast::nvmf::target {
 
 class Connection {
  public:
@@ -158,4 +158,4 @@ class Connection {
   bool stream_closed_ = false;
 };
 
-}  // namespace holdfast::nvmf
+}  // namespace holdfast::nvmf::target

@@ -6,7 +6,7 @@
 #include "nvmf/target/connection.h"
 #include "rt/cross_core.h"
 
-namespace holdfast::nvmf {
+namespace holdfast::nvmf::target {
 
 using nvme::AdminOpcode;
 using nvme::CommandStatus;
@@ -195,4 +195,4 @@ Task<void> Connection::send_error_report(ErrorReport report) {
   reporting_error_ = false;
 }
 
-}  // namespace holdfast::nvmf
+}  // namespace holdfast::nvmf::target

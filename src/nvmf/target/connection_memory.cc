@@ -4,7 +4,7 @@
 
 #include "nvmf/target/connection.h"
 
-namespace holdfast::nvmf {
+namespace holdfast::nvmf::target {
 
 void Request::on_sent(bool /*sent*/) noexcept { connection.release(*this); }
 
@@ -185,4 +185,4 @@ Task<bool> Connection::fetch_host_data(Request& r, std::uint32_t bytes) {
   co_return true;
 }
 
-}  // namespace holdfast::nvmf
+}  // namespace holdfast::nvmf::target

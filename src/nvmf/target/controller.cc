@@ -8,7 +8,7 @@
 #include "nvmf/target/subsystem.h"
 #include "rt/cross_core.h"
 
-namespace holdfast::nvmf {
+namespace holdfast::nvmf::target {
 namespace {
 
 // KAS: the host's timeout is rounded up to whole seconds.
@@ -262,4 +262,4 @@ void Controller::answer(ParkedEvent event, nvme::CommandStatus status, std::uint
       answer_on(home(), *admin_queue->core, *admin_queue->connection, event.tag, status, dw0));
 }
 
-}  // namespace holdfast::nvmf
+}  // namespace holdfast::nvmf::target

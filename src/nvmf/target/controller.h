@@ -18,7 +18,7 @@
 #include "nvmf/target/types.h"
 #include "rt/reactor.h"
 
-namespace holdfast::nvmf {
+namespace holdfast::nvmf::target {
 
 class Connection;
 class Subsystem;
@@ -172,4 +172,4 @@ Task<nvme::CommandStatus> get_log_page(Controller& controller, const nvme::Sqe& 
 AdminReply get_features(Controller& controller, const nvme::Sqe& sqe, std::span<std::byte> into);
 AdminReply set_features(Controller& controller, const nvme::Sqe& sqe, std::span<const std::byte> from);
 
-}  // namespace holdfast::nvmf
+}  // namespace holdfast::nvmf::target

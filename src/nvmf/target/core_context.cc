@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "nvmf/target/connection.h"
 
-namespace holdfast::nvmf {
+namespace holdfast::nvmf::target {
 namespace {
 
 constexpr Nanos sweep_interval = 2s;
@@ -95,4 +95,4 @@ void CoreContext::log_peer(const Endpoint& peer, std::string_view what, std::str
   HF_LOG(warn, "nvmf", what, {"peer", peer.to_string()}, {"detail", detail}, {"left_out", left_out});
 }
 
-}  // namespace holdfast::nvmf
+}  // namespace holdfast::nvmf::target

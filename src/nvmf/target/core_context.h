@@ -11,7 +11,7 @@
 #include "rt/reactor.h"
 #include "rt/scope.h"
 
-namespace holdfast::nvmf {
+namespace holdfast::nvmf::target {
 
 class Connection;
 class Registry;
@@ -78,4 +78,4 @@ class CoreContext {
   bool closing_ = false;
 };
 
-}  // namespace holdfast::nvmf
+}  // namespace holdfast::nvmf::target

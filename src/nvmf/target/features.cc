@@ -6,7 +6,7 @@
 #include "nvmf/target/controller.h"
 #include "nvmf/target/subsystem.h"
 
-namespace holdfast::nvmf {
+namespace holdfast::nvmf::target {
 
 using nvme::CommandStatus;
 using nvme::Feature;
@@ -170,4 +170,4 @@ AdminReply set_features(Controller& c, const nvme::Sqe& sqe, std::span<const std
   return permanent(StatusCode::invalid_field);
 }
 
-}  // namespace holdfast::nvmf
+}  // namespace holdfast::nvmf::target

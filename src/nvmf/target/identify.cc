@@ -7,7 +7,7 @@
 #include "nvmf/target/controller.h"
 #include "nvmf/target/subsystem.h"
 
-namespace holdfast::nvmf {
+namespace holdfast::nvmf::target {
 
 using nvme::Cns;
 using nvme::CommandStatus;
@@ -201,4 +201,4 @@ CommandStatus identify(const Controller& c, const nvme::Sqe& sqe, std::span<std:
   return permanent(StatusCode::invalid_field);
 }
 
-}  // namespace holdfast::nvmf
+}  // namespace holdfast::nvmf::target

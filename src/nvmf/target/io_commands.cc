@@ -5,7 +5,7 @@
 
 #include "nvmf/target/connection.h"
 
-namespace holdfast::nvmf {
+namespace holdfast::nvmf::target {
 
 using nvme::CommandStatus;
 using nvme::IoKind;
@@ -263,4 +263,4 @@ Task<void> IoCommands::flush(Request& r, NamespaceView& ns) {
   finish(r, status, IoKind::other, 0);
 }
 
-}  // namespace holdfast::nvmf
+}  // namespace holdfast::nvmf::target

@@ -11,7 +11,7 @@
 #include "nvmf/target/subsystem_view.h"
 #include "rt/scope.h"
 
-namespace holdfast::nvmf {
+namespace holdfast::nvmf::target {
 
 class Connection;
 
@@ -62,4 +62,4 @@ class IoCommands {
   SubsystemView* view_ = nullptr;
 };
 
-}  // namespace holdfast::nvmf
+}  // namespace holdfast::nvmf::target

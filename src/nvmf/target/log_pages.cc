@@ -11,7 +11,7 @@
 #include "nvmf/target/controller.h"
 #include "nvmf/target/subsystem.h"
 
-namespace holdfast::nvmf {
+namespace holdfast::nvmf::target {
 
 using nvme::CommandStatus;
 using nvme::LogPage;
@@ -223,4 +223,4 @@ Task<CommandStatus> get_log_page(Controller& c, const nvme::Sqe& sqe, std::span<
   co_return CommandStatus();
 }
 
-}  // namespace holdfast::nvmf
+}  // namespace holdfast::nvmf::target

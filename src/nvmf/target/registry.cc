@@ -6,7 +6,7 @@
 #include "nvmf/target/controller.h"
 #include "nvmf/target/subsystem.h"
 
-namespace holdfast::nvmf {
+namespace holdfast::nvmf::target {
 namespace {
 
 SubsystemConfig discovery_config() {
@@ -139,4 +139,4 @@ void Registry::detach(const QueueHandle& queue, Connection& /*connection*/) {
   queue.controller->remove_queue(queue.qid);
 }
 
-}  // namespace holdfast::nvmf
+}  // namespace holdfast::nvmf::target

@@ -15,7 +15,7 @@
 #include "rt/reactor.h"
 #include "rt/scope.h"
 
-namespace holdfast::nvmf {
+namespace holdfast::nvmf::target {
 
 class Connection;
 class Controller;
@@ -130,4 +130,4 @@ class Registry {
   std::uint64_t discovery_generation_ = 1;
 };
 
-}  // namespace holdfast::nvmf
+}  // namespace holdfast::nvmf::target

@@ -10,7 +10,7 @@
 #include "rt/buffer.h"
 #include "rt/time.h"
 
-namespace holdfast::nvmf {
+namespace holdfast::nvmf::target {
 
 class Connection;
 
@@ -40,4 +40,4 @@ struct Request final : tcp::SendDone {
   std::coroutine_handle<> waiter;  // of the data
 };
 
-}  // namespace holdfast::nvmf
+}  // namespace holdfast::nvmf::target

@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "rt/cross_core.h"
 
-namespace holdfast::nvmf {
+namespace holdfast::nvmf::target {
 
 void Subsystem::Namespace::on_device_event(BlockDevice& /*from*/, DeviceEvent event) noexcept {
   switch (event) {
@@ -239,4 +239,4 @@ SubsystemInfo Subsystem::info() const {
   return out;
 }
 
-}  // namespace holdfast::nvmf
+}  // namespace holdfast::nvmf::target

@@ -19,7 +19,7 @@
 #include "nvmf/target/types.h"
 #include "rt/wait.h"
 
-namespace holdfast::nvmf {
+namespace holdfast::nvmf::target {
 
 class Subsystem {
  public:
@@ -101,4 +101,4 @@ class Subsystem {
   bool closing_ = false;
 };
 
-}  // namespace holdfast::nvmf
+}  // namespace holdfast::nvmf::target

@@ -4,7 +4,7 @@
 
 #include "base/log.h"
 
-namespace holdfast::nvmf {
+namespace holdfast::nvmf::target {
 
 Task<void> SubsystemView::add(std::uint32_t nsid, BlockDevice& device, const Geometry& geometry,
                               const Capabilities& capabilities, nvme::AnaState state) {
@@ -36,4 +36,4 @@ Task<void> SubsystemView::remove_all() {
   for (std::uint32_t nsid = 0; nsid < table_.size(); ++nsid) co_await remove(nsid);
 }
 
-}  // namespace holdfast::nvmf
+}  // namespace holdfast::nvmf::target

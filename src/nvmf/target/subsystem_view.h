@@ -12,7 +12,7 @@
 #include "nvme/log_page.h"
 #include "rt/wait.h"
 
-namespace holdfast::nvmf {
+namespace holdfast::nvmf::target {
 
 struct NamespaceView {
   NamespaceView(Reactor& core, std::uint32_t id) noexcept : nsid(id), gate(core) {}
@@ -47,4 +47,4 @@ class SubsystemView {
   std::vector<std::unique_ptr<NamespaceView>> table_;  // by nsid
 };
 
-}  // namespace holdfast::nvmf
+}  // namespace holdfast::nvmf::target

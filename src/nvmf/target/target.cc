@@ -10,6 +10,11 @@
 #include "rt/cross_core.h"
 
 namespace holdfast::nvmf {
+
+using target::CoreContext;
+using target::Registry;
+using target::Subsystem;
+
 namespace {
 
 // After an accept that failed for lack of descriptors.

@@ -21,8 +21,10 @@
 
 namespace holdfast::nvmf {
 
+namespace target {
 class CoreContext;
 class Registry;
+}  // namespace target
 
 class Target {
  public:
@@ -63,12 +65,12 @@ class Target {
 
  private:
   Task<void> accept_on(Listener& listener);
-  Task<void> hand_over(std::unique_ptr<PendingStream> accepted, CoreContext& to);
+  Task<void> hand_over(std::unique_ptr<PendingStream> accepted, target::CoreContext& to);
 
   const Cores& cores_;
   const TargetConfig config_;
-  std::unique_ptr<Registry> registry_;
-  std::vector<std::unique_ptr<CoreContext>> contexts_;  // by core
+  std::unique_ptr<target::Registry> registry_;
+  std::vector<std::unique_ptr<target::CoreContext>> contexts_;  // by core
   std::vector<std::unique_ptr<Listener>> listeners_;
   TaskScope scope_;
   std::size_t next_core_ = 0;
