@@ -219,7 +219,7 @@ Task<Result<std::unique_ptr<BlockDevice>>> FileDevice::open(const Cores& cores, 
   }
   Capabilities can;
   can.read_only = options.read_only;
-  can.write_zeroes = !can.read_only;
+  can.write_zeroes = info.can_write_zeroes && !can.read_only;
   can.deallocate = info.can_discard && !can.read_only;
   can.compare = true;
   std::unique_ptr<BlockDevice> device = std::make_unique<FileDevice>(
