@@ -12,6 +12,7 @@
 #include <gtest/gtest.h>
 
 #include "base/crc32c.h"
+#include "base/log.h"
 #include "block/memory_devices.h"
 #include "nvme/fabrics.h"
 #include "nvme/identify.h"
@@ -81,6 +82,7 @@ struct Rig {
   explicit Rig(std::uint64_t seed = 1, unsigned cores = 1, TargetConfig config = {},
                std::size_t budget = 16 << 20)
       : world(seed), host_node(world.add_node("host")), target_node(world.add_node("target")) {
+    log::configure(log::Level::off, log::Format::text);  // hostile peers are noisy
     host = &host_node.start().core(0);
     process = &target_node.start(cores, budget);
     Geometry g;
