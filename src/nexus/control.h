@@ -116,6 +116,7 @@ class Control final : public FaultSink, public RebuildHost {
   void launch_rebuild(Child& c);
   Task<void> run_job(Child& c);
   void job_ended(Child& c, RebuildState end);
+  Task<Errc> rewrite(ChildId id, Span blocks, IoVecs good);
   Task<Result<bool>> repair_piece(ChildId id, Span blocks);
   bool needs_healing(const Child& c) const noexcept;
   Task<void> settle_task();

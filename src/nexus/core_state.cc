@@ -62,6 +62,10 @@ void CoreState::set_mode(ChildId id, Mode mode) noexcept {
   changed_.wake_all();
 }
 
+void CoreState::doubt(ChildId id) noexcept {
+  if (CoreChild* c = find(id)) c->doubted = true;
+}
+
 void CoreState::leave(ChildId id, ChildKey key, bool recorded, bool give_up) {
   const auto it = std::find_if(members_.begin(), members_.end(), [&](const auto& c) { return c->id == id; });
   if (it == members_.end()) return;
@@ -162,11 +166,7 @@ Task<bool> CoreState::wait_for_change(Patience& p) {
 
 Task<Verdict> CoreState::report(ChildId id, Errc code) {
   auto tell = [&]() -> Task<Verdict> { return sink_.child_failed(id, code); };
-  const Verdict verdict = co_await run_on(core_, home_, tell);
-  if (verdict == Verdict::kept) {
-    if (CoreChild* c = find(id)) c->doubted = true;
-  }
-  co_return verdict;
+  co_return co_await run_on(core_, home_, tell);
 }
 
 Task<void> CoreState::report_task(ChildId id, Errc code) { co_await report(id, code); }

@@ -104,7 +104,7 @@ struct CoreChild {
   const bool can_zero;
   const bool can_deallocate;  // and reads zeroes afterwards
   Mode mode = Mode::rebuilding;
-  bool doubted = false;  // home was told of a failure and kept it
+  bool doubted = false;  // see doubt()
   bool cancelled = false;
   unsigned operations = 0;  // under way
   unsigned reads = 0;       // of those
@@ -149,6 +149,8 @@ class CoreState final : Timer {
   // From the opened ones into the lists. What it missed so far is taken out (rebuild first copies that).
   DirtyMap attach(ChildId id, ChildKey key, Mode mode);
   void set_mode(ChildId id, Mode mode) noexcept;
+  // The last in-sync child failed and stays: its next success is reported.
+  void doubt(ChildId id) noexcept;
   // Out of the lists; what it misses from now on is tracked. `recorded`: the record calls it healthy, so
   // writes without it are held until settled(). `give_up`: its operations are asked to end.
   void leave(ChildId id, ChildKey key, bool recorded, bool give_up);

@@ -25,6 +25,8 @@ Task<Verdict> Control::child_failed(ChildId id, Errc code) {
                {"child", c->uri}, {"error", holdfast::name(code)});
         changed(c);
         want_heal();
+        auto doubt = [&](CoreState& state) { state.doubt(id); };
+        co_await tell_cores(doubt);
       }
       co_return Verdict::kept;
     }

@@ -63,7 +63,7 @@ Task<Result<std::optional<StoredRecord>>> FileStore::load(std::string key) {
   const std::string_view content = text.value();
   const std::size_t line = content.find('\n');
   const auto revision = parse_number(content.substr(0, line));
-  if (line == std::string_view::npos || !revision.ok() || revision.value() == 0) {
+  if (!revision.ok() || line == std::string_view::npos || revision.value() == 0) {
     co_return Error(Errc::bad_format,
                     fmt::format("{}/{}: no revision in its first line", directory_, file_name(key)));
   }

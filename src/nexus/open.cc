@@ -174,22 +174,21 @@ Task<Status> Control::open_channels(Child& c) {
   c.id = ChildId{next_id_++};
   const Capabilities can = c.device->capabilities();
   const bool reads_zero = c.device->geometry().deallocated_reads_zero;
-  std::vector<Status> outcomes(cores_.count());
+  std::vector<std::optional<Error>> failures(cores_.count());
   auto there = [&](Reactor& core) -> Task<void> {
     auto channel = co_await c.device->open_channel(core);
     if (!channel.ok()) {
-      outcomes[core.core()] = channel.error();
+      failures[core.core()] = channel.error();
       co_return;
     }
     state_of(core).open(
         std::make_unique<CoreChild>(core, c.id, std::move(channel).value(), can, reads_zero, c.local));
   };
   co_await run_on_all(home_, cores_, there);
-  Status failed;
-  for (const Status& s : outcomes) {
-    if (!s.ok()) failed = s.error().with_context(fmt::format("channel to child '{}'", c.uri));
+  for (const auto& failure : failures) {
+    if (failure) co_return failure->with_context(fmt::format("channel to child '{}'", c.uri));
   }
-  co_return failed;
+  co_return Status();
 }
 
 Task<void> Control::attach(Child& c, Mode mode) {

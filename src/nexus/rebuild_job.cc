@@ -144,12 +144,10 @@ Task<RebuildJob::Copy> RebuildJob::copy_locked(const Window& w, IoVec buffer) {
   const Copy got = co_await read_source(w, vecs);
   if (got != Copy::done) co_return got;
   CoreState& state = host_.home_state();
-  Status written;
-  if (state.child_can_zero(destination_) && all_zero(buffer.data, buffer.size)) {
-    written = co_await state.child_zero(destination_, w.blocks);
-  } else {
-    written = co_await state.child_write(destination_, w.blocks, vecs);
-  }
+  const bool zero = state.child_can_zero(destination_) && all_zero(buffer.data, buffer.size);
+  Task<Status> put =
+      zero ? state.child_zero(destination_, w.blocks) : state.child_write(destination_, w.blocks, vecs);
+  const Status written = co_await put;
   if (written.ok()) co_return Copy::done;
   fail(written.error().with_context(fmt::format("write to '{}'", destination_uri_)));
   co_return Copy::failed;

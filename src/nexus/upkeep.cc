@@ -83,6 +83,14 @@ Task<void> Control::repair(ChildId id, Span blocks) {
   }
 }
 
+// A block that was written and still cannot be read is the end of this child.
+Task<Errc> Control::rewrite(ChildId id, Span blocks, IoVecs good) {
+  const Status written = co_await home_state().child_write(id, blocks, good);
+  if (!written.ok()) co_return written.code();
+  const Status read_back = co_await home_state().child_read(id, blocks, good);
+  co_return read_back.code();
+}
+
 // The range is locked as in a rebuild, so no host write is overtaken by the older bytes. An error is the
 // child's; false: nobody could give the bytes.
 Task<Result<bool>> Control::repair_piece(ChildId id, Span blocks) {
@@ -101,12 +109,10 @@ Task<Result<bool>> Control::repair_piece(ChildId id, Span blocks) {
     const Status s = co_await state.child_read(source, blocks, vecs);
     got = s.ok();
   }
-  Status written;
-  if (got) written = co_await state.child_write(id, blocks, vecs);
-  // A block that was written and still cannot be read is the end of this child.
-  if (got && written.ok()) written = co_await state.child_read(id, blocks, vecs);
+  Errc refused = Errc::ok;
+  if (got) refused = co_await rewrite(id, blocks, vecs);
   co_await unlock_window(entries);
-  if (!written.ok()) co_return written.error();
+  if (refused != Errc::ok) co_return Error(refused);
   co_return got;
 }
 

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/log.h"
 #include "nexus/membership_stores.h"
 #include "nexus/nexus.h"
 #include "nexus/testing/fake_disk.h"
@@ -72,6 +73,9 @@ struct Observed final : NexusObserver {
 // An operation that was started and may have ended.
 struct Started {
   explicit Started(std::size_t bytes) : memory(bytes) {}
+  ~Started() {
+    if (result) result->ignore("the test looked at what it wanted");
+  }
   std::vector<std::byte> memory;
   IoVec vec;
   std::optional<Status> result;
@@ -84,11 +88,10 @@ class Rig {
   static constexpr std::uint64_t volume_bytes = 2 * MiB;
   static constexpr std::uint32_t block = 512;
 
-  explicit Rig(unsigned cores = 2, std::uint64_t seed = 1)
-      : world(seed), process(world.add_node("host").start(cores, 64 << 20)), registry(process.cores()) {
-    registry.add_scheme("fake", fake_scheme(disks, home()));
-    registry.add_scheme("nvmffake", fake_scheme(disks, home()));
-    store.reactor = &home();
+  explicit Rig(unsigned cores = 2, std::uint64_t seed = 1) : world(seed), core_count(cores) {
+    log::configure(log::Level::off, log::Format::text);
+    world.add_node("host");
+    start();
     options.rebuild.window_bytes = 128 * KiB;
     options.child_latency_budget = 1s;
     options.hold_timeout = 5s;
@@ -119,52 +122,69 @@ class Rig {
     return p;
   }
   Status create(std::vector<std::string> names, std::uint64_t size = volume_bytes) {
-    auto made = run(Nexus::create(registry, store, params(std::move(names), size), options, &observed));
+    auto made = run(Nexus::create(*registry, store, params(std::move(names), size), options, &observed));
     if (!made.ok()) return made.error();
     nexus = std::move(made).value();
     open_channels();
     return Status();
   }
   void open_channels() {
-    for (unsigned i = 0; i < process.core_count(); ++i) {
-      auto channel = world.run(process.core(i), nexus->open_channel(process.core(i)));
+    for (unsigned i = 0; i < core_count; ++i) {
+      auto channel = world.run(process->core(i), nexus->open_channel(process->core(i)));
       channels.push_back(std::move(channel).value());
     }
   }
   void close() {
     if (nexus == nullptr) return;
-    for (unsigned i = 0; i < channels.size(); ++i) world.run(process.core(i), channels[i]->close());
+    for (unsigned i = 0; i < channels.size(); ++i) world.run(process->core(i), channels[i]->close());
     channels.clear();
     run(nexus->close());
     nexus.reset();
-    run(registry.close());
-    started.clear();
+    run(registry->close());
+  }
+
+  void start() {
+    process = &world.node(0).start(core_count, 64 << 20);
+    registry = std::make_unique<DeviceRegistry>(process->cores());
+    registry->add_scheme("fake", fake_scheme(disks, home()));
+    registry->add_scheme("nvmffake", fake_scheme(disks, home()));
+    store.reactor = &home();
+  }
+  // SIGKILL: nothing is recorded, nothing of it runs again. Disks and store stay; start() begins anew.
+  void crash() {
+    world.node(0).crash(sim::CrashKind::process);
+    for (auto& c : channels) sim::bury(c.release());
+    channels.clear();
+    sim::bury(nexus.release());
+    sim::bury(registry.release());
+    for (auto& [name, disk] : disks) disk.under_way = 0;
+    start();
   }
 
   template <class T>
   T run(Task<T> task) {
     return world.run(home(), std::move(task));
   }
-  sim::SimReactor& home() { return process.core(0); }
+  sim::SimReactor& home() { return process->core(0); }
 
   // Host I/O. `core` is where it comes from; contents are one byte repeated.
   Started& start_write(unsigned core, std::uint64_t first, std::uint64_t count, int fill) {
     Started& s = *started.emplace_back(std::make_unique<Started>(count * block));
     std::fill(s.memory.begin(), s.memory.end(), static_cast<std::byte>(fill));
     s.vec = {s.memory.data(), s.memory.size()};
-    world.spawn(process.core(core),
+    world.spawn(process->core(core),
                 keep(channels[core]->write(Lba{first}, IoVecs(&s.vec, 1), Durable::no), s));
     return s;
   }
   Started& start_read(unsigned core, std::uint64_t first, std::uint64_t count) {
     Started& s = *started.emplace_back(std::make_unique<Started>(count * block));
     s.vec = {s.memory.data(), s.memory.size()};
-    world.spawn(process.core(core), keep(channels[core]->read(Lba{first}, IoVecs(&s.vec, 1)), s));
+    world.spawn(process->core(core), keep(channels[core]->read(Lba{first}, IoVecs(&s.vec, 1)), s));
     return s;
   }
   Started& start_flush(unsigned core) {
     Started& s = *started.emplace_back(std::make_unique<Started>(1));
-    world.spawn(process.core(core), keep(channels[core]->flush(), s));
+    world.spawn(process->core(core), keep(channels[core]->flush(), s));
     return s;
   }
   Errc finish(Started& s) {
@@ -220,12 +240,13 @@ class Rig {
   }
 
   sim::World world;
-  sim::Process& process;
+  unsigned core_count;
+  sim::Process* process = nullptr;
   FakeDisks disks;
   TestStore store;
   Observed observed;
   NexusOptions options;
-  DeviceRegistry registry;
+  std::unique_ptr<DeviceRegistry> registry;
   std::unique_ptr<Nexus> nexus;
   std::vector<std::unique_ptr<Channel>> channels;
   std::vector<std::unique_ptr<Started>> started;
