@@ -1,0 +1,244 @@
+#include "engine/block_devices.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <fstream>
+#include <memory>
+#include <set>
+#include <sstream>
+#include <string_view>
+
+#include <blkid/blkid.h>
+#include <fmt/format.h>
+#include <libudev.h>
+#include <sys/sysmacros.h>
+
+#include "engine/naming.h"
+
+namespace holdfast::engine {
+namespace {
+
+using mayastor::v1::BlockDevice;
+
+struct UdevDeleter {
+  void operator()(udev* p) const noexcept { udev_unref(p); }
+  void operator()(udev_device* p) const noexcept { udev_device_unref(p); }
+  void operator()(udev_enumerate* p) const noexcept { udev_enumerate_unref(p); }
+};
+struct ProbeDeleter {
+  void operator()(blkid_probe p) const noexcept { blkid_free_probe(p); }
+};
+using Udev = std::unique_ptr<udev, UdevDeleter>;
+using UdevDevice = std::unique_ptr<udev_device, UdevDeleter>;
+using Probe = std::unique_ptr<std::remove_pointer_t<blkid_probe>, ProbeDeleter>;
+
+// What is found on a device beyond what BlockDevice shows.
+struct Findings {
+  BlockDevice device;
+  // A filesystem, RAID member, LVM volume, ... of whatever kind; also when that could not be found out.
+  bool has_signature = false;
+};
+
+std::string text(const char* s) { return s == nullptr ? std::string() : std::string(s); }
+
+std::string property(udev_device* d, const char* key) { return text(udev_device_get_property_value(d, key)); }
+
+std::string attribute(udev_device* d, const char* key) { return text(udev_device_get_sysattr_value(d, key)); }
+
+template <class T>
+T number(std::string_view digits) {
+  T value = 0;
+  std::from_chars(digits.data(), digits.data() + digits.size(), value);
+  return value;
+}
+
+std::string whole_file(const char* path) {
+  std::ifstream in(path);
+  std::stringstream content;
+  content << in.rdbuf();
+  return content.str();
+}
+
+void from_udev(udev_device* d, Findings& f) {
+  if (const auto type = property(d, "ID_FS_TYPE"); !type.empty()) {
+    f.device.mutable_filesystem()->set_fstype(type);
+    f.device.mutable_filesystem()->set_label(property(d, "ID_FS_LABEL"));
+    f.device.mutable_filesystem()->set_uuid(property(d, "ID_FS_UUID"));
+  }
+  f.has_signature = !property(d, "ID_FS_USAGE").empty() || !property(d, "ID_FS_TYPE").empty();
+  if (f.device.devtype() != "partition") return;
+  auto* p = f.device.mutable_partition();
+  p->set_number(number<std::uint32_t>(property(d, "ID_PART_ENTRY_NUMBER")));
+  p->set_name(property(d, "ID_PART_ENTRY_NAME"));
+  p->set_scheme(property(d, "ID_PART_ENTRY_SCHEME"));
+  p->set_typeid_(property(d, "ID_PART_ENTRY_TYPE"));
+  p->set_uuid(property(d, "ID_PART_ENTRY_UUID"));
+}
+
+std::string probed(const Probe& probe, const char* key) {
+  const char* value = nullptr;
+  if (blkid_probe_lookup_value(probe.get(), key, &value, nullptr) != 0) return "";
+  return text(value);
+}
+
+// Without udev's database (no udevd, or a container that does not see it) the device itself is asked.
+void from_blkid(Findings& f) {
+  const Probe probe(blkid_new_probe_from_filename(f.device.devname().c_str()));
+  f.has_signature = probe == nullptr;
+  if (probe == nullptr) return;
+  blkid_probe_enable_superblocks(probe.get(), 1);
+  blkid_probe_set_superblocks_flags(
+      probe.get(), BLKID_SUBLKS_TYPE | BLKID_SUBLKS_LABEL | BLKID_SUBLKS_UUID | BLKID_SUBLKS_USAGE);
+  blkid_probe_enable_partitions(probe.get(), 1);
+  blkid_probe_set_partitions_flags(probe.get(), BLKID_PARTS_ENTRY_DETAILS);
+  const int found = blkid_do_safeprobe(probe.get());
+  f.has_signature = found < 0;  // a read error, or several signatures that contradict each other
+  if (found != 0) return;
+  if (const auto type = probed(probe, "TYPE"); !type.empty()) {
+    f.device.mutable_filesystem()->set_fstype(type);
+    f.device.mutable_filesystem()->set_label(probed(probe, "LABEL"));
+    f.device.mutable_filesystem()->set_uuid(probed(probe, "UUID"));
+    f.has_signature = true;
+  }
+  if (f.device.devtype() != "partition") return;
+  auto* p = f.device.mutable_partition();
+  p->set_number(number<std::uint32_t>(probed(probe, "PART_ENTRY_NUMBER")));
+  p->set_name(probed(probe, "PART_ENTRY_NAME"));
+  p->set_scheme(probed(probe, "PART_ENTRY_SCHEME"));
+  p->set_typeid_(probed(probe, "PART_ENTRY_TYPE"));
+  p->set_uuid(probed(probe, "PART_ENTRY_UUID"));
+}
+
+Findings describe(udev_device* d) {
+  Findings f;
+  BlockDevice& b = f.device;
+  const dev_t id = udev_device_get_devnum(d);
+  b.set_devname(text(udev_device_get_devnode(d)));
+  b.set_devtype(text(udev_device_get_devtype(d)));
+  b.set_devmajor(major(id));
+  b.set_devminor(minor(id));
+  b.set_devpath(text(udev_device_get_devpath(d)));
+  b.set_size(number<std::uint64_t>(attribute(d, "size")));
+  for (auto* e = udev_device_get_devlinks_list_entry(d); e != nullptr; e = udev_list_entry_get_next(e)) {
+    b.add_devlinks(text(udev_list_entry_get_name(e)));
+  }
+  udev_device* disk = d;
+  if (b.devtype() == "partition") {
+    disk = udev_device_get_parent_with_subsystem_devtype(d, "block", "disk");  // owned by d
+    if (disk != nullptr) b.mutable_partition()->set_parent(text(udev_device_get_devnode(disk)));
+  }
+  b.set_model(property(d, "ID_MODEL"));
+  b.set_connection_type(property(d, "ID_BUS"));
+  if (disk != nullptr) {
+    if (b.model().empty()) b.set_model(attribute(disk, "device/model"));
+    if (const auto spins = attribute(disk, "queue/rotational"); !spins.empty())
+      b.set_is_rotational(spins == "1");
+  }
+  if (udev_device_get_is_initialized(d) > 0) {
+    from_udev(d, f);
+  } else if (b.size() > 0) {
+    from_blkid(f);
+  }
+  return f;
+}
+
+std::vector<Findings> scan(udev* context) {
+  std::vector<Findings> found;
+  const std::unique_ptr<udev_enumerate, UdevDeleter> all(udev_enumerate_new(context));
+  udev_enumerate_add_match_subsystem(all.get(), "block");
+  udev_enumerate_scan_devices(all.get());
+  for (auto* e = udev_enumerate_get_list_entry(all.get()); e != nullptr; e = udev_list_entry_get_next(e)) {
+    const UdevDevice d(udev_device_new_from_syspath(context, udev_list_entry_get_name(e)));
+    if (d == nullptr || udev_device_get_devnode(d.get()) == nullptr) continue;  // it went away meanwhile
+    found.push_back(describe(d.get()));
+  }
+  std::sort(found.begin(), found.end(),
+            [](const Findings& a, const Findings& b) { return a.device.devname() < b.device.devname(); });
+  return found;
+}
+
+// The kernel escapes space, tab, newline and backslash as \ooo.
+std::string unescape(std::string_view in) {
+  std::string out;
+  const auto octal = [](char c) { return c >= '0' && c <= '7'; };
+  for (std::size_t i = 0; i < in.size(); ++i) {
+    if (in[i] == '\\' && i + 3 < in.size() && octal(in[i + 1]) && octal(in[i + 2]) && octal(in[i + 3])) {
+      out.push_back(static_cast<char>((in[i + 1] - '0') * 64 + (in[i + 2] - '0') * 8 + (in[i + 3] - '0')));
+      i += 3;
+    } else {
+      out.push_back(in[i]);
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+std::vector<std::string> mount_points(const std::string& mountinfo, unsigned major, unsigned minor) {
+  // "36 35 98:0 /mnt1 /mnt2 rw,noatime ...": mount id, parent id, major:minor, root, mount point.
+  const std::string wanted = fmt::format("{}:{}", major, minor);
+  std::vector<std::string> points;
+  std::istringstream lines(mountinfo);
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream fields(line);
+    std::string mount_id, parent_id, device, root, point;
+    if (fields >> mount_id >> parent_id >> device >> root >> point && device == wanted) {
+      points.push_back(unescape(point));
+    }
+  }
+  return points;
+}
+
+bool is_disk_major(const std::string& proc_devices, unsigned major) {
+  constexpr std::array<std::string_view, 9> disks = {"loop", "sd",   "nbd",     "xvd",   "vd",
+                                                     "mmc",  "nvme", "virtblk", "blkext"};
+  bool in_blocks = false;
+  std::istringstream lines(proc_devices);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with("Block devices")) in_blocks = true;
+    std::istringstream fields(line);
+    unsigned at = 0;
+    std::string driver;
+    if (!in_blocks || !(fields >> at >> driver) || at != major) continue;
+    return std::find(disks.begin(), disks.end(), driver) != disks.end();
+  }
+  return false;
+}
+
+bool is_available(const BlockDevice& d, bool disk_major, bool has_partitions, bool has_signature) {
+  constexpr std::string_view linux_data_gpt = "0fc63daf-8483-4772-8e79-3d69d8477de4";
+  constexpr std::string_view linux_data_mbr = "0x83";
+  if (d.size() == 0 || !disk_major || has_signature || d.filesystem().mountpoints_size() > 0) return false;
+  if (d.model().find(model_number) != std::string::npos) return false;  // a volume of ours is no raw disk
+  // udev writes spaces in ID_MODEL as underscores.
+  if (d.model().find("Holdfast_NVMe_controller") != std::string::npos) return false;
+  if (d.devtype() == "disk") return !has_partitions;
+  const auto& type = d.partition().typeid_();
+  return d.devtype() == "partition" && (type == linux_data_gpt || type == linux_data_mbr);
+}
+
+Result<std::vector<BlockDevice>> list_block_devices(bool all) {
+  const Udev context(udev_new());
+  if (context == nullptr) return Error(Errc::internal, "libudev could not be initialised: out of memory");
+  auto found = scan(context.get());
+  const auto mounts = whole_file("/proc/self/mountinfo");
+  const auto majors = whole_file("/proc/devices");
+  std::set<std::string> parents;
+  for (const auto& f : found) {
+    if (f.device.has_partition()) parents.insert(f.device.partition().parent());
+  }
+  std::vector<BlockDevice> listed;
+  for (auto& f : found) {
+    BlockDevice& d = f.device;
+    for (auto& point : mount_points(mounts, d.devmajor(), d.devminor())) {
+      d.mutable_filesystem()->add_mountpoints(std::move(point));
+    }
+    d.set_available(
+        is_available(d, is_disk_major(majors, d.devmajor()), parents.contains(d.devname()), f.has_signature));
+    if (all || d.available()) listed.push_back(std::move(d));
+  }
+  return listed;
+}
+
+}  // namespace holdfast::engine

@@ -1,0 +1,101 @@
+#include "engine/engine.h"
+
+#include <fmt/format.h>
+
+#include "base/log.h"
+#include "block/builtin.h"
+#include "engine/naming.h"
+#include "nvmf/initiator/initiator.h"
+
+namespace holdfast::engine {
+namespace {
+
+nexus::NexusOptions nexus_options(const Options& o) {
+  nexus::NexusOptions options;
+  if (o.hold_timeout > Nanos{0}) options.hold_timeout = o.hold_timeout;
+  if (o.child_latency_budget > Nanos{0}) options.child_latency_budget = o.child_latency_budget;
+  return options;
+}
+
+mayastor::v1::RegisterRequest introduce(const Options& o, const std::string& version, const Uuid& instance) {
+  mayastor::v1::RegisterRequest r;
+  r.set_id(o.node_name);
+  r.set_grpc_endpoint(o.advertised_grpc);
+  r.mutable_instance_uuid()->set_value(instance.to_string());
+  r.add_api_version(mayastor::v1::APIVersion::V1);
+  r.mutable_hostnqn()->set_value(node_host_nqn(o.node_name));
+  r.mutable_features()->set_asymmetricnamespaceaccess(true);
+  r.mutable_features()->set_logicalvolumemanager(false);
+  r.mutable_features()->set_snapshotrebuild(false);
+  r.mutable_features()->set_rdmacapableioengine(false);
+  r.set_version(version);
+  return r;
+}
+
+nvmf::TargetConfig target_config(const std::string& version) {
+  nvmf::TargetConfig config;
+  config.firmware = version.substr(0, 8);
+  return config;
+}
+
+}  // namespace
+
+Engine::Engine(const Cores& cores, Options options, std::string version, const std::string& membership)
+    : cores_(cores),
+      options_(std::move(options)),
+      version_(std::move(version)),
+      introduction_(introduce(options_, version_, Uuid::random(cores.home().random()))),
+      port_(cores.home()),
+      locks_(cores.home()),
+      store_(cores.home(), membership),
+      devices_(std::make_unique<DeviceRegistry>(cores)),
+      nexuses_(std::make_unique<nexus::Nexuses>(*devices_, store_, nexus_options(options_))),
+      target_(std::make_unique<nvmf::Target>(cores, target_config(version_))),
+      exports_(std::make_unique<Exports>(*devices_, *target_, options_.nvmf)) {
+  add_schemes();
+}
+
+Engine::~Engine() = default;
+
+void Engine::add_schemes() {
+  register_builtin_schemes(*devices_, cores_, options_.node_name);
+  nvmf::InitiatorConfig initiator;
+  initiator.hostnqn = node_host_nqn(options_.node_name);
+  nvmf::register_nvmf_scheme(*devices_, cores_, initiator);
+  nexuses_->add_scheme();
+}
+
+Task<Status> Engine::start() {
+  for (const Endpoint& at : options_.nvmf) {
+    auto listening = co_await target_->listen(at);
+    if (!listening.ok()) {
+      co_await stop();
+      co_return listening.error().with_context("--nvmf-ip, --nvmf-port");
+    }
+    HF_LOG(info, "engine", "NVMe/TCP ready", {"address", at.to_string()});
+  }
+  co_return Status();
+}
+
+Task<void> Engine::stop() {
+  co_await port_.close();
+  HF_LOG(info, "engine", "ending exports", {"exports", exports_->size()});
+  co_await exports_->close();
+  co_await target_->close();
+  HF_LOG(info, "engine", "shutting nexuses down", {"nexuses", nexuses_->list().size()});
+  co_await nexuses_->close();
+  HF_LOG(info, "engine", "closing devices", {"devices", devices_->entries().size()});
+  co_await devices_->close();
+}
+
+std::string Engine::lock_key(std::string_view device_name) const {
+  if (auto n = nexuses_->find(device_name); n.ok()) return lock_key(n.value()->params().uuid);
+  return fmt::format("device {}", device_name);
+}
+
+ControllerIds Engine::controller_ids(const Uuid& nexus) const {
+  const auto known = controller_ids_.find(nexus);
+  return known == controller_ids_.end() ? ControllerIds() : known->second;
+}
+
+}  // namespace holdfast::engine

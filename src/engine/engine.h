@@ -1,0 +1,73 @@
+// Engine: the data path of one process, put together: devices, nexuses, target and initiator, and what
+// control operations on them share. No data path logic, and no gRPC: the services are in *_service.h.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "base/error.h"
+#include "base/uuid.h"
+#include "block/registry.h"
+#include "engine/exports.h"
+#include "engine/home_call.h"
+#include "engine/keyed_locks.h"
+#include "engine/nexus_messages.h"
+#include "engine/options.h"
+#include "mayastor/v1/registration.pb.h"
+#include "nexus/membership_stores.h"
+#include "nexus/nexus.h"
+#include "nvmf/target/target.h"
+#include "rt/reactor.h"
+
+namespace holdfast::engine {
+
+class Engine {
+ public:
+  // `membership` is the directory of the records; it exists.
+  Engine(const Cores& cores, Options options, std::string version, const std::string& membership);
+  ~Engine();  // stop() was awaited, or start() never was
+
+  // Listens for hosts. Errors: those of Reactor::listen, naming the flag.
+  Task<Status> start();
+  // Ends the exports, shuts the nexuses down cleanly, closes the devices. No call is under way.
+  Task<void> stop();
+
+  const Options& options() const noexcept { return options_; }
+  const std::string& version() const noexcept { return version_; }
+  const Cores& cores() const noexcept { return cores_; }
+  HomePort& port() noexcept { return port_; }
+  // One holder a nexus or device, by lock_key().
+  KeyedLocks& locks() noexcept { return locks_; }
+  static std::string lock_key(const Uuid& nexus) { return "nexus " + nexus.to_string(); }
+  // The key of the nexus when the device is one.
+  std::string lock_key(std::string_view device_name) const;
+  DeviceRegistry& devices() noexcept { return *devices_; }
+  nexus::Nexuses& nexuses() noexcept { return *nexuses_; }
+  Exports& exports() noexcept { return *exports_; }
+  ControllerIds controller_ids(const Uuid& nexus) const;
+  void set_controller_ids(const Uuid& nexus, ControllerIds ids) { controller_ids_[nexus] = ids; }
+  void forget_controller_ids(const Uuid& nexus) { controller_ids_.erase(nexus); }
+  nvmf::Target& target() noexcept { return *target_; }
+  // What a control plane is told about this engine. Any thread.
+  const mayastor::v1::RegisterRequest& introduction() const noexcept { return introduction_; }
+
+ private:
+  void add_schemes();
+  Status listen();
+
+  const Cores& cores_;
+  const Options options_;
+  const std::string version_;
+  mayastor::v1::RegisterRequest introduction_;
+  HomePort port_;
+  KeyedLocks locks_;
+  nexus::FileStore store_;
+  std::map<Uuid, ControllerIds> controller_ids_;  // of nexuses, for when they are published
+  std::unique_ptr<DeviceRegistry> devices_;
+  std::unique_ptr<nexus::Nexuses> nexuses_;
+  std::unique_ptr<nvmf::Target> target_;
+  std::unique_ptr<Exports> exports_;
+};
+
+}  // namespace holdfast::engine

@@ -1,0 +1,51 @@
+#include "engine/frontend.h"
+
+#include <array>
+
+#include "base/log.h"
+#include "engine/bdev_service.h"
+#include "engine/host_service.h"
+#include "engine/metrics.h"
+#include "engine/nexus_service.h"
+
+namespace holdfast::engine {
+
+struct Frontend::Services {
+  explicit Services(Engine& engine) : bdev(engine), nexus(engine), host(engine) {}
+  BdevService bdev;
+  NexusService nexus;
+  HostService host;
+};
+
+Frontend::Frontend(Engine& engine) : engine_(engine), services_(std::make_unique<Services>(engine)) {}
+Frontend::~Frontend() { HF_ASSERT(server_ == nullptr); }
+
+Status Frontend::start() {
+  const Options& o = engine_.options();
+  // First what may fail, so that a control plane never hears of an engine that does not stay.
+  if (o.metrics.port != 0) {
+    HF_TRY(metrics_, MetricsServer::start(o.metrics, [this] { return render_metrics(engine_); }));
+  }
+  const std::array<grpc::Service*, 3> all = {&services_->bdev, &services_->nexus, &services_->host};
+  auto server = GrpcServer::start(o.grpc, all);
+  if (!server.ok()) {
+    metrics_.reset();
+    return server.error();
+  }
+  server_ = std::move(server).value();
+  if (!o.registration.empty()) {
+    registration_ = std::make_unique<Registration>(o.registration, engine_.introduction());
+  }
+  HF_LOG(info, "engine", "gRPC services ready", {"address", server_->local().to_string()});
+  if (metrics_) HF_LOG(info, "engine", "metrics ready", {"address", o.metrics.to_string()});
+  return Status();
+}
+
+void Frontend::stop() {
+  if (registration_) registration_->deregister();
+  registration_.reset();
+  server_.reset();
+  metrics_.reset();
+}
+
+}  // namespace holdfast::engine

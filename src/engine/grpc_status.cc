@@ -1,0 +1,130 @@
+#include "engine/grpc_status.h"
+
+#include <algorithm>
+
+namespace holdfast::engine {
+namespace {
+
+using grpc::StatusCode;
+
+StatusCode bdev_code(Errc code) {
+  switch (code) {
+    case Errc::ok:
+      return StatusCode::OK;
+    case Errc::not_found:
+      return StatusCode::NOT_FOUND;
+    case Errc::already_exists:
+      return StatusCode::ALREADY_EXISTS;
+    case Errc::failed_precondition:
+    case Errc::busy:
+      return StatusCode::FAILED_PRECONDITION;
+    case Errc::resource_exhausted:
+      return StatusCode::RESOURCE_EXHAUSTED;
+    case Errc::cancelled:
+      return StatusCode::CANCELLED;
+    // A device that its URI describes wrongly, or that cannot be opened as described.
+    case Errc::invalid_argument:
+    case Errc::out_of_range:
+    case Errc::not_supported:
+    case Errc::read_only:
+    case Errc::bad_format:
+    case Errc::not_connected:
+    case Errc::timed_out:
+    case Errc::io_error:
+    case Errc::protocol:
+    case Errc::reservation_conflict:
+      return StatusCode::INVALID_ARGUMENT;
+    case Errc::miscompare:
+    case Errc::out_of_space:
+    case Errc::fenced:
+    case Errc::internal:
+      return StatusCode::INTERNAL;
+  }
+  return StatusCode::INTERNAL;
+}
+
+StatusCode nexus_code(Errc code) {
+  switch (code) {
+    case Errc::ok:
+      return StatusCode::OK;
+    case Errc::not_found:
+      return StatusCode::NOT_FOUND;
+    case Errc::already_exists:
+      return StatusCode::ALREADY_EXISTS;
+    case Errc::failed_precondition:
+    case Errc::fenced:
+      return StatusCode::FAILED_PRECONDITION;
+    case Errc::resource_exhausted:
+      return StatusCode::RESOURCE_EXHAUSTED;
+    case Errc::cancelled:
+      return StatusCode::CANCELLED;
+    // A child that is not what the request says, or cannot be opened.
+    case Errc::invalid_argument:
+    case Errc::out_of_range:
+    case Errc::not_supported:
+    case Errc::read_only:
+    case Errc::busy:
+    case Errc::not_connected:
+    case Errc::timed_out:
+    case Errc::io_error:
+    case Errc::protocol:
+    case Errc::reservation_conflict:
+      return StatusCode::INVALID_ARGUMENT;
+    case Errc::miscompare:
+    case Errc::out_of_space:
+    case Errc::bad_format:
+    case Errc::internal:
+      return StatusCode::INTERNAL;
+  }
+  return StatusCode::INTERNAL;
+}
+
+StatusCode host_code(Errc code) {
+  switch (code) {
+    case Errc::ok:
+      return StatusCode::OK;
+    case Errc::not_found:
+      return StatusCode::NOT_FOUND;
+    case Errc::invalid_argument:
+      return StatusCode::INVALID_ARGUMENT;
+    case Errc::cancelled:
+      return StatusCode::CANCELLED;
+    case Errc::resource_exhausted:
+      return StatusCode::RESOURCE_EXHAUSTED;
+    case Errc::io_error:
+    case Errc::miscompare:
+    case Errc::out_of_space:
+    case Errc::out_of_range:
+    case Errc::not_connected:
+    case Errc::timed_out:
+    case Errc::protocol:
+    case Errc::reservation_conflict:
+    case Errc::fenced:
+    case Errc::read_only:
+    case Errc::not_supported:
+    case Errc::already_exists:
+    case Errc::failed_precondition:
+    case Errc::busy:
+    case Errc::bad_format:
+    case Errc::internal:
+      return StatusCode::INTERNAL;
+  }
+  return StatusCode::INTERNAL;
+}
+
+// A status travels as an HTTP/2 header: bounded, and without bytes that proxies stumble over.
+std::string header_text(std::string text) {
+  constexpr std::size_t text_bytes_max = 1024;
+  if (text.size() > text_bytes_max) text = text.substr(0, text_bytes_max) + "...";
+  std::replace_if(
+      text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c >= 0x7f; }, '?');
+  return text;
+}
+
+}  // namespace
+
+grpc::Status bdev_status(const Error& e) { return {bdev_code(e.code()), header_text(e.message())}; }
+grpc::Status nexus_status(const Error& e) { return {nexus_code(e.code()), header_text(e.message())}; }
+grpc::Status host_status(const Error& e) { return {host_code(e.code()), header_text(e.message())}; }
+
+}  // namespace holdfast::engine

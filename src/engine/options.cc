@@ -1,0 +1,221 @@
+#include "engine/options.h"
+
+#include <algorithm>
+#include <cctype>
+#include <limits>
+#include <string_view>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <fmt/format.h>
+
+namespace holdfast::engine {
+namespace {
+
+// What CLI11 fills in; checked and turned into Options afterwards.
+struct Raw {
+  std::string node_name;
+  std::string grpc_ip = "::";
+  std::uint16_t grpc_port = default_grpc_port;
+  std::vector<std::string> nvmf_ips;
+  std::uint16_t nvmf_port = default_nvmf_port;
+  std::string metrics_ip;
+  std::uint16_t metrics_port = default_metrics_port;
+  std::string registration;
+  unsigned cores = 0;
+  int spin_us = 50;
+  std::string memory = "256MiB";
+  std::string data_dir = "/var/lib/holdfast";
+  std::string hold_timeout;
+  std::string child_latency_budget;
+  std::string log_level = "info";
+  std::string log_format = "text";
+};
+
+void describe_network(CLI::App& app, Raw& raw) {
+  app.add_option("--grpc-ip", raw.grpc_ip, "Address that the gRPC services listen on")->capture_default_str();
+  app.add_option("--grpc-port", raw.grpc_port, "Port of the gRPC services")->capture_default_str();
+  app.add_option("--nvmf-ip", raw.nvmf_ips,
+                 "Address that NVMe/TCP listens on; may be given several times, URIs show the first "
+                 "[$MY_POD_IP, else 127.0.0.1]");
+  app.add_option("--nvmf-port", raw.nvmf_port, "Port of NVMe/TCP")->capture_default_str();
+  app.add_option("--metrics-ip", raw.metrics_ip, "Address of /metrics [$MY_POD_IP, else 127.0.0.1]");
+  app.add_option("--metrics-port", raw.metrics_port, "Port of /metrics; 0: none")->capture_default_str();
+  app.add_option("-R,--registration-endpoint", raw.registration,
+                 "host[:50051] of the control plane to register with; none: this engine stands alone");
+}
+
+void describe(CLI::App& app, Raw& raw) {
+  app.add_option("-N,--node-name", raw.node_name, "Name of this node [$HOSTNAME, else the host's name]");
+  describe_network(app, raw);
+  app.add_option("--cores", raw.cores, "Number of I/O cores; 0: those that the cgroup allows, at most 4")
+      ->capture_default_str();
+  app.add_option("--spin-us", raw.spin_us,
+                 "Microseconds that an idle core polls before it sleeps; -1: it never sleeps")
+      ->capture_default_str();
+  app.add_option("--memory", raw.memory, "Budget of I/O buffers, all cores together")->capture_default_str();
+  app.add_option("--data-dir", raw.data_dir, "Where the membership records are kept")->capture_default_str();
+  app.add_option("--hold-timeout", raw.hold_timeout,
+                 "How long writes wait for a membership change or a healthy child, such as 30s");
+  app.add_option("--child-latency-budget", raw.child_latency_budget,
+                 "How much slower than its peers a child may answer before it is retired, such as 3s");
+  app.add_option("--log-level", raw.log_level, "trace, debug, info, warn, error or off")
+      ->capture_default_str();
+  app.add_option("--log-format", raw.log_format, "text, or json for one object a line")
+      ->capture_default_str();
+}
+
+std::string or_default(const std::string& given, const char* environment, std::string_view otherwise) {
+  if (!given.empty()) return given;
+  if (environment != nullptr && *environment != '\0') return environment;
+  return std::string(otherwise);
+}
+
+// "30s", "500ms", "2min"; a bare number means seconds.
+Result<Nanos> parse_duration(const char* flag, const std::string& text) {
+  const auto digits =
+      std::find_if_not(text.begin(), text.end(), [](unsigned char c) { return std::isdigit(c); });
+  const std::string unit(digits, text.end());
+  const auto number = parse_number(std::string(text.begin(), digits));
+  std::uint64_t scale = 0;
+  if (unit == "us") scale = 1000;
+  if (unit == "ms") scale = 1000 * 1000;
+  if (unit.empty() || unit == "s") scale = 1000ull * 1000 * 1000;
+  if (unit == "min") scale = 60ull * 1000 * 1000 * 1000;
+  constexpr auto longest = 24ull * 3600 * 1000 * 1000 * 1000;
+  if (!number.ok() || scale == 0 || number.value() == 0 || number.value() > longest / scale) {
+    return Error(Errc::invalid_argument,
+                 fmt::format("{}: '{}' is not a duration: give a number with us, ms, s or min, at most 24 h",
+                             flag, text));
+  }
+  return Nanos(static_cast<std::int64_t>(number.value() * scale));
+}
+
+Status check_node_name(const std::string& name) {
+  // It becomes part of this engine's host NQN.
+  constexpr std::size_t node_name_max = 128;
+  const auto fits = [](unsigned char c) { return std::isalnum(c) || c == '-' || c == '_' || c == '.'; };
+  if (name.empty() || name.size() > node_name_max || !std::all_of(name.begin(), name.end(), fits)) {
+    return Error(
+        Errc::invalid_argument,
+        fmt::format("--node-name: '{}' is not a node name: give 1 to {} letters, digits, '-', '_' or '.'",
+                    name.substr(0, node_name_max), node_name_max));
+  }
+  return Status();
+}
+
+// An address without its brackets. That it is one, and of this host, shows when it is listened on.
+Result<std::string> bare_address(const char* flag, const std::string& text) {
+  std::string address = text;
+  if (address.size() > 2 && address.front() == '[' && address.back() == ']') {
+    address = address.substr(1, address.size() - 2);
+  }
+  const auto fits = [](unsigned char c) { return std::isxdigit(c) || c == '.' || c == ':' || c == '%'; };
+  if (address.empty() || !std::all_of(address.begin(), address.end(), fits)) {
+    return Error(Errc::invalid_argument,
+                 fmt::format("{}: '{}' is not an IP address: give one such as 127.0.0.1 or ::1", flag, text));
+  }
+  return address;
+}
+
+bool is_wildcard(const std::string& address) { return address == "::" || address == "0.0.0.0"; }
+
+Status fill_network(Options& o, const Raw& raw, const Surroundings& s) {
+  const char* pod_ip = s.environment("MY_POD_IP");
+  HF_TRY(o.grpc.address, bare_address("--grpc-ip", raw.grpc_ip));
+  o.grpc.port = raw.grpc_port;
+  HF_TRY(o.metrics.address, bare_address("--metrics-ip", or_default(raw.metrics_ip, pod_ip, "127.0.0.1")));
+  o.metrics.port = raw.metrics_port;
+  auto ips = raw.nvmf_ips;
+  if (ips.empty()) ips.push_back(or_default("", pod_ip, "127.0.0.1"));
+  for (const auto& ip : ips) {
+    HF_TRY(auto address, bare_address("--nvmf-ip", ip));
+    if (is_wildcard(address)) {
+      return Error(
+          Errc::invalid_argument,
+          fmt::format("--nvmf-ip: {} is every address: name those that hosts connect to, because the "
+                      "URIs of exported devices carry them",
+                      address));
+    }
+    o.nvmf.push_back({address, raw.nvmf_port});
+  }
+  if (!raw.registration.empty()) {
+    auto endpoint = parse_host_port(raw.registration, default_registration_port);
+    if (!endpoint.ok()) return endpoint.error().with_context("--registration-endpoint");
+    o.registration = endpoint.value().to_string();
+  }
+  Endpoint advertised = o.grpc;
+  if (is_wildcard(advertised.address)) advertised.address = or_default("", pod_ip, o.nvmf.front().address);
+  o.advertised_grpc = advertised.to_string();
+  return Status();
+}
+
+Result<Options> check(const Raw& raw, const Surroundings& s) {
+  Options o;
+  o.node_name = or_default(raw.node_name, s.environment("HOSTNAME"), s.hostname);
+  HF_CHECK(check_node_name(o.node_name));
+  HF_CHECK(fill_network(o, raw, s));
+  constexpr unsigned cores_max = 64;
+  if (raw.cores > cores_max) {
+    return Error(Errc::invalid_argument, fmt::format("--cores: {} is more than {}", raw.cores, cores_max));
+  }
+  o.cores = raw.cores;
+  if (raw.spin_us < -1) {
+    return Error(Errc::invalid_argument,
+                 fmt::format("--spin-us: {}: give microseconds, or -1 to poll always", raw.spin_us));
+  }
+  o.spin = std::chrono::microseconds(raw.spin_us);
+  auto memory = parse_size(raw.memory);
+  if (!memory.ok()) return memory.error().with_context("--memory");
+  o.memory_bytes = memory.value();
+  if (o.memory_bytes < 16 * MiB) {
+    return Error(Errc::invalid_argument, fmt::format("--memory: {} is less than 16 MiB", raw.memory));
+  }
+  if (raw.data_dir.empty() || raw.data_dir.front() != '/') {
+    return Error(Errc::invalid_argument,
+                 fmt::format("--data-dir: '{}' is not an absolute path", raw.data_dir));
+  }
+  o.data_dir = raw.data_dir;
+  if (!raw.hold_timeout.empty()) {
+    HF_TRY(o.hold_timeout, parse_duration("--hold-timeout", raw.hold_timeout));
+  }
+  if (!raw.child_latency_budget.empty()) {
+    HF_TRY(o.child_latency_budget, parse_duration("--child-latency-budget", raw.child_latency_budget));
+  }
+  HF_TRY(o.log_level, log::parse_level(raw.log_level));
+  if (raw.log_format != "text" && raw.log_format != "json") {
+    return Error(Errc::invalid_argument,
+                 fmt::format("--log-format: '{}' is not a log format: use text or json", raw.log_format));
+  }
+  o.log_format = raw.log_format == "json" ? log::Format::json : log::Format::text;
+  return o;
+}
+
+}  // namespace
+
+Result<ParsedOptions> parse_options(int argc, const char* const* argv, const Surroundings& surroundings) {
+  CLI::App app("Storage engine of Holdfast: block devices, mirrors and their NVMe/TCP target.",
+               "holdfast-engine");
+  Raw raw;
+  describe(app, raw);
+  bool version = false;
+  app.add_flag("--version", version, "Print the version and end");
+  ParsedOptions parsed;
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    parsed.text = app.help();
+    return parsed;
+  } catch (const CLI::ParseError& e) {
+    return Error(Errc::invalid_argument, fmt::format("{} (see holdfast-engine --help)", e.what()));
+  }
+  if (version) {
+    parsed.text = fmt::format("holdfast-engine {}\n", surroundings.version);
+    return parsed;
+  }
+  HF_TRY(parsed.options, check(raw, surroundings));
+  return parsed;
+}
+
+}  // namespace holdfast::engine

@@ -1,0 +1,204 @@
+#include "support/engine_process.h"
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace holdfast::testing_support {
+
+namespace fs = std::filesystem;
+namespace v1 = mayastor::v1;
+
+std::uint16_t free_port() {
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in at{};
+  at.sin_family = AF_INET;
+  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof at;
+  const bool bound = ::bind(fd, reinterpret_cast<sockaddr*>(&at), size) == 0 &&
+                     ::getsockname(fd, reinterpret_cast<sockaddr*>(&at), &size) == 0;
+  ::close(fd);
+  if (!bound) std::abort();
+  return ntohs(at.sin_port);
+}
+
+ScratchDir::ScratchDir() {
+  std::string pattern = (fs::temp_directory_path() / "holdfast-test-XXXXXX").string();
+  if (::mkdtemp(pattern.data()) == nullptr) std::abort();
+  root_ = pattern;
+}
+ScratchDir::~ScratchDir() {
+  std::error_code ignored;
+  fs::remove_all(root_, ignored);
+}
+std::string ScratchDir::path(const std::string& name) const {
+  return name.empty() ? root_ : root_ + "/" + name;
+}
+
+std::string EngineProcess::program() {
+  if (const char* given = std::getenv("HOLDFAST_ENGINE")) return given;
+  return (fs::read_symlink("/proc/self/exe").parent_path() / "holdfast-engine").string();
+}
+
+EngineProcess::EngineProcess(const ScratchDir& scratch, const std::string& name,
+                             std::vector<std::string> further_flags)
+    : name_(name),
+      further_flags_(std::move(further_flags)),
+      data_dir_(scratch.path(name + "-data")),
+      log_path_(scratch.path(name + ".log")),
+      grpc_port_(free_port()),
+      nvmf_port_(free_port()),
+      metrics_port_(free_port()) {}
+
+EngineProcess::~EngineProcess() { kill(); }
+
+void EngineProcess::spawn() {
+  std::vector<std::string> words = {program(),
+                                    "--node-name",
+                                    name_,
+                                    "--grpc-ip",
+                                    "127.0.0.1",
+                                    "--grpc-port",
+                                    std::to_string(grpc_port_),
+                                    "--nvmf-ip",
+                                    "127.0.0.1",
+                                    "--nvmf-port",
+                                    std::to_string(nvmf_port_),
+                                    "--metrics-port",
+                                    std::to_string(metrics_port_),
+                                    "--data-dir",
+                                    data_dir_,
+                                    "--cores",
+                                    "1",
+                                    "--log-level",
+                                    "debug"};
+  words.insert(words.end(), further_flags_.begin(), further_flags_.end());
+  std::vector<char*> argv;
+  for (auto& w : words) argv.push_back(w.data());
+  argv.push_back(nullptr);
+  const int log = ::open(log_path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  pid_ = ::fork();
+  if (pid_ == 0) {
+    ::dup2(log, STDOUT_FILENO);
+    ::dup2(log, STDERR_FILENO);
+    ::execv(argv[0], argv.data());
+    ::_exit(127);
+  }
+  ::close(log);
+  grpc::ChannelArguments args;
+  args.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+  args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
+  args.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 100);
+  args.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  channel_ = grpc::CreateCustomChannel("127.0.0.1:" + std::to_string(grpc_port_),
+                                       grpc::InsecureChannelCredentials(), args);
+  bdev_ = v1::BdevRpc::NewStub(channel_);
+  nexus_ = v1::NexusRpc::NewStub(channel_);
+  host_ = v1::HostRpc::NewStub(channel_);
+}
+
+bool EngineProcess::wait_ready(std::chrono::milliseconds patience) {
+  return channel_->WaitForConnected(std::chrono::system_clock::now() + patience);
+}
+
+bool EngineProcess::start() {
+  spawn();
+  if (wait_ready(std::chrono::seconds(20))) return true;
+  std::printf("%s did not start:\n%s\n", name_.c_str(), log().c_str());
+  return false;
+}
+
+void EngineProcess::signal(int number) {
+  if (pid_ > 0) ::kill(pid_, number);
+}
+
+std::optional<int> EngineProcess::wait_exit(std::chrono::milliseconds patience) {
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  do {
+    int status = 0;
+    if (::waitpid(pid_, &status, WNOHANG) == pid_) {
+      pid_ = -1;
+      return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  } while (std::chrono::steady_clock::now() < deadline);
+  return std::nullopt;
+}
+
+void EngineProcess::kill() {
+  if (pid_ <= 0) return;
+  ::kill(pid_, SIGKILL);
+  ::waitpid(pid_, nullptr, 0);
+  pid_ = -1;
+}
+
+std::string EngineProcess::log() const {
+  std::ifstream in(log_path_);
+  std::stringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+double EngineProcess::cpu_seconds() const {
+  // Fields 14 and 15 of proc(5)'s stat, counted after the name in parentheses.
+  std::ifstream in("/proc/" + std::to_string(pid_) + "/stat");
+  std::string line;
+  std::getline(in, line);
+  std::istringstream fields(line.substr(line.rfind(')') + 1));
+  std::string skip;
+  for (int i = 3; i < 14; ++i) fields >> skip;
+  double user = 0;
+  double system = 0;
+  fields >> user >> system;
+  return (user + system) / static_cast<double>(::sysconf(_SC_CLK_TCK));
+}
+
+std::uint64_t EngineProcess::resident_bytes() const {
+  std::ifstream in("/proc/" + std::to_string(pid_) + "/statm");
+  std::uint64_t size = 0;
+  std::uint64_t resident = 0;
+  in >> size >> resident;
+  return resident * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+Finished run(const std::vector<std::string>& command) {
+  std::vector<std::string> words = command;
+  std::vector<char*> argv;
+  for (auto& w : words) argv.push_back(w.data());
+  argv.push_back(nullptr);
+  int pipe[2];
+  if (::pipe2(pipe, O_CLOEXEC) != 0) std::abort();
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    ::dup2(pipe[1], STDOUT_FILENO);
+    ::dup2(pipe[1], STDERR_FILENO);
+    ::execv(argv[0], argv.data());
+    ::_exit(127);
+  }
+  ::close(pipe[1]);
+  Finished finished;
+  char buffer[4096];
+  for (ssize_t n = 0; (n = ::read(pipe[0], buffer, sizeof buffer)) > 0;) {
+    finished.output.append(buffer, static_cast<std::size_t>(n));
+  }
+  ::close(pipe[0]);
+  int status = 0;
+  ::waitpid(pid, &status, 0);
+  finished.status = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  return finished;
+}
+
+}  // namespace holdfast::testing_support
