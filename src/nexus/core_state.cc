@@ -206,8 +206,10 @@ void CoreState::fire() noexcept {
   for (const Attempt* a = first_attempt_; a != nullptr; a = a->next) {
     if (now - a->started < options_.child_latency_budget) break;  // oldest first
     const auto* end = a->targets.data() + a->count;
-    const bool answered = std::any_of(a->targets.data(), end,
-                                      [&](const Target& t) { return t.ended && t.outcome == Errc::ok; });
+    const bool answered = std::any_of(a->targets.data(), end, [&](const Target& t) {
+      const CoreChild* c = t.ended && t.outcome == Errc::ok ? find(t.id) : nullptr;
+      return c != nullptr && c->mode != Mode::rebuilding;
+    });
     if (!answered) continue;
     for (const Target* t = a->targets.data(); t != end; ++t) {
       if (t->ended || t->child->cancelled || slow.has(t->id)) continue;

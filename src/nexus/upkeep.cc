@@ -173,7 +173,11 @@ Task<void> Control::heal_task() {
     }
     if (uris.empty()) break;
     for (const auto& uri : uris) {
-      const Status s = co_await online_child(uri);
+      // A shutdown holds the turn while it waits for this task.
+      const Semaphore::Permit turn = co_await ops_.acquire(no_deadline, stop_.token());
+      Child* c = find(uri);
+      if (!turn || c == nullptr || !usable().ok() || !needs_healing(*c)) continue;
+      const Status s = co_await online_locked(*c);
       if (!s.ok()) HF_LOG(debug, "nexus", "child not back yet", {"child", uri}, {"error", s.error()});
     }
   }

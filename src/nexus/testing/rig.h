@@ -219,7 +219,8 @@ class Rig {
     return std::string(name(c.state)) + "/" + std::string(name(c.reason));
   }
   NexusState state() const { return nexus->view().state; }
-  bool all_online() const { return state() == NexusState::online; }
+  // Healthy, and the jobs are over.
+  bool all_online() const { return state() == NexusState::online && nexus->view().rebuilds == 0; }
   Record record() {
     auto stored = run(store.load("key"));
     return stored.value()->record;
