@@ -5,7 +5,7 @@
 #   - configuring fails when a module depends on one that is not in a lower layer;
 #   - <name>_linktest links the whole archive with its declared dependencies and nothing else;
 #   - tools/tidy.py refuses an include of a module that is not declared (the link test cannot see header-only use).
-# Every header is also compiled alone. <file>_test.cc files become <name>_test, each <file>_fuzz.cc a fuzz target.
+# With HF_CHECK_HEADERS every header is also compiled alone. <file>_test.cc files become <name>_test, each <file>_fuzz.cc a fuzz target.
 # THREADED: its tests use real threads, so they also run under ThreadSanitizer.
 #
 # Groups to build: unit_tests (all), sanitized_tests (the data path: layers below the programs), threaded_tests,
@@ -59,8 +59,11 @@ function(hf_module name)
   list(FILTER srcs EXCLUDE REGEX "_(test|fuzz)\\.cc$")
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
   list(FILTER fuzzers INCLUDE REGEX "_fuzz\\.cc$")
-  hf_self_contained(${name} ${dir} selfs)
-  if(NOT srcs AND NOT selfs)
+  set(selfs)
+  if(HF_CHECK_HEADERS)
+    hf_self_contained(${name} ${dir} selfs)
+  endif()
+  if(NOT srcs)
     return() # a folder that is still empty
   endif()
 
