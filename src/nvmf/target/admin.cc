@@ -1,4 +1,5 @@
 // Controller: admin and Fabrics commands.
+#include <algorithm>
 #include <utility>
 
 #include "base/log.h"
@@ -127,13 +128,23 @@ AdminReply Controller::property_get(const AdminCall& call) {
     case Property::cc:
       return AdminReply(CommandStatus(), cc_.pack());
     case Property::csts:
-      return AdminReply(CommandStatus(), csts_.pack());
+      return AdminReply(CommandStatus(), status().pack());
     case Property::crto:
       return AdminReply(CommandStatus(), cap_.to);  // CRWMT, as CAP.TO
     case Property::nssr:
       break;  // CAP.NSSRS is zero
   }
   return permanent(StatusCode::invalid_field);
+}
+
+// After a reset the controller is ready until its I/O queues have ended: a host that sees it not ready relies
+// on no command of before being executed any more (NVMe Base 2.0, section 3.7.2).
+nvme::Csts Controller::status() const noexcept {
+  nvme::Csts csts = csts_;
+  const bool has_io_queues =
+      std::any_of(queues_.begin(), queues_.end(), [](const Queue& q) { return q.qid != 0; });
+  csts.rdy = csts.rdy || (!cc_.en && has_io_queues);
+  return csts;
 }
 
 AdminReply Controller::property_set(const AdminCall& call) {

@@ -13,6 +13,8 @@ using nvme::StatusCode;
 
 namespace {
 
+constexpr Nanos ended_wait_max = 5s;  // less than connect_timeout
+
 CommandStatus refuse(StatusCode code, std::uint32_t& dw0, std::size_t offset, bool in_data) {
   dw0 = nvme::ConnectError{static_cast<std::uint16_t>(offset), in_data}.pack();
   return permanent(code);
@@ -29,9 +31,30 @@ Uuid host_id_of(const nvme::ConnectData& data) {
 Task<ConnectReply> Subsystem::connect(ConnectCall& call, std::string_view host_nqn) {
   const Gate::Hold hold = gate_.enter();
   HF_ASSERT(hold);  // Registry::connect asked closing()
-  if (call.cmd.qid == 0) co_return connect_admin(call, host_nqn);
-  const ConnectReply reply = co_await connect_io(call, host_nqn);
+  ConnectReply reply;
+  if (call.cmd.qid != 0) {
+    reply = co_await connect_io(call, host_nqn);
+  } else if (co_await wait_ended(std::string(host_nqn), host_id_of(call.data))) {
+    reply = connect_admin(call, host_nqn);
+  } else {
+    reply.status = StatusCode::connect_controller_busy;
+  }
   co_return reply;
+}
+
+// A host that comes back does not overtake itself: commands of its controllers that have ended, which a slow
+// device still executes, end before it gets a new controller. False: that takes too long.
+Task<bool> Subsystem::wait_ended(std::string host_nqn, Uuid host_id) {
+  const Nanos deadline = registry_.home().now() + ended_wait_max;
+  const auto ends = [&](const auto& entry) {
+    const Controller& c = *entry.second;
+    return c.ending() && c.host_nqn() == host_nqn && c.host_id() == host_id;
+  };
+  while (std::any_of(controllers_.begin(), controllers_.end(), ends)) {
+    if (registry_.home().now() >= deadline) co_return false;
+    (void)co_await controller_gone_.wait(deadline);
+  }
+  co_return true;
 }
 
 // Identifiers are given in turn, so that a host meets a new one after a reconnect; 0 when all are taken.

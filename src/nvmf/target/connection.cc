@@ -21,6 +21,7 @@ Connection::Connection(CoreContext& context, std::unique_ptr<Stream> stream)
       reactor_(context.reactor()),
       stream_(std::move(stream)),
       accepted_at_(reactor_.now()),
+      heard_at_(accepted_at_),
       commands_(reactor_),
       sending_(reactor_),
       sender_(reactor_, *stream_),
@@ -59,6 +60,7 @@ Task<void> Connection::receive() {
       const Result<std::size_t> n = co_await stream_->receive(receiver_->room());
       if (!n.ok() || n.value() == 0) co_return;
       receiver_->filled(n.value());
+      heard_at_ = reactor_.now();
       continue;
     }
     if (next == tcp::PduReceiver::Next::fault) {
@@ -171,7 +173,7 @@ Task<bool> Connection::receive_data() {
     const Result<std::size_t> n = co_await stream_->receive(receiver_->room());
     if (!n.ok() || n.value() == 0) co_return false;
     receiver_->filled(n.value());
-    r->since = reactor_.now();
+    r->since = heard_at_ = reactor_.now();
   }
   if (!receiver_->data_digest_ok()) r->transport_error = true;
   r->received += pdu.datal;

@@ -47,8 +47,8 @@ class Connection {
   void disconnect() noexcept;
   // For the watchdog: nothing came of Connect in time, or the peer does not move. Logs why.
   bool stalled(Nanos now);
-  // Whether a command came in since the last call: for keep alive.
-  bool take_traffic() noexcept { return std::exchange(traffic_, false); }
+  // When the peer was heard of last: for keep alive.
+  Nanos heard_at() const noexcept { return heard_at_; }
   // Answers a parked asynchronous event request. No-op when it is not parked any more.
   void complete_parked(std::uint16_t tag, nvme::CommandStatus status, std::uint32_t dw0);
 
@@ -125,6 +125,7 @@ class Connection {
   Reactor& reactor_;
   std::unique_ptr<Stream> stream_;
   const Nanos accepted_at_;
+  Nanos heard_at_;
   StopSource stop_;
   TaskScope commands_;
   TaskScope sending_;
@@ -152,7 +153,6 @@ class Connection {
   bool reporting_error_ = false;
   bool connecting_ = false;
   bool no_sq_flow_control_ = false;
-  bool traffic_ = false;
   bool closing_ = false;
   bool orderly_ = false;  // the peer is to see our last PDU before the stream ends
   bool stream_closed_ = false;

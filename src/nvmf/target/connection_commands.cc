@@ -15,7 +15,6 @@ using nvme::permanent;
 using nvme::StatusCode;
 
 void Connection::dispatch(Request& r) {
-  traffic_ = true;
   ++context_.stats().commands;
   if (r.transport_error) return complete(r, StatusCode::transient_transport_error);
   if (r.sqe.psdt() != nvme::Sqe::psdt_sgl >> 6 || r.sqe.fuse() != 0) {

@@ -165,19 +165,19 @@ void Controller::keep_alive_due() {
 
 // Keep alive is traffic based: commands on I/O queues count (NVMe Base 2.0, section 3.9.4).
 Task<void> Controller::check_io_traffic() {
-  bool traffic = false;
-  for (std::uint32_t qid = 1; qid <= subsystem_.registry().config().io_queues_max && !traffic; ++qid) {
+  for (std::uint32_t qid = 1; qid <= subsystem_.registry().config().io_queues_max; ++qid) {
     // Looked up anew each time: queues end while we wait.
     const Queue* q = find_queue(static_cast<std::uint16_t>(qid));
     if (q == nullptr) continue;
     Connection& connection = *q->connection;
+    Nanos heard_at{0};
     auto there = [&]() -> Task<void> {
-      traffic = connection.take_traffic();
+      heard_at = connection.heard_at();
       co_return;
     };
     co_await run_on(home(), *q->core, there);
+    last_traffic_ = std::max(last_traffic_, heard_at);
   }
-  if (traffic) last_traffic_ = home().now();
   --pins_;
   const Nanos due = last_traffic_ + std::chrono::milliseconds(keep_alive_ms_);
   if (!ending_ && keep_alive_ms_ != 0) {

@@ -125,6 +125,7 @@ class Controller {
   AdminReply property_get(const AdminCall& call);
   AdminReply property_set(const AdminCall& call);
   AdminReply configure(nvme::Cc cc);
+  nvme::Csts status() const noexcept;
   AdminReply async_event_request(const AdminCall& call);
   AdminReply abort(const AdminCall& call);
 

@@ -74,6 +74,7 @@ class Subsystem {
   }
 
  private:
+  Task<bool> wait_ended(std::string host_nqn, Uuid host_id);
   ConnectReply connect_admin(ConnectCall& call, std::string_view host_nqn);
   Task<ConnectReply> connect_io(ConnectCall& call, std::string_view host_nqn);
   nvme::CommandStatus judge_io_connect(const ConnectCall& call, std::string_view host_nqn,
