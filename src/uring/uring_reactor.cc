@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <time.h>
@@ -18,6 +19,9 @@
 namespace holdfast::uring {
 
 namespace {
+
+// How long receives are tried directly before the ring takes them.
+constexpr Nanos direct_time = 50us;
 
 std::uint64_t seed_from_system() {
   std::uint64_t seed = 0;
@@ -100,7 +104,7 @@ void UringReactor::turn() noexcept {
   worked |= run_timers();
   worked |= run_ready();
   worked |= run_deferred();
-  start_receives();
+  worked |= try_receives();
   if (ring_.has_requests() || ring_.has_kernel_work()) {
     ring_.submit();
     worked = true;
@@ -153,7 +157,31 @@ bool UringReactor::run_deferred() noexcept {
   return true;
 }
 
-void UringReactor::start_receives() noexcept {
+bool UringReactor::try_receives() noexcept {
+  if (receives_.empty()) return false;
+  const Nanos time = now();
+  std::size_t kept = 0;
+  for (UringStream* s : receives_) {
+    if (s->try_receive()) continue;
+    if (s->receiving_since == no_deadline) s->receiving_since = time;
+    if (kept < direct_receives_max && time - s->receiving_since < direct_time) {
+      receives_[kept++] = s;
+    } else {
+      s->start_receive();
+    }
+  }
+  const bool ended = kept < receives_.size();
+  receives_.resize(kept);
+  return ended;
+}
+
+bool UringReactor::may_receive() noexcept {
+  pollfd wanted[direct_receives_max];
+  for (std::size_t i = 0; i < receives_.size(); ++i) wanted[i] = pollfd{receives_[i]->fd(), POLLIN, 0};
+  return ::poll(wanted, receives_.size(), 0) != 0;
+}
+
+void UringReactor::hand_over_receives() noexcept {
   for (UringStream* s : receives_) s->start_receive();
   receives_.clear();
 }
@@ -177,17 +205,23 @@ void UringReactor::wait_for_news() noexcept {
 }
 
 bool UringReactor::spin(Nanos until) noexcept {
-  constexpr unsigned looks_per_clock = 16;
+  constexpr unsigned looks_per_clock = 16, polls_per_clock = 4;
   for (;;) {
-    for (unsigned i = 0; i < looks_per_clock; ++i) {
+    const unsigned looks = receives_.empty() ? looks_per_clock : polls_per_clock;
+    for (unsigned i = 0; i < looks; ++i) {
       if (has_news()) return true;
-      relax();
+      if (receives_.empty()) {
+        relax();
+      } else if (may_receive()) {
+        return try_receives();
+      }
     }
     if (now() >= until) return has_news();
   }
 }
 
 void UringReactor::sleep_in_kernel() noexcept {
+  hand_over_receives();
   if (!doorbell_.armed) {
     doorbell_.armed = true;
     auto& sqe = ring_.request(&doorbell_);

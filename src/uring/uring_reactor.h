@@ -1,8 +1,9 @@
 // UringReactor: the production Reactor, one thread over one io_uring. Made by Runtime.
 //
 // A turn: what has ended, messages from other threads, due timers, everything that is ready, then deferred
-// messages; then one system call hands over all requests of the turn. Sends go to the kernel before receives:
-// an answer leaves before we look for the next question.
+// messages; then one system call hands over all requests of the turn. Receives come last: an answer leaves
+// before we look for the next question. They are tried directly while the connection is busy, by the ring
+// afterwards.
 //
 // Waiting is adaptive: for `spin` after the last event the thread polls memory (no system calls), then it
 // sleeps in the kernel until something ends, a timer is due or another thread sends. now() is the precise
@@ -96,12 +97,20 @@ class UringReactor final : public Reactor {
   bool run_timers() noexcept;
   bool run_ready() noexcept;
   bool run_deferred() noexcept;
-  void start_receives() noexcept;
+  // True when one has ended, or was handed to the ring.
+  bool try_receives() noexcept;
+  // Something may be received. One system call, which does not take the locks of the sockets as receiving
+  // does: the peer, when it is on this machine, is sending at this very moment.
+  bool may_receive() noexcept;
+  void hand_over_receives() noexcept;
   void wait_for_news() noexcept;
   // True as soon as there is news, false when the time is over.
   bool spin(Nanos until) noexcept;
   void sleep_in_kernel() noexcept;
   bool has_news() const noexcept { return ring_.has_news() || !messages_.empty(); }
+
+  // Connections whose receives are tried directly; those of more go to the ring at once.
+  static constexpr std::size_t direct_receives_max = 8;
 
   const Options options_;
   HelperThreads& helpers_;

@@ -22,6 +22,9 @@ iovec* kernel_vectors(IoVecs vectors) noexcept {
 
 constexpr Nanos memory_retry = 1ms;
 
+// The call would have to wait, or should be made again.
+bool may_pass(int err) noexcept { return err == EAGAIN || err == EINTR || err == ENOMEM || err == ENOBUFS; }
+
 }  // namespace
 
 UringStream::UringStream(UringReactor& reactor, Fd fd, Endpoint local, Endpoint peer)
@@ -48,7 +51,23 @@ void UringStream::start(StreamOp& op) noexcept {
   if (op.kind == StreamOp::Kind::send) return send_.start(op);
   HF_ASSERT(receive_.op == nullptr);
   receive_.op = &op;
+  receiving_since = no_deadline;
   reactor_.receive_at_end_of_turn(*this);
+}
+
+bool UringStream::try_receive() noexcept {
+  const IoVecs into = receive_.op->vectors;
+  ssize_t got = 0;
+  if (into.size() == 1) {
+    got = ::recv(fd_.get(), into[0].data, into[0].size, MSG_DONTWAIT);
+  } else {
+    receive_.header.msg_iov = kernel_vectors(into);
+    receive_.header.msg_iovlen = into.size();
+    got = ::recvmsg(fd_.get(), &receive_.header, MSG_DONTWAIT);
+  }
+  if (got < 0 && may_pass(errno)) return false;
+  receive_.finish(got < 0 ? -errno : got);
+  return true;
 }
 
 void UringStream::start_receive() noexcept {
@@ -61,15 +80,18 @@ void UringStream::start_receive() noexcept {
     receive_.header.msg_iovlen = into.size();
     io_uring_prep_recvmsg(&sqe, fd_.get(), &receive_.header, 0);
   }
-  if (receive_.drained) sqe.ioprio |= IORING_RECVSEND_POLL_FIRST;
+  sqe.ioprio |= IORING_RECVSEND_POLL_FIRST;  // it was tried before
 }
 
-void UringStream::Receive::complete(std::int32_t result, std::uint32_t flags) noexcept {
-  if (result == -EINTR || result == -EAGAIN || result == -ENOMEM || result == -ENOBUFS) {
+void UringStream::Receive::complete(std::int32_t result, std::uint32_t) noexcept {
+  if (result < 0 && may_pass(-result)) {
     stream.reactor_.receive_at_end_of_turn(stream);
     return;
   }
-  drained = result > 0 && (flags & IORING_CQE_F_SOCK_NONEMPTY) == 0;
+  finish(result);
+}
+
+void UringStream::Receive::finish(std::int64_t result) noexcept {
   op->result = result;
   stream.reactor_.post(std::exchange(op, nullptr)->waiter);
 }
@@ -80,7 +102,21 @@ void UringStream::Send::start(StreamOp& o) noexcept {
   left_ = o.vectors;
   partial_ = IoVec();
   sent_ = 0;
-  submit();
+  if (!try_now()) submit();
+}
+
+bool UringStream::Send::try_now() noexcept {
+  header_.msg_iov = kernel_vectors(left_);
+  header_.msg_iovlen = left_.size();
+  const ssize_t n = ::sendmsg(stream.fd_.get(), &header_, MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (n < 0) {
+    if (may_pass(errno)) return false;
+    finish(-errno);
+    return true;
+  }
+  if (!advance(static_cast<std::size_t>(n))) return false;
+  finish(static_cast<std::int64_t>(sent_));
+  return true;
 }
 
 void UringStream::Send::submit() noexcept {
@@ -100,27 +136,28 @@ void UringStream::Send::complete(std::int32_t result, std::uint32_t) noexcept {
     stream.reactor_.arm(*this, stream.reactor_.now() + memory_retry);
     return;
   }
-  if (result == -EINTR || result == -EAGAIN) return submit();
+  if (result < 0 && may_pass(-result)) return submit();
   if (result < 0) return finish(result);
-  sent_ += static_cast<std::size_t>(result);
-  advance(static_cast<std::size_t>(result));
-  if (partial_.size == 0 && left_.empty()) return finish(static_cast<std::int64_t>(sent_));
+  if (advance(static_cast<std::size_t>(result))) return finish(static_cast<std::int64_t>(sent_));
   submit();
 }
 
-void UringStream::Send::advance(std::size_t bytes) noexcept {
+bool UringStream::Send::advance(std::size_t bytes) noexcept {
+  sent_ += bytes;
   if (partial_.size > 0) {
     HF_ASSERT(bytes <= partial_.size);
     partial_ = IoVec{partial_.data + bytes, partial_.size - bytes};
-    return;
+    return partial_.size == 0 && left_.empty();
   }
   while (!left_.empty() && bytes >= left_[0].size) {
     bytes -= left_[0].size;
     left_ = left_.subspan(1);
   }
-  if (bytes == 0) return;
-  partial_ = IoVec{left_[0].data + bytes, left_[0].size - bytes};
-  left_ = left_.subspan(1);
+  if (bytes > 0) {
+    partial_ = IoVec{left_[0].data + bytes, left_[0].size - bytes};
+    left_ = left_.subspan(1);
+  }
+  return partial_.size == 0 && left_.empty();
 }
 
 void UringStream::Send::finish(std::int64_t result) noexcept {

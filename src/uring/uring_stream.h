@@ -1,10 +1,15 @@
 // TCP streams and listeners on one ring.
+//
+// While data flows, sends and receives are plain system calls that do not wait: on a busy connection they
+// succeed at once, and the ring's polling, task work and completion would only be added to them (measured: 2
+// us of a round trip of 12). What cannot be done at once goes to the ring.
 #pragma once
 
 #include <memory>
 
 #include "rt/io.h"
 #include "rt/stop.h"
+#include "rt/time.h"
 #include "rt/timer.h"
 #include "uring/ring.h"
 #include "uring/socket.h"
@@ -23,8 +28,13 @@ class UringStream final : public Stream {
   const Endpoint& local() const noexcept override { return local_; }
   const Endpoint& peer() const noexcept override { return peer_; }
 
-  // The reactor's call at the end of the turn in which a receive was asked for.
+  // For the reactor, once a receive was asked for. Without waiting: true when the receive has ended.
+  bool try_receive() noexcept;
+  int fd() const noexcept { return fd_.get(); }
+  // Hands the receive to the ring.
   void start_receive() noexcept;
+  // When the receive was first tried; for the reactor.
+  Nanos receiving_since = no_deadline;
 
  protected:
   void start(StreamOp& op) noexcept override;
@@ -35,10 +45,9 @@ class UringStream final : public Stream {
     explicit Receive(UringStream& s) noexcept : stream(s) {}
     void complete(std::int32_t result, std::uint32_t flags) noexcept override;
     UringStream& stream;
+    void finish(std::int64_t result) noexcept;
     StreamOp* op = nullptr;
     msghdr header{};
-    // Nothing was left in the socket after the last receive: wait for more before trying.
-    bool drained = false;
   };
   // The timer is for another try when the kernel is short of memory.
   class Send final : public Completion, Timer {
@@ -51,8 +60,11 @@ class UringStream final : public Stream {
 
    private:
     void fire() noexcept override { submit(); }
+    // Sends what the socket takes at once. True: the send has ended.
+    bool try_now() noexcept;
     void submit() noexcept;
-    void advance(std::size_t bytes) noexcept;
+    // True: all is sent.
+    bool advance(std::size_t bytes) noexcept;
     void finish(std::int64_t result) noexcept;
     IoVecs left_;
     IoVec partial_;  // what is left of a vector of which only a part was sent
