@@ -15,7 +15,7 @@ TEST(Target, WritesAreReadBackWithEveryKindOfTransferAndDigest) {
       ASSERT_EQ(rig.add_volume(), Errc::ok);
       Session s(rig, dgst, cattr);
       std::uint64_t lba = 0;
-      for (const std::size_t size : {512, 4096, 8192, 16384, 1 << 20}) {
+      for (const std::size_t size : {512u, 4096u, 8192u, 16384u, 1u << 20}) {
         for (const bool in_capsule : {true, false}) {
           if (in_capsule && size > capsule_data_bytes) continue;
           const Bytes data = pattern(size, lba + 1);

@@ -17,7 +17,6 @@ namespace holdfast::nvmf::tcp {
 namespace {
 
 using nvme::CapsuleCmd;
-using nvme::CapsuleResp;
 using nvme::H2cData;
 using nvme::PduType;
 using Bytes = std::vector<std::byte>;
