@@ -118,9 +118,10 @@ enum class StatusType : std::uint8_t { generic = 0, command_specific = 1, media 
 // The upper 15 bits of the last two bytes of a completion, unpacked.
 struct CommandStatus {
   StatusCode code = StatusCode::success;
-  std::uint8_t crd = 0;  // command retry delay: 0 none, else CRDT1 to CRDT3 of the controller
-  bool more = false;     // the error log page says more
-  bool dnr = false;      // do not retry: the same command would fail again
+  std::uint8_t crd = 0;         // command retry delay: 0 none, else CRDT1 to CRDT3 of the controller
+  bool more : 1 = false;        // the error log page says more
+  bool dnr : 1 = false;         // do not retry: the same command would fail again
+  std::uint8_t unused : 6 = 0;  // four bytes without a hole, so that it is stored and loaded at once
 
   constexpr CommandStatus() noexcept = default;
   constexpr CommandStatus(StatusCode c, bool do_not_retry = false, std::uint8_t retry_delay = 0) noexcept
@@ -146,6 +147,7 @@ struct CommandStatus {
   }
   constexpr bool operator==(const CommandStatus&) const = default;
 };
+static_assert(sizeof(CommandStatus) == 4);
 
 // A failure that the same command would meet again.
 constexpr CommandStatus permanent(StatusCode code) noexcept { return CommandStatus(code, true); }

@@ -70,7 +70,7 @@ class Connection {
   // False: the connection ends.
   Task<bool> wait_buffer(Request& r, std::uint32_t bytes);
 
-  void complete(Request& r, nvme::CommandStatus status, std::uint64_t result = 0);
+  void complete(Request& r, const nvme::CommandStatus& status, std::uint64_t result = 0);
   // Success, with r.vec as data.
   void complete_with_data(Request& r, std::uint64_t result = 0);
   // An error of the medium for the error log of the controller. False: left out, because many come at once.
@@ -104,7 +104,7 @@ class Connection {
   void run_disconnect(Request& r);
   Task<void> run_admin(Request& r);
   Task<bool> bring_admin_data(Request& r, const AdminTransfer& transfer);
-  void respond(Request& r, nvme::CommandStatus status, std::uint64_t result);
+  void respond(Request& r, const nvme::CommandStatus& status, std::uint64_t result);
   std::uint16_t advance_sqhd() noexcept;
   Task<void> send_error_report(ErrorReport report);
 

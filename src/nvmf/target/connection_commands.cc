@@ -131,13 +131,14 @@ void Connection::complete_parked(std::uint16_t tag, CommandStatus status, std::u
   complete(requests_[tag], status, dw0);
 }
 
-void Connection::complete(Request& r, CommandStatus status, std::uint64_t result) {
+void Connection::complete(Request& r, const CommandStatus& status, std::uint64_t result) {
   HF_ASSERT(r.state == Request::State::executing);
   if (!status.ok()) ++context_.stats().commands_failed;
+  drop_buffer(r);  // at once: the next command gets it while it is in the cache
   respond(r, status, result);
 }
 
-void Connection::respond(Request& r, CommandStatus status, std::uint64_t result) {
+void Connection::respond(Request& r, const CommandStatus& status, std::uint64_t result) {
   nvme::CapsuleResp pdu{};
   pdu.rccqe.result = result;
   pdu.rccqe.sqhd = advance_sqhd();
