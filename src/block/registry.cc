@@ -67,7 +67,10 @@ Result<std::string> DeviceRegistry::name_of(const Uri& uri) const {
   if (is_alias_scheme(uri)) {
     if (!uri.authority.empty() || uri.path.size() < 2)
       return Error(Errc::invalid_argument, "'" + uri.text + "': expected " + uri.scheme + ":///NAME");
-    return uri.path.substr(1);
+    // Names that are paths begin with a slash themselves: bdev:///dev/sdb means the device "/dev/sdb".
+    std::string name = uri.path.substr(1);
+    if (!devices_.contains(name) && devices_.contains(uri.path)) name = uri.path;
+    return name;
   }
   const auto scheme = schemes_.find(uri.scheme);
   if (scheme == schemes_.end()) {
