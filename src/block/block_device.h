@@ -67,9 +67,10 @@ class Channel {
   // miscompare when the device holds other bytes. Devices without a compare of their own read and compare.
   virtual Task<Status> compare(Lba first, IoVecs with) = 0;
   // Asks that every operation under way on this channel ends soon, with not_connected or cancelled: the nexus
-  // gives up on this child, but the operations own the host's buffers until they end. The initiator resets the
-  // channel's connection; a device that waits (inject) stops waiting; a device that cannot take an operation
-  // back (a disk) lets it end on its own. From then on the channel refuses operations; only close() follows.
+  // gives up on this child, but the operations own the host's buffers until they end. The initiator resets
+  // the channel's connection; a device that waits (inject) stops waiting; a device that cannot take an
+  // operation back (a disk) lets it end on its own. From then on the channel refuses operations; only close()
+  // follows.
   virtual void cancel_all() noexcept {}
   virtual Task<void> close() = 0;
 };

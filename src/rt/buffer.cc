@@ -29,8 +29,8 @@ struct Slab {
     if (memory != nullptr) ::operator delete(memory, std::align_val_t(BufferPool::alignment));
     memory = nullptr;
   }
-  // All pieces are free. Nothing to do when they have that size already: a lone buffer that comes and goes would
-  // otherwise cut a slab each time.
+  // All pieces are free. Nothing to do when they have that size already: a lone buffer that comes and goes
+  // would otherwise cut a slab each time.
   void cut(std::size_t cls) {
     if (piece_bytes == BufferPool::piece_bytes_min << cls) return;
     size_class = cls;
