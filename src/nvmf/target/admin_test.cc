@@ -339,6 +339,8 @@ TEST(Events, AnaChanges) {
     EXPECT_EQ(told[0].lid, 0x0c);
     s.admin.park_event_request();
   }
+  EXPECT_TRUE(s.admin.log_page(nvme::LogPage::ana, 4096, nvme::nsid_all, 0, 32768).status.ok())
+      << "read in parts";
   const Bytes groups = s.admin.log_page(nvme::LogPage::ana, 48, nvme::nsid_all, 1).data;
   EXPECT_EQ(load<nvme::AnaGroupDescriptor>(std::span(groups).subspan(16)).nnsids, 0u);
   EXPECT_EQ(rig.run(rig.target->set_ana_state(volume_nqn, 2, nvme::AnaState::change)).code(),

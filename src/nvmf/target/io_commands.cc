@@ -120,9 +120,14 @@ void IoCommands::start_write_zeroes(Request& r, Target t) {
   scope_.spawn(write_zeroes(r, t));
 }
 
+// Linux sends room for all 256 ranges, however few there are; what lies behind them means nothing.
 void IoCommands::start_dsm(Request& r, NamespaceView& ns) {
   const std::uint32_t ranges = (r.sqe.cdw10 & 0xff) + 1;
-  CommandStatus status = connection_.prepare_host_data(r, std::uint64_t{ranges} * sizeof(nvme::DsmRange));
+  const std::uint32_t bytes = r.sqe.sgl1.length;
+  CommandStatus status = connection_.prepare_host_data(r, bytes);
+  if (bytes < ranges * sizeof(nvme::DsmRange) || bytes > nvme::dsm_ranges_max * sizeof(nvme::DsmRange)) {
+    status = permanent(StatusCode::data_sgl_length_invalid);
+  }
   if (status.ok() && ns.capabilities.read_only) status = permanent(StatusCode::namespace_write_protected);
   if (!status.ok()) return connection_.complete(r, status);
   scope_.spawn(deallocate(r, ranges));
@@ -223,8 +228,7 @@ Task<Status> IoCommands::zero_by_write(Request& r, Target t, Durable durable) {
 }
 
 Task<void> IoCommands::deallocate(Request& r, std::uint32_t ranges) {
-  const bool got =
-      co_await connection_.fetch_host_data(r, static_cast<std::uint32_t>(ranges * sizeof(nvme::DsmRange)));
+  const bool got = co_await connection_.fetch_host_data(r, r.sqe.sgl1.length);
   if (!got) co_return;
   NamespaceView* found = nullptr;  // it may have gone meanwhile
   const CommandStatus status = find_namespace(r, found);

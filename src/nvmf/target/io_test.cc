@@ -178,6 +178,18 @@ TEST(Io, DatasetManagement) {
   Bytes many;
   for (unsigned i = 0; i < 256; ++i) append(many, ranges({{i, 1}}));
   EXPECT_TRUE(deallocate(s, many).status.ok()) << "as many as there may be";
+  // As Linux does it: one range, room for 256.
+  Sqe linux = RawHost::io(IoOpcode::dataset_management, 0, 1);
+  linux.cdw10 = 0;
+  linux.cdw11 = nvme::cdw11_dsm_deallocate;
+  linux.sgl1 = nvme::SglDescriptor::in_capsule(4096);
+  Bytes page = ranges({{48, 8}});
+  page.resize(4096, std::byte{0xff});
+  EXPECT_TRUE(s.io.execute(linux, page).status.ok());
+  EXPECT_EQ(s.io.read(48, 8).data, Bytes(4096));
+  linux.sgl1 = nvme::SglDescriptor::in_capsule(4112);
+  page.resize(4112);
+  EXPECT_EQ(s.io.execute(linux, page).status, nvme::permanent(StatusCode::data_sgl_length_invalid));
   Sqe d = RawHost::io(IoOpcode::dataset_management, 0, 1);
   d.cdw10 = 1;
   d.sgl1 = nvme::SglDescriptor::in_capsule(16);

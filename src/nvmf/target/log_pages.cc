@@ -106,6 +106,10 @@ Bytes effects_log() {
   return page;
 }
 
+// As large as identify lets a host expect, because hosts read all of that in parts.
+constexpr std::size_t ana_log_bytes =
+    sizeof(nvme::AnaLogHeader) + nsid_max * (sizeof(nvme::AnaGroupDescriptor) + sizeof(le32));
+
 // Each namespace is an ANA group of its own.
 Bytes ana_log(const Subsystem& subsystem, bool groups_only) {
   Bytes page;
@@ -122,6 +126,7 @@ Bytes ana_log(const Subsystem& subsystem, bool groups_only) {
     append(page, group);
     if (!groups_only) append(page, le32(nsid));
   }
+  page.resize(ana_log_bytes);
   return page;
 }
 
