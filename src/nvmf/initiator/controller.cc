@@ -112,7 +112,7 @@ Task<void> Controller::close() {
   if (session_ != nullptr && session_->alive() && !lost_) {
     Admin admin(session_->queue(), shutdown_bound);
     const Status down = co_await admin.shut_down(shutdown_bound);
-    if (down.ok()) flowed_ = false;  // every command has ended: nothing to reset
+    if (down.ok() && !co_await any_unresolved()) flowed_ = false;  // no command of ours is left to be ended
     if (!down.ok())
       HF_LOG(info, "nvmf", "no orderly shutdown", {"device", remote_.device_name()}, {"error", down.error()});
   }

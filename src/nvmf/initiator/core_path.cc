@@ -77,6 +77,8 @@ Task<void> CorePath::drop_queue() {
   if (queue_ == nullptr) co_return;
   co_await queue_->close();
   queue_.reset();
+  // Home is to take it for this queue's end, not for the next one's.
+  while (lost_.under_way()) co_await core_.yield();
 }
 
 void CorePath::fail_io() noexcept {
@@ -89,6 +91,7 @@ Task<void> CorePath::close() {
   fail_io();
   co_await drop_queue();
   co_await scope_.join();
+  while (doubt_.under_way()) co_await core_.yield();
 }
 
 void CorePath::on_queue_dead(Queue&, const Error&) noexcept {

@@ -110,6 +110,7 @@ class CorePath final : QueueObserver {
     void post() noexcept {
       if (!under_way_.exchange(true, std::memory_order_acq_rel)) home_.send(*this);
     }
+    bool under_way() const noexcept { return under_way_.load(std::memory_order_acquire); }
 
    private:
     void run() noexcept override {

@@ -9,13 +9,13 @@
 
 #include "block/registry.h"
 #include "nvmf/initiator/remote_device.h"
+#include "nvmf/initiator/testing/fake_target.h"
 #include "rt/cross_core.h"
 #include "rt/scope.h"
 #include "sim/net.h"
 #include "sim/node.h"
 #include "sim/reactor.h"
 #include "sim/world.h"
-#include "tests/nvmf/fake_target.h"
 
 namespace holdfast::nvmf {
 namespace {
