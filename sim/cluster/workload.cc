@@ -83,18 +83,35 @@ Workload::Range Workload::draw_range() {
   return {random_.between(0, most), count};
 }
 
+bool Workload::disputed(const Range& range, unsigned core) const {
+  return std::any_of(changes_.begin(), changes_.end(), [&](const Change& c) {
+    return c.core != core && range.first < c.range.first + c.range.count &&
+           c.range.first < range.first + range.count;
+  });
+}
+
+Task<Workload::Range> Workload::draw_change(SimReactor& core) {
+  Range range = draw_range();
+  for (unsigned attempt = 1; disputed(range, core.core()); ++attempt) {
+    if (attempt % 8 == 0) co_await core.sleep(1ms);
+    range = draw_range();
+  }
+  co_return range;
+}
+
 Task<bool> Workload::operation(SimReactor& core, Channel& channel) {
-  const Range range = draw_range();
   unsigned n =
       static_cast<unsigned>(random_.below(swarm_.read_weight + swarm_.write_weight + swarm_.zeroes_weight +
                                           swarm_.deallocate_weight + swarm_.flush_weight));
-  if (n < swarm_.read_weight) co_return co_await read(core, channel, range);
+  if (n < swarm_.read_weight) co_return co_await read(core, channel, draw_range());
   n -= swarm_.read_weight;
+  if (n < swarm_.flush_weight) co_return co_await flush(channel);
+  n -= swarm_.flush_weight;
+  const Range range = co_await draw_change(core);
+  const Claim claim(*this, range, core.core());
   if (n < swarm_.zeroes_weight) co_return co_await clear(channel, range, false);
   n -= swarm_.zeroes_weight;
   if (n < swarm_.deallocate_weight) co_return co_await clear(channel, range, true);
-  n -= swarm_.deallocate_weight;
-  if (n < swarm_.flush_weight) co_return co_await flush(channel);
   co_return co_await write(core, channel, range);
 }
 

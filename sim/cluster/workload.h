@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <list>
 
 #include "sim/cluster/cluster.h"
 
@@ -22,6 +23,26 @@ class Workload {
     std::uint64_t first;
     std::uint64_t count;
   };
+  // A change under way.
+  struct Change {
+    Range range;
+    unsigned core;
+  };
+  // The mirror orders overlapping writes of one queue only (docs/architecture.md): on several, each replica
+  // may end up with another of them. No file system does that, and neither does this host.
+  class Claim {
+   public:
+    Claim(Workload& w, Range range, unsigned core)
+        : workload_(w), place_(w.changes_.insert(w.changes_.end(), {range, core})) {}
+    Claim(const Claim&) = delete;
+    Claim& operator=(const Claim&) = delete;
+    ~Claim() { workload_.changes_.erase(place_); }
+
+   private:
+    Workload& workload_;
+    std::list<Change>::iterator place_;
+  };
+  bool disputed(const Range& range, unsigned core) const;
   Task<void> slot(unsigned core);
   Task<bool> operation(SimReactor& core, Channel& channel);
   Task<bool> read(SimReactor& core, Channel& channel, Range range);
@@ -29,10 +50,12 @@ class Workload {
   Task<bool> clear(Channel& channel, Range range, bool deallocate);
   Task<bool> flush(Channel& channel);
   Range draw_range();
+  Task<Range> draw_change(SimReactor& core);
 
   Cluster& cluster_;
   const Swarm& swarm_;
   Prng random_;
+  std::list<Change> changes_;
   unsigned left_;
   unsigned slots_running_ = 0;
   std::uint64_t finished_ = 0;
