@@ -1,0 +1,190 @@
+#include "cli/attach/attachments.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "block/uri.h"
+#include "cli/attach/daemon.h"
+#include "cli/attach/kernel_nvme.h"
+#include "cli/attach/loop_device.h"
+#include "cli/attach/mounts.h"
+#include "cli/tool/progress.h"
+
+namespace holdfast::cli {
+namespace {
+
+std::string canonical(const std::string& path) {
+  std::error_code error;
+  const auto resolved = std::filesystem::canonical(path, error);
+  return error ? path : resolved.string();
+}
+
+Result<nvmf::RemoteConfig> parse_target(const AttachOptions& options) {
+  HF_TRY(const Uri uri, Uri::parse(options.uri));
+  if (uri.scheme != "nvmf" && uri.scheme != "nvmf+tcp") {
+    return Error(Errc::invalid_argument,
+                 fmt::format("'{}': only nvmf://HOST:PORT/NQN can be attached", options.uri));
+  }
+  nvmf::InitiatorConfig defaults;
+  defaults.grace = Nanos{static_cast<std::int64_t>(options.grace_seconds * 1e9)};
+  set_host_identity(defaults);
+  return nvmf::parse_remote(uri, defaults);
+}
+
+// Waits until the process has ended. False: not within the time.
+bool wait_for_end(const FileDescriptor& process, double seconds) {
+  pollfd fd{process.get(), POLLIN, 0};
+  const double until = monotonic_seconds() + seconds;
+  for (;;) {
+    const double left = until - monotonic_seconds();
+    const int ready = ::poll(&fd, 1, left <= 0 ? 0 : static_cast<int>(left * 1000) + 1);
+    if (ready > 0) return true;
+    if (ready == 0 || errno != EINTR) return false;
+  }
+}
+
+FileDescriptor open_process(int pid) {
+  return FileDescriptor(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+}
+
+}  // namespace
+
+bool Attachments::is_served(const Attachment& attachment) const {
+  if (attachment.via == AttachVia::kernel) return true;
+  return store_.lock(attachment.id).code() == Errc::busy;
+}
+
+std::vector<Attachment> Attachments::all() const { return store_.all(); }
+
+Result<Attachment> Attachments::attach(const AttachOptions& options) {
+  HF_TRY(const auto remote, parse_target(options));
+  if (::geteuid() != 0)
+    return Error(Errc::failed_precondition, "making a block device needs root: run this with sudo");
+  HF_CHECK(store_.prepare());
+  const std::string mountpoint = options.mountpoint.empty() ? std::string() : canonical(options.mountpoint);
+  if (!mountpoint.empty() && !std::filesystem::is_directory(mountpoint)) {
+    return Error(Errc::not_found, fmt::format("mount point '{}' is not a directory", mountpoint));
+  }
+  const std::string id = attachment_id(remote);
+  auto attachment = store_.load(id);
+  const bool was_there = attachment.ok() && is_served(attachment.value());
+  if (!was_there) {
+    if (attachment.ok()) clean_up(attachment.value());  // left by a process that died
+    attachment = make(options, remote, id);
+    if (!attachment.ok()) return attachment;
+  }
+  if (mountpoint.empty() || is_mounted_at(attachment.value().device, mountpoint)) return attachment;
+  std::string mount_options = options.mount_options;
+  if (options.read_only) mount_options += mount_options.empty() ? "ro" : ",ro";
+  const Status mounted = mount_filesystem(attachment.value().device, mountpoint, mount_options);
+  if (mounted.ok()) return attachment;
+  if (!was_there) detach(attachment.value(), DetachOptions()).ignore("the first error counts");
+  return mounted.error();
+}
+
+Result<Attachment> Attachments::make(const AttachOptions& options, const nvmf::RemoteConfig& remote,
+                                     const std::string& id) {
+  Attachment attachment;
+  attachment.id = id;
+  attachment.uri = options.uri;
+  const auto missing = kernel_initiator_missing();
+  if (options.via == AttachVia::kernel && missing) return Error(Errc::not_supported, *missing);
+  attachment.via = options.via.value_or(missing ? AttachVia::user : AttachVia::kernel);
+  if (attachment.via == AttachVia::kernel) {
+    HF_TRY(const KernelDevice made, connect_kernel(remote));
+    attachment.device = made.device;
+    attachment.controller = made.controller;
+    HF_CHECK(store_.save(attachment));
+    return attachment;
+  }
+  HF_TRY(FileDescriptor lock, store_.lock(id));
+  DaemonPlan plan{store_, std::move(lock), std::move(attachment), remote, options.read_only, options.spin_us};
+  return start_daemon(std::move(plan));
+}
+
+Result<Attachment> Attachments::find(const std::string& what) const {
+  const std::string place = canonical(what);
+  for (const Attachment& a : store_.all()) {
+    if (what == a.id || what == a.uri || place == a.device || is_mounted_at(a.device, place)) return a;
+  }
+  // The same target under other parameters.
+  AttachOptions options;
+  options.uri = what;
+  if (const auto remote = parse_target(options); remote.ok()) {
+    if (auto a = store_.load(attachment_id(remote.value())); a.ok()) return a;
+  }
+  return Error(Errc::not_found, fmt::format("'{}' is not attached", what));
+}
+
+Status Attachments::unmount_all(const Attachment& attachment, bool force) const {
+  for (const std::string& target : mounts_of(attachment.device)) {
+    Status done = unmount(target, false);
+    if (!done.ok() && force) done = unmount(target, true);
+    if (!done.ok()) return done;
+  }
+  return Status();
+}
+
+Status Attachments::detach(const Attachment& attachment, const DetachOptions& options) {
+  if (::geteuid() != 0) return Error(Errc::failed_precondition, "detaching needs root: run this with sudo");
+  const bool served = is_served(attachment);
+  const bool user = attachment.via == AttachVia::user;
+  if (user && served && !options.force && attachment.state != "online") {
+    return Error(Errc::failed_precondition,
+                 fmt::format("the target of {} is out of reach ({}): what was written last would be lost",
+                             attachment.device, attachment.state));
+  }
+  if (user && served && options.force) ::kill(attachment.pid, SIGUSR1);
+  HF_CHECK(unmount_all(attachment, options.force || !served));
+  if (!user) {
+    HF_CHECK(disconnect_kernel(attachment.controller));
+    store_.forget(attachment.id);
+    return Status();
+  }
+  if (served) return end_process(attachment, options);
+  clean_up(attachment);
+  return Status();
+}
+
+Status Attachments::end_process(const Attachment& attachment, const DetachOptions& options) {
+  const FileDescriptor process = open_process(attachment.pid);
+  if (process) {
+    ::kill(attachment.pid, SIGTERM);
+    if (!wait_for_end(process, options.timeout_seconds)) {
+      if (!options.force) {
+        return Error(Errc::timed_out, fmt::format("{} is still open somewhere, or its last writes are on "
+                                                  "their way: it goes away by itself when that is over",
+                                                  attachment.device));
+      }
+      ::kill(attachment.pid, SIGKILL);
+      wait_for_end(process, options.timeout_seconds);
+    }
+  } else if (errno != ESRCH) {
+    return system_error(fmt::format("process {}", attachment.pid));
+  }
+  const auto left = store_.load(attachment.id);
+  if (!left.ok()) return Status();  // it has cleaned up after itself
+  clean_up(left.value());
+  if (left.value().error.empty() || options.force) return Status();
+  return Error(Errc::io_error, fmt::format("{} is detached, and its last writes did not reach the target: {}",
+                                           attachment.device, left.value().error));
+}
+
+// Undoes what a process that is no more has left.
+void Attachments::clean_up(const Attachment& attachment) const {
+  const Status released = detach_loop(attachment.device);
+  released.ignore("the device may be gone already");
+  ::umount2(store_.mount_directory(attachment.id).c_str(), MNT_DETACH);
+  store_.forget(attachment.id);
+}
+
+}  // namespace holdfast::cli
