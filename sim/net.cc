@@ -90,7 +90,8 @@ Nanos SimNet::delay(const Node& from, const Node& to, std::size_t bytes) {
   const auto low = static_cast<std::uint64_t>(link.latency_min.count());
   const auto high = static_cast<std::uint64_t>(link.latency_max.count());
   std::uint64_t ns = random_.between(low, high) + bytes * 1'000'000'000 / link.bytes_per_second;
-  if (random_.below(1000) < link.spike_per_mille) ns += random_.below(2 * link.spike.count());
+  if (random_.below(1000) < link.spike_per_mille)
+    ns += random_.below(static_cast<std::uint64_t>(2 * link.spike.count()));
   return Nanos(ns);
 }
 

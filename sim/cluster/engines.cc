@@ -39,7 +39,6 @@ std::string volume_key() { return "/volume"; }
 ReplicaEngine::ReplicaEngine(Cluster& cluster, Replica& replica, Process& process)
     : cluster_(cluster),
       replica_(replica),
-      process_(process),
       devices_(process.cores()),
       target_(process.cores(), nvmf::TargetConfig()) {
   register_builtin_schemes(devices_, process.cores(), replica.node->name());

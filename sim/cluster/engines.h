@@ -34,7 +34,6 @@ class ReplicaEngine {
   Task<Status> try_start();
   Cluster& cluster_;
   Replica& replica_;
-  Process& process_;
   DeviceRegistry devices_;
   nvmf::Target target_;
   bool up_ = false;

@@ -39,7 +39,7 @@ TEST(BlockHistory, AReadReturnsTheLastAcknowledgedWrite) {
 }
 
 TEST(BlockHistory, OverlappingWritesLeaveEitherButThenItStays) {
-  for (const Value first : {1, 2}) {
+  for (const Value first : {Value{1}, Value{2}}) {
     OneBlock h;
     const auto a = h.begin_write(0, 1, 1);
     const auto b = h.begin_write(0, 1, 2);
@@ -62,7 +62,7 @@ TEST(BlockHistory, AWriteInFlightMayOrMayNotBeSeen) {
 }
 
 TEST(BlockHistory, AReadThatOverlapsAWriteSeesOldOrNew) {
-  for (const Value seen : {1, 2}) {
+  for (const Value seen : {Value{1}, Value{2}}) {
     OneBlock h;
     h.writes(1);
     const auto r = h.begin_read(0, 1);
