@@ -128,7 +128,7 @@ Task<void> NexusEngine::keep_whole() {
   while (co_await home().sleep(Nanos(100'000'000 + random_.below(900'000'000)), stop_.token())) {
     const nexus::NexusView view = nexus_->view();
     for (const nexus::ChildView& child : view.children) {
-      if (child.state == nexus::ChildState::faulted) co_await bring_back(child);
+      if (child.state != nexus::ChildState::online && !child.rebuild) co_await bring_back(child);
     }
     for (const Replica& r : cluster_.replicas()) {
       const auto is = [&](const nexus::ChildView& c) { return c.uri == r.uri; };
@@ -140,15 +140,16 @@ Task<void> NexusEngine::keep_whole() {
       if (!child.rebuild || child.rebuild->state != nexus::RebuildState::paused) continue;
       (co_await nexus_->resume_rebuild(child.uri)).ignore("tried again");
     }
-    for (const nexus::ChildView& child : view.children) {
-      if (child.state != nexus::ChildState::degraded || child.rebuild) continue;
-      (co_await nexus_->start_rebuild(child.uri)).ignore("tried again");
-    }
   }
 }
 
 Task<void> NexusEngine::bring_back(nexus::ChildView child) {
   if (random_.chance(1, 4)) co_return;
+  // Open, but nobody rebuilds it: it was added so, or somebody stopped the rebuild.
+  if (child.reason == nexus::ChildReason::out_of_sync) {
+    (co_await nexus_->start_rebuild(child.uri)).ignore("tried again");
+    co_return;
+  }
   Status s = co_await nexus_->online_child(child.uri);
   if (s.ok()) co_return;
   cluster_.note("online " + child.uri + ": " + s.error().message());
