@@ -239,7 +239,7 @@ Task<void> Connection::finish() {
   if (is_connected_) {
     Registry& registry = context_.registry();
     auto detach = [&]() -> Task<void> {
-      registry.detach(queue_, *this);
+      registry.detach(queue_);
       co_return;
     };
     co_await run_on(reactor_, registry.home(), detach);

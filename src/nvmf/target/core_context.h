@@ -6,7 +6,6 @@
 #include <string_view>
 #include <vector>
 
-#include "nvme/pdu.h"
 #include "nvmf/target/types.h"
 #include "rt/reactor.h"
 #include "rt/scope.h"

@@ -135,8 +135,6 @@ void Registry::report_error(Controller& controller, const ErrorReport& report) {
   controller.record_error(report);
 }
 
-void Registry::detach(const QueueHandle& queue, Connection& /*connection*/) {
-  queue.controller->remove_queue(queue.qid);
-}
+void Registry::detach(const QueueHandle& queue) { queue.controller->remove_queue(queue.qid); }
 
 }  // namespace holdfast::nvmf::target

@@ -97,7 +97,7 @@ class Registry {
   Task<AdminReply> admin(Controller& controller, const AdminCall& call);
   void report_error(Controller& controller, const ErrorReport& report);
   // The connection of this queue ends: the last thing that it says.
-  void detach(const QueueHandle& queue, Connection& connection);
+  void detach(const QueueHandle& queue);
 
   // --- For the Target. ---
   Result<Subsystem*> add(SubsystemConfig config);

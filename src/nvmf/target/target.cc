@@ -28,6 +28,8 @@ TargetConfig within_limits(TargetConfig c) {
   return c;
 }
 
+Error closing_error() { return Error(Errc::failed_precondition, "the target is closing"); }
+
 Error no_subsystem(const std::string& nqn) { return Error(Errc::not_found, "there is no subsystem " + nqn); }
 
 }  // namespace
@@ -36,7 +38,8 @@ Target::Target(const Cores& cores, TargetConfig config)
     : cores_(cores),
       config_(within_limits(std::move(config))),
       registry_(std::make_unique<Registry>(cores, config_)),
-      scope_(cores.home()) {
+      scope_(cores.home()),
+      operations_(cores.home()) {
   const std::size_t share = (config_.connections_max + cores.count() - 1) / cores.count();
   for (Reactor* core : cores)
     contexts_.push_back(std::make_unique<CoreContext>(*core, *registry_, config_, share));
@@ -45,6 +48,7 @@ Target::Target(const Cores& cores, TargetConfig config)
 Target::~Target() = default;
 
 Task<Result<Endpoint>> Target::listen(Endpoint at) {
+  if (operations_.closed()) co_return closing_error();
   HF_CO_TRY(auto listener, cores_.home().listen(at));
   const Endpoint bound = listener->local();
   listeners_.push_back(std::move(listener));
@@ -61,7 +65,7 @@ std::vector<Endpoint> Target::listeners() const {
 }
 
 Task<void> Target::accept_on(Listener& listener) {
-  while (!closing_) {
+  while (!operations_.closed()) {
     auto accepted = co_await listener.accept();
     if (accepted.ok()) {
       CoreContext& to = *contexts_[next_core_++ % contexts_.size()];
@@ -83,38 +87,51 @@ Task<void> Target::hand_over(std::unique_ptr<PendingStream> accepted, CoreContex
 }
 
 Task<Status> Target::add_subsystem(SubsystemConfig config) {
-  if (closing_) co_return Error(Errc::failed_precondition, "the target is closing");
+  if (operations_.closed()) co_return closing_error();
   auto added = registry_->add(std::move(config));
   if (!added.ok()) co_return added.error();
   co_return Status();
 }
 
-Task<Status> Target::remove_subsystem(std::string nqn) { return registry_->remove(std::move(nqn)); }
+Task<Status> Target::remove_subsystem(std::string nqn) {
+  const Gate::Hold hold = operations_.enter();
+  if (!hold) co_return closing_error();
+  HF_CO_CHECK(co_await registry_->remove(std::move(nqn)));
+  co_return Status();
+}
+
+// The subsystem, unless it is the discovery subsystem or the target closes.
+Result<Subsystem*> Target::find(const std::string& nqn, const Gate::Hold& hold) {
+  if (!hold) return closing_error();
+  Subsystem* subsystem = registry_->find(nqn);
+  if (subsystem == nullptr || subsystem->is_discovery()) return no_subsystem(nqn);
+  return subsystem;
+}
 
 Task<Status> Target::add_namespace(std::string nqn, NamespaceConfig config, BlockDevice& device) {
-  Subsystem* subsystem = registry_->find(nqn);
-  if (subsystem == nullptr || subsystem->is_discovery()) co_return no_subsystem(nqn);
+  const Gate::Hold hold = operations_.enter();
+  HF_CO_TRY(Subsystem * subsystem, find(nqn, hold));
   HF_CO_CHECK(co_await subsystem->add_namespace(config, device));
   co_return Status();
 }
 
 Task<Status> Target::remove_namespace(std::string nqn, std::uint32_t nsid) {
-  Subsystem* subsystem = registry_->find(nqn);
-  if (subsystem == nullptr) co_return no_subsystem(nqn);
+  const Gate::Hold hold = operations_.enter();
+  HF_CO_TRY(Subsystem * subsystem, find(nqn, hold));
   HF_CO_CHECK(co_await subsystem->remove_namespace(nsid));
   co_return Status();
 }
 
 Task<Status> Target::set_allowed_hosts(std::string nqn, std::vector<std::string> host_nqns) {
-  Subsystem* subsystem = registry_->find(nqn);
-  if (subsystem == nullptr || subsystem->is_discovery()) co_return no_subsystem(nqn);
+  const Gate::Hold hold = operations_.enter();
+  HF_CO_TRY(Subsystem * subsystem, find(nqn, hold));
   HF_CO_CHECK(co_await subsystem->set_allowed_hosts(std::move(host_nqns)));
   co_return Status();
 }
 
 Task<Status> Target::set_ana_state(std::string nqn, std::uint32_t nsid, nvme::AnaState state) {
-  Subsystem* subsystem = registry_->find(nqn);
-  if (subsystem == nullptr) co_return no_subsystem(nqn);
+  const Gate::Hold hold = operations_.enter();
+  HF_CO_TRY(Subsystem * subsystem, find(nqn, hold));
   HF_CO_CHECK(co_await subsystem->set_ana_state(nsid, state));
   co_return Status();
 }
@@ -152,9 +169,9 @@ Task<TargetStats> Target::stats() {
 }
 
 Task<void> Target::close() {
-  if (closing_) co_return;
-  closing_ = true;
+  if (operations_.closed()) co_return;
   for (auto& listener : listeners_) listener->shutdown();
+  co_await operations_.close();
   co_await scope_.join();
   for (auto& listener : listeners_) co_await listener->close();
   for (auto& context : contexts_) {

@@ -6,8 +6,8 @@
 // there.
 //
 // Every function is called on the home core. Devices belong to the caller and outlive their namespaces.
-// Errors name the thing: invalid_argument, not_found, already_exists, busy (port), failed_precondition (being
-// removed). Shutdown: close(), then the destructor.
+// Errors name the thing: invalid_argument, not_found, already_exists, busy (port), failed_precondition (the
+// subsystem is being removed, or the target closes). Shutdown: close(), then the destructor.
 #pragma once
 
 #include <memory>
@@ -18,12 +18,14 @@
 #include "nvmf/target/types.h"
 #include "rt/reactor.h"
 #include "rt/scope.h"
+#include "rt/wait.h"
 
 namespace holdfast::nvmf {
 
 namespace target {
 class CoreContext;
 class Registry;
+class Subsystem;
 }  // namespace target
 
 class Target {
@@ -60,10 +62,11 @@ class Target {
   std::vector<ControllerInfo> discovery_controllers() const;
   Task<TargetStats> stats();
 
-  // Stops accepting, disconnects everybody, waits for their commands.
+  // Stops accepting, waits for changes under way, disconnects everybody, waits for their commands.
   Task<void> close();
 
  private:
+  Result<target::Subsystem*> find(const std::string& nqn, const Gate::Hold& hold);
   Task<void> accept_on(Listener& listener);
   Task<void> hand_over(std::unique_ptr<PendingStream> accepted, target::CoreContext& to);
 
@@ -73,8 +76,8 @@ class Target {
   std::vector<std::unique_ptr<target::CoreContext>> contexts_;  // by core
   std::vector<std::unique_ptr<Listener>> listeners_;
   TaskScope scope_;
+  Gate operations_;  // held by every change under way, so that close() comes after it
   std::size_t next_core_ = 0;
-  bool closing_ = false;
 };
 
 }  // namespace holdfast::nvmf
