@@ -16,7 +16,7 @@ namespace holdfast::frame_pool {
 #ifdef HF_FRAME_POOL_OFF
 
 void* allocate(std::size_t bytes) { return ::operator new(bytes); }
-void release(void* frame, std::size_t bytes) noexcept { ::operator delete(frame, bytes); }
+void release(void* frame, std::size_t) noexcept { ::operator delete(frame); }
 
 #else
 

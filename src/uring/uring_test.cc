@@ -132,22 +132,22 @@ Task<void> until_counted(Reactor& r, const int& total, int wanted) {
 
 TEST(Runtime, TakesMessagesFromManyThreads) {
   auto rt = make_runtime(1, 0);
-  constexpr int threads = 4, each = 5000;
+  constexpr std::size_t threads = 4, each = 5000;
   int total = 0;  // touched by the home thread only
   std::vector<Count> messages(threads * each);
   for (auto& m : messages) m.total = &total;
   std::vector<std::thread> senders;
-  for (int t = 0; t < threads; ++t) {
+  for (std::size_t t = 0; t < threads; ++t) {
     senders.emplace_back([&, t] {
-      for (int i = 0; i < each; ++i) {
-        rt->home().send(messages[static_cast<std::size_t>(t * each + i)]);
+      for (std::size_t i = 0; i < each; ++i) {
+        rt->home().send(messages[t * each + i]);
         if (i % 512 == 0) std::this_thread::sleep_for(1ms);
       }
     });
   }
-  rt->run(until_counted(rt->home(), total, threads * each));
+  rt->run(until_counted(rt->home(), total, static_cast<int>(messages.size())));
   for (auto& s : senders) s.join();
-  EXPECT_EQ(total, threads * each);
+  EXPECT_EQ(total, static_cast<int>(messages.size()));
 }
 
 Task<std::thread::id> thread_of_blocking_work(Reactor& r) {
@@ -228,16 +228,12 @@ TEST(Runtime, IdleCostsNothing) {
 
 Task<int> yielding_does_not_starve_timers(Reactor& r) {
   int yields = 0;
-  bool fired = false;
   TaskScope scope(r);
   struct Late {
-    static Task<void> run(Reactor& reactor, bool& flag) {
-      co_await reactor.sleep(2ms);
-      flag = true;
-    }
+    static Task<void> run(Reactor& reactor) { co_await reactor.sleep(2ms); }
   };
-  scope.spawn(Late::run(r, fired));
-  while (!fired) {
+  scope.spawn(Late::run(r));
+  while (scope.running() > 0) {
     co_await r.yield();
     ++yields;
   }
