@@ -48,8 +48,8 @@ Status parse_query(std::string_view text, std::string_view query, std::map<std::
     query.remove_prefix(std::min(end + 1, query.size()));
     const auto equals = std::min(pair.find('='), pair.size());
     auto key = percent_decode(pair.substr(0, equals));
-    auto value = percent_decode(pair.substr(std::min(equals + 1, pair.size())));
     if (!key.ok()) return bad(text, key.error().message());
+    auto value = percent_decode(pair.substr(std::min(equals + 1, pair.size())));
     if (!value.ok()) return bad(text, value.error().message());
     if (key.value().empty()) return bad(text, "a parameter has no name");
     if (!into.emplace(key.value(), value.value()).second)

@@ -45,6 +45,7 @@ TEST(Uri, RefusesAndSaysWhy) {
   EXPECT_NE(why("malloc:///x?=1").find("no name"), std::string::npos);
   EXPECT_NE(why("malloc:///x%2").find("two hex digits"), std::string::npos);
   EXPECT_NE(why("malloc:///x?a=%zz").find("two hex digits"), std::string::npos);
+  EXPECT_NE(why("malloc:///x?%zz=%zz").find("two hex digits"), std::string::npos);
   EXPECT_NE(why("malloc:///x%00").find("control character"), std::string::npos);
   EXPECT_NE(why("malloc://h%0ax/y").find("control character"), std::string::npos);
   EXPECT_NE(why("malloc:///x#y").find("#"), std::string::npos);
