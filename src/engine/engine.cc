@@ -61,6 +61,7 @@ void Engine::add_schemes() {
   register_builtin_schemes(*devices_, cores_, options_.node_name);
   nvmf::InitiatorConfig initiator;
   initiator.hostnqn = node_host_nqn(options_.node_name);
+  initiator.fail_after_restart = true;  // children of a mirror
   nvmf::register_nvmf_scheme(*devices_, cores_, initiator);
   nexuses_->add_scheme();
 }

@@ -1,5 +1,6 @@
 #include "engine/run.h"
 
+#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
@@ -41,10 +42,10 @@ Task<Status> check_addresses(Reactor& home, const Options& o) {
 }
 
 Task<Status> start_frontend(Reactor& home, Frontend& frontend) {
-  Status started;
-  std::function<void()> start = [&] { started = frontend.start(); };
+  std::optional<Status> started;
+  std::function<void()> start = [&] { started.emplace(frontend.start()); };
   co_await home.run_blocking(std::move(start));
-  co_return started;
+  co_return std::move(*started);
 }
 
 }  // namespace

@@ -52,7 +52,8 @@ class NexusChildrenApi : public ApiTest {
     return call(engine_.nexus(), method, request, reply != nullptr ? reply : &ignored);
   }
   v1::Child child(const std::string& uri) {
-    for (const auto& c : find_nexus().children()) {
+    const auto n = find_nexus();
+    for (const auto& c : n.children()) {
       if (c.uri() == uri) return c;
     }
     return {};
@@ -176,7 +177,7 @@ TEST_F(NexusChildrenApi, ARebuildIsPausedResumedAndStopped) {
   // The destination takes 20 ms a write, so that the job is there to be asked.
   create_bdev("malloc:///fast?size_mb=64");
   create_bdev("malloc:///slow?size_mb=64");
-  const std::string slow = "inject://slow?op=w&stage=compl&method=delay&delay_ms=20";
+  const std::string slow = "inject://slow?op=w&delay=20";
   auto request = nexus_request({"bdev:///fast"});
   request.set_size(48 << 20);
   v1::CreateNexusResponse created;
