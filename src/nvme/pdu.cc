@@ -1,7 +1,6 @@
 #include "nvme/pdu.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace holdfast::nvme {
 namespace {
@@ -145,7 +144,7 @@ TermReqPdu make_term_req(Role sender, Fault fault, std::span<const std::byte> he
   req.fes = static_cast<std::uint16_t>(fault.fes);
   req.fei = fault.fei;
   store(pdu.bytes, req);
-  std::memcpy(pdu.bytes.data() + sizeof(TermReq), data.data(), data.size());
+  std::copy(data.begin(), data.end(), pdu.bytes.begin() + sizeof(TermReq));
   return pdu;
 }
 
