@@ -53,6 +53,7 @@ StatusCode nexus_code(Errc code) {
       return StatusCode::ALREADY_EXISTS;
     case Errc::failed_precondition:
     case Errc::fenced:
+    case Errc::busy:  // a child that is still leaving: try again
       return StatusCode::FAILED_PRECONDITION;
     case Errc::resource_exhausted:
       return StatusCode::RESOURCE_EXHAUSTED;
@@ -63,7 +64,6 @@ StatusCode nexus_code(Errc code) {
     case Errc::out_of_range:
     case Errc::not_supported:
     case Errc::read_only:
-    case Errc::busy:
     case Errc::not_connected:
     case Errc::timed_out:
     case Errc::io_error:

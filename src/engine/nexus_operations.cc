@@ -56,9 +56,9 @@ Status need_child(const Nexus& n, const std::string& uri) {
   return Error(Errc::not_found, fmt::format("nexus {} has no child {}", n.view().uuid.to_string(), uri));
 }
 
-// Codes of a child's device where it is opened for a nexus: that it is missing is an error of the request.
+// A device that a request names and that is missing, or belongs to somebody else, is an error of the request.
 Error of_request(const Error& e) {
-  if (e.code() != Errc::not_found) return e;
+  if (e.code() != Errc::not_found && e.code() != Errc::busy) return e;
   return Error(Errc::invalid_argument, e.message());
 }
 
@@ -229,20 +229,39 @@ Task<Status> act_on_child(Nexus& n, std::string uri, v1::ChildAction action) {
   }
 }
 
+Task<Result<v1::Nexus>> try_child_operation(Engine& engine, const v1::ChildOperationRequest& request) {
+  HF_CO_TRY(auto locked, co_await lock_nexus(engine, "nexus_uuid", request.nexus_uuid()));
+  HF_CO_CHECK(need_child(*locked.nexus, request.uri()));
+  auto done = co_await act_on_child(*locked.nexus, request.uri(), request.action());
+  if (done.code() == Errc::busy) co_return done.error();  // it is still leaving
+  if (!done.ok()) co_return of_request(done.error());
+  co_return describe(engine, *locked.nexus);
+}
+
 }  // namespace
 
 Task<Result<v1::ChildOperationResponse>> child_operation(Engine& engine,
                                                          const v1::ChildOperationRequest& request) {
+  // A child that was lost is still leaving until nothing that was sent to it can happen any more: as long as
+  // the keep alive time of its target. The callers of Online mean "as soon as possible".
+  constexpr Nanos patience = 12s;
+  constexpr Nanos pause = 50ms;
   if (!v1::ChildAction_IsValid(request.action())) {
     co_return bad(fmt::format("action: {} is not an action", static_cast<int>(request.action())));
   }
-  HF_CO_TRY(auto locked, co_await lock_nexus(engine, "nexus_uuid", request.nexus_uuid()));
-  HF_CO_CHECK(need_child(*locked.nexus, request.uri()));
-  auto done = co_await act_on_child(*locked.nexus, request.uri(), request.action());
-  if (!done.ok()) co_return of_request(done.error());
-  v1::ChildOperationResponse reply;
-  *reply.mutable_nexus() = describe(engine, *locked.nexus);
-  co_return reply;
+  Reactor& home = engine.cores().home();
+  const Nanos until = home.now() + patience;
+  for (;;) {
+    auto done = co_await try_child_operation(engine, request);
+    if (done.ok()) {
+      v1::ChildOperationResponse reply;
+      *reply.mutable_nexus() = std::move(done).value();
+      co_return reply;
+    }
+    if (done.code() != Errc::busy || home.now() >= until || engine.port().gate().closed())
+      co_return done.error();
+    co_await home.sleep(pause);
+  }
 }
 
 Task<Result<v1::StartRebuildResponse>> start_rebuild(Engine& engine, const v1::StartRebuildRequest& request) {

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "engine/engine.h"
 #include "engine/frontend.h"
+#include "rt/scope.h"
 #include "rt/wait.h"
 
 namespace holdfast::engine {
@@ -48,6 +49,16 @@ Task<Status> start_frontend(Reactor& home, Frontend& frontend) {
   co_return std::move(*started);
 }
 
+// New calls are refused from now on; those under way get a moment to end before their callers are cut off.
+Task<void> let_calls_end(HomePort& port, TaskScope& scope) {
+  constexpr Nanos patience = 2s;
+  constexpr Nanos look = 5ms;
+  scope.spawn(port.close());
+  for (Nanos waited{0}; port.gate().inside() > 0 && waited < patience; waited += look) {
+    co_await port.home().sleep(look);
+  }
+}
+
 }  // namespace
 
 Task<Status> run_engine(const Cores& cores, Options options, std::string version, std::string membership,
@@ -68,8 +79,11 @@ Task<Status> run_engine(const Cores& cores, Options options, std::string version
          {"cores", cores.count()}, {"start_ms", (home.now() - began) / 1ms});
   co_await asked.wait();
   HF_LOG(info, "engine", "stopping: no new calls; a second signal ends at once");
+  TaskScope ending(home);
+  co_await let_calls_end(engine.port(), ending);
   std::function<void()> stop_frontend = [&] { frontend.stop(); };
   co_await home.run_blocking(std::move(stop_frontend));
+  co_await ending.join();
   co_await engine.stop();
   HF_LOG(info, "engine", "stopped cleanly");
   co_return Status();

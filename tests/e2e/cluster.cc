@@ -103,8 +103,15 @@ grpc::Status Cluster::online(std::size_t i) {
   request.set_nexus_uuid(uuid);
   request.set_uri(child(i));
   request.set_action(v1::Online);
-  v1::ChildOperationResponse reply;
-  return call(engine(0).nexus(), &v1::NexusRpc::Stub::ChildOperation, request, &reply);
+  // A child whose engine died comes back only when nothing that was sent to it can still happen.
+  grpc::Status status;
+  for (int attempts = 0; attempts < 300; ++attempts) {
+    v1::ChildOperationResponse reply;
+    status = call(engine(0).nexus(), &v1::NexusRpc::Stub::ChildOperation, request, &reply);
+    if (status.error_code() != grpc::StatusCode::FAILED_PRECONDITION) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  return status;
 }
 
 std::vector<v1::RebuildHistoryRecord> Cluster::history() {

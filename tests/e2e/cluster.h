@@ -29,6 +29,7 @@ class Cluster {
   v1::Nexus nexus();
   // Polls for 30 s.
   bool wait_for_state(v1::NexusState state);
+  // Asks again for 30 s while the child is still leaving.
   grpc::Status online(std::size_t i);
   std::vector<v1::RebuildHistoryRecord> history();
 
