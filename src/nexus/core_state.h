@@ -209,6 +209,7 @@ class CoreState final : Timer {
   CoreChild* pick_reader(const IdSet& tried) noexcept;
 
   Task<Status> fan_out(const Modify& m, IdSet& done);
+  Task<void> drop_followers(const IdSet& done);
   Task<void> run_attempt(Attempt& a, const Modify& m);
   Task<Errc> judge(const Attempt& a, IdSet& done);
   Task<Status> child_modify(Target& t, const Modify& m);

@@ -51,6 +51,11 @@ std::string FileStore::file_name(std::string_view key) {
       made += fmt::format("%{:02X}", static_cast<unsigned>(static_cast<unsigned char>(c)));
     }
   }
+  // A file name has at most 255 bytes, and the file that replaces another has a longer one for a moment.
+  constexpr std::size_t plain_bytes_max = 200;
+  constexpr std::size_t kept_bytes = 120;
+  if (made.size() > plain_bytes_max)
+    made = made.substr(0, kept_bytes) + "-" + Uuid::from_name(key).to_string();
   return made + ".json";
 }
 

@@ -31,6 +31,7 @@ class FileStore final : public MembershipStore {
   Task<Result<std::uint64_t>> swap(std::string key, std::uint64_t expected_revision, Record next) override;
   Task<Status> remove(std::string key) override;
   // Letters, digits, '-', '_' and '.' stay; every other byte becomes %XX. Ends in ".json".
+  // A long name is cut, and a hash of the key tells it apart.
   static std::string file_name(std::string_view key);
 
  private:
