@@ -123,6 +123,15 @@ struct IdentifyController {
   std::uint8_t vs[1024];
 };
 static_assert(Wire<IdentifyController> && sizeof(IdentifyController) == identify_bytes);
+
+// What Holdfast's target says in IdentifyController::vs: which run of its process this is. Another one than
+// before means that the target was restarted meanwhile, perhaps with its machine and the caches of its disks.
+struct TargetRun {
+  static constexpr std::uint64_t magic_value = 0x315475526b636148;
+  le64 magic;
+  std::uint8_t run[16];  // UUID
+};
+static_assert(Wire<TargetRun> && sizeof(TargetRun) == 24);
 HF_FIELD(IdentifyController, sn, 4);
 HF_FIELD(IdentifyController, mn, 24);
 HF_FIELD(IdentifyController, fr, 64);

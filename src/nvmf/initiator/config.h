@@ -34,6 +34,10 @@ struct InitiatorConfig {
   Nanos backoff_min = 50ms;    // between attempts, doubled each time, with jitter
   Nanos backoff_max = 2s;      // within the grace period
   Nanos backoff_failed = 5s;   // once the device failed
+  // No parameter; for mirrors. A target that was restarted may have lost what its caches held, although I/O
+  // could go on within the grace period. Then the device fails, with its event, before it recovers. Needs a
+  // target that tells its runs apart (nvme::TargetRun).
+  bool fail_after_restart = false;
 };
 
 // One namespace of one subsystem at one address.

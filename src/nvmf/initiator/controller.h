@@ -150,10 +150,11 @@ class Controller final : PathOwner, SessionObserver {
   nvme::AnaState ana_ = nvme::AnaState::optimized;
   std::uint64_t reconnects_ = 0;
   std::uint32_t attempt_ = 0;
-  bool lost_ = false;    // the association has to be torn down
-  bool flowed_ = false;  // I/O was done on this association
-  bool doubt_ = false;   // the ANA state is being read again
-  Nanos fence_{0};       // see above; in the past: nothing to wait for
+  bool lost_ = false;        // the association has to be torn down
+  bool flowed_ = false;      // I/O was done on this association
+  bool cache_lost_ = false;  // perhaps: the target was restarted since I/O flowed last
+  bool doubt_ = false;       // the ANA state is being read again
+  Nanos fence_{0};           // see above; in the past: nothing to wait for
 
   IoFlow flow_ = IoFlow::waiting;
   Nanos grace_end_{0};  // while waiting

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <utility>
 
 #include "base/log.h"
 #include "nvmf/initiator/controller.h"
@@ -30,6 +31,7 @@ Task<void> Controller::start_flow() {
     if (flow_ == IoFlow::waiting && !grace_watched_) scope_.spawn(watch_grace());
     co_return;
   }
+  if (std::exchange(cache_lost_, false) && flow_ == IoFlow::waiting) co_await fail_paths();
   const bool recovered = flow_ == IoFlow::failed;
   flow_ = IoFlow::flowing;
   flowed_ = true;
@@ -66,7 +68,9 @@ Task<void> Controller::fail_flow() {
 // With flow_lock_ held.
 Task<void> Controller::fail_paths() {
   flow_ = IoFlow::failed;
-  const char* why = removed_ ? "the namespace was removed" : "no path within the grace period";
+  const char* why = "no path within the grace period";
+  if (state_ == ControllerState::live) why = "the target was restarted";
+  if (removed_) why = "the namespace was removed";
   HF_LOG(warn, "nvmf", "device failed", {"device", remote_.device_name()}, {"why", why});
   for (auto& path : paths_) {
     CorePath& p = *path;

@@ -47,7 +47,10 @@ Task<Status> Controller::open_session(Nanos deadline) {
 
 Task<Status> Controller::initialize() {
   Admin admin = session_->admin();
+  const Uuid run_before = info_.run;
   HF_CO_TRY(info_, co_await identify_controller(admin, session_->cap(), remote_.config));
+  const bool restarted = !run_before.is_nil() && info_.run != run_before;
+  if (restarted && known_ && info_.volatile_cache && remote_.config.fail_after_restart) cache_lost_ = true;
   info_.cntlid = session_->cntlid();
   if (info_.keep_alive) session_->start_keep_alive();
   HF_CO_CHECK(co_await request_queues(admin));

@@ -161,6 +161,8 @@ Task<Result<ControllerInfo>> identify_controller(Admin& admin, const nvme::Cap& 
     info.queue_entries = std::min<std::uint32_t>(info.queue_entries, id->maxcmd.get() + 1u);
   if (info.queue_entries < 2) co_return Error(Errc::not_supported, "the controller's queues hold no command");
   take_capabilities(*id.data, info);
+  const auto run = load<nvme::TargetRun>(std::as_bytes(std::span(id->vs)));
+  if (run.magic == nvme::TargetRun::magic_value) info.run = uuid_of(std::as_bytes(std::span(run.run)).data());
   co_await take_nvm_limits(admin, cap, info);
   co_return info;
 }

@@ -48,6 +48,11 @@ nvme::IdentifyController common(const Controller& c) {
   id.iorcsz = sizeof(nvme::Cqe) / 16;
   id.msdbd = 1;
   id.ofcs = nvme::ofcs_disconnect;
+  nvme::TargetRun run{};
+  run.magic = nvme::TargetRun::magic_value;
+  const Uuid& uuid = c.subsystem().registry().run();
+  std::memcpy(run.run, uuid.bytes.data(), uuid.bytes.size());
+  std::memcpy(id.vs, &run, sizeof run);
   return id;
 }
 

@@ -45,7 +45,7 @@ Status judge(const SubsystemConfig& c) {
 }  // namespace
 
 Registry::Registry(const Cores& cores, const TargetConfig& config)
-    : cores_(cores), config_(config), scope_(cores.home()) {
+    : cores_(cores), config_(config), scope_(cores.home()), run_(Uuid::random(cores.home().random())) {
   subsystems_.emplace(nvme::discovery_nqn, std::make_unique<Subsystem>(*this, discovery_config()));
 }
 

@@ -114,6 +114,7 @@ class Registry {
   // --- For subsystems and controllers. ---
   const Cores& cores() const noexcept { return cores_; }
   Reactor& home() const noexcept { return cores_.home(); }
+  const Uuid& run() const noexcept { return run_; }  // of this process; another one after a restart
   const TargetConfig& config() const noexcept { return config_; }
   TaskScope& scope() noexcept { return scope_; }
   const std::vector<ListenAddress>& listeners() const noexcept { return listeners_; }
@@ -128,6 +129,7 @@ class Registry {
   std::map<std::string, std::unique_ptr<Subsystem>, std::less<>> subsystems_;
   std::vector<ListenAddress> listeners_;
   std::uint64_t discovery_generation_ = 1;
+  const Uuid run_;
 };
 
 }  // namespace holdfast::nvmf::target
