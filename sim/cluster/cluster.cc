@@ -139,8 +139,7 @@ void Cluster::crash_replica(Replica& r, CrashKind kind) {
   note(fmt::format("{} {}", r.node->name(), kind == CrashKind::power ? "loses power" : "crashes"));
   bury(r.engine.release());
   r.node->crash(kind);
-  if (kind != CrashKind::power) return;
-  r.suspect = r.suspect || recorded_healthy(r);
+  if (kind == CrashKind::power) lost_cache(r);
 }
 
 void Cluster::crash_nexus(CrashKind kind) {
@@ -149,9 +148,27 @@ void Cluster::crash_nexus(CrashKind kind) {
   nexus_node_->crash(kind);
   if (kind != CrashKind::power) return;
   for (Replica& r : replicas_) {
-    if (!r.local) continue;
-    r.suspect = r.suspect || recorded_healthy(r);
+    if (r.local) lost_cache(r);
   }
+}
+
+void Cluster::lost_cache(Replica& r) {
+  if (!recorded_healthy(r) || history_ == nullptr) return;
+  r.suspect = true;
+  check_suspects();
+}
+
+// Copies that lost their caches are all there is: what no flush covered may be gone, and nobody promised it.
+void Cluster::check_suspects() {
+  const auto sound = [&](const Replica& other) {
+    if (!recorded_healthy(other) || other.suspect) return false;
+    return nexus_ == nullptr || !nexus_->up() || nexus_->uses(other);
+  };
+  const auto lost = [&](const Replica& r) { return recorded_healthy(r) && r.suspect; };
+  if (std::none_of(replicas_.begin(), replicas_.end(), lost)) return;
+  if (std::any_of(replicas_.begin(), replicas_.end(), sound)) return;
+  note("the only copies lost their caches: unflushed writes may be gone");
+  history_->lose_unflushed();
 }
 
 void Cluster::heal() {
@@ -251,6 +268,7 @@ void Cluster::watch_record(const nexus::Record& before, const nexus::Record& now
     if (!healthy) r.suspect = false;
     if (healthy && history_ != nullptr && (was == nullptr || !was->healthy)) check_joined(r);
   }
+  if (history_ != nullptr) check_suspects();
   const auto healthy = [](const nexus::ChildRecord& c) { return c.healthy; };
   if (std::none_of(now.children.begin(), now.children.end(), healthy)) {
     fail("the membership record calls no child healthy");

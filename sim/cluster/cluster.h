@@ -92,6 +92,8 @@ class Cluster {
   void add_replica(bool local);
   void watch_record(const nexus::Record& before, const nexus::Record& now);
   void check_joined(const Replica& r);
+  void lost_cache(Replica& r);
+  void check_suspects();
 
   const Swarm swarm_;
   const bool verbose_;

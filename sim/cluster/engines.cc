@@ -74,6 +74,7 @@ NexusEngine::NexusEngine(Cluster& cluster, Process& process)
       living_(process.core(0)) {
   register_builtin_schemes(devices_, process.cores(), "nexus");
   nvmf::InitiatorConfig config = cluster.swarm().child;
+  config.fail_after_restart = true;
   nvmf::complete_identity(config);
   nvmf::register_nvmf_scheme(devices_, process.cores(), config);
 }
@@ -141,6 +142,13 @@ Task<void> NexusEngine::keep_whole() {
       (co_await nexus_->resume_rebuild(child.uri)).ignore("tried again");
     }
   }
+}
+
+bool NexusEngine::uses(const Replica& r) const {
+  const nexus::NexusView view = nexus_->view();
+  return std::any_of(view.children.begin(), view.children.end(), [&](const nexus::ChildView& c) {
+    return c.uri == r.uri && c.state == nexus::ChildState::online;
+  });
 }
 
 Task<void> NexusEngine::bring_back(nexus::ChildView child) {

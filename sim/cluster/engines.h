@@ -49,6 +49,8 @@ class NexusEngine final : nexus::NexusObserver {
   Task<void> stop();
   bool up() const noexcept { return up_; }
   nexus::Nexus* volume() noexcept { return nexus_; }
+  // It reads from this replica: the child is in sync.
+  bool uses(const Replica& r) const;
   SimReactor& home() noexcept { return process_.core(0); }
   // A person does something to a random child.
   Task<void> meddle();

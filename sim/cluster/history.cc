@@ -97,6 +97,7 @@ BlockHistory::Op BlockHistory::begin_write(std::uint64_t first, std::uint64_t co
   for (std::uint64_t i = first; i < first + count; ++i) {
     blocks_[i].open.push_back({op, value, w.start, 0});
     add_value(blocks_[i].since_flush, value);
+    blocks_[i].unflushed = true;
   }
   for (auto& [id, read] : reads_) {
     const std::uint64_t low = std::max(first, read.first);
@@ -193,13 +194,14 @@ void BlockHistory::end_flush(Op op, bool acknowledged) {
     b.since_flush.clear();
     for (const Possible& p : b.possible) add_value(b.since_flush, p.value);
     for (const OpenWrite& w : b.open) add_value(b.since_flush, w.value);
+    b.unflushed = !b.open.empty();
   }
 }
 
 void BlockHistory::lose_unflushed() {
   const std::uint64_t now = moment_++;
   for (Block& b : blocks_) {
-    if (b.since_flush.size() == 1 && b.possible.size() == 1) continue;
+    if (!b.unflushed) continue;
     for (const Value v : b.since_flush) add(b.possible, {v, now});
     add(b.possible, {value_any, now});
   }

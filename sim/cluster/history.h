@@ -72,6 +72,7 @@ class BlockHistory {
     std::vector<Possible> possible;
     std::vector<OpenWrite> open;
     std::vector<Value> since_flush;  // whatever it may have held since then
+    bool unflushed = false;          // something was written since then, perhaps the same again
   };
   // A read, a write or a flush under way.
   struct Running {
