@@ -29,6 +29,7 @@ void draw_cluster(Swarm& s, Prng& p) {
   s.disk.tail_per_mille = static_cast<unsigned>(p.below(20));
   s.link.latency_max = between(p, 20us, 400us);
   s.link.bytes_per_second = p.between(50, 1000) * 1'000'000;
+  if (p.chance(1, 3)) s.link.bytes_per_second = p.between(2, 20) * 1'000'000;  // rebuilds take their time
   if (p.chance(1, 4)) s.link.spike_per_mille = static_cast<unsigned>(p.between(1, 5));
 }
 
@@ -56,7 +57,6 @@ void draw_workload(Swarm& s, Prng& p) {
   s.queue_depth = static_cast<unsigned>(p.between(1, 16));
   const std::uint64_t most = s.volume_bytes / s.block_bytes / 2;
   s.operation_blocks_max = static_cast<unsigned>(std::min<std::uint64_t>(p.between(1, 128), most));
-  s.pause_max = p.chance(1, 3) ? 1ms : between(p, 10ms, 400ms);
   s.read_weight = static_cast<unsigned>(p.between(1, 10));
   s.write_weight = static_cast<unsigned>(p.between(2, 10));
   s.zeroes_weight = static_cast<unsigned>(p.below(3));
@@ -86,6 +86,15 @@ void draw_faults(Swarm& s, Prng& p) {
   s.child_operations = draw();
 }
 
+// Most runs last for a couple of dozen faults; the operations come evenly or in bursts.
+void draw_pace(Swarm& s, Prng& p) {
+  s.bursts = p.chance(1, 2);
+  const std::uint64_t pauses = std::max(1u, s.operations / s.queue_depth / (s.bursts ? 16 : 2));
+  const Nanos whole = s.fault_interval * p.between(2, 40);
+  s.pause_max = std::max<Nanos>(1ms, 2 * whole / pauses);
+  if (p.chance(1, 8)) s.pause_max = 1ms;
+}
+
 double ms(Nanos n) { return static_cast<double>(n.count()) / 1e6; }
 
 }  // namespace
@@ -98,6 +107,7 @@ Swarm Swarm::draw(std::uint64_t seed) {
   draw_options(s, p);
   draw_workload(s, p);
   draw_faults(s, p);
+  draw_pace(s, p);
   return s;
 }
 
@@ -117,9 +127,9 @@ std::string Swarm::to_string() const {
   text += fmt::format("  children: grace {} ms, time-out {} ms; host: grace {} ms, time-out {} ms\n",
                       ms(child.grace), ms(child.io_timeout), ms(host.grace), ms(host.io_timeout));
   text += fmt::format(
-      "  {} operations, {} at once, up to {} blocks, pause up to {} ms, r/w/z/d/f {}/{}/{}/{}/{}, hot {}\n",
-      operations, queue_depth, operation_blocks_max, ms(pause_max), read_weight, write_weight, zeroes_weight,
-      deallocate_weight, flush_weight, hot_blocks);
+      "  {} operations, {} at once{}, up to {} blocks, pause up to {} ms, r/w/z/d/f {}/{}/{}/{}/{}, hot {}\n",
+      operations, queue_depth, bursts ? " in bursts" : "", operation_blocks_max, ms(pause_max), read_weight,
+      write_weight, zeroes_weight, deallocate_weight, flush_weight, hot_blocks);
   text += fmt::format("  a fault every {} ms:", ms(fault_interval));
   const auto fault = [&](bool on, const char* what) { text += on ? std::string(" ") + what : ""; };
   fault(replica_crash, "replica-crash");

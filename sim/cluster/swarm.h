@@ -37,7 +37,8 @@ struct Swarm {
   unsigned operations = 200;
   unsigned queue_depth = 8;
   unsigned operation_blocks_max = 64;
-  Nanos pause_max{0};  // between operations of one slot
+  Nanos pause_max{0};   // between operations of one slot
+  bool bursts = false;  // few pauses
   unsigned read_weight = 4, write_weight = 8, zeroes_weight = 1, deallocate_weight = 1, flush_weight = 1;
   std::uint64_t hot_blocks = 0;  // most operations fall into the first so many; 0: anywhere
 

@@ -70,7 +70,7 @@ Task<void> Workload::slot(unsigned core_index) {
       co_await core.sleep(50ms);
     }
     const auto pause = static_cast<std::uint64_t>(swarm_.pause_max.count());
-    if (random_.chance(1, 2)) co_await core.sleep(Nanos(random_.below(pause)));
+    if (random_.chance(1, swarm_.bursts ? 16 : 2)) co_await core.sleep(Nanos(random_.below(pause)));
   }
   --slots_running_;
 }
