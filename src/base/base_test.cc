@@ -33,6 +33,7 @@ TEST(Result, CarriesValueOrError) {
 
 TEST(Result, AssignmentReplacesEitherKind) {
   Result<std::string> r = std::string("a");
+  EXPECT_TRUE(r.ok());
   r = Error(Errc::busy);
   EXPECT_EQ(r.code(), Errc::busy);
   r = std::string("b");
