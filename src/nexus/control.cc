@@ -20,6 +20,7 @@ Control::Control(DeviceRegistry& registry, MembershipStore& store, NexusParams p
       keeper_(home_, store,
               params_.membership_key.empty() ? params_.uuid.to_string() : params_.membership_key, options_,
               [this](std::uint64_t epoch) { return wanted_record(epoch); }),
+      in_sync_turn_(home_, 1),
       ops_(home_, 1),
       scope_(home_) {}
 

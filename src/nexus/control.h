@@ -110,6 +110,7 @@ class Control final : public FaultSink, public RebuildHost {
   Task<bool> join(Child& c, ChildId id);
   Task<void> fence();
   Task<Status> reopen_last(Child& c);
+  Task<void> retire_absent();
   Task<void> device_event(ChildId id, DeviceEvent event);
 
   // Background work (upkeep.cc).
@@ -169,12 +170,14 @@ class Control final : public FaultSink, public RebuildHost {
   bool stopped_ = false;
   bool fenced_ = false;
   bool clean_ = false;
+  bool unsettled_ = false;  // since the run before, which ended uncleanly
   bool settle_wanted_ = false;
   bool settling_ = false;
   bool healing_ = false;
   NexusCounters counters_;
   StopSource stop_;
-  Semaphore ops_;  // operations of the API, one at a time; failures do not wait for it
+  Semaphore in_sync_turn_;  // who joins, and who reopens the last in-sync child
+  Semaphore ops_;           // operations of the API, one at a time; failures do not wait for it
   TaskScope scope_;
 };
 

@@ -144,6 +144,9 @@ class CoreState final : Timer {
   Task<Status> read(Lba first, IoVecs into);
   Task<Status> modify(Modify m);
 
+  // Every region counts as written since the last settling.
+  void unsettle() noexcept { recent_.mark(0, volume_.block_count); }
+
   // Control's messages. Unknown ids are ignored: a message may cross a departure.
   void open(std::unique_ptr<CoreChild> child) { opened_.push_back(std::move(child)); }
   // From the opened ones into the lists. What it missed so far is taken out (rebuild first copies that).

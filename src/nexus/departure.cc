@@ -117,6 +117,8 @@ Task<void> Control::close_device(Child& c) {
 // The copy is complete and flushed: counted on every core, then recorded, then read. False when the child
 // left meanwhile, or the record could not be changed.
 Task<bool> Control::join(Child& c, ChildId id) {
+  const Semaphore::Permit turn = co_await in_sync_turn_.acquire(no_deadline, stop_.token());
+  if (!turn || c.phase != Phase::open || c.id != id) co_return false;
   c.joining = true;
   auto count_it = [&](CoreState& s) { s.set_mode(id, Mode::joining); };
   co_await tell_cores(count_it);
@@ -127,6 +129,7 @@ Task<bool> Control::join(Child& c, ChildId id) {
   if (!recorded.ok() || c.phase != Phase::open || c.id != id) co_return false;
   c.joining = false;
   c.in_sync = true;
+  co_await retire_absent();
   auto read_it = [&](CoreState& s) { s.set_mode(id, Mode::in_sync); };
   co_await tell_cores(read_it);
   co_return true;
@@ -146,7 +149,36 @@ Task<void> Control::fence() {
 
 // The last in-sync child never leaves the record; its device is closed and opened again while its I/O is
 // held.
+// The last in-sync child could not be opened again, and now another one is in sync. Nothing was acknowledged
+// meanwhile; before anything is, the record says who has it.
+Task<void> Control::retire_absent() {
+  bool any = false;
+  for (const auto& c : children_) {
+    if (c->phase != Phase::open || !c->in_sync || c->device != nullptr) continue;
+    any = true;
+    c->fault = fault_for(c->suspended_by);
+    c->in_sync_through = keeper_.epoch();
+    c->missed = DirtyMap(geometry_.block_bytes, geometry_.block_count);
+    c->phase = Phase::closed;
+    c->in_sync = c->recorded_healthy = c->suspended = false;
+    ++counters_.retired_children;
+    changed(c.get());
+  }
+  if (!any) co_return;
+  const Status s = co_await keeper_.persist();
+  if (s.code() == Errc::fenced) co_await fence();
+  want_heal();
+}
+
 Task<Status> Control::reopen_last(Child& c) {
+  // No other child joins meanwhile: a write that it completes would miss this one.
+  const Semaphore::Permit turn = co_await in_sync_turn_.acquire(no_deadline, stop_.token());
+  if (!turn) co_return Error(Errc::cancelled);
+  if (!c.suspended) co_return Status();  // it answers again, or another one took its place
+  if (in_sync_count() > 1) {
+    begin_leave(c, fault_for(c.suspended_by));
+    co_return Status();
+  }
   const ChildId old = c.id;
   auto drop = [&](CoreState& s) { s.leave(old, c.key, false, true); };
   co_await tell_cores(drop);

@@ -82,6 +82,8 @@ Task<Status> Control::open_first_time() {
     co_await attach(*c, mode);
     c->in_sync = c->recorded_healthy;
   }
+  // What the run before wrote may still be in the caches of those that are in sync.
+  if (unsettled_) home_state().unsettle();
   const Status recorded = co_await keeper_.persist(home_.now() + options_.hold_timeout);
   if (recorded.code() == Errc::timed_out) {
     co_return Error(Errc::not_connected, recorded.error().message() + "; try again when it answers");
@@ -98,6 +100,7 @@ Task<Status> Control::choose_in_sync() {
     for (const auto& c : children_) c->recorded_healthy = true;
     co_return Status();
   }
+  unsettled_ = !record->clean_shutdown;
   Child* source = nullptr;
   for (const auto& c : children_) {
     const ChildRecord* known = record->find(c->uuid);
@@ -228,6 +231,7 @@ void Control::start_tasks() {
   for (const auto& c : children_) {
     if (!c->in_sync) launch_rebuild(*c);
   }
+  if (unsettled_) writes_began();
 }
 
 }  // namespace holdfast::nexus
