@@ -24,7 +24,7 @@ struct Uuid {
 
   std::string to_string() const;  // lower case
   bool is_nil() const noexcept { return *this == Uuid{}; }
-  auto operator<=>(const Uuid&) const = default;
+  auto operator<=>(const Uuid&) const = default;  // NOLINT(modernize-use-nullptr): a 0 of the compiler
 };
 
 }  // namespace holdfast
