@@ -1,5 +1,10 @@
 // NexusRpc: life, export and state of a nexus. Children and rebuilds: nexus_children_api_test.cc.
+#include <atomic>
+#include <chrono>
+#include <thread>
+
 #include "api/api_test.h"
+#include "support/silent_server.h"
 
 namespace holdfast::api_test {
 namespace {
@@ -157,6 +162,51 @@ TEST_F(NexusApi, AChildOfAnotherNexusIsRefused) {
   other.set_name("volume-2");
   other.set_uuid(other_uuid);
   EXPECT_CODE(create(other), INVALID_ARGUMENT, "m0");
+}
+
+TEST_F(NexusApi, KeysOfControlPlanesMayBeLong) {
+  auto request = nexus_request(make_children(1));
+  request.set_nexusinfokey("/openebs.io/" + std::string(900, 'k'));
+  EXPECT_OK(create(request));
+  EXPECT_EQ(find_nexus().state(), v1::NEXUS_ONLINE);
+}
+
+TEST_F(NexusApi, SlowWorkOnOneNexusDelaysNoOther) {
+  const testing_support::SilentServer silent;
+  std::thread slow([&] {
+    auto request =
+        nexus_request({"nvmf://127.0.0.1:" + std::to_string(silent.port()) + "/nqn.2019-05.io.openebs:x"});
+    request.set_name("slow");
+    request.set_uuid(other_uuid);
+    EXPECT_CODE(create(request), INVALID_ARGUMENT, std::to_string(silent.port()));
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  const auto began = std::chrono::steady_clock::now();
+  create_nexus(make_children(1));
+  publish();
+  EXPECT_OK(destroy(uuid));
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(2));
+  slow.join();
+}
+
+TEST_F(NexusApi, WhatWaitsForOneNexusIsBounded) {
+  const testing_support::SilentServer silent;
+  auto request =
+      nexus_request({"nvmf://127.0.0.1:" + std::to_string(silent.port()) + "/nqn.2019-05.io.openebs:x"});
+  std::atomic<int> exhausted{0};
+  std::vector<std::thread> callers;
+  for (int i = 0; i < 20; ++i) {
+    callers.emplace_back([&] {
+      if (destroy(uuid).error_code() == StatusCode::RESOURCE_EXHAUSTED) ++exhausted;
+    });
+    if (i == 0) {
+      callers.emplace_back([&] { EXPECT_FALSE(create(request).ok()); });
+      std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    }
+  }
+  for (auto& c : callers) c.join();
+  EXPECT_GE(exhausted, 10);
+  EXPECT_TRUE(list().empty());
 }
 
 TEST_F(NexusApi, DestroyEndsItOnceAndUnpublishes) {

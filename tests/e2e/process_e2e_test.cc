@@ -13,6 +13,7 @@
 #include "e2e/cluster.h"
 #include "e2e/remote_disk.h"
 #include "support/engine_process.h"
+#include "support/silent_server.h"
 
 namespace holdfast::e2e {
 namespace {
@@ -38,27 +39,6 @@ std::string share_malloc(EngineProcess& engine, const std::string& name) {
   EXPECT_TRUE(call(engine.bdev(), &v1::BdevRpc::Stub::Share, share, &shared).ok());
   return shared.bdev().share_uri();
 }
-
-// Takes connections and never says a word.
-class SilentServer {
- public:
-  SilentServer() : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in at{};
-    at.sin_family = AF_INET;
-    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof at;
-    EXPECT_EQ(::bind(fd_, reinterpret_cast<sockaddr*>(&at), size), 0);
-    EXPECT_EQ(::listen(fd_, 16), 0);
-    EXPECT_EQ(::getsockname(fd_, reinterpret_cast<sockaddr*>(&at), &size), 0);
-    port_ = ntohs(at.sin_port);
-  }
-  ~SilentServer() { ::close(fd_); }
-  std::uint16_t port() const { return port_; }
-
- private:
-  int fd_;
-  std::uint16_t port_ = 0;
-};
 
 TEST(Process, StartToFirstIoTakesLessThan300Milliseconds) {
   ScratchDir scratch;
@@ -111,7 +91,7 @@ TEST(Process, ASecondSignalEndsItAtOnce) {
   EngineProcess engine(scratch, "stubborn");
   ASSERT_TRUE(engine.start());
   // A call that is under way for seconds holds the clean stop up.
-  SilentServer silent;
+  const testing_support::SilentServer silent;
   std::thread slow([&] {
     v1::CreateBdevRequest request;
     request.set_uri("nvmf://127.0.0.1:" + std::to_string(silent.port()) + "/nqn.2019-05.io.openebs:none");
