@@ -66,7 +66,7 @@ int destroy(EngineClient& client, const BdevOptions& options) {
     return client.output().error("NOT_FOUND", fmt::format("device '{}' does not exist", options.target),
                                  "see 'holdfast engine bdev list'");
   }
-  if (bdev && !bdev->claimed() && bdev->share_uri().starts_with("nvmf")) {
+  if (bdev && bdev->share_uri().starts_with("nvmf")) {
     api::BdevUnshareRequest unshare;
     unshare.set_name(bdev->name());
     google::protobuf::Empty nothing;

@@ -137,24 +137,22 @@ TEST_F(BdevCommandsTest, DestroyTakesTheNameOrTheUri) {
   EXPECT_EQ(request.uri(), "malloc:///other");
 }
 
-TEST_F(BdevCommandsTest, DestroyEndsTheExportOfADeviceThatNothingClaims) {
+TEST_F(BdevCommandsTest, DestroyEndsTheExportFirst) {
   api::BdevUnshareRequest unshared;
   api::DestroyBdevRequest destroyed;
-  auto shared = disk();
-  shared.set_share_uri("nvmf://h/nqn");
+  auto bdev = disk();
   bdevs.on_Unshare = keep<api::BdevUnshareRequest, google::protobuf::Empty>(unshared);
   bdevs.on_Destroy = keep<api::DestroyBdevRequest, google::protobuf::Empty>(destroyed);
-  bdevs.on_List = [&shared](const auto&, auto& answer) {
-    *answer.add_bdevs() = shared;
+  bdevs.on_List = [&bdev](const auto&, auto& answer) {
+    *answer.add_bdevs() = bdev;
     return grpc::Status::OK;
   };
   EXPECT_EQ(run({"bdev", "destroy", "disk0"}), 0);
-  EXPECT_EQ(unshared.name(), "disk0");
-
-  unshared.Clear();
-  shared.set_claimed(true);
+  EXPECT_EQ(unshared.name(), "") << "there is none";
+  bdev.set_share_uri("nvmf://h/nqn");
   EXPECT_EQ(run({"bdev", "destroy", "disk0"}), 0);
-  EXPECT_EQ(unshared.name(), "") << "the engine refuses anyway: leave the export alone";
+  EXPECT_EQ(unshared.name(), "disk0");
+  EXPECT_EQ(destroyed.uri(), bdev.uri());
 }
 
 class NexusCommandsTest : public EngineCommandsTest {

@@ -119,7 +119,7 @@ void add_watch(CLI::App& group, EngineClient& client) {
   w.add_option("UUID", o.uuid, "UUID of the nexus")->required();
   w.add_option("URI", o.uri, "URI of one child; every child if absent");
   w.add_option("--interval", o.interval_seconds, "Seconds between two looks")
-      ->check(CLI::Range(0.01, 3600.0))
+      ->check(CLI::Range(0.01, 3600.0).description(""))
       ->type_name("SECONDS")
       ->capture_default_str();
   w.footer(

@@ -130,12 +130,12 @@ void add_attach(Tool& tool, CommandOptions& o) {
       ->type_name("OPTIONS");
   c.add_option("--grace", o.attach.grace_seconds,
                "I/O waits so long for a target that is out of reach, then it fails")
-      ->check(CLI::Range(0.0, 86400.0))
+      ->check(CLI::Range(0.0, 86400.0).description(""))
       ->type_name("SECONDS")
       ->capture_default_str();
   c.add_option("--spin-us", o.attach.spin_us,
                "user: microseconds that the idle process polls before it sleeps")
-      ->check(CLI::Range(std::int64_t{-1}, std::int64_t{1'000'000}))
+      ->check(CLI::Range(std::int64_t{-1}, std::int64_t{1'000'000}).description(""))
       ->type_name("US")
       ->capture_default_str();
   add_run_dir(c, o);
@@ -157,7 +157,7 @@ void add_detach(Tool& tool, CommandOptions& o) {
   c.add_flag("--force", o.detach.force,
              "Also when it is in use, or the target is gone: what is not written yet is lost");
   c.add_option("--timeout", o.detach.timeout_seconds, "Seconds to wait for the last writes")
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Validator(CLI::PositiveNumber).description(""))
       ->type_name("SECONDS")
       ->capture_default_str();
   add_run_dir(c, o);

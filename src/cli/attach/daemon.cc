@@ -1,8 +1,12 @@
 #include "cli/attach/daemon.h"
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
+#include <initializer_list>
 #include <thread>
+#include <vector>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -47,10 +51,24 @@ void watch_signals(uring::Runtime& runtime, AttachServer& server) {
 // for such a thing itself, nor be the one that is ended for want of memory.
 void protect_process() {
   prctl(PR_SET_NAME, "holdfast-attach");
-  if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) != 0) HF_LOG(warn, "attach", "not marked as I/O flusher");
-  if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0) HF_LOG(warn, "attach", "memory is not locked");
-  const Status spared = write_text("/proc/self/oom_score_adj", "-900");
-  if (!spared.ok()) HF_LOG(warn, "attach", "may be ended for want of memory", {"error", spared.error()});
+  const bool flusher = prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) == 0;
+  const bool locked = mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0;
+  const bool spared = write_text("/proc/self/oom_score_adj", "-900").ok();
+  if (flusher && locked && spared) return;
+  HF_LOG(info, "attach", "without CAP_SYS_RESOURCE and CAP_IPC_LOCK this may stall when memory is short",
+         {"io_flusher", flusher}, {"memory_locked", locked}, {"spared_by_oom_killer", spared});
+}
+
+// What the command was given besides these belongs to its caller, who waits for it to be closed.
+void close_all_but(std::initializer_list<int> kept) {
+  std::vector<int> open;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd", error)) {
+    open.push_back(std::atoi(entry.path().filename().c_str()));
+  }
+  for (const int fd : open) {
+    if (fd > STDERR_FILENO && std::find(kept.begin(), kept.end(), fd) == kept.end()) ::close(fd);
+  }
 }
 
 // A session of its own, nothing on the terminal, messages into the log.
@@ -91,6 +109,7 @@ Status serve(const DaemonPlan& plan, FileDescriptor& pipe) {
 }
 
 [[noreturn]] void be_the_daemon(const DaemonPlan& plan, FileDescriptor pipe) {
+  close_all_but({pipe.get(), plan.lock.get()});
   leave_terminal(plan.store.log_file(plan.attachment.id));
   log::configure(log::Level::info, log::Format::text);
   std::signal(SIGPIPE, SIG_IGN);

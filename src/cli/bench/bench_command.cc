@@ -116,6 +116,9 @@ int run(Tool& tool, CommandOptions& o) {
   return exit_ok;
 }
 
+// A check whose limits do not show between the option's name and its help.
+CLI::Validator quiet(CLI::Range range) { return range.description(""); }
+
 void add_load_options(CLI::App& c, CommandOptions& o) {
   static const std::map<std::string, Access> accesses = {{"read", Access::read},
                                                          {"write", Access::write},
@@ -127,20 +130,20 @@ void add_load_options(CLI::App& c, CommandOptions& o) {
       ->type_name("ACCESS")
       ->default_str("randread");
   c.add_option("--mix", o.bench.read_percent, "Percentage of reads of randrw")
-      ->check(CLI::Range(0, 100))
+      ->check(quiet(CLI::Range(0, 100)))
       ->type_name("PERCENT")
       ->capture_default_str();
   add_size(c, "--bs", o.bench.io_bytes, "Size of one operation, up to 64 MiB")->default_str("4KiB");
   c.add_option("--qd", o.bench.queue_depth, "Operations in flight on each core")
-      ->check(CLI::Range(1, 4096))
+      ->check(quiet(CLI::Range(1, 4096)))
       ->type_name("N")
       ->capture_default_str();
   c.add_option("--time", o.time_seconds, "Seconds to measure")
-      ->check(CLI::Range(0.01, 1e7))
+      ->check(quiet(CLI::Range(0.01, 1e7)))
       ->type_name("S")
       ->capture_default_str();
   c.add_option("--warmup", o.warmup_seconds, "Seconds of the same load before that")
-      ->check(CLI::Range(0.0, 1e5))
+      ->check(quiet(CLI::Range(0.0, 1e5)))
       ->type_name("S")
       ->capture_default_str();
   c.add_flag("--once", o.bench.once,
@@ -165,12 +168,12 @@ void add_bench_command(Tool& tool) {
   c.add_option("--cores", o.cores,
                "Cores that do I/O; each has --qd operations in flight in a part of the range of its\n"
                "own. 0: all that the process may use")
-      ->check(CLI::Range(0u, uring::Runtime::cores_max))
+      ->check(quiet(CLI::Range(0u, uring::Runtime::cores_max)))
       ->type_name("N")
       ->capture_default_str();
   c.add_option("--spin-us", o.spin_us,
                "Microseconds that an idle core polls before it sleeps; -1: it always polls")
-      ->check(CLI::Range(std::int64_t{-1}, std::int64_t{1'000'000}))
+      ->check(quiet(CLI::Range(std::int64_t{-1}, std::int64_t{1'000'000})))
       ->type_name("US")
       ->capture_default_str();
   tool.add_output_options(c);

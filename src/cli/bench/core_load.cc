@@ -5,6 +5,12 @@
 #include <fmt/format.h>
 
 namespace holdfast::cli {
+namespace {
+
+// A device in memory answers without ever suspending: then a lane would keep the core for itself.
+constexpr unsigned operations_before_yield = 64;
+
+}  // namespace
 
 CoreLoad::CoreLoad(Reactor& reactor, BenchPlan& plan) noexcept
     : reactor_(reactor),
@@ -81,6 +87,7 @@ bool CoreLoad::check(const Lane& lane, std::uint64_t unit) {
 
 Task<void> CoreLoad::keep_going(Lane& lane, Nanos measure_from, Nanos measure_to) {
   const bool verify = plan_.options.verify;
+  unsigned since_yield = 0;
   Nanos begin = reactor_.now();
   while (!plan_.stop.load(std::memory_order_relaxed) && begin < measure_to) {
     const std::optional<BenchOp> op = workload_.next();
@@ -106,6 +113,11 @@ Task<void> CoreLoad::keep_going(Lane& lane, Nanos measure_from, Nanos measure_to
     workload_.ended(*op);
     if (!right) break;
     begin = end;
+    if (++since_yield == operations_before_yield) {
+      since_yield = 0;
+      co_await reactor_.yield();
+      begin = reactor_.now();
+    }
   }
 }
 
@@ -127,6 +139,7 @@ Task<void> CoreLoad::keep_verifying(Lane& lane) {
       co_return;
     }
     if (!check(lane, unit)) co_return;
+    if (unit % operations_before_yield == 0) co_await reactor_.yield();
   }
 }
 

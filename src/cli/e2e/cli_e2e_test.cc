@@ -1,0 +1,356 @@
+// The command line as a program, against real engines: its commands, and volumes attached to this very
+// machine.
+#include <chrono>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <linux/fs.h>
+#include <nlohmann/json.hpp>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "support/engine_process.h"
+
+namespace holdfast::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using testing::HasSubstr;
+using testing::StartsWith;
+using testing_support::EngineProcess;
+using testing_support::Finished;
+using testing_support::ScratchDir;
+using namespace std::chrono_literals;
+
+std::string program() { return fs::read_symlink("/proc/self/exe").parent_path() / "holdfast"; }
+
+// A program with its standard output apart, which is what scripts read.
+struct Child {
+  explicit Child(std::vector<std::string> command) {
+    int out[2];
+    EXPECT_EQ(::pipe2(out, O_CLOEXEC), 0);
+    pid = ::fork();
+    if (pid == 0) {
+      ::dup2(out[1], STDOUT_FILENO);
+      std::vector<char*> argv;
+      for (auto& word : command) argv.push_back(word.data());
+      argv.push_back(nullptr);
+      ::execvp(argv[0], argv.data());
+      ::_exit(127);
+    }
+    ::close(out[1]);
+    from = out[0];
+  }
+  Finished finish() {
+    Finished done;
+    char piece[4096];
+    for (ssize_t n; (n = ::read(from, piece, sizeof piece)) > 0;)
+      done.output.append(piece, static_cast<std::size_t>(n));
+    ::close(from);
+    int status = 0;
+    ::waitpid(pid, &status, 0);
+    done.status = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+    return done;
+  }
+  pid_t pid = -1;
+  int from = -1;
+};
+
+Finished shell(const std::vector<std::string>& command) { return Child(command).finish(); }
+
+class CliTest : public testing::Test {
+ protected:
+  // Of an engine: its standard output without the newline at the end. Fails the test when it fails.
+  std::string engine(const EngineProcess& e, std::vector<std::string> words) {
+    words.insert(words.begin(),
+                 {program(), "engine", "-b", "http://127.0.0.1:" + std::to_string(e.grpc_port())});
+    Finished done = shell(words);
+    EXPECT_EQ(done.status, 0) << testing::PrintToString(words);
+    if (done.output.ends_with('\n')) done.output.pop_back();
+    return done.output;
+  }
+  // Makes a device on the engine and exports it. Returns where.
+  std::string share(const EngineProcess& e, const std::string& uri) {
+    return engine(e, {"bdev", "share", engine(e, {"bdev", "create", uri})});
+  }
+
+  ScratchDir scratch;
+};
+
+TEST_F(CliTest, AMirrorFromTheCommandLine) {
+  EngineProcess a(scratch, "a"), b(scratch, "b");
+  ASSERT_TRUE(a.start() && b.start());
+  engine(a, {"bdev", "create", "malloc:///d0?size_mb=64"});
+  const std::string remote = share(b, "malloc:///d1?size_mb=64");
+  EXPECT_THAT(remote, StartsWith("nvmf://127.0.0.1:" + std::to_string(b.nvmf_port()) + "/nqn."));
+  const std::string uuid = engine(a, {"nexus", "create", "", "32MiB", "bdev:///d0", remote});
+  EXPECT_THAT(engine(a, {"nexus", "publish", uuid}), StartsWith("nvmf://"));
+  EXPECT_THAT(engine(a, {"nexus", "list", "-q", "-u", "i"}), HasSubstr(uuid + "  32 MiB  online"));
+  EXPECT_EQ(json::parse(engine(a, {"nexus", "children", uuid, "-o", "json"})).size(), 2u);
+
+  const std::string third = share(b, "malloc:///d2?size_mb=64");
+  engine(a, {"nexus", "add", uuid, third});
+  EXPECT_THAT(engine(a, {"rebuild", "watch", uuid, third}), HasSubstr("in sync"));
+  EXPECT_THAT(engine(a, {"rebuild", "history", uuid}), HasSubstr("completed"));
+  engine(a, {"nexus", "child", "offline", uuid, third});
+  EXPECT_THAT(engine(a, {"nexus", "list"}), HasSubstr("degraded"));
+  engine(a, {"nexus", "child", "online", uuid, third});
+  engine(a, {"rebuild", "watch", uuid});
+  engine(a, {"nexus", "remove", uuid, third});
+  engine(a, {"nexus", "unpublish", uuid});
+  engine(a, {"nexus", "destroy", uuid});
+  engine(a, {"bdev", "destroy", "d0"});
+  engine(b, {"bdev", "destroy", "d1"});
+  EXPECT_EQ(engine(a, {"bdev", "list", "-q"}), "");
+}
+
+TEST_F(CliTest, EveryCommandThatOnlyLooks) {
+  EngineProcess e(scratch, "a");
+  ASSERT_TRUE(e.start());
+  EXPECT_THAT(engine(e, {"info"}), HasSubstr("127.0.0.1:" + std::to_string(e.grpc_port())));
+  EXPECT_THAT(engine(e, {"perf", "resource"}), HasSubstr("VOLUNTARY_CSW"));
+  engine(e, {"device", "list", "--all"});
+  engine(e, {"controller", "list"});
+  engine(e, {"nexus", "list", "-o", "yaml"});
+}
+
+TEST_F(CliTest, AnEngineThatRefusesIsQuotedAndTheStatusIsOne) {
+  EngineProcess e(scratch, "a");
+  ASSERT_TRUE(e.start());
+  const std::string bind = "http://127.0.0.1:" + std::to_string(e.grpc_port());
+  const Finished unknown =
+      testing_support::run({program(), "engine", "-b", bind, "bdev", "create", "ftp:///x"});
+  EXPECT_EQ(unknown.status, 1);
+  EXPECT_THAT(unknown.output, StartsWith("error: INVALID_ARGUMENT: "));
+  const Finished missing = testing_support::run(
+      {program(), "engine", "-b", bind, "nexus", "destroy", "6d5a5b0c-3d3f-4d5c-8d0a-0f6f7d3c9a11"});
+  EXPECT_EQ(missing.status, 1);
+  EXPECT_THAT(missing.output, StartsWith("error: NOT_FOUND: "));
+}
+
+TEST_F(CliTest, BenchVerifiesARemoteDevice) {
+  EngineProcess e(scratch, "a");
+  ASSERT_TRUE(e.start());
+  const std::string uri = share(e, "malloc:///m?size_mb=32");
+  const Finished run =
+      shell({program(), "bench", uri, "--rw", "randrw", "--verify", "--time", "1", "-o", "json"});
+  ASSERT_EQ(run.status, 0);
+  const auto report = json::parse(run.output);
+  EXPECT_GT(report["read"]["iops"].get<double>(), 100);
+  EXPECT_GT(report["blocks_verified"].get<int>(), 100);
+  EXPECT_EQ(testing_support::run({program(), "bench", uri, "--bs", "1000"}).status, 1);
+}
+
+// Volumes on this machine. Needs root, /dev/fuse and loop devices.
+class AttachTest : public CliTest {
+ protected:
+  void SetUp() override {
+    if (::geteuid() != 0) GTEST_SKIP() << "attaching needs root";
+    if (::access("/dev/fuse", R_OK | W_OK) != 0) GTEST_SKIP() << "this machine has no /dev/fuse";
+    if (::access("/dev/loop-control", R_OK | W_OK) != 0) GTEST_SKIP() << "this machine has no loop devices";
+    e = std::make_unique<EngineProcess>(scratch, "a");
+    ASSERT_TRUE(e->start());
+    std::ofstream(scratch.path("disk.img")) << "";
+    fs::resize_file(scratch.path("disk.img"), 256 << 20);
+    uri = share_disk();
+  }
+  void TearDown() override { tool({"detach", "--all", "--force"}); }
+
+  std::string share_disk() { return share(*e, "uring://" + scratch.path("disk.img")); }
+  Finished tool(std::vector<std::string> words) {
+    words.insert(words.begin(), program());
+    words.insert(words.end(), {"--run-dir", scratch.path("run")});
+    return shell(words);
+  }
+  // The device.
+  std::string attach(std::vector<std::string> more = {}) {
+    more.insert(more.begin(), {"attach", uri, "--via", "user"});
+    Finished done = tool(more);
+    EXPECT_EQ(done.status, 0);
+    if (done.output.ends_with('\n')) done.output.pop_back();
+    return done.output;
+  }
+  json listed() { return json::parse(tool({"attach", "--list", "-o", "json"}).output); }
+  std::string state() {
+    const auto all = listed();
+    return all.empty() ? "nothing" : all[0].value("state", "");
+  }
+  bool state_becomes(const std::string& wanted) {
+    for (int i = 0; i < 200; ++i) {
+      if (state() == wanted) return true;
+      std::this_thread::sleep_for(50ms);
+    }
+    return false;
+  }
+  static Child bench(const std::string& device, std::vector<std::string> more) {
+    more.insert(more.begin(), {program(), "bench", "uring://" + device, "-o", "json"});
+    return Child(more);
+  }
+  // Nothing is left on the machine.
+  void expect_clean(const std::string& device) {
+    EXPECT_TRUE(listed().empty());
+    const int fd = ::open(device.c_str(), O_RDONLY | O_CLOEXEC);
+    std::uint64_t bytes = 0;
+    EXPECT_TRUE(fd < 0 || ::ioctl(fd, BLKGETSIZE64, &bytes) != 0 || bytes == 0)
+        << device << " is still bound";
+    ::close(fd);
+    std::ifstream mounts("/proc/mounts");
+    EXPECT_THAT(std::string(std::istreambuf_iterator<char>(mounts), {}),
+                testing::Not(HasSubstr(scratch.path("run"))));
+  }
+
+  std::unique_ptr<EngineProcess> e;
+  std::string uri;
+};
+
+TEST_F(AttachTest, WhatIsWrittenIsThereAfterItWasDetached) {
+  std::string device = attach();
+  EXPECT_THAT(device, StartsWith("/dev/loop"));
+  EXPECT_EQ(attach(), device) << "repeating it changes nothing";
+  EXPECT_EQ(
+      bench(device, {"--rw", "write", "--bs", "1MiB", "--qd", "4", "--once", "--verify"}).finish().status, 0);
+  EXPECT_EQ(tool({"detach", device}).status, 0);
+  expect_clean(device);
+  device = attach({"--read-only"});
+  EXPECT_EQ(bench(device + "?read_only", {"--rw", "read", "--bs", "1MiB", "--qd", "4", "--once", "--verify"})
+                .finish()
+                .status,
+            0);
+  EXPECT_LT(::open(device.c_str(), O_WRONLY | O_CLOEXEC), 0);
+  EXPECT_EQ(tool({"detach", uri}).status, 0);
+  // The engine's own view of the file.
+  EXPECT_EQ(shell({program(), "bench", uri, "--rw", "read", "--once", "--verify"}).status, 0);
+}
+
+TEST_F(AttachTest, DiscardReachesTheDiskAndReadsAsZeroes) {
+  const std::string device = attach();
+  EXPECT_EQ(bench(device, {"--rw", "write", "--bs", "1MiB", "--once"}).finish().status, 0);
+  const int fd = ::open(device.c_str(), O_RDWR | O_CLOEXEC | O_DIRECT);
+  ASSERT_GE(fd, 0);
+  std::uint64_t range[2] = {0, 128 << 20};
+  EXPECT_EQ(::ioctl(fd, BLKDISCARD, range), 0);
+  std::uint64_t zeroes[2] = {128 << 20, 1 << 20};
+  EXPECT_EQ(::ioctl(fd, BLKZEROOUT, zeroes), 0);
+  alignas(4096) static char block[4096];
+  for (const off_t at : {off_t{0}, off_t{64 << 20}, off_t{128 << 20}, off_t{(129 << 20) - 4096}}) {
+    block[0] = block[4095] = 1;
+    ASSERT_EQ(::pread(fd, block, sizeof block, at), 4096);
+    EXPECT_EQ(std::string(block, sizeof block), std::string(sizeof block, '\0')) << at;
+  }
+  ASSERT_EQ(::pread(fd, block, sizeof block, 129 << 20), 4096);
+  EXPECT_NE(block[0], 0) << "the rest is untouched";
+  ::close(fd);
+  struct stat st {};
+  ASSERT_EQ(::stat(scratch.path("disk.img").c_str(), &st), 0);
+  EXPECT_LE(st.st_blocks * 512, 130 << 20) << "the space is given back";
+}
+
+TEST_F(AttachTest, AFilesystemIsMountedAndABusyOneStays) {
+  const std::string place = scratch.path("mnt");
+  fs::create_directory(place);
+  EXPECT_EQ(tool({"attach", uri, place, "--via", "user"}).status, 1) << "no filesystem yet";
+  EXPECT_EQ(state(), "nothing") << "what was made for it is undone";
+  const std::string device = attach();
+  ASSERT_EQ(shell({"mkfs.ext4", "-q", device}).status, 0);
+  EXPECT_EQ(attach({place}), device);
+  EXPECT_EQ(listed()[0]["mountpoints"], json::array({place}));
+  std::ofstream file(place + "/hello");
+  file << "world" << std::flush;
+  EXPECT_EQ(tool({"detach", place}).status, 1) << "a file is open there";
+  EXPECT_EQ(state(), "online");
+  file.close();
+  EXPECT_EQ(tool({"detach", place}).status, 0);
+  expect_clean(device);
+  attach({place, "--read-only"});
+  std::string word;
+  std::ifstream(place + "/hello") >> word;
+  EXPECT_EQ(word, "world");
+}
+
+TEST_F(AttachTest, ARestartOfTheTargetIsOnlyAPause) {
+  const std::string device = attach();
+  Child load = bench(device, {"--rw", "randrw", "--size", "8MiB", "--qd", "16", "--verify", "--time", "4"});
+  std::this_thread::sleep_for(2s);
+  e->kill();
+  ASSERT_TRUE(state_becomes("reconnecting"));
+  ASSERT_TRUE(e->start());
+  EXPECT_EQ(share_disk(), uri);
+  EXPECT_TRUE(state_becomes("online"));
+  const Finished done = load.finish();
+  EXPECT_EQ(done.status, 0) << "no error, and nothing lost";
+  EXPECT_EQ(tool({"detach", device}).status, 0);
+}
+
+TEST_F(AttachTest, ATargetThatIsGoneNeedsForce) {
+  const std::string device = attach();
+  Child writer({"dd", "if=/dev/zero", "of=" + device, "bs=1M", "count=64", "oflag=direct", "status=none"});
+  EXPECT_EQ(writer.finish().status, 0);
+  e->kill();
+  ASSERT_TRUE(state_becomes("reconnecting"));
+  Child stuck({"dd", "if=/dev/zero", "of=" + device, "bs=1M", "count=1", "oflag=direct", "status=none"});
+  std::this_thread::sleep_for(300ms);
+  EXPECT_EQ(tool({"detach", device}).status, 1);
+  EXPECT_EQ(state(), "reconnecting");
+  const auto begun = std::chrono::steady_clock::now();
+  EXPECT_EQ(tool({"detach", device, "--force"}).status, 0);
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, 20s);
+  EXPECT_NE(stuck.finish().status, 0) << "what waited is told that it failed";
+  expect_clean(device);
+}
+
+TEST_F(AttachTest, WhatADeadProcessLeftIsSeenAndSwept) {
+  std::string device = attach();
+  ::kill(listed()[0]["pid"].get<int>(), SIGKILL);
+  ASSERT_TRUE(state_becomes("dead"));
+  EXPECT_EQ(attach().substr(0, 9), "/dev/loop") << "attaching again begins anew";
+  EXPECT_EQ(state(), "online");
+  device = listed()[0]["device"];
+  ::kill(listed()[0]["pid"].get<int>(), SIGKILL);
+  ASSERT_TRUE(state_becomes("dead"));
+  EXPECT_EQ(tool({"detach", device}).status, 0);
+  expect_clean(device);
+}
+
+TEST_F(AttachTest, ADeviceThatSomebodyHasOpenGoesWhenHeClosesIt) {
+  const std::string device = attach();
+  const int fd = ::open(device.c_str(), O_RDONLY | O_CLOEXEC);
+  EXPECT_EQ(tool({"detach", device, "--timeout", "0.5"}).status, 1);
+  ::close(fd);
+  EXPECT_TRUE(state_becomes("nothing"));
+  expect_clean(device);
+}
+
+TEST_F(AttachTest, ADeviceThatGrowsIsSeenLarger) {
+  uri = share(*e, "malloc:///grows?size_mb=32");
+  const std::string device = attach();
+  engine(*e, {"bdev", "create", "malloc:///grows?size_mb=64&resize"});
+  std::uint64_t bytes = 0;
+  for (int i = 0; i < 100 && bytes != 64 << 20; ++i) {
+    const int fd = ::open(device.c_str(), O_RDONLY | O_CLOEXEC);
+    ::ioctl(fd, BLKGETSIZE64, &bytes);
+    ::close(fd);
+    std::this_thread::sleep_for(50ms);
+  }
+  EXPECT_EQ(bytes, 64u << 20);
+  EXPECT_EQ(bench(device, {"--rw", "write", "--bs", "1MiB", "--once", "--verify"}).finish().status, 0);
+}
+
+TEST_F(AttachTest, WrongUsageAndThingsThatAreNotThere) {
+  EXPECT_EQ(tool({"attach"}).status, 2);
+  EXPECT_EQ(tool({"detach"}).status, 2);
+  EXPECT_EQ(tool({"attach", "malloc:///x?size_mb=1"}).status, 1);
+  EXPECT_EQ(tool({"attach", "nvmf://127.0.0.1:1/nqn.2019-05.io.openebs:x", "--via", "user"}).status, 1);
+  EXPECT_EQ(tool({"attach", uri, "/not/there", "--via", "user"}).status, 1);
+  EXPECT_EQ(tool({"detach", "/dev/loop-none"}).status, 1);
+  EXPECT_EQ(state(), "nothing");
+}
+
+}  // namespace
+}  // namespace holdfast::cli
