@@ -161,6 +161,7 @@ Task<void> Control::retire_absent() {
     c->missed = DirtyMap(geometry_.block_bytes, geometry_.block_count);
     c->phase = Phase::closed;
     c->in_sync = c->recorded_healthy = c->suspended = false;
+    c->left.set();  // it went with the opening that could not be replaced
     ++counters_.retired_children;
     changed(c.get());
   }
