@@ -75,6 +75,17 @@ bool SimNet::cut_one() {
   return true;
 }
 
+bool SimNet::half_open(const Node& node) const {
+  for (const auto& [id, c] : connections_) {
+    for (const int side : {0, 1}) {
+      const End& peer = c.ends[1 - side];
+      if (c.ends[side].node != &node || !c.ends[side].dead) continue;
+      if (!peer.closed && !peer.dead && !peer.reset && !peer.end_of_stream) return true;
+    }
+  }
+  return false;
+}
+
 void SimNet::refuse(const Node& to, bool refused) {
   if (refused) {
     refusing_.insert(to.index());

@@ -58,6 +58,8 @@ class SimNet {
   bool cut_one();
   // Connections to the machine are refused although somebody listens.
   void refuse(const Node& to, bool refused);
+  // Somebody still believes in a connection to a process of this machine that crashed.
+  bool half_open(const Node& node) const;
   std::size_t connection_count() const noexcept { return connections_.size(); }
 
   // The rest is for SimReactor, Node and the streams.

@@ -116,6 +116,12 @@ void Cluster::start_replica(Replica& r) {
 
 void Cluster::start_nexus() {
   if (nexus_node_->process() != nullptr) return;
+  // Until there are reservations only this fences: commands of the old process may be executed as long as a
+  // replica believes in its connection, at most until the keep alive time is over (NVMe-oF 1.1, section 4.2).
+  const Nanos fenced_at = nexus_crashed_at_ + swarm_.child.keep_alive + 2s;
+  if (world_.now() < fenced_at && world_.net().half_open(*nexus_node_)) {
+    return world_.after(100ms, [this] { start_nexus(); });
+  }
   note("the nexus's machine starts");
   const bool at_risk = std::any_of(replicas_.begin(), replicas_.end(),
                                    [&](const Replica& r) { return r.suspect && recorded_healthy(r); });
@@ -146,6 +152,7 @@ void Cluster::crash_nexus(CrashKind kind) {
   note(fmt::format("the nexus {}", kind == CrashKind::power ? "loses power" : "crashes"));
   bury(nexus_.release());
   nexus_node_->crash(kind);
+  nexus_crashed_at_ = world_.now();
   if (kind != CrashKind::power) return;
   for (Replica& r : replicas_) {
     if (r.local) lost_cache(r);

@@ -107,6 +107,7 @@ class Cluster {
   std::unique_ptr<BlockHistory> history_;
   std::vector<std::string> failures_;
   std::uint64_t writes_ = 0;
+  Nanos nexus_crashed_at_{-1'000'000'000'000};
 };
 
 }  // namespace holdfast::sim

@@ -158,10 +158,12 @@ Task<void> NexusEngine::bring_back(nexus::ChildView child) {
     (co_await nexus_->start_rebuild(child.uri)).ignore("tried again");
     co_return;
   }
+  cluster_.note("online " + child.uri);
   Status s = co_await nexus_->online_child(child.uri);
   if (s.ok()) co_return;
   cluster_.note("online " + child.uri + ": " + s.error().message());
   if (!random_.chance(1, 3)) co_return;
+  cluster_.note("remove " + child.uri);
   s = co_await nexus_->remove_child(child.uri);
   if (!s.ok()) cluster_.note("remove " + child.uri + ": " + s.error().message());
 }
