@@ -14,7 +14,8 @@ constexpr std::size_t history_max = 64;
 }  // namespace
 
 void Control::launch_rebuild(Child& c) {
-  HF_ASSERT(!c.job && c.phase == Phase::open && !c.in_sync);
+  if (c.phase != Phase::open) return;  // it failed while it was being attached or recorded
+  HF_ASSERT(!c.job && !c.in_sync);
   DirtyMap todo(geometry_.block_bytes, geometry_.block_count);
   if (c.missed) {
     todo.merge(*c.missed);
