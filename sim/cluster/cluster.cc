@@ -267,7 +267,7 @@ void Cluster::check_acknowledged(std::uint64_t first, std::uint64_t count, Value
 }
 
 void Cluster::watch_record(const nexus::Record& before, const nexus::Record& now) {
-  if (verbose_) note("record: " + nexus::to_json(now));
+  note("record: " + nexus::to_json(now));
   for (Replica& r : replicas_) {
     const nexus::ChildRecord* was = before.find(r.uuid);
     const nexus::ChildRecord* is = now.find(r.uuid);
