@@ -1,5 +1,5 @@
 # hf_module(<name> LAYER <n> [DIR <folder under src>] [DEPS <modules of a lower layer>] [LIBS <outside libraries>]
-#           [TEST_DEPS <modules>] [TEST_LIBS <libraries>] [THREADED])
+#           [TEST_DEPS <modules>] [TEST_LIBS <libraries>] [FUZZ_DEPS <modules>] [THREADED])
 #
 # One folder, one static library hf_<name>, and the checks that keep the layering honest:
 #   - configuring fails when a module depends on one that is not in a lower layer;
@@ -32,16 +32,19 @@ function(hf_self_contained name dir out)
   set(${out} ${selfs} PARENT_SCOPE)
 endfunction()
 
+# FUZZ_DEPS follow the source.
 function(hf_fuzz_target module source)
   get_filename_component(stem ${source} NAME_WE)
   add_executable(${stem} ${source})
-  target_link_libraries(${stem} PRIVATE hf_${module} -fsanitize=fuzzer)
+  list(TRANSFORM ARGN PREPEND hf_ OUTPUT_VARIABLE libs)
+  target_include_directories(${stem} PRIVATE ${PROJECT_SOURCE_DIR})
+  target_link_libraries(${stem} PRIVATE hf_${module} ${libs} -fsanitize=fuzzer)
   add_dependencies(fuzz_targets ${stem})
   set_target_properties(${stem} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
 endfunction()
 
 function(hf_module name)
-  cmake_parse_arguments(M "THREADED" "LAYER;DIR" "DEPS;LIBS;TEST_DEPS;TEST_LIBS" ${ARGN})
+  cmake_parse_arguments(M "THREADED" "LAYER;DIR" "DEPS;LIBS;TEST_DEPS;TEST_LIBS;FUZZ_DEPS" ${ARGN})
   if(NOT M_DIR)
     set(M_DIR ${name})
   endif()
@@ -98,7 +101,7 @@ function(hf_module name)
   endif()
   if(HF_FUZZ)
     foreach(f IN LISTS fuzzers)
-      hf_fuzz_target(${name} ${f})
+      hf_fuzz_target(${name} ${f} ${M_FUZZ_DEPS})
     endforeach()
   endif()
 endfunction()
