@@ -198,6 +198,10 @@ inline constexpr std::uint16_t oncs_save_features = 1u << 4;
 inline constexpr std::uint16_t oncs_reservations = 1u << 5;
 inline constexpr std::uint16_t oncs_verify = 1u << 7;
 inline constexpr std::uint16_t oncs_copy = 1u << 8;
+// OCFS
+inline constexpr std::uint16_t ocfs_format_0 = 1u << 0;
+// FUSES
+inline constexpr std::uint16_t fuses_compare_and_write = 1u << 0;
 // VWC
 inline constexpr std::uint8_t vwc_present = 1u << 0;
 inline constexpr std::uint8_t vwc_flush_all_supported = 3u << 1;  // flush takes nsid FFFFFFFFh
@@ -252,6 +256,8 @@ HF_FIELD(IdentifyNamespace, noiob, 46);
 HF_FIELD(IdentifyNamespace, nvmcap, 48);
 HF_FIELD(IdentifyNamespace, npwg, 64);
 HF_FIELD(IdentifyNamespace, nows, 72);
+HF_FIELD(IdentifyNamespace, mssrl, 74);
+HF_FIELD(IdentifyNamespace, msrc, 80);
 HF_FIELD(IdentifyNamespace, anagrpid, 92);
 HF_FIELD(IdentifyNamespace, nsattr, 99);
 HF_FIELD(IdentifyNamespace, nguid, 104);

@@ -94,6 +94,28 @@ struct IoRange {
 constexpr IoRange io_range(const Sqe& sqe) noexcept {
   return {sqe.cdw10.get() | std::uint64_t{sqe.cdw11.get()} << 32, (sqe.cdw12.get() & 0xffffu) + 1};
 }
+// Whether dwords 10 to 12 of an I/O command say that (of copy: the destination, not how much).
+constexpr bool has_io_range(std::uint8_t opc) noexcept {
+  switch (static_cast<IoOpcode>(opc)) {
+    case IoOpcode::write:
+    case IoOpcode::read:
+    case IoOpcode::write_uncorrectable:
+    case IoOpcode::compare:
+    case IoOpcode::write_zeroes:
+    case IoOpcode::verify:
+    case IoOpcode::copy:
+      return true;
+    case IoOpcode::flush:
+    case IoOpcode::dataset_management:
+    case IoOpcode::reservation_register:
+    case IoOpcode::reservation_report:
+    case IoOpcode::reservation_acquire:
+    case IoOpcode::reservation_release:
+    case IoOpcode::fabrics:
+      break;
+  }
+  return false;
+}
 constexpr void set_io_range(Sqe& sqe, std::uint64_t slba, std::uint32_t blocks) noexcept {
   sqe.cdw10 = static_cast<std::uint32_t>(slba);
   sqe.cdw11 = static_cast<std::uint32_t>(slba >> 32);
@@ -117,5 +139,22 @@ struct DsmRange {
 static_assert(Wire<DsmRange> && sizeof(DsmRange) == 16);
 HF_FIELD(DsmRange, nlb, 4);
 HF_FIELD(DsmRange, slba, 8);
+
+// Copy (NVM Command Set 1.0, section 3.2.2): the destination in dwords 10 and 11, in dword 12 the number of
+// source ranges less one 7:0 and the format of their descriptors 11:8.
+inline constexpr std::uint32_t cdw12_copy_ranges = 0xffu;
+inline constexpr std::uint32_t cdw12_copy_format = 0xfu << 8;
+struct CopyRange {  // descriptor format 0
+  le64 rsvd0;
+  le64 slba;
+  le16 nlb;  // blocks - 1
+  std::uint8_t rsvd18[6];
+  le32 eilbrt;
+  le16 elbat, elbatm;
+};
+static_assert(Wire<CopyRange> && sizeof(CopyRange) == 32);
+HF_FIELD(CopyRange, slba, 8);
+HF_FIELD(CopyRange, nlb, 16);
+HF_FIELD(CopyRange, eilbrt, 24);
 
 }  // namespace holdfast::nvme

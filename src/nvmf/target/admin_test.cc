@@ -29,7 +29,12 @@ TEST(Identify, Controller) {
   EXPECT_EQ(id.kas, 10);
   EXPECT_EQ(id.sgls & 3, 1u);
   EXPECT_EQ(id.cmic & nvme::cmic_ana, nvme::cmic_ana);
-  EXPECT_EQ(id.oncs, nvme::oncs_compare | nvme::oncs_dataset_management | nvme::oncs_write_zeroes);
+  const std::uint16_t oncs = nvme::oncs_compare | nvme::oncs_dataset_management | nvme::oncs_write_zeroes |
+                             nvme::oncs_save_features | nvme::oncs_verify | nvme::oncs_copy;
+  EXPECT_EQ(id.oncs & oncs, oncs);
+  EXPECT_EQ(id.oncs & nvme::oncs_write_uncorrectable, 0);
+  EXPECT_EQ(id.vwc, 7) << "a cache, and flush of every namespace";
+  EXPECT_EQ(id.ocfs, 1);
   EXPECT_EQ(id.fuses, 0);
   EXPECT_EQ(id.crdt1, 10);
 }

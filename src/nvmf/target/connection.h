@@ -51,6 +51,8 @@ class Connection {
   Nanos heard_at() const noexcept { return heard_at_; }
   // Answers a parked asynchronous event request. No-op when it is not parked any more.
   void complete_parked(std::uint16_t tag, nvme::CommandStatus status, std::uint32_t dw0);
+  // Whether the host honours command retry delays (NVMe Base 2.0, section 5.27.1.18).
+  void set_retry_delays(bool on) noexcept { queue_.retry_delays = on; }
 
   Reactor& reactor() const noexcept { return reactor_; }
   CoreContext& context() const noexcept { return context_; }
@@ -70,11 +72,14 @@ class Connection {
   // False: the connection ends.
   Task<bool> wait_buffer(Request& r, std::uint32_t bytes);
 
+  // The same, for a command that is done with the buffer it has: never one that holds what others wait for.
+  Task<bool> replace_buffer(Request& r, std::uint32_t bytes);
+
   void complete(Request& r, const nvme::CommandStatus& status, std::uint64_t result = 0);
   // Success, with r.vec as data.
   void complete_with_data(Request& r, std::uint64_t result = 0);
-  // An error of the medium for the error log of the controller. False: left out, because many come at once.
-  bool report_medium_error(const Request& r, nvme::CommandStatus status, std::uint64_t lba);
+  // An entry for the error log of the controller. False: left out, because many come at once.
+  bool report_error(const Request& r, nvme::CommandStatus status, std::uint64_t lba);
   // r's response has left. Called by Request.
   void release(Request& r) noexcept;
 
@@ -105,6 +110,7 @@ class Connection {
   Task<void> run_admin(Request& r);
   Task<bool> bring_admin_data(Request& r, const AdminTransfer& transfer);
   void respond(Request& r, const nvme::CommandStatus& status, std::uint64_t result);
+  nvme::CommandStatus note_failure(const Request& r, nvme::CommandStatus status);
   std::uint16_t advance_sqhd() noexcept;
   Task<void> send_error_report(ErrorReport report);
 

@@ -116,11 +116,8 @@ Task<bool> Connection::bring_admin_data(Request& r, const AdminTransfer& transfe
     const bool got = co_await fetch_host_data(r, transfer.to_controller);
     co_return got;
   }
-  drop_buffer(r);
-  if (!try_buffer(r, transfer.to_host)) {
-    const bool got = co_await wait_buffer(r, transfer.to_host);
-    if (!got) co_return false;
-  }
+  const bool got = co_await replace_buffer(r, transfer.to_host);
+  if (!got) co_return false;
   std::memset(r.vec.data, 0, r.vec.size);
   co_return true;
 }
@@ -133,9 +130,22 @@ void Connection::complete_parked(std::uint16_t tag, CommandStatus status, std::u
 
 void Connection::complete(Request& r, const CommandStatus& status, std::uint64_t result) {
   HF_ASSERT(r.state == Request::State::executing);
-  if (!status.ok()) ++context_.stats().commands_failed;
+  const CommandStatus told = status.ok() ? status : note_failure(r, status);
   drop_buffer(r);  // at once: the next command gets it while it is in the cache
-  respond(r, status, result);
+  respond(r, told, result);
+}
+
+// Counts, reports and logs a failure, and gives the status as this host understands it.
+CommandStatus Connection::note_failure(const Request& r, CommandStatus status) {
+  ++context_.stats().commands_failed;
+  if (!queue_.retry_delays) status.crd = 0;
+  const bool refused = status.dnr && status.code != StatusCode::compare_failure;
+  if (refused && is_connected_) {
+    const bool has_range = queue_.qid != 0 && nvme::has_io_range(r.sqe.opc);
+    (void)report_error(r, status, has_range ? nvme::io_range(r.sqe).slba : 0);
+    context_.log_refusal(peer(), queue_.qid, r.sqe.opc, status);
+  }
+  return status;
 }
 
 void Connection::respond(Request& r, const CommandStatus& status, std::uint64_t result) {
@@ -177,10 +187,10 @@ std::uint16_t Connection::advance_sqhd() noexcept {
   return static_cast<std::uint16_t>(sqhd_);
 }
 
-bool Connection::report_medium_error(const Request& r, CommandStatus status, std::uint64_t lba) {
+bool Connection::report_error(const Request& r, CommandStatus status, std::uint64_t lba) {
   if (reporting_error_ || closing_) return false;
   reporting_error_ = true;
-  commands_.spawn(send_error_report(ErrorReport(queue_.qid, r.sqe.cid, status, lba, r.sqe.nsid)));
+  commands_.spawn(send_error_report(ErrorReport(queue_.qid, r.sqe, status, lba)));
   return true;
 }
 

@@ -85,6 +85,13 @@ Task<bool> Connection::wait_buffer(Request& r, std::uint32_t bytes) {
   co_return true;
 }
 
+Task<bool> Connection::replace_buffer(Request& r, std::uint32_t bytes) {
+  drop_buffer(r);
+  if (try_buffer(r, bytes)) co_return true;
+  const bool got = co_await wait_buffer(r, bytes);
+  co_return got;
+}
+
 bool Connection::try_capsule_buffer(Request& r, std::uint32_t bytes) noexcept {
   if (try_buffer(r, bytes)) return true;
   if (!reserve_) return false;

@@ -24,6 +24,14 @@ Task<void> disconnect_on(Reactor& home, Reactor& core, Connection& connection) {
   co_await run_on(home, core, there);
 }
 
+Task<void> set_retry_delays_on(Reactor& home, Reactor& core, Connection& connection, bool on) {
+  auto there = [&]() -> Task<void> {
+    connection.set_retry_delays(on);
+    co_return;
+  };
+  co_await run_on(home, core, there);
+}
+
 Task<void> answer_on(Reactor& home, Reactor& core, Connection& connection, std::uint16_t tag,
                      nvme::CommandStatus status, std::uint32_t dw0) {
   auto there = [&]() -> Task<void> {
@@ -127,8 +135,16 @@ void Controller::disconnect_io_queues() {
   }
 }
 
+void Controller::set_retry_delays(bool on) {
+  features_.acre = on ? 1 : 0;
+  for (const Queue& q : queues_) {
+    subsystem_.registry().scope().spawn(set_retry_delays_on(home(), *q.core, *q.connection, on));
+  }
+}
+
 // CC.EN from 1 to 0.
 void Controller::reset() {
+  set_retry_delays(false);
   csts_ = nvme::Csts{};
   disconnect_io_queues();
   for (const ParkedEvent& event : std::exchange(parked_, {})) {
@@ -201,7 +217,7 @@ void Controller::record_error(const ErrorReport& report) {
   entry.sqid = report.qid;
   entry.cmdid = report.cid;
   entry.status_field = report.status.pack();
-  entry.parm_error_location = 0xffff;  // not about a parameter
+  entry.parm_error_location = report.location;
   entry.lba = report.lba;
   entry.nsid = report.nsid;
   entry.trtype = static_cast<std::uint8_t>(nvme::TransportType::tcp);

@@ -67,6 +67,8 @@ class Controller {
   Task<AdminReply> admin(const AdminCall& call);
   bool enabled() const noexcept { return csts_.rdy; }
   FeatureValues& features() noexcept { return features_; }
+  // Host behavior support: whether completions carry a command retry delay.
+  void set_retry_delays(bool on);
   std::uint32_t keep_alive_ms() const noexcept { return keep_alive_ms_; }
   void set_keep_alive(std::uint32_t milliseconds);
 

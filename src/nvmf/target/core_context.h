@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "nvme/status.h"
 #include "nvmf/target/types.h"
 #include "rt/reactor.h"
 #include "rt/scope.h"
@@ -52,6 +53,8 @@ class CoreContext {
   void leave(Connection& c) noexcept;
   // A peer broke the protocol, or stalled: one line in the log, within the limit.
   void log_peer(const Endpoint& peer, std::string_view what, std::string_view detail);
+  // A command that was refused for good, the same way.
+  void log_refusal(const Endpoint& peer, std::uint16_t qid, std::uint8_t opcode, nvme::CommandStatus status);
 
  private:
   class Watchdog final : public Timer {

@@ -158,7 +158,7 @@ AdminReply set_features(Controller& c, const nvme::Sqe& sqe, std::span<const std
     case Feature::host_behavior_support: {
       const auto acre = std::to_integer<std::uint8_t>(from[0]);
       if (acre > 1) return permanent(StatusCode::invalid_field);
-      values.acre = acre;
+      c.set_retry_delays(acre != 0);
       return CommandStatus();
     }
     case Feature::host_identifier:

@@ -85,10 +85,12 @@ nvme::IdentifyController controller(const Controller& c) {
   id.cqes = 0x44;
   id.nn = nsid_max;
   id.mnan = nsid_max;
-  id.oncs = nvme::oncs_compare | nvme::oncs_dataset_management | nvme::oncs_write_zeroes;
+  id.oncs = nvme::oncs_compare | nvme::oncs_dataset_management | nvme::oncs_write_zeroes |
+            nvme::oncs_save_features | nvme::oncs_verify | nvme::oncs_copy;
+  id.ocfs = nvme::ocfs_format_0;
   // Whether or not the devices of today cache: one of tomorrow may, and a flush of what does not costs
   // nothing.
-  id.vwc = nvme::vwc_present | nvme::vwc_flush_all_not_supported;
+  id.vwc = nvme::vwc_present | nvme::vwc_flush_all_supported;
   return id;
 }
 
@@ -107,6 +109,9 @@ nvme::IdentifyNamespace describe(const Subsystem& subsystem, const Subsystem::Na
     id.nsfeat |= nvme::nsfeat_atomic_sizes;
     id.nawun = id.nawupf = static_cast<std::uint16_t>(std::min(g.atomic_write_blocks, 0x10000u) - 1);
   }
+  id.mssrl = static_cast<std::uint16_t>(copy_range_bytes_max / g.block_bytes);
+  id.mcl = copy_bytes_max / g.block_bytes;
+  id.msrc = copy_ranges_max - 1;
   set_u128(id.nvmcap, g.size_bytes());
   if (subsystem.config().ana_reporting) id.anagrpid = ns.config.nsid;
   id.nsattr = ns.capabilities.read_only ? nvme::nsattr_write_protected : 0;

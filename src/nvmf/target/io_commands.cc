@@ -33,8 +33,26 @@ CommandStatus ana_status(nvme::AnaState state) noexcept {
   return StatusCode::internal_path_error;
 }
 
-Durable durable_of(const Request& r) noexcept {
-  return (r.sqe.cdw12 & nvme::cdw12_fua) != 0 ? Durable::yes : Durable::no;
+bool is_offered(IoOpcode opcode) noexcept {
+  switch (opcode) {
+    case IoOpcode::flush:
+    case IoOpcode::write:
+    case IoOpcode::read:
+    case IoOpcode::compare:
+    case IoOpcode::write_zeroes:
+    case IoOpcode::dataset_management:
+    case IoOpcode::verify:
+    case IoOpcode::copy:
+      return true;
+    case IoOpcode::write_uncorrectable:
+    case IoOpcode::reservation_register:
+    case IoOpcode::reservation_report:
+    case IoOpcode::reservation_acquire:
+    case IoOpcode::reservation_release:
+    case IoOpcode::fabrics:
+      break;
+  }
+  return false;
 }
 
 }  // namespace
@@ -63,10 +81,14 @@ bool IoCommands::still_valid(Request& r, Target& t) {
 }
 
 void IoCommands::start(Request& r) {
+  const auto opcode = static_cast<IoOpcode>(r.sqe.opc);
   NamespaceView* ns = nullptr;
   const CommandStatus found = find_namespace(r, ns);
-  if (!found.ok()) return connection_.complete(r, found);
-  const auto opcode = static_cast<IoOpcode>(r.sqe.opc);
+  if (!found.ok()) {
+    if (!is_offered(opcode)) return connection_.complete(r, permanent(StatusCode::invalid_command_opcode));
+    if (opcode == IoOpcode::flush && r.sqe.nsid == nvme::nsid_all) return scope_.spawn(flush_all(r));
+    return connection_.complete(r, found);
+  }
   switch (opcode) {
     case IoOpcode::read:
       return start_read(r, Target(*ns, nvme::io_range(r.sqe)));
@@ -79,14 +101,16 @@ void IoCommands::start(Request& r) {
       return start_dsm(r, *ns);
     case IoOpcode::flush:
       return scope_.spawn(flush(r, *ns));
+    case IoOpcode::verify:
+      return start_verify(r, Target(*ns, nvme::io_range(r.sqe)));
+    case IoOpcode::copy:
+      return start_copy(r, *ns);
     // Not offered: identify and the effects log say so.
     case IoOpcode::write_uncorrectable:
-    case IoOpcode::verify:
     case IoOpcode::reservation_register:
     case IoOpcode::reservation_report:
     case IoOpcode::reservation_acquire:
     case IoOpcode::reservation_release:
-    case IoOpcode::copy:
     case IoOpcode::fabrics:
       break;
   }
@@ -133,15 +157,16 @@ void IoCommands::start_dsm(Request& r, NamespaceView& ns) {
   scope_.spawn(deallocate(r, ranges));
 }
 
-void IoCommands::finish(Request& r, const Status& status, IoKind kind, std::uint64_t lba) {
+void IoCommands::finish(Request& r, const Status& status, IoKind kind, std::uint64_t lba,
+                        std::uint64_t result) {
   if (status.ok()) return connection_.complete(r, CommandStatus());
   CommandStatus failure = nvme::to_nvme(status.code(), kind);
   if (failure.type() == nvme::StatusType::media || failure.code == StatusCode::internal_error) {
     if (status.code() != Errc::miscompare) {
-      failure.more = connection_.report_medium_error(r, failure, lba);
+      failure.more = connection_.report_error(r, failure, lba);
     }
   }
-  connection_.complete(r, failure);
+  connection_.complete(r, failure, result);
 }
 
 Task<void> IoCommands::read(Request& r, Target t) {
@@ -151,7 +176,7 @@ Task<void> IoCommands::read(Request& r, Target t) {
     if (!got || !still_valid(r, t)) co_return;
   }
   const Gate::Hold hold = t.ns->gate.enter();
-  if (durable_of(r) ==
+  if (durable_of(r.sqe) ==
       Durable::yes) {  // the data must come from the medium (NVM Command Set 1.0, section 3.2.4)
     const Status flushed = co_await t.ns->channel->flush();
     if (!flushed.ok()) co_return finish(r, flushed, IoKind::read, to_blocks(t.first));
@@ -168,7 +193,7 @@ Task<void> IoCommands::write(Request& r, Target t) {
     if (!got || !still_valid(r, t)) co_return;
   }
   const Gate::Hold hold = t.ns->gate.enter();
-  const Status status = co_await t.ns->channel->write(t.first, IoVecs(&r.vec, 1), durable_of(r));
+  const Status status = co_await t.ns->channel->write(t.first, IoVecs(&r.vec, 1), durable_of(r.sqe));
   if (status.ok()) connection_.context().stats().write_bytes += t.bytes;
   finish(r, status, IoKind::write, to_blocks(t.first));
 }
@@ -198,7 +223,7 @@ Task<Status> IoCommands::compare_by_read(const Request& r, const Target& t) {
 }
 
 Task<void> IoCommands::write_zeroes(Request& r, Target t) {
-  const Durable durable = durable_of(r);
+  const Durable durable = durable_of(r.sqe);
   if (!t.ns->capabilities.write_zeroes) {
     const auto piece = static_cast<std::uint32_t>(std::min<std::uint64_t>(t.bytes, zero_piece_bytes));
     if (!connection_.try_buffer(r, piece)) {
@@ -265,6 +290,19 @@ Task<void> IoCommands::flush(Request& r, NamespaceView& ns) {
   if (!ns.capabilities.flush) co_return connection_.complete(r, CommandStatus());  // nothing is cached
   const Status status = co_await ns.channel->flush();
   finish(r, status, IoKind::other, 0);
+}
+
+// Of every namespace that this host can reach now (VWC says that NSID FFFFFFFFh is supported).
+Task<void> IoCommands::flush_all(Request& r) {
+  for (std::uint32_t nsid = 1; nsid < view_->nsid_end(); ++nsid) {
+    NamespaceView* ns = view_->find(nsid);
+    if (ns == nullptr || !ana_status(ns->ana_state).ok() || !ns->capabilities.flush) continue;
+    if (!ns->channel) co_return finish(r, Error(ns->open_error), IoKind::other, 0);
+    const Gate::Hold hold = ns->gate.enter();
+    const Status status = co_await ns->channel->flush();
+    if (!status.ok()) co_return finish(r, status, IoKind::other, 0);
+  }
+  connection_.complete(r, CommandStatus());
 }
 
 }  // namespace holdfast::nvmf::target

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "block/block_device.h"
 #include "nvme/errc_status.h"
@@ -14,6 +15,10 @@
 namespace holdfast::nvmf::target {
 
 class Connection;
+
+constexpr Durable durable_of(const nvme::Sqe& sqe) noexcept {
+  return (sqe.cdw12.get() & nvme::cdw12_fua) != 0 ? Durable::yes : Durable::no;
+}
 
 class IoCommands {
  public:
@@ -52,10 +57,21 @@ class IoCommands {
   Task<void> write_zeroes(Request& r, Target t);
   Task<void> deallocate(Request& r, std::uint32_t ranges);
   Task<void> flush(Request& r, NamespaceView& ns);
+  Task<void> flush_all(Request& r);
+  // io_copy.cc
+  void start_copy(Request& r, NamespaceView& ns);
+  void start_verify(Request& r, Target t);
+  Task<void> copy(Request& r, std::uint32_t ranges);
+  Task<void> verify(Request& r, Target t);
+  nvme::CommandStatus judge_copy(const NamespaceView& ns, const std::vector<BlockRange>& from,
+                                 Lba to) const noexcept;
+  Task<Status> copy_range(Request& r, NamespaceView& ns, BlockRange from, Lba to);
 
   Task<Status> compare_by_read(const Request& r, const Target& t);
   Task<Status> zero_by_write(Request& r, Target t, Durable durable);
-  void finish(Request& r, const Status& status, nvme::IoKind kind, std::uint64_t lba);
+  // `result` is what a failed command says besides its status.
+  void finish(Request& r, const Status& status, nvme::IoKind kind, std::uint64_t lba,
+              std::uint64_t result = 0);
 
   Connection& connection_;
   TaskScope& scope_;

@@ -95,10 +95,12 @@ Bytes effects_log() {
                           AdminOpcode::async_event_request, AdminOpcode::keep_alive, AdminOpcode::fabrics}) {
     log.acs[static_cast<std::uint8_t>(opc)] = nvme::effects_supported;
   }
-  for (IoOpcode opc : {IoOpcode::flush, IoOpcode::read, IoOpcode::compare, IoOpcode::fabrics}) {
+  for (IoOpcode opc :
+       {IoOpcode::flush, IoOpcode::read, IoOpcode::compare, IoOpcode::verify, IoOpcode::fabrics}) {
     log.iocs[static_cast<std::uint8_t>(opc)] = nvme::effects_supported;
   }
-  for (IoOpcode opc : {IoOpcode::write, IoOpcode::write_zeroes, IoOpcode::dataset_management}) {
+  for (IoOpcode opc :
+       {IoOpcode::write, IoOpcode::write_zeroes, IoOpcode::dataset_management, IoOpcode::copy}) {
     log.iocs[static_cast<std::uint8_t>(opc)] = nvme::effects_supported | nvme::effects_content_change;
   }
   Bytes page;

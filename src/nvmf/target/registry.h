@@ -27,6 +27,7 @@ struct QueueHandle {
   Controller* controller = nullptr;
   SubsystemView* view = nullptr;  // I/O queues
   std::uint16_t qid = 0;
+  bool retry_delays = false;  // the host honours them: Connection::set_retry_delays() tells of changes
 };
 
 struct ConnectCall {
@@ -72,11 +73,10 @@ struct AdminReply {
 
 // For the error log page.
 struct ErrorReport {
-  ErrorReport(std::uint16_t queue, std::uint16_t command, nvme::CommandStatus s, std::uint64_t block,
-              std::uint32_t ns) noexcept
-      : qid(queue), cid(command), status(s), lba(block), nsid(ns) {}
+  ErrorReport(std::uint16_t queue, const nvme::Sqe& sqe, nvme::CommandStatus s, std::uint64_t block) noexcept;
   std::uint16_t qid, cid;
   nvme::CommandStatus status;
+  std::uint16_t location;  // of the parameter: its byte 7:0 and bit 10:8 in the command; FFFFh: of none
   std::uint64_t lba;
   std::uint32_t nsid;
 };

@@ -35,6 +35,8 @@ class SubsystemView {
   NamespaceView* find(std::uint32_t nsid) noexcept {
     return nsid < table_.size() ? table_[nsid].get() : nullptr;
   }
+  // Every namespace identifier is less.
+  std::uint32_t nsid_end() const noexcept { return static_cast<std::uint32_t>(table_.size()); }
   // Opens a channel. A device that refuses leaves a namespace whose commands fail with its error.
   Task<void> add(std::uint32_t nsid, BlockDevice& device, const Geometry& geometry,
                  const Capabilities& capabilities, nvme::AnaState state);

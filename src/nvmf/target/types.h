@@ -21,10 +21,13 @@ std::string subsystem_nqn(std::string_view name);
 std::string subsystem_serial(const Uuid& uuid);
 
 // Limits that every subsystem shares. The values are what a controller identifies itself with.
-inline constexpr std::uint32_t transfer_bytes_max = 1 << 20;  // MDTS
-inline constexpr std::uint32_t capsule_data_bytes = 8192;     // in-capsule data, admin queues included
-inline constexpr std::uint32_t nsid_max = 1024;               // NN
-inline constexpr std::uint32_t async_event_requests_max = 4;  // AERL + 1
+inline constexpr std::uint32_t transfer_bytes_max = 1 << 20;     // MDTS
+inline constexpr std::uint32_t capsule_data_bytes = 8192;        // in-capsule data, admin queues included
+inline constexpr std::uint32_t nsid_max = 1024;                  // NN
+inline constexpr std::uint32_t async_event_requests_max = 4;     // AERL + 1
+inline constexpr std::uint32_t copy_ranges_max = 128;            // MSRC + 1
+inline constexpr std::uint32_t copy_range_bytes_max = 16 << 20;  // MSSRL: at most 65535 blocks
+inline constexpr std::uint32_t copy_bytes_max = 64 << 20;        // MCL
 
 struct TargetConfig {
   std::uint32_t queue_entries_max = 1024;  // of one queue; at most 4096

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "block/memory_devices.h"
 #include "nvme/fabrics.h"
+#include "nvme/feature.h"
 #include "nvme/identify.h"
 #include "nvme/log_page.h"
 #include "nvme/pdu.h"
@@ -439,6 +440,16 @@ struct Session {
     const nvme::Cc cc{true, 0, 0, 0, nvme::ShutdownNotice::none, 6, 4};
     const Outcome set = admin.property_set(nvme::Property::cc, cc.pack());
     if (!set.answered || !set.status.ok()) panic("enable refused");
+  }
+
+  // Host behavior support: command retry delays.
+  void accept_retry_delays() {
+    Bytes behavior(512);
+    behavior[0] = std::byte{1};
+    Sqe sqe = RawHost::admin(AdminOpcode::set_features,
+                             static_cast<std::uint32_t>(nvme::Feature::host_behavior_support));
+    sqe.sgl1 = nvme::SglDescriptor::in_capsule(512);
+    if (!admin.execute(sqe, behavior).status.ok()) panic("host behavior refused");
   }
 
   RawHost admin, io;
