@@ -32,6 +32,7 @@
 
 #include "base/error.h"
 #include "base/uuid.h"
+#include "block/reservation.h"
 #include "rt/io.h"
 #include "rt/reactor.h"
 #include "rt/task.h"
@@ -155,6 +156,9 @@ class BlockDevice {
   virtual Task<IoStats> stats() = 0;
   // Reads the size of what lies below again; raises `resized` when it changed. Home core.
   virtual Task<Status> rescan() { co_return Status(); }
+  // Where reservations are kept by somebody else, the target of a remote device: they count there for all
+  // engines. nullptr: the device is this engine's own, and its guard (DeviceRegistry::guard) has them. Home core.
+  virtual ReservationClient* reservations() noexcept { return nullptr; }
   // After every channel was closed. Home core.
   virtual Task<void> close() = 0;
 

@@ -34,13 +34,16 @@ class Reservation {
 }  // namespace
 
 DeviceClaim::DeviceClaim(DeviceClaim&& o) noexcept
-    : registry_(std::exchange(o.registry_, nullptr)), device_(std::exchange(o.device_, nullptr)) {}
+    : registry_(std::exchange(o.registry_, nullptr)),
+      device_(std::exchange(o.device_, nullptr)),
+      use_(o.use_) {}
 
 DeviceClaim& DeviceClaim::operator=(DeviceClaim&& o) noexcept {
   if (this != &o) {
     release();
     registry_ = std::exchange(o.registry_, nullptr);
     device_ = std::exchange(o.device_, nullptr);
+    use_ = o.use_;
   }
   return *this;
 }
@@ -48,7 +51,15 @@ DeviceClaim& DeviceClaim::operator=(DeviceClaim&& o) noexcept {
 void DeviceClaim::release() noexcept {
   auto* device = std::exchange(device_, nullptr);
   if (device == nullptr) return;
-  if (auto* entry = registry_->entry_of(*device)) entry->claimed_by.clear();
+  auto* entry = registry_->entry_of(*device);
+  if (entry == nullptr) return;
+  entry->users.erase(use_);
+  entry->show_users();
+}
+
+void DeviceRegistry::Entry::show_users() {
+  claimed_by.clear();
+  for (const auto& [use, by] : users) claimed_by += (claimed_by.empty() ? "" : ", ") + by;
 }
 
 void DeviceRegistry::add_scheme(std::string scheme, Scheme makes) {
@@ -163,17 +174,41 @@ Task<Status> DeviceRegistry::destroy(std::string name_or_uri) {
   co_return Status();
 }
 
-Result<DeviceClaim> DeviceRegistry::claim(BlockDevice& device, std::string by) {
+Result<DeviceClaim> DeviceRegistry::claim(BlockDevice& device, std::string by, DeviceUse use) {
   HF_ASSERT(!by.empty());
   Entry* entry = entry_of(device);
   if (entry == nullptr) return no_device("that is gone");
-  if (!entry->claimed_by.empty())
+  const bool alone = use == DeviceUse::sole || entry->users.contains(DeviceUse::sole);
+  if (!entry->users.empty() && (alone || entry->users.contains(use)))
     return Error(Errc::busy, "device '" + device.name() + "' is in use by " + entry->claimed_by);
-  entry->claimed_by = std::move(by);
+  entry->users.emplace(use, std::move(by));
+  entry->show_users();
   DeviceClaim claim;
   claim.registry_ = this;
   claim.device_ = &device;
+  claim.use_ = use;
   return claim;
+}
+
+Task<Result<ReservationGuard*>> DeviceRegistry::guard(BlockDevice& device) {
+  Entry* entry = entry_of(device);
+  if (entry == nullptr) co_return no_device("that is gone");
+  if (!entry->guard) {
+    const std::string name = device.name();
+    auto made = std::make_unique<ReservationGuard>(cores_, device.identity().uuid, reservations_);
+    const Status loaded = co_await made->load();
+    if (!loaded.ok()) co_return loaded.error().with_context("device '" + name + "'");
+    const auto found = devices_.find(name);
+    if (found == devices_.end() || found->second.device.get() != &device) co_return no_device(name);
+    entry = &found->second;
+    if (!entry->guard) entry->guard = std::move(made);
+  }
+  co_return entry->guard.get();
+}
+
+Task<Status> DeviceRegistry::forget_reservations(const BlockDevice& device) {
+  if (reservations_ == nullptr) co_return Status();
+  co_return co_await reservations_->remove(device.identity().uuid);
 }
 
 Result<BlockDevice*> DeviceRegistry::adopt(std::unique_ptr<BlockDevice>&& device) {

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "block/block_device.h"
+#include "block/reservation_guard.h"
 #include "block/uri.h"
 #include "rt/reactor.h"
 #include "rt/wait.h"
@@ -19,8 +20,16 @@ namespace holdfast {
 
 class DeviceRegistry;
 
-// Exclusive use of a device by a nexus, a share or a bench. While claimed, a device can be neither destroyed
-// nor claimed by others.
+// How a user of a device shares it. A device has one user, or one `guarded` and one `exported` user: both ask
+// its guard before every operation, so the reservation decides between them.
+enum class DeviceUse : std::uint8_t {
+  sole,
+  guarded,   // holds a reservation and gives way when it loses it: a nexus
+  exported,  // checks reservations for every host: the target
+};
+
+// Use of a device by a nexus, a share or a bench. While claimed, a device cannot be destroyed, and be claimed
+// by others only as DeviceUse says.
 class DeviceClaim {
  public:
   DeviceClaim() noexcept = default;
@@ -35,6 +44,7 @@ class DeviceClaim {
   friend class DeviceRegistry;
   DeviceRegistry* registry_ = nullptr;
   BlockDevice* device_ = nullptr;
+  DeviceUse use_ = DeviceUse::sole;
 };
 
 class DeviceRegistry {
@@ -51,12 +61,19 @@ class DeviceRegistry {
   };
   struct Entry {
     std::unique_ptr<BlockDevice> device;
-    std::string claimed_by;  // empty: free
+    std::string claimed_by;                  // empty: free
+    std::map<DeviceUse, std::string> users;  // claimed_by says them all
     std::vector<std::string> aliases;
-    std::unique_ptr<Gate> readers;  // calls of stats() under way
+    std::unique_ptr<Gate> readers;            // calls of stats() under way
+    std::unique_ptr<ReservationGuard> guard;  // made when it is first asked for
+
+    void show_users();
   };
 
-  explicit DeviceRegistry(const Cores& cores) : cores_(cores) {}
+  // `reservations` keeps what hosts want to persist through power loss; nullptr: nothing can. Both outlive
+  // the registry.
+  explicit DeviceRegistry(const Cores& cores, ReservationStore* reservations = nullptr)
+      : cores_(cores), reservations_(reservations) {}
   DeviceRegistry(const DeviceRegistry&) = delete;
   DeviceRegistry& operator=(const DeviceRegistry&) = delete;
 
@@ -70,7 +87,13 @@ class DeviceRegistry {
   // nullptr when there is none.
   BlockDevice* find(std::string_view name_or_uri) const;
   // Errors: busy, naming who has it.
-  Result<DeviceClaim> claim(BlockDevice& device, std::string by);
+  Result<DeviceClaim> claim(BlockDevice& device, std::string by, DeviceUse use = DeviceUse::sole);
+  // The reservations of a device, taken up from the store when they are asked for first. Valid as long as the
+  // device is registered. Errors: not_found; bad_format and those of the store: nobody may use the device
+  // then.
+  Task<Result<ReservationGuard*>> guard(BlockDevice& device);
+  // The device will not come back: nothing is kept of its reservations.
+  Task<Status> forget_reservations(const BlockDevice& device);
   // A device that was made elsewhere (a nexus). Errors: already_exists; the caller keeps the device then.
   Result<BlockDevice*> adopt(std::unique_ptr<BlockDevice>&& device);
   // Takes an adopted device out again, without closing it. No call of stats() for it is under way.
@@ -92,6 +115,7 @@ class DeviceRegistry {
   Task<Result<BlockDevice*>> make(const Uri& uri, const Scheme& scheme, std::string name);
 
   const Cores& cores_;
+  ReservationStore* const reservations_;
   std::map<std::string, Scheme> schemes_;
   std::set<std::string, std::less<>> being_made_;
   std::map<std::string, Entry, std::less<>> devices_;
