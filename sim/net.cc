@@ -207,9 +207,9 @@ void SimNet::syn(std::uint64_t attempt) {
     }
     const std::uint64_t id = make_connection(*still->second->reactor, *listener, still->second->to);
     syn_ack(attempt, id);
-    auto add = [this, listening = listener->id(), id] {
+    auto add = [this, listening = listener->id(), id, peer = connections_.at(id).ends[0].local] {
       // It may have been shut down since; then this is nobody's connection.
-      auto pending = std::make_unique<SimPendingStream>(*this, id);
+      auto pending = std::make_unique<SimPendingStream>(*this, id, peer);
       for (SimListener* l : listeners_) {
         if (l->id() == listening) return l->add(std::move(pending));
       }

@@ -54,7 +54,8 @@ class SimStream final : public Stream {
 
 class SimPendingStream final : public PendingStream {
  public:
-  SimPendingStream(SimNet& net, std::uint64_t connection) : net_(net), connection_(connection) {}
+  SimPendingStream(SimNet& net, std::uint64_t connection, Endpoint peer)
+      : PendingStream(std::move(peer)), net_(net), connection_(connection) {}
   ~SimPendingStream() override {
     if (connection_ == 0) return;
     net_.shut(connection_, 1);

@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/error.h"
 #include "rt/task.h"
@@ -190,10 +191,15 @@ inline void StreamOp::await_suspend(std::coroutine_handle<> h) noexcept {
 // An accepted connection that no reactor serves yet: Reactor::adopt makes it a Stream. May change thread.
 class PendingStream {
  public:
-  PendingStream() = default;
+  explicit PendingStream(Endpoint peer) : peer_(std::move(peer)) {}
   PendingStream(const PendingStream&) = delete;
   PendingStream& operator=(const PendingStream&) = delete;
   virtual ~PendingStream() = default;  // closes the connection unless it was adopted
+
+  const Endpoint& peer() const noexcept { return peer_; }
+
+ private:
+  const Endpoint peer_;
 };
 
 class Listener {

@@ -55,5 +55,8 @@ Endpoint peer_endpoint(int fd);
 // A TCP socket for `address`, blocking (io_uring waits only on those), closed on exec.
 Result<Fd> make_socket(const SocketAddress& address);
 void set_no_delay(int fd) noexcept;
+// The kernel asks an idle peer for a sign of life from time to time, and ends the connection of one that is
+// gone.
+void set_keep_alive(int fd) noexcept;
 
 }  // namespace holdfast::uring

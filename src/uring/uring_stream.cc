@@ -35,6 +35,7 @@ UringStream::UringStream(UringReactor& reactor, Fd fd, Endpoint local, Endpoint 
       receive_(*this),
       send_(*this) {
   set_no_delay(fd_.get());
+  set_keep_alive(fd_.get());
 }
 
 UringStream::~UringStream() { HF_ASSERT(!fd_ && receive_.op == nullptr && send_.op == nullptr); }

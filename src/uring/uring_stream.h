@@ -82,13 +82,11 @@ class UringStream final : public Stream {
 
 class UringPendingStream final : public PendingStream {
  public:
-  UringPendingStream(Fd fd, Endpoint peer) noexcept : fd_(std::move(fd)), peer_(std::move(peer)) {}
+  UringPendingStream(Fd fd, Endpoint peer) noexcept : PendingStream(std::move(peer)), fd_(std::move(fd)) {}
   Fd take_fd() noexcept { return std::move(fd_); }
-  const Endpoint& peer() const noexcept { return peer_; }
 
  private:
   Fd fd_;
-  Endpoint peer_;
 };
 
 class UringListener final : public Listener {

@@ -13,6 +13,8 @@ namespace {
 constexpr Nanos linger_time = 1s;
 // Commands of one connection in a row; then others have a turn.
 constexpr unsigned burst_max = 32;
+// Of requested data: so much has to come within stall_timeout.
+constexpr std::uint32_t progress_bytes = 64 << 10;
 
 }  // namespace
 
@@ -35,7 +37,7 @@ Connection::~Connection() = default;
 
 Task<void> Connection::serve() {
   context_.enter(*this);
-  Buffer staging = co_await reactor_.buffers().acquire(context_.config().staging_bytes, stop_.token());
+  Buffer staging = co_await reactor_.buffers().acquire(CoreContext::small_staging_bytes, stop_.token());
   if (staging) {
     receiver_.emplace(nvme::Role::host, std::move(staging));
     receiver_->limits().capsule_data_max = capsule_data_bytes;
@@ -57,6 +59,8 @@ Task<void> Connection::receive() {
   for (;;) {
     const auto next = receiver_->next();
     if (next == tcp::PduReceiver::Next::starved) {
+      if (wants_large_staging_) grow_staging();
+      if (receiver_->mid_pdu() && pdu_since_ == no_deadline) pdu_since_ = reactor_.now();
       const Result<std::size_t> n = co_await stream_->receive(receiver_->room());
       if (!n.ok() || n.value() == 0) co_return;
       receiver_->filled(n.value());
@@ -67,6 +71,7 @@ Task<void> Connection::receive() {
       terminate(receiver_->fault(), receiver_->head());
       co_return;
     }
+    pdu_since_ = no_deadline;
     const nvme::PduShape& shape = receiver_->shape();
     if (shape.type == nvme::PduType::h2c_data) {
       const bool go_on = co_await receive_data();
@@ -107,9 +112,12 @@ Task<void> Connection::receive() {
 
 // More bytes for data under way. False: the stream ended.
 Task<bool> Connection::receive_more() {
+  if (pdu_since_ == no_deadline) pdu_since_ = reactor_.now();
   const Result<std::size_t> n = co_await stream_->receive(receiver_->room());
   if (!n.ok() || n.value() == 0) co_return false;
   receiver_->filled(n.value());
+  heard_at_ = reactor_.now();
+  if (receiver_->data_done()) pdu_since_ = no_deadline;
   co_return true;
 }
 
@@ -170,13 +178,14 @@ Task<bool> Connection::receive_data() {
   }
   receiver_->begin_data(tcp::IoSlice(IoVecs(&r->vec, 1), pdu.datao, pdu.datal));
   while (!receiver_->data_done()) {
-    const Result<std::size_t> n = co_await stream_->receive(receiver_->room());
-    if (!n.ok() || n.value() == 0) co_return false;
-    receiver_->filled(n.value());
-    r->since = heard_at_ = reactor_.now();
+    const bool got = co_await receive_more();
+    if (!got) co_return false;
   }
   if (!receiver_->data_digest_ok()) r->transport_error = true;
-  r->received += pdu.datal;
+  // Less than that is no progress, else a byte now and then would hold a buffer for ever.
+  const std::uint32_t end = r->received + pdu.datal;
+  if (r->received / progress_bytes != end / progress_bytes) r->since = reactor_.now();
+  r->received = end;
   if (r->received == r->vec.size) {
     r->state = Request::State::executing;
     if (r->waiter) reactor_.post(std::exchange(r->waiter, {}));
@@ -199,11 +208,16 @@ bool Connection::stalled(Nanos now) {
   const char* why = nullptr;
   if (closing_ || stop_.stop_requested()) return false;
   if (!is_connected_ && now > accepted_at_ + config.connect_timeout) why = "no Connect in time";
-  const Nanos since = sender_.sending_since();
-  if (since != no_deadline && now > since + config.stall_timeout) why = "does not take what is sent";
+  const bool hurts = held_bytes_ > 0 && context_.short_of_memory();
+  const Nanos latest = now - (hurts ? config.shortage_timeout : config.stall_timeout);
+  if (sender_.sending_since() != no_deadline && sender_.sending_since() < latest) {
+    why = "does not take what is sent";
+  }
+  if (pdu_since_ != no_deadline && pdu_since_ < latest) why = "does not finish what it began to send";
   for (const Request& r : requests_) {
-    if (r.state != Request::State::awaiting_data) continue;
-    if (now > r.since + config.stall_timeout) why = "does not send the data that it was asked for";
+    if (r.state == Request::State::awaiting_data && r.since < latest) {
+      why = "does not send the data that it was asked for";
+    }
   }
   if (why == nullptr) return false;
   context_.log_peer(peer(), "connection stalled", why);
@@ -236,6 +250,7 @@ Task<void> Connection::finish() {
   for (Request& r : requests_) drop_buffer(r);
   reserve_.reset();
   receiver_.reset();
+  context_.return_entries(entries_);
   if (is_connected_) {
     Registry& registry = context_.registry();
     auto detach = [&]() -> Task<void> {

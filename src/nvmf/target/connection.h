@@ -4,10 +4,10 @@
 // judges PDUs, places data, and starts commands; commands answer through complete(). It stops reading, and so
 // pushes back, while it has no free Request, no memory for in-capsule data, or too much queued.
 //
-// Memory: the staging buffer, Requests as far as they were ever needed at once (at most the queue's entries
-// and a few), and at most connection_buffer_bytes_max of data buffers. In-capsule data cannot be left in the
-// stream while the pool is empty (the data that other commands wait for lies behind it), so each queue keeps
-// one buffer in reserve for it.
+// Memory: the staging buffer (small, but of I/O queues while there is plenty), Requests as far as they were
+// ever needed at once (at most the queue's entries and a few), and data buffers as CoreContext::may_hold()
+// allows. In-capsule data cannot be left in the stream while the pool is empty (the data that other commands
+// wait for lies behind it), so each queue keeps one buffer in reserve for it.
 #pragma once
 
 #include <cstdint>
@@ -47,6 +47,12 @@ class Connection {
   void disconnect() noexcept;
   // For the watchdog: nothing came of Connect in time, or the peer does not move. Logs why.
   bool stalled(Nanos now);
+  // It could be ended and nobody would lose a queue: no Connect was seen yet.
+  bool idles_before_connect() const noexcept {
+    return !is_connected_ && !connecting_ && !stop_.stop_requested();
+  }
+  // Asks a command that waits for memory to look again.
+  void memory_may_be_free() noexcept { buffer_wait_.wake_one(); }
   // When the peer was heard of last: for keep alive.
   Nanos heard_at() const noexcept { return heard_at_; }
   // Answers a parked asynchronous event request. No-op when it is not parked any more.
@@ -98,7 +104,7 @@ class Connection {
   std::size_t requests_max() const noexcept;
   bool try_capsule_buffer(Request& r, std::uint32_t bytes) noexcept;
   Task<bool> wait_capsule_buffer(Request& r, std::uint32_t bytes);
-  bool fits(std::uint32_t bytes) const noexcept;
+  void grow_staging() noexcept;
   void give_buffer(Request& r, Buffer buffer) noexcept;
   void drop_buffer(Request& r) noexcept;
 
@@ -144,7 +150,9 @@ class Connection {
   std::size_t unanswered_ = 0;
   unsigned burst_ = 0;  // commands since the last time that others had a turn
   WaitQueue claim_wait_;
-  std::size_t held_bytes_ = 0;
+  std::size_t held_bytes_ = 0;     // of data buffers
+  Nanos pdu_since_ = no_deadline;  // since when the rest of a PDU, or of its data, is awaited
+  bool wants_large_staging_ = false;
   Semaphore buffer_turn_;  // commands that wait for memory, one after the other
   WaitQueue buffer_wait_;
   Buffer reserve_;

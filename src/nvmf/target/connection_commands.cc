@@ -48,12 +48,19 @@ Task<void> Connection::run_connect(Request& r) {
   }
   const auto cmd = nvme::as<nvme::ConnectCmd>(r.sqe);
   const auto data = load<nvme::ConnectData>(std::span<const std::byte>(r.vec.data, r.vec.size));
+  const std::uint32_t entries = cmd.sqsize + 1u;
+  if (!context_.reserve_entries(entries)) {
+    connecting_ = false;
+    context_.log_peer(peer(), "Connect refused", "the queues of this core have too many entries");
+    co_return complete(r, StatusCode::connect_controller_busy);
+  }
   Registry& registry = context_.registry();
   ConnectCall call(*this, reactor_, cmd, data, stream_->local(), stream_->peer());
   auto at_home = [&]() -> Task<ConnectReply> { return registry.connect(call); };
   const ConnectReply reply = co_await run_on(reactor_, registry.home(), at_home);
   connecting_ = false;
   if (!reply.status.ok()) {
+    context_.return_entries(entries);
     context_.log_peer(peer(), "Connect refused", nvme::name(reply.status.code));
     co_return complete(r, reply.status, reply.dw0);
   }
@@ -71,7 +78,9 @@ void Connection::become_queue(const ConnectReply& reply, const nvme::ConnectCmd&
   queue_ = reply.queue;
   entries_ = cmd.sqsize + 1u;
   no_sq_flow_control_ = (cmd.cattr & nvme::ConnectCmd::cattr_no_sq_flow_control) != 0;
-  if (queue_.view != nullptr) io_.attach(*queue_.view);
+  if (queue_.view == nullptr) return;
+  io_.attach(*queue_.view);
+  wants_large_staging_ = true;
 }
 
 // Of an I/O queue (NVMe-oF 1.1, section 3.2): the response is the last thing that the host hears.

@@ -50,8 +50,13 @@ void Connection::release(Request& r) noexcept {
   claim_wait_.wake_one();
 }
 
-bool Connection::fits(std::uint32_t bytes) const noexcept {
-  return held_bytes_ == 0 || held_bytes_ + bytes <= context_.connection_buffer_bytes_max();
+// Called when no receive is under way and no data is being moved.
+void Connection::grow_staging() noexcept {
+  if (!context_.may_have_large_staging()) return;
+  Buffer larger = reactor_.buffers().try_acquire(context_.config().staging_bytes);
+  if (!larger) return;
+  receiver_->change_staging(std::move(larger));
+  wants_large_staging_ = false;
 }
 
 void Connection::give_buffer(Request& r, Buffer buffer) noexcept {
@@ -60,10 +65,11 @@ void Connection::give_buffer(Request& r, Buffer buffer) noexcept {
 }
 
 bool Connection::try_buffer(Request& r, std::uint32_t bytes) noexcept {
-  if (buffer_turn_.free() == 0 || !fits(bytes)) return false;
+  if (buffer_turn_.free() == 0 || !context_.may_hold(held_bytes_, bytes)) return false;
   Buffer buffer = reactor_.buffers().try_acquire(bytes);
   if (!buffer) return false;
   held_bytes_ += bytes;
+  context_.count_held(bytes);
   give_buffer(r, std::move(buffer));
   return true;
 }
@@ -71,14 +77,18 @@ bool Connection::try_buffer(Request& r, std::uint32_t bytes) noexcept {
 Task<bool> Connection::wait_buffer(Request& r, std::uint32_t bytes) {
   const Semaphore::Permit turn = co_await buffer_turn_.acquire(no_deadline, stop_.token());
   if (!turn) co_return false;
-  while (!fits(bytes)) {
+  while (!context_.may_hold(held_bytes_, bytes)) {
+    context_.begin_shortage();
     const Wake woken = co_await buffer_wait_.wait(no_deadline, stop_.token());
+    context_.end_shortage();
     if (woken == Wake::stopped) co_return false;
   }
   held_bytes_ += bytes;  // before the wait, so that nobody else counts on them
+  context_.count_held(bytes);
   Buffer buffer = co_await reactor_.buffers().acquire(bytes, stop_.token());
   if (!buffer) {
     held_bytes_ -= bytes;
+    context_.count_dropped(bytes);
     co_return false;
   }
   give_buffer(r, std::move(buffer));
@@ -122,6 +132,7 @@ void Connection::drop_buffer(Request& r) noexcept {
     return;
   }
   held_bytes_ -= r.buffer.size();
+  context_.count_dropped(r.buffer.size());
   r.buffer.reset();
   buffer_wait_.wake_one();
 }

@@ -11,6 +11,16 @@ namespace holdfast::nvmf::target {
 namespace {
 
 constexpr Nanos sweep_interval = 2s;
+// How often connections that wait for memory are asked whether there is enough now.
+constexpr Nanos shortage_interval = 10ms;
+// What a connection has for good: its small receive buffer, and the reserve of its queue.
+constexpr std::size_t connection_bytes = CoreContext::small_staging_bytes + capsule_data_bytes;
+// What one queue entry may cost beside data: a Request, its response, the frames of its command.
+constexpr std::size_t entry_bytes = 1024;
+
+std::size_t share_of(std::size_t total, const Cores& cores) noexcept {
+  return (total + cores.count() - 1) / cores.count();
+}
 
 }  // namespace
 
@@ -29,14 +39,17 @@ bool LogLimiter::admit(Nanos now, std::uint64_t& left_out) noexcept {
   return true;
 }
 
-CoreContext::CoreContext(Reactor& core, Registry& registry, const TargetConfig& config,
-                         std::size_t connections_max)
+CoreContext::CoreContext(Reactor& core, Registry& registry, const TargetConfig& config)
     : core_(core),
       registry_(registry),
       config_(config),
-      connections_max_(connections_max),
+      connections_max_(std::min(share_of(config.connections_max, registry.cores()),
+                                core.buffers().budget_bytes() / 2 / connection_bytes)),
+      connections_per_peer_max_(share_of(config.connections_per_peer_max, registry.cores())),
+      entries_max_(core.buffers().budget_bytes() / 2 / entry_bytes),
       scope_(core),
-      watchdog_(*this) {}
+      watchdog_(*this),
+      reminder_(*this) {}
 
 CoreContext::~CoreContext() { HF_ASSERT(connections_.empty()); }
 
@@ -46,13 +59,63 @@ std::size_t CoreContext::connection_buffer_bytes_max() const noexcept {
   return std::max<std::size_t>(most, transfer_bytes_max);
 }
 
+std::size_t CoreContext::free_bytes() const noexcept {
+  return core_.buffers().budget_bytes() - core_.buffers().used_bytes();
+}
+
+// What n greedy connections leave free is about 2 / n of the pool: those that need little never meet a wall.
+bool CoreContext::may_hold(std::size_t held, std::size_t bytes) const noexcept {
+  if (held > 0 && held + bytes > connection_buffer_bytes_max()) return false;
+  return held_bytes_ == 0 || held + bytes <= free_bytes() / 2;
+}
+
+void CoreContext::begin_shortage() noexcept {
+  if (waiting_++ == 0 && !reminder_.armed()) core_.arm(reminder_, core_.now() + shortage_interval);
+}
+
+bool CoreContext::short_of_memory() const noexcept {
+  return waiting_ > 0 && free_bytes() < core_.buffers().budget_bytes() / 4;
+}
+
+bool CoreContext::may_have_large_staging() const noexcept {
+  return core_.buffers().used_bytes() + config_.staging_bytes <= core_.buffers().budget_bytes() / 4;
+}
+
+bool CoreContext::reserve_entries(std::uint32_t entries) noexcept {
+  if (entries_ + entries > entries_max_) return false;
+  entries_ += entries;
+  return true;
+}
+
 void CoreContext::begin(std::unique_ptr<PendingStream> accepted) {
   if (closing_) return;  // the stream is closed by its PendingStream
-  if (connections_.size() >= connections_max_) {
+  if (const char* why = refusal(accepted->peer())) {
     ++stats_.connections_refused;
-    return;
+    return log_peer(accepted->peer(), "connection refused", why);
   }
   scope_.spawn(serve(core_.adopt(std::move(accepted))));
+}
+
+// nullptr: the connection is welcome.
+const char* CoreContext::refusal(const Endpoint& peer) {
+  const auto others = peers_.find(peer.address);
+  if (others != peers_.end() && others->second >= connections_per_peer_max_) {
+    return "too many connections from its address";
+  }
+  if (connections_.size() >= connections_max_ && !make_room()) return "too many connections";
+  return nullptr;
+}
+
+// A host that connects does so within moments; who does not keeps nobody else out.
+bool CoreContext::make_room() noexcept {
+  for (Connection* c : connections_) {
+    if (!c->idles_before_connect()) continue;
+    ++stats_.connections_refused;
+    log_peer(c->peer(), "connection ended", "no Connect yet, and others want its place");
+    c->disconnect();
+    return true;
+  }
+  return false;
 }
 
 Task<void> CoreContext::serve(std::unique_ptr<Stream> stream) {
@@ -68,6 +131,7 @@ Task<void> CoreContext::close() {
 
 void CoreContext::enter(Connection& c) {
   connections_.push_back(&c);
+  ++peers_[c.peer().address];
   ++stats_.connections;
   ++stats_.connections_accepted;
   if (!watchdog_.armed()) core_.arm(watchdog_, core_.now() + sweep_interval);
@@ -75,8 +139,12 @@ void CoreContext::enter(Connection& c) {
 
 void CoreContext::leave(Connection& c) noexcept {
   std::erase(connections_, &c);
+  const auto peer = peers_.find(c.peer().address);
+  if (--peer->second == 0) peers_.erase(peer);
   --stats_.connections;
-  if (connections_.empty()) core_.disarm(watchdog_);
+  if (!connections_.empty()) return;
+  core_.disarm(watchdog_);
+  core_.disarm(reminder_);
 }
 
 void CoreContext::sweep() noexcept {
@@ -87,6 +155,11 @@ void CoreContext::sweep() noexcept {
     c->disconnect();
   }
   core_.arm(watchdog_, now + sweep_interval);
+}
+
+void CoreContext::ask_again() noexcept {
+  for (Connection* c : connections_) c->memory_may_be_free();
+  if (waiting_ > 0) core_.arm(reminder_, core_.now() + shortage_interval);
 }
 
 void CoreContext::log_peer(const Endpoint& peer, std::string_view what, std::string_view detail) {

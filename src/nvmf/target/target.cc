@@ -19,6 +19,23 @@ namespace {
 
 // After an accept that failed for lack of descriptors.
 constexpr Nanos accept_retry = 100ms;
+// Connections that a listener takes in a row, and one per interval afterwards: a flood of connections is left
+// to the kernel's backlog, and costs those who are connected little.
+constexpr int accept_burst = 1024;
+constexpr Nanos accept_interval = 500us;
+
+// Counts accepts: a place in the burst comes back with every interval.
+class AcceptPace {
+ public:
+  // How long to wait before the next one.
+  Nanos next(Nanos now) noexcept {
+    earliest_ = std::max(earliest_, now - accept_burst * accept_interval) + accept_interval;
+    return std::max(earliest_ - now, Nanos{0});
+  }
+
+ private:
+  Nanos earliest_ = -accept_burst * accept_interval;
+};
 
 TargetConfig within_limits(TargetConfig c) {
   c.queue_entries_max = std::clamp<std::uint32_t>(c.queue_entries_max, 32, 4096);
@@ -40,9 +57,7 @@ Target::Target(const Cores& cores, TargetConfig config)
       registry_(std::make_unique<Registry>(cores, config_)),
       scope_(cores.home()),
       operations_(cores.home()) {
-  const std::size_t share = (config_.connections_max + cores.count() - 1) / cores.count();
-  for (Reactor* core : cores)
-    contexts_.push_back(std::make_unique<CoreContext>(*core, *registry_, config_, share));
+  for (Reactor* core : cores) contexts_.push_back(std::make_unique<CoreContext>(*core, *registry_, config_));
 }
 
 Target::~Target() = default;
@@ -65,7 +80,10 @@ std::vector<Endpoint> Target::listeners() const {
 }
 
 Task<void> Target::accept_on(Listener& listener) {
+  AcceptPace pace;
   while (!operations_.closed()) {
+    const Nanos pause = pace.next(cores_.home().now());
+    if (pause > Nanos{0}) co_await cores_.home().sleep(pause);
     auto accepted = co_await listener.accept();
     if (accepted.ok()) {
       CoreContext& to = *contexts_[next_core_++ % contexts_.size()];

@@ -32,15 +32,24 @@ inline constexpr std::uint32_t copy_bytes_max = 64 << 20;        // MCL
 struct TargetConfig {
   std::uint32_t queue_entries_max = 1024;  // of one queue; at most 4096
   std::uint16_t io_queues_max = 64;        // of one controller
-  std::uint32_t connections_max = 4096;    // further ones are closed when they are accepted
-  std::size_t staging_bytes = 128 * KiB;   // receive buffer of a connection
+  // Further ones are refused; first of all the oldest that has not connected to a queue makes room. Also
+  // bounded by what their fixed memory needs: half of the buffer budget.
+  std::uint32_t connections_max = 4096;
+  std::uint32_t connections_per_peer_max = 2048;  // from one address
+  // Receive buffer of an I/O queue while the buffers are less than a quarter used; else, and of other
+  // connections, it is small.
+  std::size_t staging_bytes = 128 * KiB;
   // Data buffers that one connection may hold; its commands wait for each other beyond. 0: a quarter of the
-  // core's buffer budget. Never less than transfer_bytes_max.
+  // core's buffer budget. Never less than transfer_bytes_max. When many hold much, each gets less: no more
+  // than half of what is free.
   std::size_t connection_buffer_bytes_max = 0;
   std::uint32_t h2c_data_bytes_max = 1 << 20;     // MAXH2CDATA: a multiple of 4, at least 4096
   std::array<std::uint16_t, 3> crdt{10, 10, 10};  // command retry delay times 1 to 3, units of 100 ms
   Nanos connect_timeout{10s};                     // from accept to a successful Connect
-  Nanos stall_timeout{60s};  // a peer that neither takes what is sent nor sends what it was asked for
+  // A peer that does not take what is sent, finish the PDU that it began, or send what it was asked for
+  // (64 KiB of it, or the rest).
+  Nanos stall_timeout{60s};
+  Nanos shortage_timeout{5s};  // the same, of a peer that holds buffers while others wait for memory
   Nanos association_timeout{
       120s};  // a controller that is not enabled (NVMe-oF 1.1, section 1.5.7: at least 2 min)
   std::string firmware = "0.1.0";  // at most 8 characters
@@ -96,7 +105,7 @@ struct SubsystemInfo {
 struct TargetStats {
   std::uint64_t connections = 0;  // at present
   std::uint64_t connections_accepted = 0;
-  std::uint64_t connections_refused = 0;     // over connections_max
+  std::uint64_t connections_refused = 0;     // over the limits, or ended before Connect to make room
   std::uint64_t connections_terminated = 0;  // for a malformed PDU
   std::uint64_t connections_stalled = 0;     // closed by connect_timeout or stall_timeout
   std::uint64_t commands = 0;

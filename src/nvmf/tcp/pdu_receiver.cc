@@ -11,6 +11,15 @@ PduReceiver::PduReceiver(nvme::Role sender, Buffer staging) noexcept
   HF_ASSERT(staging_.size() >= staging_bytes_min);
 }
 
+void PduReceiver::change_staging(Buffer staging) noexcept {
+  HF_ASSERT(data_done() && staging.size() >= std::max(staging_bytes_min, end_ - begin_));
+  head_ = {};
+  if (begin_ != end_) std::memcpy(staging.data(), staging_.data() + begin_, end_ - begin_);
+  end_ -= begin_;
+  begin_ = 0;
+  staging_ = std::move(staging);
+}
+
 bool PduReceiver::skip_rest() noexcept {
   if (data_state_ == DataState::waiting) {  // nobody wanted it
     skip_bytes_ = shape_.plen - shape_.data_start;

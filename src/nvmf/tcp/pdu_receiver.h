@@ -79,6 +79,11 @@ class PduReceiver {
   // `n` bytes were received into room(), n > 0.
   void filled(std::size_t n) noexcept;
 
+  // A PDU has begun whose last byte has not come.
+  bool mid_pdu() const noexcept { return begin_ != end_ || skip_bytes_ > 0 || !data_done(); }
+  // Goes on with another staging buffer. No receive is under way, and no data is being moved.
+  void change_staging(Buffer staging) noexcept;
+
  private:
   enum class DataState : std::uint8_t {
     none,     // no PDU, or one without data, or its data is done with

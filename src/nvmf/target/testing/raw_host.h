@@ -456,4 +456,28 @@ struct Session {
   std::uint16_t cntlid = 0;
 };
 
+// An innocent host keeps working.
+inline void expect_unharmed(Session& s, std::uint64_t seed) {
+  const Bytes data = pattern(4096, seed);
+  const Outcome w = s.io.write(64, data, true);
+  EXPECT_TRUE(w.answered && w.status.ok());
+  EXPECT_EQ(s.io.read(64, 8).data, data);
+}
+
+// A write whose data has to be asked for.
+inline Sqe big_write(std::uint32_t bytes) {
+  Sqe s = RawHost::io(IoOpcode::write, 0, bytes / 512);
+  s.cid = 7;
+  s.sgl1 = nvme::SglDescriptor::transport(bytes);
+  return s;
+}
+
+// Sends a write of `bytes` and gives its R2T.
+inline nvme::R2t ask(RawHost& h, std::uint32_t bytes) {
+  h.send(h.make_command(big_write(bytes)));
+  const Pdu pdu = h.receive();
+  EXPECT_EQ(pdu.type(), PduType::r2t);
+  return pdu.as<nvme::R2t>();
+}
+
 }  // namespace holdfast::nvmf::test
