@@ -186,7 +186,7 @@ Task<Result<std::unique_ptr<Stream>>> SimNet::connect(SimReactor& from, Endpoint
   }
   if (woken == Wake::stopped) co_return Error(Errc::cancelled);
   if (woken == Wake::timed_out) co_return Error(Errc::timed_out, to.to_string() + " does not answer");
-  co_return Error(Errc::not_connected, to.to_string() + " refused the connection");
+  co_return error_from_errno(ECONNREFUSED).with_context(to.to_string());
 }
 
 void SimNet::syn(std::uint64_t attempt) {

@@ -75,6 +75,7 @@ NexusEngine::NexusEngine(Cluster& cluster, Process& process)
   register_builtin_schemes(devices_, process.cores(), "nexus");
   nvmf::InitiatorConfig config = cluster.swarm().child;
   config.fail_after_restart = true;
+  config.refused_grace = 500ms;
   nvmf::complete_identity(config);
   nvmf::register_nvmf_scheme(devices_, process.cores(), config);
 }

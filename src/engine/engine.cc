@@ -61,7 +61,10 @@ void Engine::add_schemes() {
   register_builtin_schemes(*devices_, cores_, options_.node_name);
   nvmf::InitiatorConfig initiator;
   initiator.hostnqn = node_host_nqn(options_.node_name);
-  initiator.fail_after_restart = true;  // children of a mirror
+  // For children of a mirror: an engine that is being restarted is back sooner, one that crashed is not
+  // waited for.
+  initiator.fail_after_restart = true;
+  initiator.refused_grace = 500ms;
   nvmf::register_nvmf_scheme(*devices_, cores_, initiator);
   nexuses_->add_scheme();
 }

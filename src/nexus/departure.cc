@@ -147,8 +147,6 @@ Task<void> Control::fence() {
   changed(nullptr);
 }
 
-// The last in-sync child never leaves the record; its device is closed and opened again while its I/O is
-// held.
 // The last in-sync child could not be opened again, and now another one is in sync. Nothing was acknowledged
 // meanwhile; before anything is, the record says who has it.
 Task<void> Control::retire_absent() {
@@ -171,6 +169,8 @@ Task<void> Control::retire_absent() {
   want_heal();
 }
 
+// The last in-sync child never leaves the record; its device is closed and opened again while its I/O is
+// held.
 Task<Status> Control::reopen_last(Child& c) {
   // No other child joins meanwhile: a write that it completes would miss this one.
   const Semaphore::Permit turn = co_await in_sync_turn_.acquire(no_deadline, stop_.token());

@@ -56,8 +56,7 @@ void Cluster::open_replica(std::size_t i) {
   v1::BdevShareResponse shared;
   status = call(engine(i).bdev(), &v1::BdevRpc::Stub::Share, share, &shared);
   ASSERT_TRUE(status.ok()) << status.error_message();
-  // A short grace: the test does not want to wait for an engine that it has killed.
-  children_[i] = shared.bdev().share_uri() + "&grace_ms=500";
+  children_[i] = shared.bdev().share_uri();
 }
 
 v1::Nexus Cluster::create_nexus() {

@@ -61,13 +61,18 @@ TEST_F(Mirror, AKilledEngineCostsNothingAndHeals) {
   EXPECT_EQ(disk.size_bytes(), Cluster::volume_bytes);
   write_some(disk, 200);
   verify(disk);
+  const auto killed = std::chrono::steady_clock::now();
   cluster_.engine(1).kill();
   write_some(disk, 200);
   EXPECT_TRUE(cluster_.wait_for_state(v1::NEXUS_DEGRADED));
+  // A refused connection tells that the engine is gone: sooner than the latency budget of 3 s.
+  EXPECT_LT(std::chrono::steady_clock::now() - killed, std::chrono::milliseconds(2500));
   verify(disk);
   ASSERT_TRUE(cluster_.engine(1).start());
   cluster_.open_replica(1);
+  const auto returned = std::chrono::steady_clock::now();
   const auto status = cluster_.online(1);
+  EXPECT_LT(std::chrono::steady_clock::now() - returned, std::chrono::seconds(5));
   ASSERT_TRUE(status.ok()) << status.error_message();
   write_some(disk, 50);
   ASSERT_TRUE(cluster_.wait_for_state(v1::NEXUS_ONLINE));

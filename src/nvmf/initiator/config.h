@@ -38,6 +38,9 @@ struct InitiatorConfig {
   // could go on within the grace period. Then the device fails, with its event, before it recovers. Needs a
   // target that tells its runs apart (nvme::TargetRun).
   bool fail_after_restart = false;
+  // No parameter; for mirrors. I/O waits at most so long once the target's machine answers that nobody
+  // listens there: the process is gone, and what does without this device had better go on. At most `grace`.
+  Nanos refused_grace = no_deadline;
 };
 
 // One namespace of one subsystem at one address.

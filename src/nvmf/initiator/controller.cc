@@ -1,6 +1,7 @@
 #include "nvmf/initiator/controller.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 
 #include "base/log.h"
@@ -10,6 +11,8 @@ namespace {
 
 constexpr Nanos reset_bound = 500ms;  // of each step of the controller reset that ends a broken association
 constexpr Nanos shutdown_bound = 1s;  // of each step of an orderly shutdown
+constexpr Nanos probe_bound = 1s;     // of one question whether the target has been restarted
+constexpr Nanos probe_interval = 250ms;
 
 }  // namespace
 
@@ -123,7 +126,32 @@ Task<void> Controller::close() {
     co_await run_on(home_, p.reactor(), end);
   }
   state_ = ControllerState::closed;
-  if (home_.now() < fence_ && co_await any_unresolved()) co_await home_.sleep(fence_ - home_.now());
+  const bool unresolved = co_await any_unresolved();
+  if (unresolved) co_await outlast_fence();
+}
+
+// Until what was in flight can not be executed any more. Asks meanwhile whether another run of the target
+// answers.
+Task<void> Controller::outlast_fence() {
+  while (home_.now() < fence_) {
+    const Nanos deadline = std::min(fence_, home_.now() + probe_bound);
+    if (!info_.run.is_nil() && co_await target_restarted(deadline)) co_return;
+    co_await home_.sleep(std::min(probe_interval, std::max(fence_ - home_.now(), Nanos{0})));
+  }
+}
+
+Task<bool> Controller::target_restarted(Nanos deadline) {
+  auto opened = co_await AdminSession::open(home_, run_address_, remote_.nqn, remote_.config, nullptr,
+                                            deadline, StopToken());
+  if (!opened.ok()) co_return false;
+  AdminSession& session = *opened.value();
+  Admin admin(session.queue(), probe_bound);
+  const auto info = co_await identify_controller(admin, session.cap(), remote_.config);
+  const bool other = info.ok() && !info.value().run.is_nil() && info.value().run != info_.run;
+  const Status down = co_await admin.shut_down(probe_bound);
+  down.ignore("the association ends with its connection too");
+  co_await session.close();
+  co_return other;
 }
 
 // ---- losing and regaining the association
@@ -170,6 +198,7 @@ Task<bool> Controller::reconnect() {
     const Status up = co_await establish();
     if (up.ok()) co_return true;
     HF_LOG(info, "nvmf", "reconnect failed", {"device", remote_.device_name()}, {"error", up.error()});
+    if (up.error().sys_errno() == ECONNREFUSED) shorten_grace();
     co_await tear_down();
     const Nanos pause = next_backoff();
     co_await home_.sleep(pause, stop_.token());

@@ -8,7 +8,9 @@
 // I/O flows, waits or fails, apart from that:
 //   flowing -> waiting   no association, or the namespace's ANA group is not accessible
 //   waiting -> flowing   again
-//   waiting -> failed    when it waited longer than `grace`; the event `failed`. Attempts go on slowly.
+//   waiting -> failed    when it waited longer than `grace`, or than `refused_grace` after the target's
+//   machine
+//                        refused a connection; the event `failed`. Attempts go on slowly.
 //   failed  -> flowing   the event `recovered`; only for the same namespace (UUID, block size, not smaller)
 //
 // The fence: when is a lost association dead AT THE TARGET, so that a command that was in flight when it was
@@ -16,7 +18,8 @@
 //   1. the admin connection outlived the I/O connection, and the target answered a controller reset (CC.EN =
 //   0,
 //      CSTS.RDY = 0) on it;
-//   2. KATO after our side shut its connections: without commands of ours the target has ended the
+//   2. another run of the target answers at the same address: the process that held the commands has ended;
+//   3. KATO after our side shut its connections: without commands of ours the target has ended the
 //   association by
 //      its keep alive timer, and what the network still holds comes too late.
 // core_path.h says what waits for it. A failed device becomes usable again only after it, and close() waits
@@ -102,6 +105,8 @@ class Controller final : PathOwner, SessionObserver {
   Task<void> drop_queues();
   Task<bool> any_unresolved();
   Task<void> wait_fence();
+  Task<void> outlast_fence();
+  Task<bool> target_restarted(Nanos deadline);
   Nanos next_backoff() noexcept;
   void raise(DeviceEvent event) noexcept {
     if (observer_ != nullptr) observer_->on_controller_event(event);
@@ -114,6 +119,7 @@ class Controller final : PathOwner, SessionObserver {
   Task<void> fail_flow();
   Task<void> fail_paths();
   Task<void> watch_grace();
+  void shorten_grace() noexcept;
   Task<void> go_live(unsigned core);
   Task<void> push_limits();
   bool may_flow() const noexcept;
@@ -144,6 +150,7 @@ class Controller final : PathOwner, SessionObserver {
   ControllerState state_ = ControllerState::connecting;
   std::unique_ptr<AdminSession> session_;
   ControllerInfo info_;
+  Endpoint run_address_;  // where info_.run was seen
   NamespaceInfo space_;
   bool known_ = false;    // space_ is what the device shows
   bool removed_ = false;  // the namespace is gone for good

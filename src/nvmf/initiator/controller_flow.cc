@@ -83,6 +83,13 @@ Task<void> Controller::fail_paths() {
   raise(removed_ ? DeviceEvent::removed : DeviceEvent::failed);
 }
 
+void Controller::shorten_grace() noexcept {
+  const Nanos bound = remote_.config.refused_grace;
+  if (flow_ != IoFlow::waiting || bound >= remote_.config.grace) return;
+  grace_end_ = std::min(grace_end_, home_.now() + bound);
+  flow_changed_.wake_all();
+}
+
 // One at a time, while I/O waits.
 Task<void> Controller::watch_grace() {
   grace_watched_ = true;

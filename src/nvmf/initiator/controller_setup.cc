@@ -51,6 +51,9 @@ Task<Status> Controller::initialize() {
   HF_CO_TRY(info_, co_await identify_controller(admin, session_->cap(), remote_.config));
   const bool restarted = !run_before.is_nil() && info_.run != run_before;
   if (restarted && known_ && info_.volatile_cache && remote_.config.fail_after_restart) cache_lost_ = true;
+  // One process at a time has the address: the run that held our commands is dead.
+  if (restarted && !info_.run.is_nil() && session_->endpoint() == run_address_) fence_ = home_.now();
+  run_address_ = session_->endpoint();
   info_.cntlid = session_->cntlid();
   if (info_.keep_alive) session_->start_keep_alive();
   HF_CO_CHECK(co_await request_queues(admin));

@@ -87,15 +87,23 @@ struct Fixture {
     config.connect_timeout = 2s;
   }
   ~Fixture() {
+    close_device();
+    if (exporter) world.run(target_home(), exporter->stop());
+    exporter.reset();
+    world.run_for(1s);  // what is still on the wire
+  }
+
+  void close_device() {
     for (auto& channel : channels) {
       if (channel) world.run(home(), channel->close());
     }
     channels.clear();
     if (device) world.run(home(), device->close());
     device.reset();
-    if (exporter) world.run(target_home(), exporter->stop());
-    exporter.reset();
-    world.run_for(1s);  // what is still on the wire
+  }
+  Task<void> restarted() {
+    const Status started = co_await exporter->start(uri);
+    EXPECT_TRUE(started.ok());
   }
 
   sim::SimReactor& home() { return host->core(0); }
@@ -380,6 +388,47 @@ TEST(WithTarget, GraceExceededThenRecovered) {
   EXPECT_EQ(data, back);
 }
 
+// The machine says that nobody listens: no need to wait as long as for one that says nothing.
+TEST(WithTarget, ARefusedConnectionShortensTheGracePeriod) {
+  for (const bool refused : {true, false}) {
+    Fixture f(1);
+    f.config.grace = 20s;
+    f.config.refused_grace = 500ms;
+    f.open();
+    auto data = pattern(4096, 1);
+    ASSERT_TRUE(f.write(0, data).ok());
+    f.crash_target(refused ? sim::CrashKind::process : sim::CrashKind::power);
+    const Nanos began = f.world.now();
+    EXPECT_EQ(f.write(8, data).code(), Errc::not_connected);
+    const Nanos waited = f.world.now() - began;
+    EXPECT_GE(waited, Nanos(refused ? 500ms : 20s));
+    EXPECT_LT(waited, Nanos(refused ? 2s : 30s));
+  }
+}
+
+// A write of unknown fate keeps close() from ending before the fence; another run of the target ends the
+// wait.
+TEST(WithTarget, CloseWaitsNoLongerThanForTheNextRunOfTheTarget) {
+  for (const bool restarts : {true, false}) {
+    Fixture f(1);
+    f.config.grace = 500ms;
+    f.config.keep_alive = 10s;
+    f.open();
+    auto data = pattern(4096, 1);
+    f.target_node.disk("/dev/sda").faults().stalled_until = f.world.now() + 100s;
+    f.world.after(100ms, [&] { f.crash_target(sim::CrashKind::process); });
+    EXPECT_EQ(f.write(0, data).code(), Errc::not_connected);
+    f.target_node.disk("/dev/sda").faults().stalled_until = f.world.now();
+    const Nanos began = f.world.now();
+    if (restarts) f.world.after(2s, [&] { f.exporter = std::make_unique<Exporter>(f.target_node.start(2)); });
+    if (restarts) f.world.after(2s, [&] { f.world.spawn(f.target_home(), f.restarted()); });
+    f.close_device();
+    const Nanos waited = f.world.now() - began;
+    EXPECT_GE(waited, Nanos(restarts ? 2s : 8s));
+    EXPECT_LT(waited, Nanos(restarts ? 4s : 12s));
+  }
+}
+
 TEST(WithTarget, ClosesWhileTheTargetIsGone) {
   for (const auto kind : {sim::CrashKind::process, sim::CrashKind::power}) {
     Fixture f(1);
@@ -387,10 +436,7 @@ TEST(WithTarget, ClosesWhileTheTargetIsGone) {
     f.crash_target(kind);
     f.world.run_for(kind == sim::CrashKind::power ? 100ms : 10s);
     const Nanos began = f.world.now();
-    f.world.run(f.home(), f.channel().close());
-    f.channels.clear();
-    f.world.run(f.home(), f.device->close());
-    f.device.reset();
+    f.close_device();
     EXPECT_LT(f.world.now() - began, Nanos(15s));
   }
 }
