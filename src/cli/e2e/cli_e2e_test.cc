@@ -193,6 +193,16 @@ class AttachTest : public CliTest {
     more.insert(more.begin(), {program(), "bench", "uring://" + device, "-o", "json"});
     return Child(more);
   }
+  // The kernel opens a read-only device for writing, and refuses the write.
+  static void expect_read_only(const std::string& device) {
+    const int fd = ::open(device.c_str(), O_WRONLY | O_CLOEXEC | O_DIRECT);
+    int read_only = 0;
+    EXPECT_EQ(::ioctl(fd, BLKROGET, &read_only), 0);
+    EXPECT_EQ(read_only, 1);
+    alignas(4096) static const char block[4096] = {};
+    EXPECT_LT(::pwrite(fd, block, sizeof block, 0), 0);
+    ::close(fd);
+  }
   // Nothing is left on the machine.
   void expect_clean(const std::string& device) {
     EXPECT_TRUE(listed().empty());
@@ -223,7 +233,7 @@ TEST_F(AttachTest, WhatIsWrittenIsThereAfterItWasDetached) {
                 .finish()
                 .status,
             0);
-  EXPECT_LT(::open(device.c_str(), O_WRONLY | O_CLOEXEC), 0);
+  expect_read_only(device);
   EXPECT_EQ(tool({"detach", uri}).status, 0);
   // The engine's own view of the file.
   EXPECT_EQ(shell({program(), "bench", uri, "--rw", "read", "--once", "--verify"}).status, 0);
