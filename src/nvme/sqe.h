@@ -74,6 +74,7 @@ struct Sqe {
   le32 cdw10, cdw11, cdw12, cdw13, cdw14, cdw15;
 
   constexpr std::uint8_t fuse() const noexcept { return flags & 3; }
+  static constexpr std::uint8_t fuse_first = 1, fuse_second = 2;
   // 01b: SGL, no metadata or a metadata buffer. The only value that fabrics allows.
   constexpr std::uint8_t psdt() const noexcept { return static_cast<std::uint8_t>(flags >> 6); }
   static constexpr std::uint8_t psdt_sgl = 0x40;

@@ -35,7 +35,8 @@ TEST(Identify, Controller) {
   EXPECT_EQ(id.oncs & nvme::oncs_write_uncorrectable, 0);
   EXPECT_EQ(id.vwc, 7) << "a cache, and flush of every namespace";
   EXPECT_EQ(id.ocfs, 1);
-  EXPECT_EQ(id.fuses, 0);
+  EXPECT_EQ(id.fuses, nvme::fuses_compare_and_write);
+  EXPECT_EQ(id.acwu, 15) << "64 KiB of 4 KiB blocks";
   EXPECT_EQ(id.crdt1, 10);
 }
 
@@ -47,6 +48,7 @@ TEST(Identify, NamespaceAndItsNames) {
   const auto id = load<nvme::IdentifyNamespace>(s.admin.identify(nvme::Cns::namespace_nvm, 1).data);
   EXPECT_EQ(id.nsze, 65536u);
   EXPECT_EQ(id.lbaf[0].lbads, 9);
+  EXPECT_EQ(id.nacwu, 127) << "64 KiB";
   EXPECT_EQ(id.anagrpid, 1u);
   EXPECT_EQ(id.nmic, nvme::nmic_shared);
   EXPECT_TRUE(std::equal(uuid.bytes.begin(), uuid.bytes.end(), id.nguid));

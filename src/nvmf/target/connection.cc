@@ -214,6 +214,9 @@ bool Connection::stalled(Nanos now) {
     why = "does not take what is sent";
   }
   if (pdu_since_ != no_deadline && pdu_since_ < latest) why = "does not finish what it began to send";
+  if (fused_first_ != nullptr && fused_first_->since < latest) {
+    why = "does not send the other half of a fused command";
+  }
   for (const Request& r : requests_) {
     if (r.state == Request::State::awaiting_data && r.since < latest) {
       why = "does not send the data that it was asked for";

@@ -63,14 +63,18 @@ class Connection {
   Reactor& reactor() const noexcept { return reactor_; }
   CoreContext& context() const noexcept { return context_; }
   const Endpoint& peer() const noexcept { return stream_->peer(); }
+  // After Connect. For home.
+  Controller& controller() const noexcept { return *queue_.controller; }
 
   // --- For commands. ---
 
   // Judges the data pointer of a command that takes `bytes` bytes from the host, and names the data by r.vec
   // when it came in the capsule.
   nvme::CommandStatus prepare_host_data(Request& r, std::uint64_t bytes) noexcept;
-  // After that: brings the data to r.vec. False: r was answered, or the connection ends.
-  Task<bool> fetch_host_data(Request& r, std::uint32_t bytes);
+  // After that: brings the data to r.vec. False: r was answered, or the connection ends. A command that holds
+  // memory already must not wait for more.
+  enum class ForBuffer : bool { fail, wait };
+  Task<bool> fetch_host_data(Request& r, std::uint32_t bytes, ForBuffer without = ForBuffer::wait);
   // Judges the data pointer of a command that gives `bytes` bytes to the host.
   nvme::CommandStatus check_reply(const Request& r, std::uint64_t bytes) const noexcept;
   // Gives r a buffer of `bytes`, named by r.vec. False: wait_buffer() does.
@@ -110,6 +114,8 @@ class Connection {
 
   // --- Commands (connection_commands.cc). ---
   void dispatch(Request& r);
+  bool admit(Request& r);
+  void give_up_fused(nvme::CommandStatus status);
   Task<void> run_connect(Request& r);
   void become_queue(const ConnectReply& reply, const nvme::ConnectCmd& cmd);
   void run_disconnect(Request& r);
@@ -163,6 +169,7 @@ class Connection {
   IoCommands io_;
   std::uint32_t entries_ = 0;
   std::uint32_t sqhd_ = 0;
+  Request* fused_first_ = nullptr;  // waits for its other half, which is the next command
   bool is_connected_ = false;
   bool reporting_error_ = false;
   bool connecting_ = false;

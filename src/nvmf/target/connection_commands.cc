@@ -16,10 +16,8 @@ using nvme::StatusCode;
 
 void Connection::dispatch(Request& r) {
   ++context_.stats().commands;
-  if (r.transport_error) return complete(r, StatusCode::transient_transport_error);
-  if (r.sqe.psdt() != nvme::Sqe::psdt_sgl >> 6 || r.sqe.fuse() != 0) {
-    return complete(r, permanent(StatusCode::invalid_field));
-  }
+  const bool is_plain = r.sqe.flags == nvme::Sqe::psdt_sgl && !r.transport_error && fused_first_ == nullptr;
+  if (!is_plain && !admit(r)) return;
   if (r.sqe.opc == static_cast<std::uint8_t>(AdminOpcode::fabrics)) {
     const auto type = static_cast<FabricsType>(nvme::as<nvme::FabricsCmd>(r.sqe).fctype);
     if (type == FabricsType::connect) {
@@ -33,6 +31,42 @@ void Connection::dispatch(Request& r) {
   if (!is_connected_) return complete(r, permanent(StatusCode::command_sequence_error));
   if (queue_.qid == 0) return commands_.spawn(run_admin(r));
   io_.start(r);
+}
+
+// What is seldom: commands whose form is wrong, and fused ones. False: r was answered, or waits.
+bool Connection::admit(Request& r) {
+  const bool is_second = r.sqe.fuse() == nvme::Sqe::fuse_second;
+  Request* first = nullptr;
+  if (is_second) {
+    first = std::exchange(fused_first_, nullptr);
+  } else {
+    give_up_fused(StatusCode::aborted_missing_fused);
+  }
+  CommandStatus status;
+  if (r.transport_error) {
+    status = StatusCode::transient_transport_error;
+  } else if (r.sqe.psdt() != nvme::Sqe::psdt_sgl >> 6) {
+    status = permanent(StatusCode::invalid_field);
+  } else if (is_second && first != nullptr) {
+    io_.start_fused(*first, r);
+    return false;
+  } else if (is_second && is_connected_ && queue_.qid != 0) {
+    status = StatusCode::aborted_missing_fused;
+  } else if (r.sqe.fuse() == nvme::Sqe::fuse_first && is_connected_ && queue_.qid != 0 &&
+             r.sqe.opc == static_cast<std::uint8_t>(nvme::IoOpcode::compare)) {
+    fused_first_ = &r;
+    r.since = reactor_.now();
+    return false;
+  } else if (r.sqe.fuse() != 0) {
+    status = permanent(StatusCode::invalid_field);
+  }
+  if (first != nullptr) complete(*first, StatusCode::aborted_failed_fused);
+  if (!status.ok()) complete(r, status);
+  return status.ok();
+}
+
+void Connection::give_up_fused(CommandStatus status) {
+  if (Request* first = std::exchange(fused_first_, nullptr)) complete(*first, status);
 }
 
 Task<void> Connection::run_connect(Request& r) {

@@ -117,10 +117,11 @@ Task<bool> Connection::wait_capsule_buffer(Request& r, std::uint32_t bytes) {
     const bool got = co_await wait_buffer(r, bytes);
     co_return got;
   }
+  give_up_fused(nvme::StatusCode::command_interrupted);  // it may hold the reserve
   for (;;) {
+    if (try_capsule_buffer(r, bytes)) co_return true;
     const Wake woken = co_await claim_wait_.wait(no_deadline, stop_.token());
     if (woken == Wake::stopped) co_return false;
-    if (try_capsule_buffer(r, bytes)) co_return true;
   }
 }
 
@@ -178,9 +179,13 @@ class DataArrived {
 
 }  // namespace
 
-Task<bool> Connection::fetch_host_data(Request& r, std::uint32_t bytes) {
+Task<bool> Connection::fetch_host_data(Request& r, std::uint32_t bytes, ForBuffer without) {
   if (r.sqe.sgl1.is_in_capsule()) co_return true;  // prepare_host_data() named it
   if (!try_buffer(r, bytes)) {
+    if (without == ForBuffer::fail) {
+      complete(r, nvme::StatusCode::command_interrupted);
+      co_return false;
+    }
     const bool got = co_await wait_buffer(r, bytes);
     if (!got) co_return false;
   }

@@ -1,6 +1,7 @@
 // Identify (NVMe Base 2.0, section 5.17; NVM Command Set 1.0, section 4.1.5).
 #include "nvme/identify.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -88,6 +89,8 @@ nvme::IdentifyController controller(const Controller& c) {
   id.oncs = nvme::oncs_compare | nvme::oncs_dataset_management | nvme::oncs_write_zeroes |
             nvme::oncs_save_features | nvme::oncs_verify | nvme::oncs_copy;
   id.ocfs = nvme::ocfs_format_0;
+  id.fuses = nvme::fuses_compare_and_write;
+  id.acwu = fused_bytes_max / 4096 - 1;  // of the largest blocks that a namespace may have
   // Whether or not the devices of today cache: one of tomorrow may, and a flush of what does not costs
   // nothing.
   id.vwc = nvme::vwc_present | nvme::vwc_flush_all_supported;
@@ -105,10 +108,10 @@ nvme::IdentifyNamespace describe(const Subsystem& subsystem, const Subsystem::Na
     id.nsfeat |= nvme::nsfeat_optimal_sizes;
     id.npwg = id.npwa = id.nows = static_cast<std::uint16_t>(g.optimal_io_blocks - 1);
   }
-  if (g.atomic_write_blocks > 1) {
-    id.nsfeat |= nvme::nsfeat_atomic_sizes;
-    id.nawun = id.nawupf = static_cast<std::uint16_t>(std::min(g.atomic_write_blocks, 0x10000u) - 1);
-  }
+  id.nsfeat |= nvme::nsfeat_atomic_sizes;
+  id.nawun = id.nawupf =
+      static_cast<std::uint16_t>(std::clamp<std::uint32_t>(g.atomic_write_blocks, 1, 0x10000) - 1);
+  id.nacwu = static_cast<std::uint16_t>(fused_bytes_max / g.block_bytes - 1);
   id.mssrl = static_cast<std::uint16_t>(copy_range_bytes_max / g.block_bytes);
   id.mcl = copy_bytes_max / g.block_bytes;
   id.msrc = copy_ranges_max - 1;

@@ -176,6 +176,9 @@ Task<void> IoCommands::read(Request& r, Target t) {
     if (!got || !still_valid(r, t)) co_return;
   }
   const Gate::Hold hold = t.ns->gate.enter();
+  if (t.ns->fence.stops(t.range())) [[unlikely]]
+    co_await t.ns->fence.pass(t.range());
+  const RangeFence::InFlight in_flight(t.ns->fence, t.range());
   if (durable_of(r.sqe) ==
       Durable::yes) {  // the data must come from the medium (NVM Command Set 1.0, section 3.2.4)
     const Status flushed = co_await t.ns->channel->flush();
@@ -193,6 +196,9 @@ Task<void> IoCommands::write(Request& r, Target t) {
     if (!got || !still_valid(r, t)) co_return;
   }
   const Gate::Hold hold = t.ns->gate.enter();
+  if (t.ns->fence.stops(t.range())) [[unlikely]]
+    co_await t.ns->fence.pass(t.range());
+  const RangeFence::InFlight in_flight(t.ns->fence, t.range());
   const Status status = co_await t.ns->channel->write(t.first, IoVecs(&r.vec, 1), durable_of(r.sqe));
   if (status.ok()) connection_.context().stats().write_bytes += t.bytes;
   finish(r, status, IoKind::write, to_blocks(t.first));
@@ -204,12 +210,16 @@ Task<void> IoCommands::compare(Request& r, Target t) {
     if (!got || !still_valid(r, t)) co_return;
   }
   const Gate::Hold hold = t.ns->gate.enter();
-  if (t.ns->capabilities.compare) {
-    const Status status = co_await t.ns->channel->compare(t.first, IoVecs(&r.vec, 1));
-    co_return finish(r, status, IoKind::compare, to_blocks(t.first));
-  }
-  const Status status = co_await compare_by_read(r, t);
+  if (t.ns->fence.stops(t.range())) [[unlikely]]
+    co_await t.ns->fence.pass(t.range());
+  const RangeFence::InFlight in_flight(t.ns->fence, t.range());
+  const Status status = co_await compare_with(r, t);
   finish(r, status, IoKind::compare, to_blocks(t.first));
+}
+
+Task<Status> IoCommands::compare_with(const Request& r, const Target& t) {
+  if (!t.ns->capabilities.compare) co_return co_await compare_by_read(r, t);
+  co_return co_await t.ns->channel->compare(t.first, IoVecs(&r.vec, 1));
 }
 
 Task<Status> IoCommands::compare_by_read(const Request& r, const Target& t) {
@@ -234,14 +244,19 @@ Task<void> IoCommands::write_zeroes(Request& r, Target t) {
     co_return finish(r, status, IoKind::write, to_blocks(t.first));
   }
   const Gate::Hold hold = t.ns->gate.enter();
+  if (t.ns->fence.stops(t.range())) [[unlikely]]
+    co_await t.ns->fence.pass(t.range());
+  const RangeFence::InFlight in_flight(t.ns->fence, t.range());
   const Unmap unmap = (r.sqe.cdw12 & nvme::cdw12_deac) != 0 ? Unmap::yes : Unmap::no;
-  const BlockRange range{t.first, t.blocks};
-  const Status status = co_await t.ns->channel->write_zeroes(range, unmap, durable);
+  const Status status = co_await t.ns->channel->write_zeroes(t.range(), unmap, durable);
   finish(r, status, IoKind::write, to_blocks(t.first));
 }
 
 Task<Status> IoCommands::zero_by_write(Request& r, Target t, Durable durable) {
   const Gate::Hold hold = t.ns->gate.enter();
+  if (t.ns->fence.stops(t.range())) [[unlikely]]
+    co_await t.ns->fence.pass(t.range());
+  const RangeFence::InFlight in_flight(t.ns->fence, t.range());
   const std::uint64_t piece = r.vec.size;
   std::memset(r.vec.data, 0, piece);
   for (std::uint64_t done = 0; done < t.bytes; done += piece) {
@@ -260,6 +275,9 @@ Task<void> IoCommands::deallocate(Request& r, std::uint32_t ranges) {
   if (!status.ok()) co_return connection_.complete(r, status);
   NamespaceView& ns = *found;
   const Gate::Hold hold = ns.gate.enter();
+  if (ns.fence.stops(RangeFence::anywhere)) [[unlikely]]
+    co_await ns.fence.pass(RangeFence::anywhere);
+  const RangeFence::InFlight in_flight(ns.fence, RangeFence::anywhere);
   const std::span<const std::byte> data(r.vec.data, r.vec.size);
   const auto range_at = [data](std::uint32_t i) {
     return load<nvme::DsmRange>(data.subspan(i * sizeof(nvme::DsmRange)));

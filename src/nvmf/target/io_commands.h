@@ -27,6 +27,8 @@ class IoCommands {
   void attach(SubsystemView& view) noexcept { view_ = &view; }
   // After attach().
   void start(Request& r);
+  // The halves of a fused operation: a compare, and what the host sent right behind it (io_fused.cc).
+  void start_fused(Request& first, Request& second);
 
  private:
   // A command's range, within its namespace.
@@ -36,6 +38,7 @@ class IoCommands {
           first(Lba{range.slba}),
           blocks(range.blocks),
           bytes(blocks * std::uint64_t{n.geometry.block_bytes}) {}
+    BlockRange range() const noexcept { return {first, blocks}; }
     NamespaceView* ns;
     Lba first;
     std::uint32_t blocks;
@@ -67,6 +70,11 @@ class IoCommands {
                                  Lba to) const noexcept;
   Task<Status> copy_range(Request& r, NamespaceView& ns, BlockRange from, Lba to);
 
+  void fail_fused(Request& first, Request& second, nvme::CommandStatus status);
+  Task<bool> fetch_fused(Request& first, Request& second, std::uint32_t bytes);
+  Task<void> compare_and_write(Request& first, Request& second, Target t);
+
+  Task<Status> compare_with(const Request& r, const Target& t);
   Task<Status> compare_by_read(const Request& r, const Target& t);
   Task<Status> zero_by_write(Request& r, Target t, Durable durable);
   // `result` is what a failed command says besides its status.

@@ -31,6 +31,9 @@ Task<void> IoCommands::verify(Request& r, Target t) {
   const bool got = co_await connection_.replace_buffer(r, piece);
   if (!got || !still_valid(r, t)) co_return;
   const Gate::Hold hold = t.ns->gate.enter();
+  if (t.ns->fence.stops(t.range())) [[unlikely]]
+    co_await t.ns->fence.pass(t.range());
+  const RangeFence::InFlight in_flight(t.ns->fence, t.range());
   for (std::uint64_t done = 0; done < t.bytes; done += piece) {
     const IoVec vec{r.vec.data, std::min<std::uint64_t>(piece, t.bytes - done)};
     const Lba first{to_blocks(t.first) + done / t.ns->geometry.block_bytes};
@@ -89,6 +92,9 @@ Task<void> IoCommands::copy(Request& r, std::uint32_t ranges) {
   if (status.ok()) status = judge_copy(*ns, from, to);
   if (!status.ok()) co_return connection_.complete(r, status);
   const Gate::Hold hold = ns->gate.enter();
+  if (ns->fence.stops(RangeFence::anywhere)) [[unlikely]]
+    co_await ns->fence.pass(RangeFence::anywhere);
+  const RangeFence::InFlight in_flight(ns->fence, RangeFence::anywhere);
   for (std::uint32_t i = 0; i < ranges; ++i) {
     const Status copied = co_await copy_range(r, *ns, from[i], to);
     if (!copied.ok()) co_return finish(r, copied, IoKind::write, to_blocks(to), i);

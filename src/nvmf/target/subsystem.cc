@@ -76,6 +76,7 @@ Task<SubsystemView*> Subsystem::view_on(Reactor& core) {
     auto view = std::make_unique<SubsystemView>(core);
     for (auto& [nsid, ns] : namespaces_) co_await add_to_view(*view, *ns);
     slot = std::move(view);
+    co_await join_fences(*slot);
   }
   co_return slot.get();
 }

@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "block/block_device.h"
@@ -27,7 +28,12 @@ class Subsystem {
   class Namespace final : public DeviceObserver {
    public:
     Namespace(Subsystem& s, const NamespaceConfig& c, BlockDevice& d)
-        : subsystem(s), config(c), device(d), geometry(d.geometry()), capabilities(d.capabilities()) {}
+        : subsystem(s),
+          config(c),
+          device(d),
+          geometry(d.geometry()),
+          capabilities(d.capabilities()),
+          fence_turn(s.registry().home(), 1) {}
     void on_device_event(BlockDevice& from, DeviceEvent event) noexcept override;
 
     Subsystem& subsystem;
@@ -36,7 +42,8 @@ class Subsystem {
     Geometry geometry;
     Capabilities capabilities;
     std::uint64_t ana_changes =
-        0;  // of its ANA group: each namespace is a group of its own, named by its nsid
+        0;                 // of its ANA group: each namespace is a group of its own, named by its nsid
+    Semaphore fence_turn;  // of fused commands
   };
   using Namespaces = std::map<std::uint32_t, std::unique_ptr<Namespace>>;
 
@@ -63,6 +70,11 @@ class Subsystem {
   // --- For Connect and controllers. ---
   Task<ConnectReply> connect(ConnectCall& call, std::string_view host_nqn);
   const Namespaces& namespaces() const noexcept { return namespaces_; }
+  // --- For fused commands, which hold the gate of their view (fence.cc). ---
+  // Nothing else touches the range when it returns, until lift_fence(). False: the namespace is being
+  // removed.
+  Task<bool> fence(std::uint32_t nsid, BlockRange range);
+  Task<void> lift_fence(std::uint32_t nsid);
   // nullptr when it is not active.
   const Namespace* find(std::uint32_t nsid) const noexcept;
   Task<IoStats> stats();
@@ -74,6 +86,23 @@ class Subsystem {
   }
 
  private:
+  struct FencedView {
+    SubsystemView* view;
+    NamespaceView* ns;  // there until it is lifted
+  };
+  struct Fence {
+    Fence(Namespace& n, BlockRange blocks, Semaphore::Permit permit)
+        : ns(n), range(blocks), turn(std::move(permit)), joined(n.subsystem.registry().home()) {}
+    Namespace& ns;
+    const BlockRange range;
+    const Semaphore::Permit turn;
+    std::vector<FencedView> views;
+    unsigned joining = 0;
+    WaitQueue joined;
+    bool failed = false;
+  };
+  Task<void> fence_view(SubsystemView& view, Fence& fence);
+  Task<void> join_fences(SubsystemView& view);
   Task<bool> wait_ended(std::string host_nqn, Uuid host_id);
   ConnectReply connect_admin(ConnectCall& call, std::string_view host_nqn);
   Task<ConnectReply> connect_io(ConnectCall& call, std::string_view host_nqn);
@@ -92,7 +121,8 @@ class Subsystem {
   Registry& registry_;
   SubsystemConfig config_;
   Namespaces namespaces_;
-  std::vector<std::unique_ptr<SubsystemView>> views_;  // by core; empty where there is no I/O queue yet
+  std::vector<std::unique_ptr<SubsystemView>> views_;       // by core; empty where there is no I/O queue yet
+  std::map<std::uint32_t, std::unique_ptr<Fence>> fences_;  // by nsid
   std::map<std::uint16_t, std::unique_ptr<Controller>> controllers_;
   WaitQueue controller_gone_;
   Gate gate_;  // held by everything that waits while it uses the subsystem

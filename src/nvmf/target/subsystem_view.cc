@@ -36,4 +36,17 @@ Task<void> SubsystemView::remove_all() {
   for (std::uint32_t nsid = 0; nsid < table_.size(); ++nsid) co_await remove(nsid);
 }
 
+Task<NamespaceView*> SubsystemView::fence(std::uint32_t nsid, BlockRange range) {
+  NamespaceView* ns = find(nsid);
+  if (ns == nullptr) co_return nullptr;
+  ns->fence_hold.emplace(ns->gate.enter());
+  co_await ns->fence.raise(range);
+  co_return ns;
+}
+
+void SubsystemView::lift(NamespaceView& ns) noexcept {
+  ns.fence.lift();
+  ns.fence_hold.reset();
+}
+
 }  // namespace holdfast::nvmf::target

@@ -6,16 +6,18 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "block/block_device.h"
 #include "nvme/log_page.h"
+#include "nvmf/target/range_fence.h"
 #include "rt/wait.h"
 
 namespace holdfast::nvmf::target {
 
 struct NamespaceView {
-  NamespaceView(Reactor& core, std::uint32_t id) noexcept : nsid(id), gate(core) {}
+  NamespaceView(Reactor& core, std::uint32_t id) noexcept : nsid(id), gate(core), fence(core) {}
 
   const std::uint32_t nsid;
   Geometry geometry;
@@ -24,6 +26,8 @@ struct NamespaceView {
   std::unique_ptr<Channel> channel;       // empty when it could not be opened: open_error says why
   Errc open_error = Errc::not_connected;  //
   Gate gate;                              // held by every command that uses the channel
+  RangeFence fence;                       // passed by every command that touches data
+  std::optional<Gate::Hold> fence_hold;   // while the fence is up
 };
 
 class SubsystemView {
@@ -43,6 +47,9 @@ class SubsystemView {
   // New commands find nothing; waits for those under way, then closes the channel.
   Task<void> remove(std::uint32_t nsid);
   Task<void> remove_all();
+  // Raises the fence of a namespace. nullptr: it does not exist, or is being removed.
+  Task<NamespaceView*> fence(std::uint32_t nsid, BlockRange range);
+  void lift(NamespaceView& ns) noexcept;
 
  private:
   Reactor& core_;

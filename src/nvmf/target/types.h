@@ -25,6 +25,7 @@ inline constexpr std::uint32_t transfer_bytes_max = 1 << 20;     // MDTS
 inline constexpr std::uint32_t capsule_data_bytes = 8192;        // in-capsule data, admin queues included
 inline constexpr std::uint32_t nsid_max = 1024;                  // NN
 inline constexpr std::uint32_t async_event_requests_max = 4;     // AERL + 1
+inline constexpr std::uint32_t fused_bytes_max = 64 << 10;       // NACWU
 inline constexpr std::uint32_t copy_ranges_max = 128;            // MSRC + 1
 inline constexpr std::uint32_t copy_range_bytes_max = 16 << 20;  // MSSRL: at most 65535 blocks
 inline constexpr std::uint32_t copy_bytes_max = 64 << 20;        // MCL
