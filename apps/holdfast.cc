@@ -7,6 +7,7 @@
 
 #include "cli/attach/attach_command.h"
 #include "cli/bench/bench_command.h"
+#include "cli/conformance/conformance_command.h"
 #include "cli/engine_commands.h"
 #include "cli/tool/tool.h"
 
@@ -15,5 +16,6 @@ int main(int argc, char** argv) {
   holdfast::cli::add_engine_commands(tool);
   holdfast::cli::add_bench_command(tool);
   holdfast::cli::add_attach_commands(tool);
+  holdfast::cli::add_conformance_command(tool);
   return tool.run(std::vector<std::string>(argv + 1, argv + argc));
 }
