@@ -13,6 +13,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "block/block_device.h"
@@ -40,17 +41,17 @@ class ReservationSlot {
   // An operation under way that the rules allowed.
   class Pass {
    public:
-    explicit Pass(ReservationSlot& slot) noexcept : slot_(slot), generation_(slot.generation_) {
-      ++slot_.inside_[generation_];
+    explicit Pass(ReservationSlot& slot) noexcept : slot_(&slot), generation_(slot.generation_) {
+      ++slot_->inside_[generation_];
     }
-    Pass(const Pass&) = delete;
-    Pass& operator=(const Pass&) = delete;
+    Pass(Pass&& o) noexcept : slot_(std::exchange(o.slot_, nullptr)), generation_(o.generation_) {}
+    Pass& operator=(Pass&&) = delete;
     ~Pass() {
-      if (--slot_.inside_[generation_] == 0) slot_.idle_.wake_all();
+      if (slot_ != nullptr && --slot_->inside_[generation_] == 0) slot_->idle_.wake_all();
     }
 
    private:
-    ReservationSlot& slot_;
+    ReservationSlot* slot_;
     const unsigned generation_;
   };
 

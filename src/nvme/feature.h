@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "base/endian.h"
+#include "nvme/sqe.h"
 
 namespace holdfast::nvme {
 
@@ -23,6 +24,12 @@ enum class Feature : std::uint8_t {
   reservation_mask = 0x82,
   reservation_persistence = 0x83,
 };
+
+// Features 82h and 83h of a Get or Set Features command.
+constexpr bool is_reservation_feature(const Sqe& sqe) noexcept {
+  const auto feature = static_cast<Feature>(sqe.cdw10.get() & 0xff);
+  return feature == Feature::reservation_mask || feature == Feature::reservation_persistence;
+}
 
 // Select field of Get Features, command dword 10 bits 10:8.
 enum class FeatureSelect : std::uint8_t { current = 0, standard = 1, saved = 2, capabilities = 3 };

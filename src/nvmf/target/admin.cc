@@ -74,8 +74,13 @@ Task<AdminReply> Controller::admin(const AdminCall& call) {
     }
     case AdminOpcode::get_features:
       co_return target::get_features(*this, call.sqe, call.data);
-    case AdminOpcode::set_features:
-      co_return target::set_features(*this, call.sqe, call.data);
+    case AdminOpcode::set_features: {
+      if (!nvme::is_reservation_feature(call.sqe)) {
+        co_return target::set_features(*this, call.sqe, call.data);
+      }
+      const AdminReply reply = co_await set_reservation_feature(*this, call.sqe);
+      co_return reply;
+    }
     case AdminOpcode::async_event_request:
       co_return async_event_request(call);
     case AdminOpcode::keep_alive:

@@ -193,7 +193,7 @@ TEST(Features, Values) {
             nvme::permanent(StatusCode::feature_not_saveable));
   EXPECT_TRUE(set_feature(s, Feature::power_management, 0).status.ok());
   EXPECT_EQ(set_feature(s, Feature::power_management, 1).status, invalid_field);
-  EXPECT_EQ(set_feature(s, Feature::reservation_mask, 0).status, invalid_field);
+  EXPECT_EQ(set_feature(s, Feature::reservation_mask, 0).status, permanent(StatusCode::invalid_namespace));
   EXPECT_EQ(get_feature(s, static_cast<Feature>(0x42)).status, invalid_field);
 }
 
@@ -243,7 +243,7 @@ TEST(LogPages, Contents) {
   const auto effects = load<nvme::CommandEffectsLog>(s.admin.log_page(LogPage::command_effects, 4096).data);
   EXPECT_EQ(effects.iocs[static_cast<unsigned>(IoOpcode::write)], 3u);
   EXPECT_EQ(effects.iocs[static_cast<unsigned>(IoOpcode::read)], 1u);
-  EXPECT_EQ(effects.iocs[static_cast<unsigned>(IoOpcode::reservation_register)], 0u);
+  EXPECT_EQ(effects.iocs[static_cast<unsigned>(IoOpcode::write_uncorrectable)], 0u);
 
   const Bytes supported = s.admin.log_page(LogPage::supported_pages, 1024).data;
   EXPECT_EQ(supported[0x0c * 4], std::byte{1});
@@ -266,7 +266,7 @@ TEST(LogPages, PartsAndRefusals) {
   EXPECT_EQ(s.admin.log_page(LogPage::smart, 512, 1).status, invalid_field) << "not per namespace";
   const auto no_page = nvme::permanent(StatusCode::invalid_log_page);
   EXPECT_EQ(s.admin.log_page(LogPage::discovery, 1024).status, no_page);
-  EXPECT_EQ(s.admin.log_page(LogPage::reservation, 64).status, no_page);
+  EXPECT_EQ(s.admin.log_page(static_cast<LogPage>(0x81), 64).status, no_page);
   EXPECT_EQ(s.admin.log_page(static_cast<LogPage>(0xfe), 64).status, no_page);
   EXPECT_EQ(s.admin.log_page(LogPage::command_effects, (1 << 20) + 4).status, invalid_field) << "over MDTS";
 }

@@ -131,6 +131,7 @@ Task<ConnectReply> Subsystem::connect_io(ConnectCall& call, std::string_view hos
   reply.dw0 = controller->cntlid();
   reply.queue.controller = controller;
   reply.queue.view = view;
+  reply.queue.host_id = controller->host_id();
   reply.queue.qid = call.cmd.qid;
   reply.queue.retry_delays = controller->features().acre != 0;
   co_return reply;

@@ -113,7 +113,7 @@ void Connection::become_queue(const ConnectReply& reply, const nvme::ConnectCmd&
   entries_ = cmd.sqsize + 1u;
   no_sq_flow_control_ = (cmd.cattr & nvme::ConnectCmd::cattr_no_sq_flow_control) != 0;
   if (queue_.view == nullptr) return;
-  io_.attach(*queue_.view);
+  io_.attach(*queue_.view, queue_.host_id);
   wants_large_staging_ = true;
 }
 

@@ -152,6 +152,8 @@ void Controller::reset() {
   }
   notice_ = {};
   changed_namespaces_.clear();
+  reservation_events_.clear();
+  reservation_event_count_ = 0;
   features_ = FeatureValues{};
   watch_association();
 }
@@ -234,6 +236,9 @@ void Controller::log_was_read(nvme::LogPage page, bool retain) {
   if (page == nvme::LogPage::changed_namespaces) {
     notice_[static_cast<std::size_t>(Notice::namespace_attribute)].unread = false;
   }
+  if (page == nvme::LogPage::reservation) {
+    notice_[static_cast<std::size_t>(Notice::reservation)].unread = false;
+  }
   if (page == nvme::LogPage::ana) notice_[static_cast<std::size_t>(Notice::ana)].unread = false;
   if (page == nvme::LogPage::discovery) notice_[static_cast<std::size_t>(Notice::discovery)].unread = false;
   pump();
@@ -247,25 +252,31 @@ void Controller::raise(Notice notice) {
 // Tells the host what is pending, as far as it wants to know and has requests parked.
 void Controller::pump() {
   struct Kind {
-    std::uint32_t enabled_by;
+    nvme::AsyncEventType type;
+    std::uint32_t enabled_by;  // 0: always
     nvme::AsyncNotice info;
     nvme::LogPage page;
   };
+  constexpr auto notice = nvme::AsyncEventType::notice;
   static constexpr Kind kinds[notices] = {
-      {nvme::oaes_namespace_attribute, nvme::AsyncNotice::namespace_attribute_changed,
+      {notice, nvme::oaes_namespace_attribute, nvme::AsyncNotice::namespace_attribute_changed,
        nvme::LogPage::changed_namespaces},
-      {nvme::oaes_ana_change, nvme::AsyncNotice::ana_change, nvme::LogPage::ana},
-      {nvme::oaes_discovery_change, nvme::AsyncNotice::discovery_log_change, nvme::LogPage::discovery},
+      {notice, nvme::oaes_ana_change, nvme::AsyncNotice::ana_change, nvme::LogPage::ana},
+      {notice, nvme::oaes_discovery_change, nvme::AsyncNotice::discovery_log_change,
+       nvme::LogPage::discovery},
+      // Masked by a feature of its own; "reservation log page available".
+      {nvme::AsyncEventType::io_command_set, 0, nvme::AsyncNotice{}, nvme::LogPage::reservation},
   };
   for (std::size_t i = 0; i < notices; ++i) {
     NoticeState& state = notice_[i];
     if (!state.pending || state.unread || parked_.empty() || ending_) continue;
-    if ((features_.async_event_config & kinds[i].enabled_by) == 0) continue;
+    const std::uint32_t enabled_by = kinds[i].enabled_by;
+    if (enabled_by != 0 && (features_.async_event_config & enabled_by) == 0) continue;
     state.pending = false;
     state.unread = true;
     const ParkedEvent event = parked_.front();
     parked_.erase(parked_.begin());
-    const nvme::AsyncEvent what{nvme::AsyncEventType::notice, static_cast<std::uint8_t>(kinds[i].info),
+    const nvme::AsyncEvent what{kinds[i].type, static_cast<std::uint8_t>(kinds[i].info),
                                 static_cast<std::uint8_t>(kinds[i].page)};
     answer(event, nvme::CommandStatus(), what.pack());
   }

@@ -5,15 +5,18 @@
 #include <array>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "block/reservation.h"
 #include "nvme/cqe.h"
 #include "nvme/identify.h"
 #include "nvme/log_page.h"
 #include "nvme/property.h"
+#include "nvme/reservation.h"
 #include "nvmf/target/registry.h"
 #include "nvmf/target/types.h"
 #include "rt/reactor.h"
@@ -30,8 +33,9 @@ struct FeatureValues {
   std::uint32_t write_atomicity = 0;
   std::uint32_t temperature_over = 0xffff, temperature_under = 0;  // kelvin; the composite sensor's
   std::uint32_t async_event_config = 0;
-  std::uint32_t queue_counts = 0;  // as granted; 0 before the host asked
-  std::uint8_t acre = 0;           // host behavior support
+  std::uint32_t queue_counts = 0;                           // as granted; 0 before the host asked
+  std::uint8_t acre = 0;                                    // host behavior support
+  std::map<std::uint32_t, std::uint32_t> reservation_mask;  // by namespace; none: nothing is masked
 };
 
 class Controller {
@@ -67,6 +71,7 @@ class Controller {
   Task<AdminReply> admin(const AdminCall& call);
   bool enabled() const noexcept { return csts_.rdy; }
   FeatureValues& features() noexcept { return features_; }
+  const FeatureValues& features() const noexcept { return features_; }
   // Host behavior support: whether completions carry a command retry delay.
   void set_retry_delays(bool on);
   std::uint32_t keep_alive_ms() const noexcept { return keep_alive_ms_; }
@@ -76,6 +81,10 @@ class Controller {
   void namespace_changed(std::uint32_t nsid);
   void ana_changed() { raise(Notice::ana); }
   void discovery_changed() { raise(Notice::discovery); }
+  // For the reservation notification log, unless the host masked it (controller_reservations.cc).
+  void reservation_changed(std::uint32_t nsid, ReservationNotice notice);
+  // The oldest notification, which is forgotten unless `retain`; zeroes when there is none.
+  nvme::ReservationNotificationLog reservation_log(bool retain);
   void record_error(const ErrorReport& report);
   // Newest first.
   const std::deque<nvme::ErrorLogEntry>& errors() const noexcept { return errors_; }
@@ -99,8 +108,14 @@ class Controller {
     std::uint16_t tag;
     std::uint16_t cid;
   };
-  enum class Notice : std::uint8_t { namespace_attribute, ana, discovery };
-  static constexpr std::size_t notices = 3;
+  enum class Notice : std::uint8_t { namespace_attribute, ana, discovery, reservation };
+  static constexpr std::size_t notices = 4;
+  struct ReservationEvent {
+    std::uint64_t number;
+    std::uint32_t nsid;
+    ReservationNotice notice;
+  };
+  static constexpr std::size_t reservation_events_max = 256;
   struct NoticeState {
     bool pending = false;  // to be told
     bool unread = false;   // told; not told again until the host has read the log page
@@ -158,6 +173,8 @@ class Controller {
   std::vector<ParkedEvent> parked_;
   std::array<NoticeState, notices> notice_;
   std::set<std::uint32_t> changed_namespaces_;
+  std::deque<ReservationEvent> reservation_events_;  // not read yet, oldest first
+  std::uint64_t reservation_event_count_ = 0;
   std::deque<nvme::ErrorLogEntry> errors_;
   std::uint64_t error_count_ = 0;
   KeepAlive keep_alive_;
@@ -174,5 +191,8 @@ Task<nvme::CommandStatus> get_log_page(Controller& controller, const nvme::Sqe& 
 // features.cc
 AdminReply get_features(Controller& controller, const nvme::Sqe& sqe, std::span<std::byte> into);
 AdminReply set_features(Controller& controller, const nvme::Sqe& sqe, std::span<const std::byte> from);
+// controller_reservations.cc: features 82h and 83h.
+AdminReply get_reservation_feature(const Controller& controller, const nvme::Sqe& sqe, bool current);
+Task<AdminReply> set_reservation_feature(Controller& controller, const nvme::Sqe& sqe);
 
 }  // namespace holdfast::nvmf::target

@@ -35,10 +35,9 @@ bool is_known(Feature feature) noexcept {
     case Feature::keep_alive_timer:
     case Feature::host_behavior_support:
     case Feature::host_identifier:
-      return true;
     case Feature::reservation_mask:
     case Feature::reservation_persistence:
-      return false;
+      return true;
   }
   return false;
 }
@@ -83,7 +82,8 @@ AdminReply get_features(Controller& c, const nvme::Sqe& sqe, std::span<std::byte
   if (!is_known(feature)) return permanent(StatusCode::invalid_field);
   if (select == FeatureSelect::capabilities) {
     const bool fixed = feature == Feature::host_identifier || feature == Feature::volatile_write_cache;
-    return AdminReply(CommandStatus(), fixed ? 0 : nvme::feature_changeable);
+    const std::uint32_t scope = nvme::is_reservation_feature(sqe) ? nvme::feature_namespace_specific : 0;
+    return AdminReply(CommandStatus(), fixed ? 0 : nvme::feature_changeable | scope);
   }
   if (select > FeatureSelect::capabilities) return permanent(StatusCode::invalid_field);
   FeatureValues standard;
@@ -116,7 +116,7 @@ AdminReply get_features(Controller& c, const nvme::Sqe& sqe, std::span<std::byte
       return get_host_identifier(c, sqe, into);
     case Feature::reservation_mask:
     case Feature::reservation_persistence:
-      break;
+      return get_reservation_feature(c, sqe, select == FeatureSelect::current);
   }
   return permanent(StatusCode::invalid_field);
 }
@@ -163,7 +163,7 @@ AdminReply set_features(Controller& c, const nvme::Sqe& sqe, std::span<const std
     }
     case Feature::host_identifier:
       return permanent(StatusCode::command_sequence_error);  // Connect has set it
-    case Feature::reservation_mask:
+    case Feature::reservation_mask:                          // set_reservation_feature()
     case Feature::reservation_persistence:
       break;
   }

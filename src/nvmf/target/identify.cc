@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstring>
 
+#include "nvme/reservation.h"
 #include "nvmf/target/controller.h"
 #include "nvmf/target/subsystem.h"
 
@@ -87,7 +88,7 @@ nvme::IdentifyController controller(const Controller& c) {
   id.nn = nsid_max;
   id.mnan = nsid_max;
   id.oncs = nvme::oncs_compare | nvme::oncs_dataset_management | nvme::oncs_write_zeroes |
-            nvme::oncs_save_features | nvme::oncs_verify | nvme::oncs_copy;
+            nvme::oncs_save_features | nvme::oncs_verify | nvme::oncs_copy | nvme::oncs_reservations;
   id.ocfs = nvme::ocfs_format_0;
   id.fuses = nvme::fuses_compare_and_write;
   id.acwu = fused_bytes_max / 4096 - 1;  // of the largest blocks that a namespace may have
@@ -112,6 +113,10 @@ nvme::IdentifyNamespace describe(const Subsystem& subsystem, const Subsystem::Na
   id.nawun = id.nawupf =
       static_cast<std::uint16_t>(std::clamp<std::uint32_t>(g.atomic_write_blocks, 1, 0x10000) - 1);
   id.nacwu = static_cast<std::uint16_t>(fused_bytes_max / g.block_bytes - 1);
+  if (ns.guard != nullptr) {
+    id.rescap = static_cast<std::uint8_t>(nvme::rescap_all_types | nvme::rescap_iekey |
+                                          (ns.guard->can_persist() ? nvme::rescap_persist : 0));
+  }
   id.mssrl = static_cast<std::uint16_t>(copy_range_bytes_max / g.block_bytes);
   id.mcl = copy_bytes_max / g.block_bytes;
   id.msrc = copy_ranges_max - 1;
@@ -128,6 +133,7 @@ nvme::IdentifyNamespaceIndependent describe_independent(const Subsystem& subsyst
   const nvme::IdentifyNamespace full = describe(subsystem, ns);
   nvme::IdentifyNamespaceIndependent id{};
   id.nmic = full.nmic;
+  id.rescap = full.rescap;
   id.anagrpid = full.anagrpid;
   id.nsattr = full.nsattr;
   id.nstat = 1;  // ready

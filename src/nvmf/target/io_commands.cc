@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "nvmf/target/connection.h"
 
@@ -43,8 +44,33 @@ bool is_offered(IoOpcode opcode) noexcept {
     case IoOpcode::dataset_management:
     case IoOpcode::verify:
     case IoOpcode::copy:
+    case IoOpcode::reservation_register:
+    case IoOpcode::reservation_report:
+    case IoOpcode::reservation_acquire:
+    case IoOpcode::reservation_release:
       return true;
     case IoOpcode::write_uncorrectable:
+    case IoOpcode::fabrics:
+      break;
+  }
+  return false;
+}
+
+// Which group of commands it belongs to when the namespace is reserved (NVMe Base 2.0, section 8.19). None:
+// reservation commands are judged by what they do.
+std::optional<ReservedAccess> access_of(IoOpcode opcode) noexcept {
+  switch (opcode) {
+    case IoOpcode::read:
+    case IoOpcode::compare:
+    case IoOpcode::verify:
+      return ReservedAccess::read;
+    case IoOpcode::flush:
+    case IoOpcode::write:
+    case IoOpcode::write_uncorrectable:
+    case IoOpcode::write_zeroes:
+    case IoOpcode::dataset_management:
+    case IoOpcode::copy:  // what may write may read
+      return ReservedAccess::write;
     case IoOpcode::reservation_register:
     case IoOpcode::reservation_report:
     case IoOpcode::reservation_acquire:
@@ -52,7 +78,7 @@ bool is_offered(IoOpcode opcode) noexcept {
     case IoOpcode::fabrics:
       break;
   }
-  return false;
+  return std::nullopt;
 }
 
 }  // namespace
@@ -62,6 +88,10 @@ CommandStatus IoCommands::find_namespace(const Request& r, NamespaceView*& ns) n
   if (ns == nullptr) return permanent(StatusCode::invalid_namespace);
   if (const CommandStatus ana = ana_status(ns->ana_state); !ana.ok()) return ana;
   if (!ns->channel) return nvme::to_nvme(ns->open_error, IoKind::other);
+  const auto access = access_of(static_cast<IoOpcode>(r.sqe.opc));
+  if (access && !ns->allows(host_id_, *access)) {
+    return nvme::to_nvme(Errc::reservation_conflict, IoKind::other);
+  }
   return {};
 }
 
@@ -105,12 +135,13 @@ void IoCommands::start(Request& r) {
       return start_verify(r, Target(*ns, nvme::io_range(r.sqe)));
     case IoOpcode::copy:
       return start_copy(r, *ns);
-    // Not offered: identify and the effects log say so.
-    case IoOpcode::write_uncorrectable:
     case IoOpcode::reservation_register:
     case IoOpcode::reservation_report:
     case IoOpcode::reservation_acquire:
     case IoOpcode::reservation_release:
+      return start_reservation(r, *ns);
+    // Not offered: identify and the effects log say so.
+    case IoOpcode::write_uncorrectable:
     case IoOpcode::fabrics:
       break;
   }
@@ -175,7 +206,7 @@ Task<void> IoCommands::read(Request& r, Target t) {
     const bool got = co_await connection_.wait_buffer(r, bytes);
     if (!got || !still_valid(r, t)) co_return;
   }
-  const Gate::Hold hold = t.ns->gate.enter();
+  const ChannelGate::Hold hold = t.ns->gate.enter();
   if (t.ns->fence.stops(t.range())) [[unlikely]]
     co_await t.ns->fence.pass(t.range());
   const RangeFence::InFlight in_flight(t.ns->fence, t.range());
@@ -195,7 +226,7 @@ Task<void> IoCommands::write(Request& r, Target t) {
     const bool got = co_await connection_.fetch_host_data(r, static_cast<std::uint32_t>(t.bytes));
     if (!got || !still_valid(r, t)) co_return;
   }
-  const Gate::Hold hold = t.ns->gate.enter();
+  const ChannelGate::Hold hold = t.ns->gate.enter();
   if (t.ns->fence.stops(t.range())) [[unlikely]]
     co_await t.ns->fence.pass(t.range());
   const RangeFence::InFlight in_flight(t.ns->fence, t.range());
@@ -209,7 +240,7 @@ Task<void> IoCommands::compare(Request& r, Target t) {
     const bool got = co_await connection_.fetch_host_data(r, static_cast<std::uint32_t>(t.bytes));
     if (!got || !still_valid(r, t)) co_return;
   }
-  const Gate::Hold hold = t.ns->gate.enter();
+  const ChannelGate::Hold hold = t.ns->gate.enter();
   if (t.ns->fence.stops(t.range())) [[unlikely]]
     co_await t.ns->fence.pass(t.range());
   const RangeFence::InFlight in_flight(t.ns->fence, t.range());
@@ -243,7 +274,7 @@ Task<void> IoCommands::write_zeroes(Request& r, Target t) {
     const Status status = co_await zero_by_write(r, t, durable);
     co_return finish(r, status, IoKind::write, to_blocks(t.first));
   }
-  const Gate::Hold hold = t.ns->gate.enter();
+  const ChannelGate::Hold hold = t.ns->gate.enter();
   if (t.ns->fence.stops(t.range())) [[unlikely]]
     co_await t.ns->fence.pass(t.range());
   const RangeFence::InFlight in_flight(t.ns->fence, t.range());
@@ -253,7 +284,7 @@ Task<void> IoCommands::write_zeroes(Request& r, Target t) {
 }
 
 Task<Status> IoCommands::zero_by_write(Request& r, Target t, Durable durable) {
-  const Gate::Hold hold = t.ns->gate.enter();
+  const ChannelGate::Hold hold = t.ns->gate.enter();
   if (t.ns->fence.stops(t.range())) [[unlikely]]
     co_await t.ns->fence.pass(t.range());
   const RangeFence::InFlight in_flight(t.ns->fence, t.range());
@@ -274,7 +305,7 @@ Task<void> IoCommands::deallocate(Request& r, std::uint32_t ranges) {
   const CommandStatus status = find_namespace(r, found);
   if (!status.ok()) co_return connection_.complete(r, status);
   NamespaceView& ns = *found;
-  const Gate::Hold hold = ns.gate.enter();
+  const ChannelGate::Hold hold = ns.gate.enter();
   if (ns.fence.stops(RangeFence::anywhere)) [[unlikely]]
     co_await ns.fence.pass(RangeFence::anywhere);
   const RangeFence::InFlight in_flight(ns.fence, RangeFence::anywhere);
@@ -304,7 +335,7 @@ Task<void> IoCommands::deallocate(Request& r, std::uint32_t ranges) {
 }
 
 Task<void> IoCommands::flush(Request& r, NamespaceView& ns) {
-  const Gate::Hold hold = ns.gate.enter();
+  const ChannelGate::Hold hold = ns.gate.enter();
   if (!ns.capabilities.flush) co_return connection_.complete(r, CommandStatus());  // nothing is cached
   const Status status = co_await ns.channel->flush();
   finish(r, status, IoKind::other, 0);
@@ -316,7 +347,10 @@ Task<void> IoCommands::flush_all(Request& r) {
     NamespaceView* ns = view_->find(nsid);
     if (ns == nullptr || !ana_status(ns->ana_state).ok() || !ns->capabilities.flush) continue;
     if (!ns->channel) co_return finish(r, Error(ns->open_error), IoKind::other, 0);
-    const Gate::Hold hold = ns->gate.enter();
+    if (!ns->allows(host_id_, ReservedAccess::write)) {
+      co_return finish(r, Error(Errc::reservation_conflict), IoKind::other, 0);
+    }
+    const ChannelGate::Hold hold = ns->gate.enter();
     const Status status = co_await ns->channel->flush();
     if (!status.ok()) co_return finish(r, status, IoKind::other, 0);
   }

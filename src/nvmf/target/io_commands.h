@@ -24,7 +24,10 @@ class IoCommands {
  public:
   IoCommands(Connection& connection, TaskScope& scope) noexcept : connection_(connection), scope_(scope) {}
 
-  void attach(SubsystemView& view) noexcept { view_ = &view; }
+  void attach(SubsystemView& view, const Uuid& host_id) noexcept {
+    view_ = &view;
+    host_id_ = host_id;
+  }
   // After attach().
   void start(Request& r);
   // The halves of a fused operation: a compare, and what the host sent right behind it (io_fused.cc).
@@ -74,6 +77,12 @@ class IoCommands {
   Task<bool> fetch_fused(Request& first, Request& second, std::uint32_t bytes);
   Task<void> compare_and_write(Request& first, Request& second, Target t);
 
+  // io_reservations.cc
+  void start_reservation(Request& r, NamespaceView& ns);
+  Task<void> change_reservation(Request& r, NamespaceView& ns, std::uint32_t bytes);
+  Task<Status> apply_reservation(const Request& r, ReservationGuard& guard);
+  Task<void> report_reservation(Request& r, NamespaceView& ns, std::uint32_t bytes);
+
   Task<Status> compare_with(const Request& r, const Target& t);
   Task<Status> compare_by_read(const Request& r, const Target& t);
   Task<Status> zero_by_write(Request& r, Target t, Durable durable);
@@ -84,6 +93,7 @@ class IoCommands {
   Connection& connection_;
   TaskScope& scope_;
   SubsystemView* view_ = nullptr;
+  Uuid host_id_;
 };
 
 }  // namespace holdfast::nvmf::target

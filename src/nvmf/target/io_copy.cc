@@ -30,7 +30,7 @@ Task<void> IoCommands::verify(Request& r, Target t) {
   const auto piece = static_cast<std::uint32_t>(std::min(t.bytes, piece_bytes_max));
   const bool got = co_await connection_.replace_buffer(r, piece);
   if (!got || !still_valid(r, t)) co_return;
-  const Gate::Hold hold = t.ns->gate.enter();
+  const ChannelGate::Hold hold = t.ns->gate.enter();
   if (t.ns->fence.stops(t.range())) [[unlikely]]
     co_await t.ns->fence.pass(t.range());
   const RangeFence::InFlight in_flight(t.ns->fence, t.range());
@@ -91,7 +91,7 @@ Task<void> IoCommands::copy(Request& r, std::uint32_t ranges) {
   CommandStatus status = find_namespace(r, ns);
   if (status.ok()) status = judge_copy(*ns, from, to);
   if (!status.ok()) co_return connection_.complete(r, status);
-  const Gate::Hold hold = ns->gate.enter();
+  const ChannelGate::Hold hold = ns->gate.enter();
   if (ns->fence.stops(RangeFence::anywhere)) [[unlikely]]
     co_await ns->fence.pass(RangeFence::anywhere);
   const RangeFence::InFlight in_flight(ns->fence, RangeFence::anywhere);

@@ -29,7 +29,7 @@ void IoCommands::start_fused(Request& first, Request& second) {
     return connection_.complete(second, permanent(StatusCode::invalid_field));
   }
   NamespaceView* ns = nullptr;
-  CommandStatus status = find_namespace(first, ns);
+  CommandStatus status = find_namespace(second, ns);  // who may write may compare
   if (!status.ok()) return fail_fused(first, second, status);
   const Target t(*ns, range);
   status = check_range(t);
@@ -58,10 +58,10 @@ Task<bool> IoCommands::fetch_fused(Request& first, Request& second, std::uint32_
 Task<void> IoCommands::compare_and_write(Request& first, Request& second, Target t) {
   const bool got = co_await fetch_fused(first, second, static_cast<std::uint32_t>(t.bytes));
   if (!got) co_return;
-  CommandStatus status = find_namespace(first, t.ns);  // it may have changed meanwhile
+  CommandStatus status = find_namespace(second, t.ns);  // it may have changed meanwhile
   if (status.ok()) status = check_range(t);
   if (!status.ok()) co_return fail_fused(first, second, status);
-  const Gate::Hold hold = t.ns->gate.enter();
+  const ChannelGate::Hold hold = t.ns->gate.enter();
   Subsystem& subsystem = connection_.controller().subsystem();
   Reactor& here = connection_.reactor();
   Reactor& home = subsystem.registry().home();

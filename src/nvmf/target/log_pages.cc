@@ -35,7 +35,7 @@ Bytes supported_pages(const Controller& c) {
     all.push_back(LogPage::discovery);
   } else {
     all.insert(all.end(), {LogPage::smart, LogPage::firmware_slot, LogPage::changed_namespaces,
-                           LogPage::command_effects});
+                           LogPage::command_effects, LogPage::reservation});
     if (c.subsystem().config().ana_reporting) all.push_back(LogPage::ana);
   }
   for (LogPage lid : all) page[static_cast<std::size_t>(lid) * 4] = std::byte{1};
@@ -95,8 +95,9 @@ Bytes effects_log() {
                           AdminOpcode::async_event_request, AdminOpcode::keep_alive, AdminOpcode::fabrics}) {
     log.acs[static_cast<std::uint8_t>(opc)] = nvme::effects_supported;
   }
-  for (IoOpcode opc :
-       {IoOpcode::flush, IoOpcode::read, IoOpcode::compare, IoOpcode::verify, IoOpcode::fabrics}) {
+  for (IoOpcode opc : {IoOpcode::flush, IoOpcode::read, IoOpcode::compare, IoOpcode::verify,
+                       IoOpcode::reservation_register, IoOpcode::reservation_report,
+                       IoOpcode::reservation_acquire, IoOpcode::reservation_release, IoOpcode::fabrics}) {
     log.iocs[static_cast<std::uint8_t>(opc)] = nvme::effects_supported;
   }
   for (IoOpcode opc :
@@ -221,6 +222,7 @@ Task<CommandStatus> get_log_page(Controller& c, const nvme::Sqe& sqe, std::span<
       page = discovery_log(c);
       break;
     case LogPage::reservation:
+      append(page, c.reservation_log(args.rae));
       break;
   }
   if (args.offset > page.size()) co_return permanent(StatusCode::invalid_field);

@@ -27,6 +27,7 @@ struct QueueHandle {
   Controller* controller = nullptr;
   SubsystemView* view = nullptr;  // I/O queues
   std::uint16_t qid = 0;
+  Uuid host_id;
   bool retry_delays = false;  // the host honours them: Connection::set_retry_delays() tells of changes
 };
 

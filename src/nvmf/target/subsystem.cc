@@ -4,9 +4,31 @@
 #include <utility>
 
 #include "base/log.h"
+#include "nvme/errc_status.h"
 #include "rt/cross_core.h"
 
 namespace holdfast::nvmf::target {
+
+Subsystem::Namespace::Namespace(Subsystem& s, const NamespaceConfig& c, BlockDevice& d, ReservationGuard* g)
+    : subsystem(s),
+      config(c),
+      device(d),
+      guard(g),
+      geometry(d.geometry()),
+      capabilities(d.capabilities()),
+      fence_turn(s.registry().home(), 1) {
+  if (guard != nullptr) guard->subscribe(*this);
+}
+
+Subsystem::Namespace::~Namespace() {
+  if (guard != nullptr) guard->unsubscribe(*this);
+}
+
+void Subsystem::Namespace::on_reservation_notice(const Uuid& host, ReservationNotice notice) noexcept {
+  for (auto& [cntlid, controller] : subsystem.controllers_) {
+    if (controller->host_id() == host) controller->reservation_changed(config.nsid, notice);
+  }
+}
 
 void Subsystem::Namespace::on_device_event(BlockDevice& /*from*/, DeviceEvent event) noexcept {
   switch (event) {
@@ -56,7 +78,7 @@ Task<void> Subsystem::for_each_view(std::uint32_t nsid, F& f) {
 
 Task<void> Subsystem::add_to_view(SubsystemView& view, Namespace& ns) {
   auto there = [&]() -> Task<void> {
-    return view.add(ns.config.nsid, ns.device, ns.geometry, ns.capabilities, ns.config.ana_state);
+    return view.add(ns.config.nsid, ns.device, ns.geometry, ns.capabilities, ns.config.ana_state, ns.guard);
   };
   co_await run_on(registry_.home(), view.core(), there);
 }
@@ -81,7 +103,7 @@ Task<SubsystemView*> Subsystem::view_on(Reactor& core) {
   co_return slot.get();
 }
 
-Task<Status> Subsystem::add_namespace(NamespaceConfig config, BlockDevice& device) {
+Task<Status> Subsystem::add_namespace(NamespaceConfig config, BlockDevice& device, ReservationGuard* guard) {
   const Gate::Hold hold = gate_.enter();
   if (!hold) co_return Error(Errc::failed_precondition, config_.nqn + " is being removed");
   const Semaphore::Permit lock = co_await lock_.acquire();
@@ -92,7 +114,7 @@ Task<Status> Subsystem::add_namespace(NamespaceConfig config, BlockDevice& devic
   if (find(config.nsid) != nullptr) {
     co_return Error(Errc::already_exists, config_.nqn + " has a namespace " + std::to_string(config.nsid));
   }
-  auto added = std::make_unique<Namespace>(*this, config, device);
+  auto added = std::make_unique<Namespace>(*this, config, device, guard);
   Namespace& ns = *added;
   for (auto& view : views_) {
     if (view) co_await add_to_view(*view, ns);
@@ -179,6 +201,23 @@ Task<IoStats> Subsystem::stats() {
     sum.errors += s.errors;
   }
   co_return sum;
+}
+
+Task<nvme::CommandStatus> Subsystem::set_reservations_persist(std::uint32_t nsid, bool on) {
+  using nvme::StatusCode;
+  const Gate::Hold hold = gate_.enter();
+  if (!hold) co_return nvme::permanent(StatusCode::invalid_namespace);
+  const Semaphore::Permit lock = co_await lock_.acquire();  // the namespaces stay
+  bool any = false;
+  for (auto& [id, ns] : namespaces_) {
+    if ((id != nsid && nsid != nvme::nsid_all) || ns->guard == nullptr) continue;
+    any = true;
+    const Status done = co_await ns->guard->set_persist(on);
+    if (!done.ok()) co_return nvme::to_nvme(done.code(), nvme::IoKind::other);
+  }
+  if (any) co_return nvme::CommandStatus();
+  const bool known = nsid == nvme::nsid_all || find(nsid) != nullptr;
+  co_return nvme::permanent(known ? StatusCode::invalid_field : StatusCode::invalid_namespace);
 }
 
 Task<Status> Subsystem::set_allowed_hosts(std::vector<std::string> hosts) {

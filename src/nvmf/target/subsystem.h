@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "block/block_device.h"
+#include "block/reservation_guard.h"
 #include "nvmf/target/controller.h"
 #include "nvmf/target/registry.h"
 #include "nvmf/target/subsystem_view.h"
@@ -25,20 +26,17 @@ namespace holdfast::nvmf::target {
 class Subsystem {
  public:
   // One namespace as home knows it.
-  class Namespace final : public DeviceObserver {
+  class Namespace final : public DeviceObserver, ReservationObserver {
    public:
-    Namespace(Subsystem& s, const NamespaceConfig& c, BlockDevice& d)
-        : subsystem(s),
-          config(c),
-          device(d),
-          geometry(d.geometry()),
-          capabilities(d.capabilities()),
-          fence_turn(s.registry().home(), 1) {}
+    Namespace(Subsystem& s, const NamespaceConfig& c, BlockDevice& d, ReservationGuard* g);
+    ~Namespace();
     void on_device_event(BlockDevice& from, DeviceEvent event) noexcept override;
+    void on_reservation_notice(const Uuid& host, ReservationNotice notice) noexcept override;
 
     Subsystem& subsystem;
     NamespaceConfig config;
     BlockDevice& device;
+    ReservationGuard* const guard;  // nullptr: no reservations
     Geometry geometry;
     Capabilities capabilities;
     std::uint64_t ana_changes =
@@ -59,7 +57,7 @@ class Subsystem {
   bool allows(std::string_view host_nqn) const noexcept;
 
   // --- For the Target. Errors: already_exists, not_found, failed_precondition (it is being removed). ---
-  Task<Status> add_namespace(NamespaceConfig config, BlockDevice& device);
+  Task<Status> add_namespace(NamespaceConfig config, BlockDevice& device, ReservationGuard* guard);
   Task<Status> remove_namespace(std::uint32_t nsid);
   Task<Status> set_ana_state(std::uint32_t nsid, nvme::AnaState state);
   // Hosts that are not allowed any more are disconnected; waits until they are gone.
@@ -78,6 +76,8 @@ class Subsystem {
   // nullptr when it is not active.
   const Namespace* find(std::uint32_t nsid) const noexcept;
   Task<IoStats> stats();
+  // Feature 83h: of one namespace, or of all for nsid_all.
+  Task<nvme::CommandStatus> set_reservations_persist(std::uint32_t nsid, bool on);
   std::uint64_t ana_changes() const noexcept { return ana_changes_; }
   // Its last queue is gone. Destroys it.
   void forget(Controller& controller) noexcept;

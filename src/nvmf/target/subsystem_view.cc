@@ -7,12 +7,16 @@
 namespace holdfast::nvmf::target {
 
 Task<void> SubsystemView::add(std::uint32_t nsid, BlockDevice& device, const Geometry& geometry,
-                              const Capabilities& capabilities, nvme::AnaState state) {
+                              const Capabilities& capabilities, nvme::AnaState state,
+                              ReservationGuard* guard) {
   HF_ASSERT(find(nsid) == nullptr);
   auto view = std::make_unique<NamespaceView>(core_, nsid);
   view->geometry = geometry;
   view->capabilities = capabilities;
   view->ana_state = state;
+  view->guard = guard;
+  if (guard != nullptr) view->slot = &guard->at(core_.core());
+  view->gate.set_slot(view->slot);
   auto channel = co_await device.open_channel(core_);
   if (channel.ok()) {
     view->channel = std::move(channel).value();
@@ -39,7 +43,7 @@ Task<void> SubsystemView::remove_all() {
 Task<NamespaceView*> SubsystemView::fence(std::uint32_t nsid, BlockRange range) {
   NamespaceView* ns = find(nsid);
   if (ns == nullptr) co_return nullptr;
-  ns->fence_hold.emplace(ns->gate.enter());
+  ns->fence_hold.emplace(ns->gate.enter_aside());
   co_await ns->fence.raise(range);
   co_return ns;
 }

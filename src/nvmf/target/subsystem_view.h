@@ -10,11 +10,38 @@
 #include <vector>
 
 #include "block/block_device.h"
+#include "block/reservation_guard.h"
 #include "nvme/log_page.h"
 #include "nvmf/target/range_fence.h"
 #include "rt/wait.h"
 
 namespace holdfast::nvmf::target {
+
+// Held by every command that uses a namespace's channel: the channel stays open, and a host that takes the
+// right to it away waits for the command.
+class ChannelGate {
+ public:
+  class Hold {
+   public:
+    Hold(Gate& gate, ReservationSlot* slot) noexcept : open_(gate.enter()) {
+      if (slot != nullptr) pass_.emplace(*slot);
+    }
+
+   private:
+    Gate::Hold open_;
+    std::optional<ReservationSlot::Pass> pass_;
+  };
+  explicit ChannelGate(Reactor& core) noexcept : gate_(core) {}
+  void set_slot(ReservationSlot* slot) noexcept { slot_ = slot; }
+  [[nodiscard]] Hold enter() noexcept { return Hold(gate_, slot_); }
+  // For commands about reservations, which do not wait for themselves.
+  [[nodiscard]] Gate::Hold enter_aside() noexcept { return gate_.enter(); }
+  Task<void> close() { return gate_.close(); }
+
+ private:
+  Gate gate_;
+  ReservationSlot* slot_ = nullptr;
+};
 
 struct NamespaceView {
   NamespaceView(Reactor& core, std::uint32_t id) noexcept : nsid(id), gate(core), fence(core) {}
@@ -25,9 +52,16 @@ struct NamespaceView {
   nvme::AnaState ana_state = nvme::AnaState::optimized;
   std::unique_ptr<Channel> channel;       // empty when it could not be opened: open_error says why
   Errc open_error = Errc::not_connected;  //
-  Gate gate;                              // held by every command that uses the channel
-  RangeFence fence;                       // passed by every command that touches data
-  std::optional<Gate::Hold> fence_hold;   // while the fence is up
+  ChannelGate gate;
+  RangeFence fence;                      // passed by every command that touches data
+  std::optional<Gate::Hold> fence_hold;  // while the fence is up
+  ReservationGuard* guard = nullptr;     // home core; nullptr: no reservations
+  ReservationSlot* slot = nullptr;       // the guard's, of this core
+
+  // Whether reservations let the host do that.
+  bool allows(const Uuid& host, ReservedAccess access) const noexcept {
+    return slot == nullptr || slot->allows(host, access);
+  }
 };
 
 class SubsystemView {
@@ -43,7 +77,7 @@ class SubsystemView {
   std::uint32_t nsid_end() const noexcept { return static_cast<std::uint32_t>(table_.size()); }
   // Opens a channel. A device that refuses leaves a namespace whose commands fail with its error.
   Task<void> add(std::uint32_t nsid, BlockDevice& device, const Geometry& geometry,
-                 const Capabilities& capabilities, nvme::AnaState state);
+                 const Capabilities& capabilities, nvme::AnaState state, ReservationGuard* guard);
   // New commands find nothing; waits for those under way, then closes the channel.
   Task<void> remove(std::uint32_t nsid);
   Task<void> remove_all();

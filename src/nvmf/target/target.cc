@@ -126,10 +126,11 @@ Result<Subsystem*> Target::find(const std::string& nqn, const Gate::Hold& hold) 
   return subsystem;
 }
 
-Task<Status> Target::add_namespace(std::string nqn, NamespaceConfig config, BlockDevice& device) {
+Task<Status> Target::add_namespace(std::string nqn, NamespaceConfig config, BlockDevice& device,
+                                   ReservationGuard* guard) {
   const Gate::Hold hold = operations_.enter();
   HF_CO_TRY(Subsystem * subsystem, find(nqn, hold));
-  HF_CO_CHECK(co_await subsystem->add_namespace(config, device));
+  HF_CO_CHECK(co_await subsystem->add_namespace(config, device, guard));
   co_return Status();
 }
 

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "block/block_device.h"
+#include "block/reservation_guard.h"
 #include "nvmf/target/types.h"
 #include "rt/reactor.h"
 #include "rt/scope.h"
@@ -44,8 +45,10 @@ class Target {
   Task<Status> add_subsystem(SubsystemConfig config);
   // Disconnects its hosts, waits for their commands, closes the channels. The devices are free afterwards.
   Task<Status> remove_subsystem(std::string nqn);
-  // Hosts are told (namespace attribute notice). When the device changes its size they are told too.
-  Task<Status> add_namespace(std::string nqn, NamespaceConfig config, BlockDevice& device);
+  // Hosts are told (namespace attribute notice). When the device changes its size they are told too. `guard`
+  // has the device's reservations and outlives the namespace; without one hosts cannot reserve it.
+  Task<Status> add_namespace(std::string nqn, NamespaceConfig config, BlockDevice& device,
+                             ReservationGuard* guard = nullptr);
   // New commands fail; waits for those under way, and closes the channels. The device is free afterwards. To
   // be called when a device raises DeviceEvent::removed: until then its commands fail with the device's
   // error.

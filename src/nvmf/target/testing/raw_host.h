@@ -297,9 +297,9 @@ class RawHost {
   }
   static nvme::ConnectData connect_data(std::uint16_t cntlid = nvme::cntlid_dynamic,
                                         const std::string& subnqn = volume_nqn,
-                                        const std::string& host = host_nqn) {
+                                        const std::string& host = host_nqn, std::uint8_t host_id = 1) {
     nvme::ConnectData d{};
-    d.hostid[0] = 1;
+    d.hostid[0] = host_id;
     d.cntlid = cntlid;
     nvme::nqn_to_field(subnqn, d.subnqn);
     nvme::nqn_to_field(host, d.hostnqn);
@@ -426,14 +426,17 @@ class RawHost {
 // An enabled controller with one I/O queue.
 struct Session {
   explicit Session(Rig& rig, std::uint8_t dgst = 0, std::uint8_t cattr = 0, std::uint32_t kato = 0,
-                   std::uint16_t sqsize = 31)
+                   std::uint16_t sqsize = 31, std::uint8_t host_id = 1)
       : admin(rig), io(rig) {
+    const auto data = [&](std::uint16_t id) {
+      return RawHost::connect_data(id, volume_nqn, host_nqn, host_id);
+    };
     if (!admin.set_up(dgst) || !io.set_up(dgst)) panic("no connection");
-    const Outcome a = admin.connect(admin.connect_sqe(0, 31, cattr, kato), RawHost::connect_data());
+    const Outcome a = admin.connect(admin.connect_sqe(0, 31, cattr, kato), data(nvme::cntlid_dynamic));
     if (!a.answered || !a.status.ok()) panic("admin connect refused");
     cntlid = static_cast<std::uint16_t>(a.result);
     enable();
-    const Outcome q = io.connect(io.connect_sqe(1, sqsize, cattr), RawHost::connect_data(cntlid));
+    const Outcome q = io.connect(io.connect_sqe(1, sqsize, cattr), data(cntlid));
     if (!q.answered || !q.status.ok()) panic("io connect refused");
   }
   void enable() {
