@@ -15,6 +15,7 @@
 
 #include "base/units.h"
 #include "sim/cluster/run.h"
+#include "sim/paths/run.h"
 
 namespace {
 
@@ -24,7 +25,19 @@ constexpr const char* usage =
     "holdfast-sim --seed N [--verbose]     one run: its options, history and outcome\n"
     "holdfast-sim --seeds A-B [--jobs N]   many runs; prints the seeds that fail\n"
     "holdfast-sim --forever [--jobs N]     random seeds until one fails\n"
-    "     --first-failure                  with --seeds: stops at the first failing seed\n";
+    "     --first-failure                  with --seeds: stops at the first failing seed\n"
+    "     --scenario cluster|paths         what is run: a mirror on its machines (default), or one device\n"
+    "                                      with several paths\n";
+
+struct Scenario {
+  std::string_view name;
+  RunResult (*run)(std::uint64_t seed, bool verbose);
+  std::string (*describe)(std::uint64_t seed);
+};
+constexpr Scenario scenarios[] = {
+    {"cluster", holdfast::sim::run_seed, holdfast::sim::describe_seed},
+    {"paths", holdfast::sim::run_paths_seed, holdfast::sim::describe_paths_seed},
+};
 
 struct Options {
   std::optional<std::uint64_t> seed;
@@ -34,6 +47,7 @@ struct Options {
   bool verbose = false;
   bool first_failure = false;
   std::uint64_t jobs = 1;
+  const Scenario* scenario = &scenarios[0];
 };
 
 [[noreturn]] void wrong_usage(std::string_view why) {
@@ -72,6 +86,12 @@ Options parse(int argc, char** argv) {
       o.verbose = true;
     } else if (arg == "--first-failure") {
       o.first_failure = true;
+    } else if (arg == "--scenario") {
+      const std::string_view name = value(i);
+      const auto* found = std::find_if(std::begin(scenarios), std::end(scenarios),
+                                       [&](const Scenario& s) { return s.name == name; });
+      if (found == std::end(scenarios)) wrong_usage(fmt::format("unknown scenario '{}'", name));
+      o.scenario = found;
     } else if (arg == "--help") {
       fmt::print("{}", usage);
       std::exit(0);
@@ -83,10 +103,10 @@ Options parse(int argc, char** argv) {
   return o;
 }
 
-bool run_one(std::uint64_t seed, bool verbose) {
-  fmt::print("{}", holdfast::sim::describe_seed(seed));
+bool run_one(const Scenario& scenario, std::uint64_t seed, bool verbose) {
+  fmt::print("{}", scenario.describe(seed));
   std::fflush(stdout);
-  const RunResult r = holdfast::sim::run_seed(seed, verbose);
+  const RunResult r = scenario.run(seed, verbose);
   for (const std::string& why : r.failures) fmt::print("FAILED: {}\n", why);
   fmt::print("seed {}: {}, {} operations ({} failed), {} faults, {} steps, {:.3f} virtual s, trace {:016x}\n",
              seed, r.failures.empty() ? "passed" : "FAILED", r.operations, r.operations_failed, r.faults,
@@ -98,7 +118,8 @@ bool run_one(std::uint64_t seed, bool verbose) {
 // and an assertion of the product costs one batch, not the campaign.
 class Campaign {
  public:
-  Campaign(std::uint64_t jobs, bool first_failure) : jobs_(jobs), first_failure_(first_failure) {}
+  Campaign(const Scenario& scenario, std::uint64_t jobs, bool first_failure)
+      : scenario_(scenario), jobs_(jobs), first_failure_(first_failure) {}
 
   // The seeds from `first` on, `count` of them.
   void add(std::uint64_t first, std::uint64_t count) {
@@ -131,9 +152,9 @@ class Campaign {
     int results;
   };
 
-  [[noreturn]] static void work(std::uint64_t first, std::uint64_t count, int results) {
+  [[noreturn]] void work(std::uint64_t first, std::uint64_t count, int results) {
     for (std::uint64_t seed = first; seed < first + count; ++seed) {
-      const RunResult r = holdfast::sim::run_seed(seed, false);
+      const RunResult r = scenario_.run(seed, false);
       for (const std::string& why : r.failures) fmt::print("seed {} FAILED: {}\n", seed, why);
       std::fflush(stdout);
       const char ok = r.failures.empty() ? '1' : '0';
@@ -173,6 +194,7 @@ class Campaign {
     }
   }
 
+  const Scenario& scenario_;
   const std::uint64_t jobs_;
   const bool first_failure_;
   std::vector<Batch> running_;
@@ -182,7 +204,7 @@ class Campaign {
 
 int run_many(const Options& o) {
   constexpr std::uint64_t batch = 10;
-  Campaign campaign(o.jobs, o.first_failure || o.forever);
+  Campaign campaign(*o.scenario, o.jobs, o.first_failure || o.forever);
   const std::uint64_t first =
       o.forever ? static_cast<std::uint64_t>(std::time(nullptr)) * 1'000'000 : o.first;
   const std::uint64_t last = o.forever ? ~std::uint64_t{0} : o.last;
@@ -198,7 +220,10 @@ int run_many(const Options& o) {
   fmt::print("{} passed, {} failed\n", campaign.passed(), campaign.failed().size());
   auto failed = campaign.failed();
   std::sort(failed.begin(), failed.end());
-  for (const std::uint64_t seed : failed) fmt::print("holdfast-sim --seed {} --verbose\n", seed);
+  for (const std::uint64_t seed : failed) {
+    const std::string_view extra = o.scenario == &scenarios[0] ? "" : " --scenario paths";
+    fmt::print("holdfast-sim --seed {} --verbose{}\n", seed, extra);
+  }
   return failed.empty() ? 0 : 1;
 }
 
@@ -206,6 +231,6 @@ int run_many(const Options& o) {
 
 int main(int argc, char** argv) {
   const Options o = parse(argc, argv);
-  if (o.seed) return run_one(*o.seed, o.verbose) ? 0 : 1;
+  if (o.seed) return run_one(*o.scenario, *o.seed, o.verbose) ? 0 : 1;
   return run_many(o);
 }

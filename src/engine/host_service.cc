@@ -15,17 +15,17 @@ using google::protobuf::Empty;
 
 namespace {
 
-v1::NvmeControllerState state_of(const nvmf::host::Controller& controller) {
+v1::NvmeControllerState state_of(const nvmf::host::PathGroup& paths) {
   using nvmf::host::ControllerState;
-  switch (controller.state()) {
+  switch (paths.state()) {
     case ControllerState::connecting:
       return v1::NvmeControllerState::NEW;
     case ControllerState::live:
       return v1::NvmeControllerState::RUNNING;
     case ControllerState::reconnecting:
       // While I/O waits there is hope; once it fails, the device counts as failed.
-      return controller.flow() == nvmf::host::IoFlow::failed ? v1::NvmeControllerState::FAULTED
-                                                             : v1::NvmeControllerState::INITIALIZING;
+      return paths.flow() == nvmf::host::IoFlow::failed ? v1::NvmeControllerState::FAULTED
+                                                        : v1::NvmeControllerState::INITIALIZING;
     case ControllerState::closed:
       return v1::NvmeControllerState::UNCONFIGURED;
   }
@@ -39,7 +39,7 @@ Task<Result<v1::ListNvmeControllersResponse>> list_controllers(Engine& engine, c
     if (remote == nullptr) continue;
     auto* c = reply.add_controllers();
     c->set_name(name);
-    c->set_state(state_of(remote->controller()));
+    c->set_state(state_of(remote->paths()));
     c->set_size(remote->geometry().block_count);
     c->set_blk_size(remote->geometry().block_bytes);
   }

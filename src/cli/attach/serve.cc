@@ -18,7 +18,7 @@ constexpr Nanos forced_wait_max = 3s;
 const char* state_word(const BlockDevice& device) noexcept {
   const auto* remote = nvmf::RemoteDevice::from(device);
   HF_ASSERT(remote != nullptr);
-  switch (remote->controller().flow()) {
+  switch (remote->paths().flow()) {
     case nvmf::host::IoFlow::flowing:
       return "online";
     case nvmf::host::IoFlow::waiting:

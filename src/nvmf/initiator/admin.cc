@@ -179,6 +179,20 @@ Task<Result<std::uint32_t>> Admin::set_features(nvme::Feature feature, std::uint
   co_return static_cast<std::uint32_t>(cqe.result.get());
 }
 
+Task<void> Admin::accept_retry_delays() {
+  nvme::HostBehavior behavior{};
+  behavior.acre = 1;
+  const IoVec vec{reinterpret_cast<std::byte*>(&behavior), sizeof behavior};
+  Command command;
+  command.sqe.opc = static_cast<std::uint8_t>(AdminOpcode::set_features);
+  command.sqe.cdw10 = static_cast<std::uint32_t>(nvme::Feature::host_behavior_support);
+  command.transfer = Transfer::to_controller;
+  command.length = sizeof behavior;
+  command.data = IoVecs(&vec, 1);
+  const auto set = co_await run(command, "Set Features");
+  set.ignore("then it names no delays");
+}
+
 Task<Status> Admin::keep_alive() {
   Command command;
   command.sqe.opc = static_cast<std::uint8_t>(AdminOpcode::keep_alive);

@@ -54,6 +54,8 @@ class Admin {
                         std::span<std::byte> into);
   // The completion's first dword.
   Task<Result<std::uint32_t>> set_features(nvme::Feature feature, std::uint32_t cdw11);
+  // Says that we honour retry delays (host behavior support, ACRE). Controllers that do not know it are left.
+  Task<void> accept_retry_delays();
   Task<Status> keep_alive();
   // Asks the target to end a command. ok does not say that it did.
   Task<Status> abort(std::uint16_t sqid, std::uint16_t cid);

@@ -1,5 +1,7 @@
 #include "nvmf/initiator/config.h"
 
+#include <algorithm>
+#include <string_view>
 #include <utility>
 
 #include "nvme/fabrics.h"
@@ -32,6 +34,7 @@ Status take_timing(const Uri& uri, UriParameters& parameters, InitiatorConfig& c
   HF_CHECK(take_millis(uri, parameters, "io_timeout_ms", 1, config.io_timeout));
   HF_CHECK(take_millis(uri, parameters, "kato_ms", 0, config.keep_alive));
   HF_CHECK(take_millis(uri, parameters, "grace_ms", 0, config.grace));
+  HF_CHECK(take_millis(uri, parameters, "refused_grace_ms", 0, config.refused_grace));
   if (config.keep_alive != Nanos{0} && config.keep_alive < 100ms)
     return bad(uri, "kato_ms must be 0 (no keep alive) or at least 100");
   return Status();
@@ -64,6 +67,26 @@ Status take_queue(const Uri& uri, UriParameters& parameters, RemoteConfig& remot
     HF_CHECK(check_bounds(uri, "nsid", *nsid, 1, 0xfffffffe));
     remote.nsid = static_cast<std::uint32_t>(*nsid);
   }
+  return Status();
+}
+
+// "host:port,host:port": in an order that counts only where paths are equally good.
+Status take_paths(const Uri& uri, UriParameters& parameters, RemoteConfig& remote) {
+  const auto list = parameters.take("paths");
+  if (!list) return Status();
+  std::string_view rest = *list;
+  for (bool more = true; more;) {
+    const std::size_t comma = rest.find(',');
+    more = comma != std::string_view::npos;
+    HF_TRY(const Endpoint next, parse_host_port(rest.substr(0, comma), nvmf_port_default));
+    if (next.port == 0) return bad(uri, "port 0 in paths is not a port to connect to");
+    if (next == remote.host || std::find(remote.more.begin(), remote.more.end(), next) != remote.more.end())
+      return bad(uri, "'" + next.to_string() + "' is named twice: each of the paths is another address");
+    remote.more.push_back(next);
+    rest = more ? rest.substr(comma + 1) : std::string_view();
+  }
+  if (remote.path_count() > paths_max)
+    return bad(uri, "more than " + std::to_string(paths_max) + " addresses");
   return Status();
 }
 
@@ -114,6 +137,7 @@ Result<RemoteConfig> parse_remote(const Uri& uri, const InitiatorConfig& default
   HF_CHECK(take_digest(uri, parameters, "ddgst", remote.config.data_digest));
   HF_CHECK(take_timing(uri, parameters, remote.config));
   HF_CHECK(take_queue(uri, parameters, remote));
+  HF_CHECK(take_paths(uri, parameters, remote));
   HF_CHECK(refuse_protection(uri, parameters));
   HF_CHECK(parameters.finish());
   return remote;

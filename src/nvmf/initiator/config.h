@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "base/uuid.h"
@@ -38,14 +39,19 @@ struct InitiatorConfig {
   // could go on within the grace period. Then the device fails, with its event, before it recovers. Needs a
   // target that tells its runs apart (nvme::TargetRun).
   bool fail_after_restart = false;
-  // No parameter; for mirrors. I/O waits at most so long once the target's machine answers that nobody
-  // listens there: the process is gone, and what does without this device had better go on. At most `grace`.
+  // refused_grace_ms; for mirrors. I/O waits at most so long once the machine of every path answers that
+  // nobody listens there: the process is gone, and what does without this device had better go on. At most
+  // `grace`.
   Nanos refused_grace = no_deadline;
 };
 
-// One namespace of one subsystem at one address.
+// Addresses of one device at most.
+inline constexpr std::size_t paths_max = 8;
+
+// One namespace of one subsystem, at one address or several.
 struct RemoteConfig {
-  Endpoint host;  // the address may be a name, which is resolved at each attempt
+  Endpoint host;               // the address may be a name, which is resolved at each attempt
+  std::vector<Endpoint> more;  // paths: further addresses of the same subsystem, at most paths_max - 1
   std::string nqn;
   std::optional<Uuid> uuid;           // the namespace must have it
   std::optional<std::uint32_t> nsid;  // else the only, or first, active namespace
@@ -53,6 +59,8 @@ struct RemoteConfig {
 
   // "host:port/nqn" + "n" + namespace, the name that the device has in the registry.
   std::string device_name() const;
+  std::size_t path_count() const noexcept { return 1 + more.size(); }
+  const Endpoint& address(std::size_t path) const noexcept { return path == 0 ? host : more[path - 1]; }
 };
 
 // The parts of nvmf://host[:port]/nqn?parameters. Errors: invalid_argument, naming the part.

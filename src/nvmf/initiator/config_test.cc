@@ -33,6 +33,21 @@ TEST(RemoteConfig, ReadsHostNqnAndParameters) {
   EXPECT_FALSE(c.config.hostid.is_nil());
 }
 
+TEST(RemoteConfig, ReadsFurtherAddresses) {
+  const auto r = parse(
+      "nvmf://a/nqn.2019-05.io.openebs:r1?paths=b:9000,[fd00::7]:8421,%5Bfd00::8%5D&grace_ms=9000"
+      "&refused_grace_ms=500");
+  ASSERT_TRUE(r.ok()) << r.error().message();
+  const RemoteConfig& c = r.value();
+  ASSERT_EQ(c.path_count(), 4u);
+  EXPECT_EQ(c.address(0), (Endpoint{"a", 8420}));
+  EXPECT_EQ(c.address(1), (Endpoint{"b", 9000}));
+  EXPECT_EQ(c.address(2), (Endpoint{"fd00::7", 8421}));
+  EXPECT_EQ(c.address(3), (Endpoint{"fd00::8", 8420}));
+  EXPECT_EQ(c.device_name(), "a:8420/nqn.2019-05.io.openebs:r1n1");
+  EXPECT_EQ(c.config.refused_grace, Nanos(500ms));
+}
+
 TEST(RemoteConfig, DefaultsPortNamespaceAndIdentity) {
   const auto v4 = parse("nvmf+tcp://10.1.2.3/nqn.2019-05.io.openebs:r1");
   ASSERT_TRUE(v4.ok()) << v4.error().message();
@@ -62,6 +77,13 @@ TEST(RemoteConfig, RefusesAndNamesWhatIsWrong) {
       {"nvmf://h/nqn.2019-05.io.openebs:r1?kato_ms=5", "kato_ms"},
       {"nvmf://h/nqn.2019-05.io.openebs:r1?hostnqn=me", "me"},
       {"nvmf://h/nqn.2019-05.io.openebs:r1?guard=1", "guard"},
+      {"nvmf://h/nqn.2019-05.io.openebs:r1?paths=", "HOST"},
+      {"nvmf://h/nqn.2019-05.io.openebs:r1?paths=a,", "HOST"},
+      {"nvmf://h/nqn.2019-05.io.openebs:r1?paths=a,h:8420", "twice"},
+      {"nvmf://h/nqn.2019-05.io.openebs:r1?paths=a,a", "twice"},
+      {"nvmf://h/nqn.2019-05.io.openebs:r1?paths=a:0", "port 0"},
+      {"nvmf://h/nqn.2019-05.io.openebs:r1?paths=fd00::7", "brackets"},
+      {"nvmf://h/nqn.2019-05.io.openebs:r1?paths=a,b,c,d,e,f,g,i", "8 addresses"},
   };
   for (const auto& [uri, names] : cases) {
     const auto r = parse(uri);

@@ -1,7 +1,6 @@
 #include "nvmf/initiator/controller.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <utility>
 
 #include "base/log.h"
@@ -30,32 +29,23 @@ const char* name(ControllerState state) noexcept {
   return "?";
 }
 
-const char* name(IoFlow flow) noexcept {
-  switch (flow) {
-    case IoFlow::waiting:
-      return "waiting";
-    case IoFlow::flowing:
-      return "flowing";
-    case IoFlow::failed:
-      return "failed";
-  }
-  return "?";
-}
-
-Controller::Controller(const Cores& cores, RemoteConfig remote)
+Controller::Controller(const Cores& cores, const RemoteConfig& remote, std::size_t address,
+                       ControllerOwner& owner, std::vector<std::unique_ptr<CoreIo>>& ios)
     : cores_(cores),
       home_(cores.home()),
-      remote_(std::move(remote)),
+      remote_(remote),
+      address_(remote.address(address)),
+      owner_(owner),
       wanted_(cores.count(), false),
-      queues_(cores.count()),
+      opened_(cores.count(), false),
       wake_(home_),
-      flow_changed_(home_),
       lifecycle_(home_, 1),
-      flow_lock_(home_, 1),
+      publish_lock_(home_, 1),
       scope_(home_) {
-  for (Reactor* core : cores_) {
-    PathOwner& owner = *this;
-    paths_.push_back(std::make_unique<CorePath>(*core, home_, owner, remote_.config));
+  for (unsigned core = 0; core < cores.count(); ++core) {
+    PathOwner& me = *this;
+    paths_.push_back(std::make_unique<CorePath>(cores.at(core), home_, me, ios[core]->changed()));
+    ios[core]->add_path(*paths_.back());
   }
 }
 
@@ -63,27 +53,30 @@ Controller::~Controller() { HF_ASSERT(session_ == nullptr && scope_.running() ==
 
 Task<Status> Controller::start() {
   const Semaphore::Permit turn = co_await lifecycle_.acquire();
+  lost_at_ = home_.now();
   Status up = co_await establish();
   if (!up.ok()) {
     co_await tear_down();
     co_return up;
   }
-  state_ = ControllerState::live;
-  grace_end_ = home_.now() + remote_.config.grace;
-  co_await push_limits();
-  co_await start_flow();
+  co_await go_live();
   scope_.spawn(supervise());
   co_return Status();
 }
 
+void Controller::retry() noexcept {
+  state_ = ControllerState::reconnecting;
+  attempt_ = 1;
+  scope_.spawn(supervise());
+}
+
 Task<Status> Controller::use_core(unsigned core) {
+  const unsigned server = owner_.serving_core(core);
+  wanted_[server] = true;
+  if (state_ != ControllerState::live) co_return Status();  // it comes with the association
   const Semaphore::Permit turn = co_await lifecycle_.acquire();
   if (stop_.stop_requested()) co_return Error(Errc::not_connected);
-  const unsigned server = serving_core(core);
-  const bool first = !wanted_[server];
-  wanted_[server] = true;
-  if (!first || state_ != ControllerState::live || lost_)
-    co_return Status();  // it comes with the association
+  if (state_ != ControllerState::live || lost_ || opened_[server]) co_return Status();
   const Status opened = co_await open_io_queue(server);
   if (!opened.ok()) {
     const Errc code = opened.code();
@@ -95,35 +88,38 @@ Task<Status> Controller::use_core(unsigned core) {
     wanted_[server] = false;
     co_return opened.error();
   }
-  const Semaphore::Permit flow_turn = co_await flow_lock_.acquire();
-  if (flow_ == IoFlow::flowing) co_await go_live(server);
   co_return Status();
 }
 
-Task<void> Controller::close() {
+Task<void> Controller::cancel() {
   stop_.request_stop();
-  for (auto& path : paths_) {
-    CorePath& p = *path;
-    auto cancel = [&p]() -> Task<void> {
+  for (unsigned core = 0; core < cores_.count(); ++core) {
+    CorePath& p = *paths_[core];
+    auto stop = [&p]() -> Task<void> {
       p.cancel();
       co_return;
     };
-    co_await run_on(home_, p.reactor(), cancel);
+    co_await run_on(home_, cores_.at(core), stop);
   }
+}
+
+Task<void> Controller::close() {
+  co_await cancel();
   co_await scope_.join();
   const Semaphore::Permit turn = co_await lifecycle_.acquire();
   if (session_ != nullptr && session_->alive() && !lost_) {
     Admin admin(session_->queue(), shutdown_bound);
     const Status down = co_await admin.shut_down(shutdown_bound);
-    if (down.ok() && !co_await any_unresolved()) flowed_ = false;  // no command of ours is left to be ended
+    if (down.ok()) flowed_ = false;  // no command of ours is left to be ended
     if (!down.ok())
-      HF_LOG(info, "nvmf", "no orderly shutdown", {"device", remote_.device_name()}, {"error", down.error()});
+      HF_LOG(info, "nvmf", "no orderly shutdown", {"device", remote_.device_name()},
+             {"address", address_.to_string()}, {"error", down.error()});
   }
   co_await tear_down();
-  for (auto& path : paths_) {
-    CorePath& p = *path;
+  for (unsigned core = 0; core < cores_.count(); ++core) {
+    CorePath& p = *paths_[core];
     auto end = [&p]() -> Task<void> { return p.close(); };
-    co_await run_on(home_, p.reactor(), end);
+    co_await run_on(home_, cores_.at(core), end);
   }
   state_ = ControllerState::closed;
   const bool unresolved = co_await any_unresolved();
@@ -159,7 +155,9 @@ Task<bool> Controller::target_restarted(Nanos deadline) {
 void Controller::lost(const std::string& why) noexcept {
   if (lost_ || session_ == nullptr) return;
   lost_ = true;
-  HF_LOG(warn, "nvmf", "connection lost", {"device", remote_.device_name()}, {"why", why});
+  if (!stop_.stop_requested())
+    HF_LOG(warn, "nvmf", "connection lost", {"device", remote_.device_name()},
+           {"address", address_.to_string()}, {"why", why});
   wake_.wake_all();
 }
 
@@ -168,72 +166,112 @@ void Controller::on_session_lost(const Error& why) noexcept { lost(why.message()
 
 Task<void> Controller::supervise() {
   while (!stop_.stop_requested()) {
-    if (!lost_) {
+    if (state_ == ControllerState::live && !lost_) {
       co_await wake_.wait(no_deadline, stop_.token());
       continue;
     }
-    state_ = ControllerState::reconnecting;
-    co_await stop_flow();
-    bool up = false;
-    {
-      const Semaphore::Permit turn = co_await lifecycle_.acquire();
-      up = co_await reconnect();
+    if (state_ == ControllerState::live) {
+      state_ = ControllerState::reconnecting;
+      lost_at_ = home_.now();
+      attempt_ = 0;
+      co_await publish();
     }
-    if (!up) continue;
-    // A device that failed is not offered again while a command of its past may still be executed.
-    if (flow_ == IoFlow::failed) co_await wait_fence();
-    if (lost_ || stop_.stop_requested()) continue;
-    HF_LOG(info, "nvmf", "reconnected", {"device", remote_.device_name()});
+    const Semaphore::Permit turn = co_await lifecycle_.acquire();
+    if (!co_await reconnect()) continue;
+    HF_LOG(info, "nvmf", "connected again", {"device", remote_.device_name()},
+           {"address", address_.to_string()});
     ++reconnects_;
-    state_ = ControllerState::live;
-    co_await start_flow();
+    co_await go_live();
   }
 }
 
 // Tears the lost association down and tries until there is a new one. False: stopped.
 Task<bool> Controller::reconnect() {
   co_await tear_down();
-  attempt_ = 0;
   while (!stop_.stop_requested()) {
+    if (attempt_ > 0) co_await home_.sleep(next_backoff(), stop_.token());
+    if (stop_.stop_requested()) break;
+    ++attempt_;
     const Status up = co_await establish();
     if (up.ok()) co_return true;
-    HF_LOG(info, "nvmf", "reconnect failed", {"device", remote_.device_name()}, {"error", up.error()});
-    if (up.error().sys_errno() == ECONNREFUSED) shorten_grace();
+    HF_LOG(info, "nvmf", "reconnect failed", {"device", remote_.device_name()},
+           {"address", address_.to_string()}, {"error", up.error()});
     co_await tear_down();
-    const Nanos pause = next_backoff();
-    co_await home_.sleep(pause, stop_.token());
+    owner_.on_path_changed();
   }
   co_return false;
 }
 
+// There is an association; it may be lost again already.
+Task<void> Controller::go_live() {
+  if (std::exchange(cache_lost_, false)) co_await owner_.caches_lost();
+  // Cores that came into use during the set-up. From `live` on use_core() opens their queues.
+  for (unsigned core = 0; core < cores_.count() && !lost_; ++core) {
+    if (!wanted_[core] || opened_[core]) continue;
+    const Status opened = co_await open_io_queue(core);
+    if (!opened.ok()) lost(opened.error().message());
+    core = ~0u;  // from the start: others may have come meanwhile
+  }
+  state_ = ControllerState::live;
+  co_await publish();
+  if (access() == Access::none) on_path_doubt();
+}
+
+Access Controller::access() const noexcept {
+  if (state_ != ControllerState::live || lost_ || removed_) return Access::none;
+  if (ana_ == nvme::AnaState::optimized) return Access::optimized;
+  return ana_ == nvme::AnaState::non_optimized ? Access::non_optimized : Access::none;
+}
+
+// Tells every core, and the device, what the path is good for now.
+Task<void> Controller::publish() {
+  const Semaphore::Permit turn = co_await publish_lock_.acquire();
+  PathUse use;
+  use.access = access();
+  use.nsid = space_.nsid;
+  use.transfer_bytes_max = info_.transfer_bytes_max;
+  use.retry_delays = info_.retry_delays;
+  if (use.access != Access::none) flowed_ = true;
+  for (unsigned core = 0; core < cores_.count(); ++core) {
+    CorePath& p = *paths_[core];
+    auto set = [&p, &use]() -> Task<void> {
+      p.set_use(use);
+      co_return;
+    };
+    co_await run_on(home_, cores_.at(core), set);
+  }
+  owner_.on_path_changed();
+}
+
 Task<bool> Controller::any_unresolved() {
   bool any = false;
-  for (auto& path : paths_) {
-    CorePath& p = *path;
+  for (unsigned core = 0; core < cores_.count(); ++core) {
+    CorePath& p = *paths_[core];
     auto ask = [&p]() -> Task<bool> { co_return p.unresolved(); };
-    const bool one = co_await run_on(home_, p.reactor(), ask);
+    const bool one = co_await run_on(home_, cores_.at(core), ask);
     any = any || one;
   }
   co_return any;
-}
-
-Task<void> Controller::wait_fence() {
-  const bool unresolved = co_await any_unresolved();
-  while (unresolved && home_.now() < fence_ && !stop_.stop_requested() && !lost_)
-    co_await wake_.wait(fence_, stop_.token());
 }
 
 // Exponential with jitter: many devices that lost the same target do not come back in step.
 Nanos Controller::next_backoff() noexcept {
   const InitiatorConfig& config = remote_.config;
   constexpr std::uint32_t doublings_max = 16;
-  const bool failed = flow_ == IoFlow::failed;
-  const std::int64_t factor = std::int64_t{1} << (failed ? doublings_max : std::min(attempt_, doublings_max));
+  const bool failed = owner_.io_failed() || home_.now() - lost_at_ > config.grace;
+  const std::int64_t factor = std::int64_t{1}
+                              << (failed ? doublings_max : std::min(attempt_ - 1, doublings_max));
   const Nanos step =
       std::min(failed ? config.backoff_failed : config.backoff_max, config.backoff_min * factor);
-  ++attempt_;
   const auto half = static_cast<std::uint64_t>(std::max<std::int64_t>(step.count() / 2, 1));
   return Nanos(static_cast<std::int64_t>(half + home_.random().below(half + 1)));
+}
+
+// After so much silence the target has ended the association.
+Nanos Controller::keep_alive_at_target() const noexcept {
+  const Nanos asked = remote_.config.keep_alive;
+  const Nanos unit = info_.keep_alive_unit;
+  return unit > Nanos{0} ? (asked + unit - Nanos{1}) / unit * unit : asked;
 }
 
 // Ends the association, if there is one, and learns from when on it is dead at the target.
@@ -248,16 +286,30 @@ Task<void> Controller::tear_down() {
     co_await session_->close();
   }
   co_await drop_queues();
-  if (!quiet) fence_ = std::max(fence_, home_.now() + remote_.config.keep_alive);
+  if (!quiet) fence_ = std::max(fence_, home_.now() + keep_alive_at_target());
+  ++torn_down_;
+  co_await tell_quiet();
   session_.reset();
+  opened_.assign(opened_.size(), false);
   lost_ = flowed_ = false;
 }
 
+Task<void> Controller::tell_quiet() {
+  for (unsigned core = 0; core < cores_.count(); ++core) {
+    CorePath& p = *paths_[core];
+    auto tell = [&p, this]() -> Task<void> {
+      p.set_quiet(torn_down_, fence_);
+      co_return;
+    };
+    co_await run_on(home_, cores_.at(core), tell);
+  }
+}
+
 Task<void> Controller::drop_queues() {
-  for (auto& path : paths_) {
-    CorePath& p = *path;
+  for (unsigned core = 0; core < cores_.count(); ++core) {
+    CorePath& p = *paths_[core];
     auto drop = [&p]() -> Task<void> { return p.drop_queue(); };
-    co_await run_on(home_, p.reactor(), drop);
+    co_await run_on(home_, cores_.at(core), drop);
   }
 }
 

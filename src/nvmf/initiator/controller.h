@@ -1,36 +1,34 @@
-// Controller: the life of one association after the other, for one remote namespace. Home core.
+// Controller: one path of a remote device: the life of one association after the other at one address. Home
+// core.
 //
 // An association is an admin queue and one I/O queue per core in use. It is one thing: when any of its
 // connections ends, or its keep alive is not answered, all of it is torn down and a new one is made
 // (NVMe-oF 1.1, section 3.3: the controller ends with any of its connections unless it supports the deletion
 // of single queues).
 //
-// I/O flows, waits or fails, apart from that:
-//   flowing -> waiting   no association, or the namespace's ANA group is not accessible
-//   waiting -> flowing   again
-//   waiting -> failed    when it waited longer than `grace`, or than `refused_grace` after the target's
-//   machine
-//                        refused a connection; the event `failed`. Attempts go on slowly.
-//   failed  -> flowing   the event `recovered`; only for the same namespace (UUID, block size, not smaller)
+// The path has access, and its CorePaths take I/O, while there is an association and the namespace's ANA
+// group is optimized or non-optimized. What becomes of I/O when no path has access is the device's affair
+// (path_group.h).
 //
 // The fence: when is a lost association dead AT THE TARGET, so that a command that was in flight when it was
 // lost can not be executed any more? From the first of these that comes true:
 //   1. the admin connection outlived the I/O connection, and the target answered a controller reset (CC.EN =
-//   0,
-//      CSTS.RDY = 0) on it;
+//      0, CSTS.RDY = 0) on it;
 //   2. another run of the target answers at the same address: the process that held the commands has ended;
-//   3. KATO after our side shut its connections: without commands of ours the target has ended the
-//   association by
-//      its keep alive timer, and what the network still holds comes too late.
-// core_path.h says what waits for it. A failed device becomes usable again only after it, and close() waits
-// for it when a command of unknown fate was reported as failed: whoever opens the same namespace next is not
+//   3. KATO, as the controller rounds it up, after our side shut its connections: without commands of ours
+//   the target has ended the
+//      association by its keep alive timer, and what the network still holds comes too late.
+// core_io.h says what waits for it. A failed device becomes usable again only after it, and close() waits for
+// it when a command of unknown fate was reported as failed: whoever opens the same namespace next is not
 // surprised.
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "nvmf/initiator/config.h"
+#include "nvmf/initiator/core_io.h"
 #include "nvmf/initiator/core_path.h"
 #include "nvmf/initiator/identify.h"
 #include "nvmf/initiator/session.h"
@@ -43,48 +41,67 @@ namespace holdfast::nvmf::host {
 
 enum class ControllerState : std::uint8_t { connecting, live, reconnecting, closed };
 const char* name(ControllerState state) noexcept;
-enum class IoFlow : std::uint8_t { waiting, flowing, failed };
-const char* name(IoFlow flow) noexcept;
 
-// Hears of changes, on the home core.
-class ControllerObserver {
+// When a namespace was looked at.
+enum class Seen : std::uint8_t { at_connect, by_event };
+
+// The device that a path belongs to. Home core.
+class ControllerOwner {
  public:
-  virtual void on_controller_event(DeviceEvent event) noexcept = 0;
+  // The namespace as the path shows it, before I/O goes there and when it changed: the first becomes the
+  // device's, every other one has to be the same. `queues`: what the target grants; I/O queues of the path.
+  // Errors: not_found (another namespace), failed_precondition (smaller, another block size, fewer queues).
+  virtual Task<Status> admit(const ControllerInfo& info, const NamespaceInfo& found, unsigned queues,
+                             Seen seen) = 0;
+  // The target was restarted since I/O flowed there, and has volatile caches. Before I/O goes there again.
+  virtual Task<void> caches_lost() = 0;
+  // access(), removed() or refused() may be another than before.
+  virtual void on_path_changed() noexcept = 0;
+  // The I/O queue that serves `core`.
+  virtual unsigned serving_core(unsigned core) const noexcept = 0;
+  // I/O of the device fails: attempts need not be made often.
+  virtual bool io_failed() const noexcept = 0;
 
  protected:
-  ~ControllerObserver() = default;
+  ~ControllerOwner() = default;
 };
 
 class Controller final : PathOwner, SessionObserver {
  public:
-  Controller(const Cores& cores, RemoteConfig remote);
+  // The path to remote.address(address). `ios`, by core, get its CorePaths and outlive their use.
+  Controller(const Cores& cores, const RemoteConfig& remote, std::size_t address, ControllerOwner& owner,
+             std::vector<std::unique_ptr<CoreIo>>& ios);
   ~Controller();  // close() was awaited
 
-  // Who hears of events; nobody does before. Outlives the controller.
-  void set_observer(ControllerObserver& observer) noexcept { observer_ = &observer; }
-  // Makes the first association; no I/O queues yet. Errors: those of resolve_host, AdminSession::open,
-  // identify_controller and identify_namespace. After an error: close().
+  // Makes the first association; no I/O queues but of cores in use. Goes on by itself after success. Errors:
+  // those of resolve_host, AdminSession::open, identify_controller, identify_namespace and admit(). After an
+  // error: retry() or close().
   Task<Status> start();
+  // Goes on trying, in the background.
+  void retry() noexcept;
   // Opens the I/O queue that serves `core`, if there is none. Without an association now it comes with the
   // next.
   Task<Status> use_core(unsigned core);
   // Identifies the namespace again. Errors: not_connected, and those of identify_namespace.
   Task<Status> refresh();
+  // What is under way ends soon; only close() follows.
+  Task<void> cancel();
   // Orderly shutdown where the target can be reached, then all connections are closed. Every channel is
   // closed. Takes at most the time-outs of a shutdown and, after commands of unknown fate, the rest of the
   // fence.
   Task<void> close();
 
-  CorePath& path(unsigned core) noexcept { return *paths_[core]; }
-  // The core whose queue serves `core`: itself, unless the target grants too few queues.
-  unsigned serving_core(unsigned core) const noexcept { return core % queues_; }
-
   ControllerState state() const noexcept { return state_; }
-  IoFlow flow() const noexcept { return flow_; }
+  Access access() const noexcept;
+  // The namespace is not there any more, or another one is.
+  bool removed() const noexcept { return removed_; }
+  // The last attempt was refused by the machine: nobody listens there.
+  bool refused() const noexcept { return refused_; }
+  // A command of unknown fate was reported as failed, and may still be executed.
+  Task<bool> any_unresolved();
   const ControllerInfo& info() const noexcept { return info_; }
-  const NamespaceInfo& space() const noexcept { return space_; }
   nvme::AnaState ana_state() const noexcept { return ana_; }
-  const RemoteConfig& remote() const noexcept { return remote_; }
+  const Endpoint& address() const noexcept { return address_; }
   std::uint64_t reconnects() const noexcept { return reconnects_; }
 
  private:
@@ -92,37 +109,24 @@ class Controller final : PathOwner, SessionObserver {
   Task<Status> establish();
   Task<Status> open_session(Nanos deadline);
   Task<Status> initialize();
-  Task<Status> request_queues(Admin& admin);
-  Task<Status> find_namespace(Admin& admin);
+  Task<Result<unsigned>> request_queues(Admin& admin);
+  Task<Status> find_namespace(Admin& admin, unsigned queues);
   Task<Status> open_io_queue(unsigned core);
   IoQueueArgs io_queue_args(unsigned core) const;
-  PathLimits path_limits() const;
 
   // Life (controller.cc).
   Task<void> supervise();
   Task<bool> reconnect();
+  Task<void> go_live();
   Task<void> tear_down();
+  Task<void> tell_quiet();
   Task<void> drop_queues();
-  Task<bool> any_unresolved();
-  Task<void> wait_fence();
   Task<void> outlast_fence();
   Task<bool> target_restarted(Nanos deadline);
+  Task<void> publish();
+  Nanos keep_alive_at_target() const noexcept;
   Nanos next_backoff() noexcept;
-  void raise(DeviceEvent event) noexcept {
-    if (observer_ != nullptr) observer_->on_controller_event(event);
-  }
   void lost(const std::string& why) noexcept;
-
-  // The flow of I/O (controller_flow.cc).
-  Task<void> start_flow();
-  Task<void> stop_flow();
-  Task<void> fail_flow();
-  Task<void> fail_paths();
-  Task<void> watch_grace();
-  void shorten_grace() noexcept;
-  Task<void> go_live(unsigned core);
-  Task<void> push_limits();
-  bool may_flow() const noexcept;
 
   // Events of the target (controller_events.cc).
   Task<void> start_events(Admin& admin);
@@ -141,36 +145,35 @@ class Controller final : PathOwner, SessionObserver {
 
   const Cores& cores_;
   Reactor& home_;
-  const RemoteConfig remote_;
-  ControllerObserver* observer_ = nullptr;
+  const RemoteConfig& remote_;
+  const Endpoint address_;
+  ControllerOwner& owner_;
   std::vector<std::unique_ptr<CorePath>> paths_;  // by core
   std::vector<bool> wanted_;                      // cores with channels
-  unsigned queues_;  // cores that have an I/O queue of their own: the first so many
+  std::vector<bool> opened_;                      // cores with an I/O queue of this association
 
   ControllerState state_ = ControllerState::connecting;
   std::unique_ptr<AdminSession> session_;
   ControllerInfo info_;
   Endpoint run_address_;  // where info_.run was seen
   NamespaceInfo space_;
-  bool known_ = false;    // space_ is what the device shows
-  bool removed_ = false;  // the namespace is gone for good
+  unsigned queues_ = 0;  // granted
+  bool removed_ = false;
+  bool refused_ = false;
   nvme::AnaState ana_ = nvme::AnaState::optimized;
   std::uint64_t reconnects_ = 0;
   std::uint32_t attempt_ = 0;
-  bool lost_ = false;        // the association has to be torn down
-  bool flowed_ = false;      // I/O was done on this association
-  bool cache_lost_ = false;  // perhaps: the target was restarted since I/O flowed last
-  bool doubt_ = false;       // the ANA state is being read again
-  Nanos fence_{0};           // see above; in the past: nothing to wait for
-
-  IoFlow flow_ = IoFlow::waiting;
-  Nanos grace_end_{0};  // while waiting
-  bool grace_watched_ = false;
+  Nanos lost_at_{0};             // while there is no association
+  bool lost_ = false;            // the association has to be torn down
+  bool flowed_ = false;          // I/O was done on this association
+  bool cache_lost_ = false;      // perhaps: the target was restarted since I/O flowed last
+  bool doubt_ = false;           // the ANA state is being read again
+  std::uint64_t torn_down_ = 0;  // associations, or attempts at one
+  Nanos fence_{0};               // see above; in the past: nothing to wait for
 
   WaitQueue wake_;          // the supervisor
-  WaitQueue flow_changed_;  // who watches the grace period
   Semaphore lifecycle_;     // one at a time makes, changes or ends an association
-  Semaphore flow_lock_;     // one at a time tells the cores to go on, to wait or to fail
+  Semaphore publish_lock_;  // one at a time tells the cores what they may do
   StopSource stop_;
   TaskScope scope_;
 };

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <memory>
+#include <utility>
 
 #include "base/log.h"
 #include "nvmf/initiator/controller.h"
@@ -69,42 +70,32 @@ Task<Status> Controller::identify_again(AdminSession& session) {
     if (found.code() == Errc::not_found) co_await remove();
     co_return found.error();
   }
-  if (found.value().geometry.block_bytes != space_.geometry.block_bytes ||
-      found.value().uuid != space_.uuid) {
+  const Status admitted = co_await owner_.admit(info_, found.value(), queues_, Seen::by_event);
+  if (!admitted.ok()) {
     co_await remove();
-    co_return Error(Errc::not_found, "another namespace took the identifier");
+    co_return admitted.error();
   }
-  const bool resized = found.value().geometry.block_count != space_.geometry.block_count;
   space_ = found.value();
-  co_await push_limits();
-  if (resized) raise(DeviceEvent::resized);
+  if (std::exchange(removed_, false)) co_await publish();
   co_return Status();
 }
 
-// For good: what might come back under the same number is another namespace.
 Task<void> Controller::remove() {
   if (removed_) co_return;
   removed_ = true;
-  if (flow_ == IoFlow::flowing) {
-    co_await stop_flow();
-  } else {
-    co_await fail_flow();
-  }
+  co_await publish();
 }
 
 Task<Status> Controller::refresh_ana(AdminSession& session) {
   Admin admin = session.admin();
   HF_CO_TRY(const nvme::AnaState state, co_await read_ana_state(admin, space_.ana_group));
   if (state != ana_) {
-    HF_LOG(info, "nvmf", "ANA state", {"device", remote_.device_name()},
+    HF_LOG(info, "nvmf", "ANA state", {"device", remote_.device_name()}, {"address", address_.to_string()},
            {"state", static_cast<unsigned>(state)});
   }
+  const bool changed = state != ana_;
   ana_ = state;
-  if (may_flow()) {
-    co_await start_flow();
-  } else {
-    co_await stop_flow();
-  }
+  if (changed) co_await publish();
   co_return Status();
 }
 
@@ -116,13 +107,19 @@ void Controller::on_path_doubt() noexcept {
 
 // Until the group does I/O again, or the association has ended.
 Task<void> Controller::check_doubt() {
+  const Nanos began = home_.now();
   for (;;) {
     if (session_ == nullptr || state_ != ControllerState::live) break;
     AdminSession& session = *session_;
     const Gate::Hold hold = session.use();
     if (!hold) break;
     const Status read = co_await refresh_ana(session);
-    if (!read.ok() || may_flow()) break;
+    if (!read.ok() || removed_ || access() != Access::none) break;
+    if (ana_ == nvme::AnaState::change && info_.ana_transition_max > Nanos{0} &&
+        home_.now() - began > info_.ana_transition_max) {
+      lost("a change of the ANA state takes longer than the controller said (ANATT)");
+      break;
+    }
     if (!co_await home_.sleep(ana_poll_interval, session.stop())) break;
   }
   doubt_ = false;

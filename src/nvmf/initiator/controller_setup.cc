@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 
 #include "base/log.h"
@@ -13,6 +14,7 @@ constexpr std::uint32_t io_staging_bytes = 128 << 10;
 
 // One attempt at a whole association. On error the caller tears down what there is of it.
 Task<Status> Controller::establish() {
+  refused_ = false;
   const Nanos deadline = home_.now() + remote_.config.connect_timeout;
   HF_CO_CHECK(co_await open_session(deadline));
   {
@@ -21,7 +23,7 @@ Task<Status> Controller::establish() {
   }
   for (unsigned core = 0; core < cores_.count(); ++core) {
     if (stop_.stop_requested()) co_return Error(Errc::cancelled);
-    if (core < queues_ && wanted_[core]) HF_CO_CHECK(co_await open_io_queue(core));
+    if (wanted_[core]) HF_CO_CHECK(co_await open_io_queue(core));
   }
   if (lost_) co_return Error(Errc::not_connected, "the connection ended during the set-up");
   co_return Status();
@@ -29,7 +31,7 @@ Task<Status> Controller::establish() {
 
 // At the first of the host's addresses that takes us.
 Task<Status> Controller::open_session(Nanos deadline) {
-  HF_CO_TRY(const std::vector<Endpoint> addresses, co_await resolve_host(home_, remote_.host));
+  HF_CO_TRY(const std::vector<Endpoint> addresses, co_await resolve_host(home_, address_));
   Error last(Errc::not_found);
   for (const Endpoint& to : addresses) {
     auto opened =
@@ -42,6 +44,7 @@ Task<Status> Controller::open_session(Nanos deadline) {
     last = opened.error();
     if (stop_.stop_requested()) break;
   }
+  refused_ = last.sys_errno() == ECONNREFUSED;
   co_return last;
 }
 
@@ -50,14 +53,19 @@ Task<Status> Controller::initialize() {
   const Uuid run_before = info_.run;
   HF_CO_TRY(info_, co_await identify_controller(admin, session_->cap(), remote_.config));
   const bool restarted = !run_before.is_nil() && info_.run != run_before;
-  if (restarted && known_ && info_.volatile_cache && remote_.config.fail_after_restart) cache_lost_ = true;
+  if (restarted && space_.nsid != 0 && info_.volatile_cache && remote_.config.fail_after_restart)
+    cache_lost_ = true;
   // One process at a time has the address: the run that held our commands is dead.
-  if (restarted && !info_.run.is_nil() && session_->endpoint() == run_address_) fence_ = home_.now();
+  if (restarted && !info_.run.is_nil() && session_->endpoint() == run_address_) {
+    fence_ = home_.now();
+    co_await tell_quiet();
+  }
   run_address_ = session_->endpoint();
   info_.cntlid = session_->cntlid();
   if (info_.keep_alive) session_->start_keep_alive();
-  HF_CO_CHECK(co_await request_queues(admin));
-  HF_CO_CHECK(co_await find_namespace(admin));
+  if (info_.delays_retries) co_await admin.accept_retry_delays();
+  HF_CO_TRY(const unsigned queues, co_await request_queues(admin));
+  HF_CO_CHECK(co_await find_namespace(admin, queues));
   ana_ = nvme::AnaState::optimized;
   if (info_.ana) {
     HF_CO_TRY(ana_, co_await read_ana_state(admin, space_.ana_group));
@@ -67,36 +75,20 @@ Task<Status> Controller::initialize() {
 }
 
 // One I/O queue per core, or as many as the target grants.
-Task<Status> Controller::request_queues(Admin& admin) {
+Task<Result<unsigned>> Controller::request_queues(Admin& admin) {
   const std::uint32_t cores = cores_.count();
   const std::uint32_t asked = nvme::pack_queue_counts(cores, cores);
   HF_CO_TRY(const std::uint32_t granted, co_await admin.set_features(nvme::Feature::number_of_queues, asked));
-  const unsigned queues = std::min(cores, std::min((granted & 0xffffu) + 1, (granted >> 16) + 1));
-  if (known_ && queues < queues_)
-    co_return Error(Errc::resource_exhausted, "the target grants fewer I/O queues than before");
-  // Channels hold on to the queues of the first association.
-  if (!known_) queues_ = queues;
-  co_return Status();
+  co_return std::min(cores, std::min((granted & 0xffffu) + 1, (granted >> 16) + 1));
 }
 
-// The namespace, which has to be the one that the device showed before.
-Task<Status> Controller::find_namespace(Admin& admin) {
+// The namespace, which has to be the one that the device shows.
+Task<Status> Controller::find_namespace(Admin& admin, unsigned queues) {
   HF_CO_TRY(const NamespaceInfo found, co_await identify_namespace(admin, info_, remote_));
-  if (!known_) {
-    space_ = found;
-    known_ = true;
-    co_return Status();
-  }
-  if (found.uuid != space_.uuid || found.nguid != space_.nguid)
-    co_return Error(Errc::not_found, "another namespace is there now: uuid " + found.uuid.to_string() +
-                                         ", was " + space_.uuid.to_string());
-  if (found.geometry.block_bytes != space_.geometry.block_bytes ||
-      found.geometry.block_count < space_.geometry.block_count)
-    co_return Error(Errc::failed_precondition,
-                    "the namespace is smaller than it was, or has another block size");
-  const bool resized = found.geometry.block_count != space_.geometry.block_count;
+  HF_CO_CHECK(co_await owner_.admit(info_, found, queues, Seen::at_connect));
   space_ = found;
-  if (resized) raise(DeviceEvent::resized);
+  queues_ = queues;
+  removed_ = false;
   co_return Status();
 }
 
@@ -125,22 +117,10 @@ Task<Status> Controller::open_io_queue(unsigned core) {
   CorePath& path = *paths_[core];
   const IoQueueArgs args = io_queue_args(core);
   auto open = [&path, &args]() -> Task<Status> { return path.open_queue(args); };
-  const Status opened = co_await run_on(home_, path.reactor(), open);
+  const Status opened = co_await run_on(home_, cores_.at(core), open);
+  opened_[core] = opened.ok();
   if (opened.ok()) co_return Status();
   co_return opened.error().with_context("I/O queue " + std::to_string(core + 1));
-}
-
-PathLimits Controller::path_limits() const {
-  PathLimits limits;
-  limits.nsid = space_.nsid;
-  limits.transfer_bytes_max = info_.transfer_bytes_max;
-  limits.zeroes_blocks_max = info_.zeroes_blocks_max;
-  limits.deallocate_blocks_max = info_.deallocate_blocks_max;
-  limits.zeroes_may_deallocate = space_.zeroes_may_deallocate;
-  limits.compare = info_.compare;
-  limits.geometry = space_.geometry;
-  limits.capabilities = space_.capabilities;
-  return limits;
 }
 
 }  // namespace holdfast::nvmf::host

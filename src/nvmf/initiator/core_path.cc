@@ -1,37 +1,19 @@
 #include "nvmf/initiator/core_path.h"
 
+#include <algorithm>
+#include <optional>
 #include <utility>
 
-#include "nvme/errc_status.h"
-#include "nvme/status.h"
 #include "nvmf/initiator/session.h"
 #include "rt/cross_core.h"
 
 namespace holdfast::nvmf::host {
-namespace {
 
-constexpr Nanos path_retry_interval = 100ms;
-
-// The command did not happen because of the path, not because of itself.
-bool is_path_trouble(const nvme::CommandStatus& status) noexcept {
-  return nvme::to_errc(status) == Errc::not_connected;
-}
-
-// The controller said so before it looked at the command; otherwise it may have been executed in part.
-bool never_executed(const nvme::CommandStatus& status) noexcept {
-  return status.code == nvme::StatusCode::ana_inaccessible ||
-         status.code == nvme::StatusCode::ana_transition ||
-         status.code == nvme::StatusCode::ana_persistent_loss;
-}
-
-}  // namespace
-
-CorePath::CorePath(Reactor& core, Reactor& home, PathOwner& owner, const InitiatorConfig& config)
+CorePath::CorePath(Reactor& core, Reactor& home, PathOwner& owner, WaitQueue& changed)
     : core_(core),
       home_(home),
       owner_(owner),
-      config_(config),
-      changed_(core),
+      changed_(changed),
       scope_(core),
       lost_(home, owner, core.core(), true),
       doubt_(home, owner, core.core(), false) {}
@@ -53,27 +35,27 @@ Task<Status> CorePath::open_queue(IoQueueArgs args) {
       failure = queue_->why();
     }
   }
-  connected_ = !failure;
-  if (connected_) co_return Status();
-  co_await drop_queue();
-  co_return *failure;
+  if (failure) {
+    co_await drop_queue();
+    co_return *failure;
+  }
+  connected_ = true;
+  refresh();
+  co_return Status();
 }
 
-void CorePath::go_live(const PathLimits& limits, Nanos fence) noexcept {
-  limits_ = limits;
-  fence_ = fence;
-  if (core_.now() >= fence) unresolved_ = false;
-  if (queue_ == nullptr || !queue_->alive()) {  // not in use; or lost again, and the notice is on its way
-    state_ = State::waiting;
-    return;
-  }
-  state_ = State::live;
+void CorePath::refresh() noexcept {
+  usable_ = connected_ && queue_ != nullptr && queue_->alive() && use_.access != Access::none;
   changed_.wake_all();
 }
 
+void CorePath::set_use(const PathUse& use) noexcept {
+  use_ = use;
+  refresh();
+}
+
 Task<void> CorePath::drop_queue() {
-  if (state_ == State::live) state_ = State::waiting;
-  connected_ = false;
+  connected_ = usable_ = false;
   if (queue_ == nullptr) co_return;
   co_await queue_->close();
   queue_.reset();
@@ -81,21 +63,25 @@ Task<void> CorePath::drop_queue() {
   while (lost_.under_way()) co_await core_.yield();
 }
 
-void CorePath::fail_io() noexcept {
-  state_ = State::failed;
+void CorePath::set_quiet(std::uint64_t torn_down, Nanos fence) noexcept {
+  torn_down_ = torn_down;
+  fence_ = fence;
   changed_.wake_all();
 }
 
 Task<void> CorePath::close() {
   cancel();
-  fail_io();
   co_await drop_queue();
   co_await scope_.join();
   while (doubt_.under_way()) co_await core_.yield();
 }
 
+void CorePath::fail(Error why) noexcept {
+  if (queue_ != nullptr) queue_->fail(std::move(why));
+}
+
 void CorePath::on_queue_dead(Queue&, const Error&) noexcept {
-  if (state_ == State::live) state_ = State::waiting;
+  usable_ = false;
   if (connected_) lost_.post();  // else open_queue() says so
 }
 
@@ -105,64 +91,6 @@ Task<void> CorePath::ask_abort(std::uint16_t cid) {
   const std::uint16_t qid = qid_;
   auto there = [this, qid, cid]() -> Task<void> { return owner_.abort(qid, cid); };
   co_await run_on(core_, home_, there);
-}
-
-void CorePath::give_up_users() noexcept {
-  if (queue_ != nullptr) queue_->fail(Error(Errc::cancelled, "given up by its user"));
-  changed_.wake_all();
-}
-
-Task<Status> CorePath::until_live(const bool& cancelled) {
-  while (state_ == State::waiting && !cancelled) co_await changed_.wait();
-  if (state_ != State::live || cancelled) co_return Error(Errc::not_connected);
-  co_return Status();
-}
-
-Task<void> CorePath::pause_for(Nanos duration, const bool& cancelled) {
-  const Nanos end = core_.now() + duration;
-  while (core_.now() < end && !cancelled) co_await changed_.wait(end);
-}
-
-// The end of a command some try of which may still be executed at the target: see the top of core_path.h.
-Task<Status> CorePath::settle(Status outcome, bool uncertain, const bool& cancelled) {
-  if (!uncertain) co_return outcome;
-  if (outcome.ok() && core_.now() < fence_) co_await pause_for(fence_ - core_.now(), cancelled);
-  if (!outcome.ok() || core_.now() < fence_) unresolved_ = true;
-  if (outcome.ok() && core_.now() < fence_) co_return Error(Errc::not_connected);
-  co_return outcome;
-}
-
-Task<Status> CorePath::execute(Command& command, bool modifies, const bool& cancelled) {
-  const Nanos give_up = core_.now() + config_.grace + config_.io_timeout;
-  bool uncertain = false;
-  for (;;) {
-    if (state_ != State::live || cancelled) {
-      Status live = co_await until_live(cancelled);
-      if (!live.ok()) co_return co_await settle(std::move(live), uncertain, cancelled);
-    }
-    command.sqe.nsid = limits_.nsid;
-    command.timeout = config_.io_timeout;
-    co_await queue_->issue(command);
-    if (command.end == CommandEnd::completed) {
-      const auto status = nvme::CommandStatus::unpack(command.cqe.status);
-      const Errc code = nvme::to_errc(status);
-      if (code == Errc::ok && !uncertain) [[likely]]
-        co_return Status();
-      if (code == Errc::ok) co_return co_await settle(Status(), true, cancelled);
-      if (command.late) co_return co_await settle(Error(Errc::timed_out), uncertain, cancelled);
-      if (!is_path_trouble(status)) co_return co_await settle(Error(code), uncertain, cancelled);
-      uncertain = uncertain || (modifies && !never_executed(status));
-      doubt_.post();
-      if (core_.now() + path_retry_interval >= give_up || config_.grace == Nanos{0})
-        co_return co_await settle(Error(code), uncertain, cancelled);
-      co_await pause_for(path_retry_interval, cancelled);
-      continue;
-    }
-    uncertain = uncertain || (modifies && command.sent);
-    if (command.end == CommandEnd::timed_out)
-      co_return co_await settle(Error(Errc::timed_out), uncertain, cancelled);
-    if (core_.now() >= give_up) co_return co_await settle(Error(Errc::not_connected), uncertain, cancelled);
-  }
 }
 
 }  // namespace holdfast::nvmf::host

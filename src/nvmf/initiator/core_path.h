@@ -1,15 +1,12 @@
-// CorePath: what one core of a remote device does I/O through: the I/O queue of the current association, and
-// the rule by which a command survives the loss of a queue.
+// CorePath: the I/O queue of one path (one controller) on one core, with what may be done with it now.
 //
-// A command whose queue was lost is issued again on the next association, as long as the device has not
-// failed; its issuer sees one end. Reads, writes, write zeroes, deallocate and flush may all happen twice
-// without harm to their issuer, but not LATE: a first try that is still on its way to the target could undo a
-// newer write. So a command that changes data and whose fate is unknown is not acknowledged before the fence,
-// the time from which the target executes nothing of the lost association any more (controller.h says how it
-// is known), however early its second try succeeds. Until then the issuer has the command in flight, and
-// overlapping writes in flight may leave either content. Other I/O does not wait.
+// A queue belongs to an association; associations of a path are numbered by generation(). What was in flight
+// on a queue that was lost may still be executed at the target until the association is known to be dead
+// there: quiet() says when that is (controller.h says how it is known), once the association was torn down.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -45,6 +42,21 @@ struct IoQueueArgs {
   Nanos timeout{0};  // for all of it
 };
 
+// What the namespace's ANA group, as this path's controller reports it, lets I/O do.
+enum class Access : std::uint8_t {
+  none,  // also: no association
+  non_optimized,
+  optimized,
+};
+
+// What a path is good for once it has access.
+struct PathUse {
+  Access access = Access::none;
+  std::uint32_t nsid = 0;
+  std::uint32_t transfer_bytes_max = 0;
+  std::array<Nanos, 4> retry_delays{};  // by the CRD field of a status; [0] is not used
+};
+
 // The home side. Both functions run on the home core.
 class PathOwner {
  public:
@@ -60,46 +72,46 @@ class PathOwner {
 
 class CorePath final : QueueObserver {
  public:
-  enum class State : std::uint8_t {
-    waiting,  // no association, or none that may do I/O: commands wait
-    live,
-    failed,  // commands fail at once
-  };
-
-  CorePath(Reactor& core, Reactor& home, PathOwner& owner, const InitiatorConfig& config);
+  // `changed` is woken when the path may have become usable or quiet; it outlives the path.
+  CorePath(Reactor& core, Reactor& home, PathOwner& owner, WaitQueue& changed);
   ~CorePath() = default;
 
   // ---- Control, on the path's core.
-  // Opens and connects the queue of a new association; no I/O yet. Errors: those of Queue::open and
-  // fabrics_connect.
+  // Opens and connects the queue of a new association. Errors: those of Queue::open and fabrics_connect.
   Task<Status> open_queue(IoQueueArgs args);
   bool has_queue() const noexcept { return queue_ != nullptr; }
-  // I/O flows from now on; `fence` is the time before which no command of unknown fate is acknowledged.
-  void go_live(const PathLimits& limits, Nanos fence) noexcept;
-  // New limits for the commands to come.
-  void update(const PathLimits& limits) noexcept { limits_ = limits; }
-  // I/O waits; what is in flight goes on.
-  void pause() noexcept { state_ = State::waiting; }
-  // Closes the queue, if there is one; its commands are lost, and wait or fail by state().
+  // What I/O may do from now on; what is in flight goes on.
+  void set_use(const PathUse& use) noexcept;
+  // Closes the queue, if there is one; its commands are lost.
   Task<void> drop_queue();
-  // Waiting commands, and those to come, end with not_connected.
-  void fail_io() noexcept;
-  // A command that may still be executed at the target was reported as failed, and no fence has passed since.
-  bool unresolved() const noexcept { return unresolved_; }
+  // So many associations were torn down; nothing of them is executed at the target from `fence` on. What was
+  // told before counts no more.
+  void set_quiet(std::uint64_t torn_down, Nanos fence) noexcept;
   // Ends an open_queue() that is under way, and refuses later ones.
   void cancel() noexcept { stop_.request_stop(); }
   Task<void> close();
 
   // ---- I/O, on the path's core.
-  // Runs one command to its single end. `modifies`: it changes what the device holds. `cancelled`: its issuer
-  // was given up, and it ends with not_connected soon after that became true and give_up_users() was called.
-  Task<Status> execute(Command& command, bool modifies, const bool& cancelled);
-  // Resets the connection, so that the commands of cancelled issuers end; the others are issued again.
-  void give_up_users() noexcept;
-  const PathLimits& limits() const noexcept { return limits_; }
-  Reactor& reactor() const noexcept { return core_; }
-  State state() const noexcept { return state_; }
-  IoStats stats;
+  bool usable() const noexcept { return usable_; }
+  Access access() const noexcept { return use_.access; }
+  const PathUse& use() const noexcept { return use_; }
+  Queue& queue() noexcept { return *queue_; }  // while usable()
+  // The association that a command issued now belongs to.
+  std::uint64_t generation() const noexcept { return torn_down_ + 1; }
+  // Nothing of that association, or an earlier one, is executed at the target any more; no_deadline as long
+  // as it is not known.
+  Nanos quiet_from(std::uint64_t generation) const noexcept {
+    return torn_down_ >= generation ? fence_ : no_deadline;
+  }
+  // A command of that association may still be executed although its issuer was told that it failed.
+  void leave_unresolved(std::uint64_t generation) noexcept {
+    unresolved_ = std::max(unresolved_, generation);
+  }
+  // There is such a command.
+  bool unresolved() const noexcept { return unresolved_ != 0 && core_.now() < quiet_from(unresolved_); }
+  void doubt() noexcept { doubt_.post(); }
+  // Ends the connection.
+  void fail(Error why) noexcept;
 
  private:
   // A message home that may be sent again once it was read.
@@ -130,22 +142,20 @@ class CorePath final : QueueObserver {
   void on_queue_dead(Queue& queue, const Error& why) noexcept override;
   void on_command_late(Queue& queue, Command& command) noexcept override;
   Task<void> ask_abort(std::uint16_t cid);
-  Task<Status> until_live(const bool& cancelled);
-  Task<void> pause_for(Nanos duration, const bool& cancelled);
-  Task<Status> settle(Status outcome, bool uncertain, const bool& cancelled);
+  void refresh() noexcept;
 
   Reactor& core_;
   Reactor& home_;
   PathOwner& owner_;
-  const InitiatorConfig config_;
+  WaitQueue& changed_;
   std::unique_ptr<Queue> queue_;
   std::uint16_t qid_ = 0;
   bool connected_ = false;  // the queue's Connect was answered
-  State state_ = State::waiting;
-  bool unresolved_ = false;
+  bool usable_ = false;
+  PathUse use_;
+  std::uint64_t torn_down_ = 0;
+  std::uint64_t unresolved_ = 0;
   Nanos fence_{0};
-  PathLimits limits_;
-  WaitQueue changed_;
   StopSource stop_;
   TaskScope scope_;
   Notice lost_;

@@ -14,6 +14,7 @@ namespace {
 constexpr std::uint64_t nlb_max = 65536;  // blocks of one command: NLB is 16 bits, zero based
 constexpr std::uint32_t sgl_capsule_unit = 16;
 constexpr std::uint32_t event_requests_max = 4;
+constexpr Nanos retry_delay_max = 60s;                // a controller may ask for 6553 s
 constexpr std::size_t ana_log_bytes_max = 256 * KiB;  // far more groups than we look through
 
 // A page-sized answer, off the coroutine's frame.
@@ -52,8 +53,15 @@ void take_capabilities(const nvme::IdentifyController& id, ControllerInfo& info)
   info.write_zeroes = (oncs & nvme::oncs_write_zeroes) != 0;
   info.volatile_cache = (id.vwc & nvme::vwc_present) != 0;
   info.keep_alive = id.kas.get() != 0;
+  info.keep_alive_unit = 100ms * id.kas.get();
   info.ana = (id.cmic & nvme::cmic_ana) != 0;
   info.events = id.oaes;
+  info.ana_transition_max = std::chrono::seconds(id.anatt);
+  const std::array<std::uint32_t, 4> delays{0, id.crdt1.get(), id.crdt2.get(), id.crdt3.get()};
+  for (std::size_t i = 1; i < delays.size(); ++i) {
+    info.retry_delays[i] = std::min<Nanos>(100ms * delays[i], retry_delay_max);
+    info.delays_retries = info.delays_retries || delays[i] != 0;
+  }
   info.event_requests = std::min<std::uint32_t>(id.aerl + 1u, event_requests_max);
 }
 

@@ -2,6 +2,7 @@
 // Source: NVMe Base 2.0 section 5.17; NVM Command Set 1.0 section 4.1.5; NVMe-oF 1.1 section 4.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -24,6 +25,10 @@ struct ControllerInfo {
   std::uint32_t events = 0;                 // notices that the controller can send (OAES)
   std::uint64_t zeroes_blocks_max = 0;      // of one write zeroes
   std::uint32_t deallocate_blocks_max = 0;  // of one range of dataset management
+  std::array<Nanos, 4> retry_delays{};      // by the CRD field of a status; [0] is not used
+  Nanos ana_transition_max{0};              // ANATT; 0: the controller does not say
+  bool delays_retries = false;              // it has retry delays
+  Nanos keep_alive_unit{0};                 // KAS: to which the controller rounds the keep alive time-out up
   bool keep_alive = false;
   bool ana = false;
   bool write_zeroes = false, deallocate = false, compare = false, volatile_cache = false;

@@ -15,7 +15,7 @@ namespace holdfast::nvmf {
 
 // Teaches the registry "nvmf" and "nvmf+tcp":
 //   nvmf://host[:8420]/nqn?uuid=U&nsid=N&hostnqn=NQN&hostid=U&hdgst&ddgst&queue_depth=N
-//         &io_timeout_ms=N&kato_ms=N&grace_ms=N
+//         &io_timeout_ms=N&kato_ms=N&grace_ms=N&refused_grace_ms=N&paths=host[:port],...
 // The host is a name, an IPv4 address, or an IPv6 address in brackets; every parameter is optional and
 // replaces the default of the same meaning. Devices are RemoteDevice. `cores` outlives the registry.
 void register_nvmf_scheme(DeviceRegistry& registry, const Cores& cores, InitiatorConfig defaults);

@@ -28,7 +28,7 @@ struct Move {
 
 class RemoteChannel final : public Channel {
  public:
-  explicit RemoteChannel(CorePath& path) noexcept : path_(path) {}
+  explicit RemoteChannel(CoreIo& io) noexcept : io_(io) {}
 
   Task<Status> read(Lba first, IoVecs into) override;
   Task<Status> write(Lba first, IoVecs from, Durable durable) override;
@@ -38,7 +38,7 @@ class RemoteChannel final : public Channel {
   Task<Status> compare(Lba first, IoVecs with) override;
   void cancel_all() noexcept override {
     cancelled_ = true;
-    path_.give_up_users();
+    io_.give_up_users();
   }
   Task<void> close() override { co_return; }
 
@@ -64,25 +64,25 @@ class RemoteChannel final : public Channel {
   Task<Status> zero_piece(std::uint64_t lba, std::uint32_t blocks, std::uint32_t cdw12);
   Task<Status> deallocate_piece(std::uint64_t lba, std::uint32_t blocks);
   Task<Status> read_and_compare(Lba first, IoVecs with);
-  const PathLimits& limits() const noexcept { return path_.limits(); }
+  const PathLimits& limits() const noexcept { return io_.limits(); }
   Status counted(Status outcome) noexcept {
-    if (!outcome.ok()) ++path_.stats.errors;
+    if (!outcome.ok()) ++io_.stats.errors;
     return outcome;
   }
 
-  CorePath& path_;
+  CoreIo& io_;
   bool cancelled_ = false;
 };
 
 Task<Status> RemoteChannel::read(Lba first, IoVecs into) {
-  ++path_.stats.read_ops;
-  path_.stats.read_bytes += total_bytes(into);
+  ++io_.stats.read_ops;
+  io_.stats.read_bytes += total_bytes(into);
   return transfer(Move(nvme::IoOpcode::read, Transfer::to_host, 0, false), first, into);
 }
 
 Task<Status> RemoteChannel::write(Lba first, IoVecs from, Durable durable) {
-  ++path_.stats.write_ops;
-  path_.stats.write_bytes += total_bytes(from);
+  ++io_.stats.write_ops;
+  io_.stats.write_bytes += total_bytes(from);
   const std::uint32_t cdw12 = durable == Durable::yes ? nvme::cdw12_fua : 0;
   return transfer(Move(nvme::IoOpcode::write, Transfer::to_controller, cdw12, true), first, from);
 }
@@ -136,14 +136,14 @@ Task<Status> RemoteChannel::one(const Move& move, std::uint64_t lba, IoVecs data
   command.length = static_cast<std::uint32_t>(bytes);
   command.offset = offset;
   command.data = data;
-  co_return co_await path_.execute(command, move.modifies, cancelled_);
+  co_return co_await io_.execute(command, move.modifies, cancelled_);
 }
 
 Task<Status> RemoteChannel::write_zeroes(BlockRange range, Unmap unmap, Durable durable) {
   if (!limits().capabilities.write_zeroes) co_return Error(Errc::not_supported);
   if (Status inside = check_range(limits().geometry, range); !inside.ok()) co_return inside;
-  ++path_.stats.write_ops;
-  path_.stats.write_bytes += range.count * limits().geometry.block_bytes;
+  ++io_.stats.write_ops;
+  io_.stats.write_bytes += range.count * limits().geometry.block_bytes;
   const bool deac = unmap == Unmap::yes && limits().zeroes_may_deallocate;
   const std::uint32_t cdw12 = (durable == Durable::yes ? nvme::cdw12_fua : 0) | (deac ? nvme::cdw12_deac : 0);
   std::uint64_t lba = to_blocks(range.first);
@@ -161,14 +161,14 @@ Task<Status> RemoteChannel::zero_piece(std::uint64_t lba, std::uint32_t blocks, 
   command.sqe.opc = static_cast<std::uint8_t>(nvme::IoOpcode::write_zeroes);
   command.sqe.cdw12 = cdw12;
   nvme::set_io_range(command.sqe, lba, blocks);
-  co_return co_await path_.execute(command, true, cancelled_);
+  co_return co_await io_.execute(command, true, cancelled_);
 }
 
 Task<Status> RemoteChannel::deallocate(BlockRange range) {
   if (!limits().capabilities.deallocate) co_return Error(Errc::not_supported);
   if (Status inside = check_range(limits().geometry, range); !inside.ok()) co_return inside;
-  ++path_.stats.unmap_ops;
-  path_.stats.unmapped_bytes += range.count * limits().geometry.block_bytes;
+  ++io_.stats.unmap_ops;
+  io_.stats.unmapped_bytes += range.count * limits().geometry.block_bytes;
   std::uint64_t lba = to_blocks(range.first);
   for (std::uint64_t left = range.count; left > 0;) {
     const auto blocks =
@@ -192,14 +192,14 @@ Task<Status> RemoteChannel::deallocate_piece(std::uint64_t lba, std::uint32_t bl
   command.transfer = Transfer::to_controller;
   command.length = sizeof range;
   command.data = IoVecs(&vec, 1);
-  co_return co_await path_.execute(command, true, cancelled_);
+  co_return co_await io_.execute(command, true, cancelled_);
 }
 
 Task<Status> RemoteChannel::flush() {
   if (!limits().capabilities.volatile_cache) co_return Status();  // every finished write is durable
   Command command;
   command.sqe.opc = static_cast<std::uint8_t>(nvme::IoOpcode::flush);
-  co_return counted(co_await path_.execute(command, false, cancelled_));
+  co_return counted(co_await io_.execute(command, false, cancelled_));
 }
 
 bool same_bytes(std::span<const std::byte> held, IoVecs with, std::size_t offset) noexcept {
@@ -216,7 +216,7 @@ Task<Status> RemoteChannel::read_and_compare(Lba first, IoVecs with) {
   const std::size_t bytes = total_bytes(with);
   const std::uint32_t block_bytes = limits().geometry.block_bytes;
   const std::size_t step = std::min<std::size_t>(limits().transfer_bytes_max, BufferPool::piece_bytes_max);
-  Buffer buffer = co_await path_.reactor().buffers().acquire(std::clamp<std::size_t>(bytes, 1, step));
+  Buffer buffer = co_await io_.reactor().buffers().acquire(std::clamp<std::size_t>(bytes, 1, step));
   for (std::size_t offset = 0; offset < bytes;) {
     const IoVec piece{buffer.data(), std::min(bytes - offset, buffer.size())};
     const Lba at{to_blocks(first) + offset / block_bytes};
@@ -230,7 +230,7 @@ Task<Status> RemoteChannel::read_and_compare(Lba first, IoVecs with) {
 // Calls a channel on another core.
 class FarChannel final : public Channel, Message {
  public:
-  FarChannel(Reactor& here, CorePath& path) noexcept : here_(here), there_(path.reactor()), channel_(path) {}
+  FarChannel(Reactor& here, CoreIo& io) noexcept : here_(here), there_(io.reactor()), channel_(io) {}
 
   Task<Status> read(Lba first, IoVecs into) override {
     auto call = [&]() -> Task<Status> { return channel_.read(first, into); };
@@ -276,9 +276,9 @@ class FarChannel final : public Channel, Message {
 
 }  // namespace
 
-std::unique_ptr<Channel> make_remote_channel(Reactor& core, CorePath& path) {
-  if (&core == &path.reactor()) return std::make_unique<RemoteChannel>(path);
-  return std::make_unique<FarChannel>(core, path);
+std::unique_ptr<Channel> make_remote_channel(Reactor& core, CoreIo& io) {
+  if (&core == &io.reactor()) return std::make_unique<RemoteChannel>(io);
+  return std::make_unique<FarChannel>(core, io);
 }
 
 }  // namespace holdfast::nvmf::host

@@ -4,13 +4,13 @@
 #include <memory>
 
 #include "block/block_device.h"
-#include "nvmf/initiator/core_path.h"
+#include "nvmf/initiator/core_io.h"
 #include "rt/reactor.h"
 
 namespace holdfast::nvmf::host {
 
-// A channel for use on `core` that does its I/O through `path`: directly on the path's own core, by a call
+// A channel for use on `core` that does its I/O through `io`: directly on the core of `io`, by a call
 // there from others (targets that grant fewer queues than there are cores).
-std::unique_ptr<Channel> make_remote_channel(Reactor& core, CorePath& path);
+std::unique_ptr<Channel> make_remote_channel(Reactor& core, CoreIo& io);
 
 }  // namespace holdfast::nvmf::host

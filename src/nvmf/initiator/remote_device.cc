@@ -13,15 +13,15 @@ Task<Result<std::unique_ptr<BlockDevice>>> RemoteDevice::open(const Cores& cores
   identity.name = remote.device_name();
   identity.uri = std::move(uri);
   identity.product_name = "NVMe-oF namespace";
-  auto controller = std::make_unique<host::Controller>(cores, std::move(remote));
-  const Status started = co_await controller->start();
+  auto paths = std::make_unique<host::PathGroup>(cores, std::move(remote));
+  const Status started = co_await paths->start();
   if (!started.ok()) {
-    co_await controller->close();
+    co_await paths->close();
     co_return started.error().with_context("'" + identity.uri + "'");
   }
-  identity.uuid = controller->remote().uuid.value_or(controller->space().uuid);
+  identity.uuid = paths->remote().uuid.value_or(paths->space().uuid);
   if (identity.uuid.is_nil()) identity.uuid = Uuid::from_name(identity.name);
-  std::unique_ptr<BlockDevice> device(new RemoteDevice(std::move(identity), cores, std::move(controller)));
+  std::unique_ptr<BlockDevice> device(new RemoteDevice(std::move(identity), cores, std::move(paths)));
   co_return device;
 }
 
@@ -29,37 +29,36 @@ const RemoteDevice* RemoteDevice::from(const BlockDevice& device) noexcept {
   return dynamic_cast<const RemoteDevice*>(&device);
 }
 
-RemoteDevice::RemoteDevice(Identity identity, const Cores& cores,
-                           std::unique_ptr<host::Controller> controller)
+RemoteDevice::RemoteDevice(Identity identity, const Cores& cores, std::unique_ptr<host::PathGroup> paths)
     : BlockDevice(std::move(identity)),
       cores_(cores),
-      controller_(std::move(controller)),
-      geometry_(controller_->space().geometry),
-      capabilities_(controller_->space().capabilities) {
-  controller_->set_observer(*this);
+      paths_(std::move(paths)),
+      geometry_(paths_->space().geometry),
+      capabilities_(paths_->space().capabilities) {
+  paths_->set_observer(*this);
 }
 
-void RemoteDevice::on_controller_event(DeviceEvent event) noexcept {
-  geometry_ = controller_->space().geometry;
-  capabilities_ = controller_->space().capabilities;
+void RemoteDevice::on_group_event(DeviceEvent event) noexcept {
+  geometry_ = paths_->space().geometry;
+  capabilities_ = paths_->space().capabilities;
   raise(event);
 }
 
 Task<Result<std::unique_ptr<Channel>>> RemoteDevice::open_channel(Reactor& core) {
   const unsigned index = core.core();
-  auto at_home = [this, index]() -> Task<Status> { return controller_->use_core(index); };
+  auto at_home = [this, index]() -> Task<Status> { return paths_->use_core(index); };
   HF_CO_CHECK(co_await run_on(core, cores_.home(), at_home));
-  host::CorePath& path = controller_->path(controller_->serving_core(index));
-  std::unique_ptr<Channel> channel = host::make_remote_channel(core, path);
+  host::CoreIo& io = paths_->io(paths_->serving_core(index));
+  std::unique_ptr<Channel> channel = host::make_remote_channel(core, io);
   co_return channel;
 }
 
 Task<IoStats> RemoteDevice::stats() {
   IoStats sum;
   for (Reactor* core : cores_) {
-    host::CorePath& path = controller_->path(core->core());
-    auto read = [&path]() -> Task<IoStats> { co_return path.stats; };
-    const IoStats one = co_await run_on(cores_.home(), path.reactor(), read);
+    host::CoreIo& io = paths_->io(core->core());
+    auto read = [&io]() -> Task<IoStats> { co_return io.stats; };
+    const IoStats one = co_await run_on(cores_.home(), io.reactor(), read);
     sum.read_ops += one.read_ops;
     sum.read_bytes += one.read_bytes;
     sum.write_ops += one.write_ops;

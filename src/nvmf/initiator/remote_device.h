@@ -1,7 +1,8 @@
 // RemoteDevice: a namespace of an NVMe-oF/TCP target as a BlockDevice.
 //
-// One admin connection on the home core, one I/O connection per core, opened with that core's first channel.
-// Grace      when the target cannot be reached I/O waits for it up to InitiatorConfig::grace; then the device
+// At each of its addresses one admin connection on the home core and one I/O connection per core, opened with
+// that core's first channel. I/O goes over the paths that ANA prefers, and over another one when one is lost.
+// Grace      when no path can be used I/O waits for it up to InitiatorConfig::grace; then the device
 // fails
 //            (the event `failed`, and Errc::not_connected for every operation) and goes on trying in the
 //            background; `recovered` is raised when the same namespace is back. With grace 0 it fails at
@@ -10,7 +11,7 @@
 //            abort_timeout the connections are reset; it ends with Errc::timed_out, once.
 // Order      an operation that was in flight when a connection broke is issued again by itself; controller.h
 // and
-//            core_path.h say why that is safe. An operation that failed with not_connected or timed_out may
+//            core_io.h say why that is safe. An operation that failed with not_connected or timed_out may
 //            still be executed at the target, until close() has ended or `recovered` was raised.
 // Durability where the target has a volatile cache, writes that were not flushed are lost with its power. A
 // grace
@@ -25,15 +26,15 @@
 #include "block/block_device.h"
 #include "block/uri.h"
 #include "nvmf/initiator/config.h"
-#include "nvmf/initiator/controller.h"
+#include "nvmf/initiator/path_group.h"
 
 namespace holdfast::nvmf {
 
-class RemoteDevice final : public BlockDevice, host::ControllerObserver {
+class RemoteDevice final : public BlockDevice, host::PathGroupObserver {
  public:
-  // Connects once, within config.connect_timeout. Errors: not_connected, timed_out (the target), not_found
-  // (host, subsystem, namespace or UUID), busy, not_supported, protocol; the texts say what and where.
-  // `cores` outlives the device.
+  // Connects once, within config.connect_timeout, at least over one path. Errors: not_connected, timed_out
+  // (the target), not_found (host, subsystem, namespace or UUID), busy, not_supported, protocol; the texts
+  // say what and where. `cores` outlives the device.
   static Task<Result<std::unique_ptr<BlockDevice>>> open(const Cores& cores, RemoteConfig remote,
                                                          std::string uri);
   // nullptr when the device is of another kind.
@@ -45,18 +46,20 @@ class RemoteDevice final : public BlockDevice, host::ControllerObserver {
   const Capabilities& capabilities() const noexcept override { return capabilities_; }
   Task<Result<std::unique_ptr<Channel>>> open_channel(Reactor& core) override;
   Task<IoStats> stats() override;
-  Task<Status> rescan() override { return controller_->refresh(); }
-  Task<void> close() override { return controller_->close(); }
+  Task<Status> rescan() override { return paths_->refresh(); }
+  Task<void> close() override { return paths_->close(); }
 
-  // State, ANA state, what the controller says about itself. Home core.
-  const host::Controller& controller() const noexcept { return *controller_; }
+  // Whether I/O flows, and each path's state and ANA state. Home core.
+  const host::PathGroup& paths() const noexcept { return *paths_; }
+  // The path to the first address.
+  const host::Controller& controller() const noexcept { return paths_->path(0); }
 
  private:
-  RemoteDevice(Identity identity, const Cores& cores, std::unique_ptr<host::Controller> controller);
-  void on_controller_event(DeviceEvent event) noexcept override;
+  RemoteDevice(Identity identity, const Cores& cores, std::unique_ptr<host::PathGroup> paths);
+  void on_group_event(DeviceEvent event) noexcept override;
 
   const Cores& cores_;
-  std::unique_ptr<host::Controller> controller_;
+  std::unique_ptr<host::PathGroup> paths_;
   Geometry geometry_;
   Capabilities capabilities_;
 };

@@ -534,7 +534,7 @@ TEST(WithTarget, WaitsForTheAnaGroup) {
   f.world.run_for(3s);
   EXPECT_FALSE(ended);
   EXPECT_EQ(f.controller().ana_state(), nvme::AnaState::inaccessible);
-  EXPECT_EQ(f.controller().flow(), host::IoFlow::waiting);
+  EXPECT_EQ(RemoteDevice::from(*f.device)->paths().flow(), host::IoFlow::waiting);
   set(nvme::AnaState::non_optimized);
   EXPECT_TRUE(f.world.run_until([&] { return ended; }, f.world.now() + 1s));
 }
