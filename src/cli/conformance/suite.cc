@@ -37,6 +37,11 @@ Cases all_cases() {
   add_admin_cases(cases);
   add_discovery_cases(cases);
   add_ana_cases(cases);
+  add_io_cases(cases);
+  add_io_error_cases(cases);
+  add_integrity_cases(cases);
+  add_reservation_cases(cases);
+  add_isolation_cases(cases);
   return cases;
 }
 

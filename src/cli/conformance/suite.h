@@ -38,5 +38,10 @@ void add_feature_cases(Cases& to);
 void add_admin_cases(Cases& to);
 void add_discovery_cases(Cases& to);
 void add_ana_cases(Cases& to);
+void add_io_cases(Cases& to);
+void add_io_error_cases(Cases& to);
+void add_integrity_cases(Cases& to);
+void add_reservation_cases(Cases& to);
+void add_isolation_cases(Cases& to);
 
 }  // namespace holdfast::cli::conformance
