@@ -162,6 +162,7 @@ Errc to_errc(const CommandStatus& status) noexcept {
     case StatusCode::host_identifier_inconsistent:
     case StatusCode::keep_alive_timeout_invalid:
     case StatusCode::thin_provisioning_not_supported:
+    case StatusCode::command_set_combination_rejected:
     // Also conflicting attributes, which no command of ours can cause.
     case StatusCode::connect_incompatible_format:
       return Errc::invalid_argument;

@@ -18,8 +18,10 @@ enum class Feature : std::uint8_t {
   number_of_queues = 0x07,
   write_atomicity = 0x0a,
   async_event_config = 0x0b,
+  timestamp = 0x0e,
   keep_alive_timer = 0x0f,
   host_behavior_support = 0x16,
+  command_set_profile = 0x19,
   host_identifier = 0x81,
   reservation_mask = 0x82,
   reservation_persistence = 0x83,
@@ -42,6 +44,15 @@ inline constexpr std::uint32_t feature_changeable = 1u << 2;
 constexpr std::uint32_t pack_queue_counts(std::uint32_t submission, std::uint32_t completion) noexcept {
   return ((submission - 1) & 0xffffu) | (completion - 1) << 16;
 }
+
+// The data of the timestamp feature.
+struct Timestamp {
+  std::uint8_t milliseconds[6];  // since 1970, little-endian; before the host set it: since the last reset
+  std::uint8_t attributes;       // origin 3:1: 0 a reset, 1 the host
+  std::uint8_t rsvd7;
+};
+static_assert(Wire<Timestamp> && sizeof(Timestamp) == 8);
+inline constexpr std::uint8_t timestamp_by_host = 1u << 1;
 
 // The 512 bytes of host behavior support.
 struct HostBehavior {

@@ -196,6 +196,7 @@ inline constexpr std::uint16_t oncs_dataset_management = 1u << 2;
 inline constexpr std::uint16_t oncs_write_zeroes = 1u << 3;
 inline constexpr std::uint16_t oncs_save_features = 1u << 4;
 inline constexpr std::uint16_t oncs_reservations = 1u << 5;
+inline constexpr std::uint16_t oncs_timestamp = 1u << 6;
 inline constexpr std::uint16_t oncs_verify = 1u << 7;
 inline constexpr std::uint16_t oncs_copy = 1u << 8;
 // OCFS
@@ -315,6 +316,12 @@ struct NamespaceList {
   le32 nsid[1024];
 };
 static_assert(Wire<NamespaceList> && sizeof(NamespaceList) == identify_bytes);
+
+// CNS 1Ch: the combinations of I/O command sets that may be in use together, each a set of bits by Csi.
+struct CommandSetCombinations {
+  le64 vector[512];
+};
+static_assert(Wire<CommandSetCombinations> && sizeof(CommandSetCombinations) == identify_bytes);
 
 // CNS 12h and 13h.
 struct ControllerList {

@@ -63,6 +63,10 @@ struct Cc {
   }
 };
 
+inline constexpr std::uint8_t cap_css_nvm = 1u << 0;
+inline constexpr std::uint8_t cap_css_all = 1u << 6;
+inline constexpr std::uint8_t cc_css_nvm = 0, cc_css_all = 6;
+
 // Controller status.
 enum class ShutdownStatus : std::uint8_t { none = 0, occurring = 1, complete = 2 };
 struct Csts {

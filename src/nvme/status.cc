@@ -76,6 +76,8 @@ const char* name(StatusCode code) noexcept {
       return "command_prohibited_by_lockdown";
     case StatusCode::admin_command_media_not_ready:
       return "admin_command_media_not_ready";
+    case StatusCode::command_set_combination_rejected:
+      return "command_set_combination_rejected";
     case StatusCode::lba_out_of_range:
       return "lba_out_of_range";
     case StatusCode::capacity_exceeded:

@@ -50,6 +50,7 @@ enum class StatusCode : std::uint16_t {
   transient_transport_error = 0x022,
   command_prohibited_by_lockdown = 0x023,
   admin_command_media_not_ready = 0x024,
+  command_set_combination_rejected = 0x02b,
   lba_out_of_range = 0x080,
   capacity_exceeded = 0x081,
   namespace_not_ready = 0x082,

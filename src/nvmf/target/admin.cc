@@ -38,10 +38,12 @@ AdminTransfer admin_transfer(const nvme::Sqe& sqe) noexcept {
       // The capabilities of a feature are in the response, whatever its data.
       if (static_cast<nvme::FeatureSelect>(sqe.cdw10 >> 8 & 7) == nvme::FeatureSelect::capabilities) break;
       if (feature == Feature::host_behavior_support) t.to_host = sizeof(nvme::HostBehavior);
+      if (feature == Feature::timestamp) t.to_host = sizeof(nvme::Timestamp);
       if (feature == Feature::host_identifier) t.to_host = (sqe.cdw11 & 1) != 0 ? 16 : 8;
       break;
     case AdminOpcode::set_features:
       if (feature == Feature::host_behavior_support) t.to_controller = sizeof(nvme::HostBehavior);
+      if (feature == Feature::timestamp) t.to_controller = sizeof(nvme::Timestamp);
       break;
     case AdminOpcode::delete_io_sq:
     case AdminOpcode::create_io_sq:
@@ -85,8 +87,10 @@ Task<AdminReply> Controller::admin(const AdminCall& call) {
       co_return async_event_request(call);
     case AdminOpcode::keep_alive:
       co_return CommandStatus();
-    case AdminOpcode::abort:
-      co_return abort(call);
+    case AdminOpcode::abort: {
+      const AdminReply reply = co_await abort(call);
+      co_return reply;
+    }
     // Not offered: identify and the effects log say so.
     case AdminOpcode::delete_io_sq:
     case AdminOpcode::create_io_sq:
@@ -146,9 +150,7 @@ AdminReply Controller::property_get(const AdminCall& call) {
 // on no command of before being executed any more (NVMe Base 2.0, section 3.7.2).
 nvme::Csts Controller::status() const noexcept {
   nvme::Csts csts = csts_;
-  const bool has_io_queues =
-      std::any_of(queues_.begin(), queues_.end(), [](const Queue& q) { return q.qid != 0; });
-  csts.rdy = csts.rdy || (!cc_.en && has_io_queues);
+  csts.rdy = csts.rdy || (!cc_.en && has_io_queues());
   return csts;
 }
 
@@ -167,7 +169,8 @@ AdminReply Controller::configure(nvme::Cc cc) {
   if (cc.en && !old.en) {
     // Discovery controllers have no I/O queues, so hosts leave those sizes zero.
     const bool entry_sizes = is_discovery() || (cc.iosqes == 6 && cc.iocqes == 4);
-    if (cc.css != 0 || cc.mps != 0 || cc.ams != 0 || !entry_sizes) {
+    const bool command_set = cc.css == nvme::cc_css_nvm || cc.css == nvme::cc_css_all;
+    if (!command_set || cc.mps != 0 || cc.ams != 0 || !entry_sizes) {
       HF_LOG(warn, "nvmf", "host enables the controller in a way that it does not support",
              {"host", host_.nqn}, {"cc", cc.pack()});
       csts_.cfs = true;
@@ -178,11 +181,11 @@ AdminReply Controller::configure(nvme::Cc cc) {
   }
   if (!cc.en && old.en) reset();
   if (cc.shn != nvme::ShutdownNotice::none && old.shn != cc.shn) {
-    // Every completed write is in the device; what the device caches the host has flushed, or does not care
-    // for.
-    csts_.shst = nvme::ShutdownStatus::complete;
+    csts_.shst = nvme::ShutdownStatus::occurring;
     disconnect_io_queues();
     watch_association();
+    ++pins_;
+    subsystem_.registry().scope().spawn(shut_down(cc.shn, ++shutdowns_));
   }
   return CommandStatus();
 }
@@ -194,21 +197,6 @@ AdminReply Controller::async_event_request(const AdminCall& call) {
   AdminReply reply;
   reply.parked = true;
   return reply;
-}
-
-// Only asynchronous event requests wait for something that may never come; everything else is left to end.
-AdminReply Controller::abort(const AdminCall& call) {
-  constexpr std::uint64_t not_aborted = 1;
-  const auto qid = static_cast<std::uint16_t>(call.sqe.cdw10);
-  const auto cid = static_cast<std::uint16_t>(call.sqe.cdw10 >> 16);
-  for (auto it = parked_.begin(); qid == 0 && it != parked_.end(); ++it) {
-    if (it->cid != cid) continue;
-    const ParkedEvent event = *it;
-    parked_.erase(it);
-    answer(event, StatusCode::abort_requested, 0);
-    return AdminReply(CommandStatus(), 0);
-  }
-  return AdminReply(CommandStatus(), not_aborted);
 }
 
 }  // namespace holdfast::nvmf::target

@@ -104,7 +104,9 @@ TEST(Identify, Refusals) {
   EXPECT_EQ(s.admin.identify(nvme::Cns::namespace_nvm, nsid_max + 1).status, invalid_namespace);
   EXPECT_EQ(s.admin.identify(nvme::Cns::namespace_nvm, nvme::nsid_all).status, invalid_namespace);
   EXPECT_EQ(s.admin.identify(nvme::Cns::namespace_descriptors, 2).status, invalid_namespace);
-  EXPECT_EQ(s.admin.identify(nvme::Cns::controllers).status, invalid_field);
+  EXPECT_EQ(s.admin.identify(nvme::Cns::nvm_set_list).status, invalid_field);
+  EXPECT_EQ(s.admin.identify(nvme::Cns::attached_controllers, 2).status, invalid_namespace);
+  EXPECT_EQ(s.admin.identify(nvme::Cns::allocated_namespace, nvme::nsid_all).status, invalid_namespace);
   EXPECT_EQ(s.admin.identify(static_cast<nvme::Cns>(0x99)).status, invalid_field);
   EXPECT_EQ(s.admin.identify(nvme::Cns::namespace_csi, 1, 2u << 24).status, invalid_field) << "zoned";
   Sqe sqe = RawHost::admin(AdminOpcode::identify, 1);
@@ -162,11 +164,9 @@ TEST(Features, Values) {
   Session s(rig);
   using nvme::Feature;
   EXPECT_EQ(get_feature(s, Feature::number_of_queues).result, nvme::pack_queue_counts(64, 64));
-  EXPECT_EQ(set_feature(s, Feature::number_of_queues, nvme::pack_queue_counts(4, 8)).result,
-            nvme::pack_queue_counts(4, 4));
-  EXPECT_EQ(set_feature(s, Feature::number_of_queues, nvme::pack_queue_counts(500, 500)).result,
-            nvme::pack_queue_counts(64, 64));
-  EXPECT_EQ(set_feature(s, Feature::number_of_queues, 0xffff).status, invalid_field);
+  EXPECT_EQ(set_feature(s, Feature::number_of_queues, nvme::pack_queue_counts(4, 8)).status,
+            nvme::permanent(StatusCode::command_sequence_error))
+      << "there are I/O queues";
 
   EXPECT_TRUE(set_feature(s, Feature::keep_alive_timer, 3500).status.ok());
   EXPECT_EQ(get_feature(s, Feature::keep_alive_timer).result, 4000u);
@@ -223,6 +223,134 @@ TEST(Features, WithData) {
   }
 }
 
+TEST(Features, NumberOfQueuesLimitsTheirIdentifiers) {
+  Rig rig;
+  ASSERT_EQ(rig.add_volume(), Errc::ok);
+  RawHost h(rig), io(rig);
+  ASSERT_TRUE(h.set_up() && io.set_up());
+  const auto cntlid = static_cast<std::uint16_t>(h.connect(h.connect_sqe(0), RawHost::connect_data()).result);
+  const nvme::Cc cc{true, nvme::cc_css_all, 0, 0, nvme::ShutdownNotice::none, 6, 4};
+  ASSERT_TRUE(h.property_set(nvme::Property::cc, cc.pack()).status.ok());
+  const auto ask = [&h](std::uint32_t value) {
+    return h.execute(RawHost::admin(AdminOpcode::set_features, 7, value));
+  };
+  EXPECT_EQ(ask(0xffff).status, invalid_field);
+  EXPECT_EQ(ask(0xffff0000).status, invalid_field);
+  EXPECT_EQ(ask(nvme::pack_queue_counts(500, 500)).result, nvme::pack_queue_counts(64, 64));
+  EXPECT_EQ(ask(nvme::pack_queue_counts(4, 8)).result, nvme::pack_queue_counts(4, 4));
+  const Outcome beyond = io.connect(io.connect_sqe(5), RawHost::connect_data(cntlid));
+  EXPECT_EQ(beyond.status, nvme::permanent(StatusCode::connect_invalid_parameters));
+  EXPECT_EQ(beyond.result, 42u);
+  EXPECT_TRUE(io.connect(io.connect_sqe(4), RawHost::connect_data(cntlid)).status.ok());
+}
+
+TEST(Features, ScopesAndSelections) {
+  Rig rig;
+  ASSERT_EQ(rig.add_volume(), Errc::ok);
+  Session s(rig);
+  using nvme::Feature;
+  const auto set = [&s](Feature f, std::uint32_t nsid, std::uint32_t value = 0) {
+    return s.admin
+        .execute(RawHost::admin(AdminOpcode::set_features, static_cast<std::uint32_t>(f), value, nsid))
+        .status;
+  };
+  EXPECT_EQ(set(Feature::arbitration, 1), nvme::permanent(StatusCode::feature_not_namespace_specific));
+  EXPECT_EQ(set(Feature::arbitration, 2), invalid_namespace);
+  EXPECT_TRUE(set(Feature::arbitration, nvme::nsid_all).ok());
+  EXPECT_TRUE(set(Feature::error_recovery, 1, 5).ok());
+  EXPECT_EQ(set(Feature::error_recovery, 1, 1u << 16), invalid_field) << "DULBE";
+  EXPECT_EQ(set(Feature::error_recovery, 2), invalid_namespace);
+  EXPECT_TRUE(set(Feature::command_set_profile, 0, 0).ok());
+  EXPECT_EQ(set(Feature::command_set_profile, 0, 1),
+            nvme::permanent(StatusCode::command_set_combination_rejected));
+  for (const unsigned refused : {0x00u, 0x03u, 0x08u, 0x09u, 0x0cu, 0x0du, 0x10u, 0x11u, 0x12u, 0x13u,
+                                 0x14u, 0x15u, 0x17u, 0x18u, 0x1au, 0x78u, 0x80u, 0x84u, 0xc0u, 0xffu}) {
+    EXPECT_EQ(set(static_cast<Feature>(refused), 0), invalid_field) << refused;
+    for (unsigned select = 0; select < 4; ++select) {
+      EXPECT_EQ(get_feature(s, static_cast<Feature>(refused), 0, select).status, invalid_field) << refused;
+    }
+  }
+  ASSERT_TRUE(set_feature(s, Feature::error_recovery, 7).status.ok());
+  EXPECT_EQ(get_feature(s, Feature::error_recovery, 0, 0).result, 7u);
+  EXPECT_EQ(get_feature(s, Feature::error_recovery, 0, 1).result, 0u) << "the default";
+  EXPECT_EQ(get_feature(s, Feature::error_recovery, 0, 2).result, 0u) << "saved: none, so the default";
+  EXPECT_EQ(get_feature(s, Feature::error_recovery, 0, 3).result,
+            nvme::feature_changeable | nvme::feature_namespace_specific);
+  EXPECT_EQ(get_feature(s, Feature::command_set_profile, 0, 3).result, 0u) << "there is nothing to change";
+  for (unsigned select = 4; select < 8; ++select) {
+    EXPECT_EQ(get_feature(s, Feature::error_recovery, 0, select).status, invalid_field);
+  }
+}
+
+TEST(Features, TimestampsRunOn) {
+  Rig rig;
+  ASSERT_EQ(rig.add_volume(), Errc::ok);
+  Session s(rig);
+  const auto now = [&s] {
+    const auto t = load<nvme::Timestamp>(get_feature(s, nvme::Feature::timestamp, 0, 0, 8).data);
+    std::uint64_t ms = 0;
+    for (unsigned i = 0; i < 6; ++i) ms |= std::uint64_t{t.milliseconds[i]} << (8 * i);
+    return std::pair(ms, t.attributes);
+  };
+  rig.world.run_for(5s);
+  EXPECT_GE(now().first, 5000u);
+  EXPECT_LT(now().first, 5100u);
+  EXPECT_EQ(now().second, 0) << "since the reset";
+  Bytes set(8);
+  set[5] = std::byte{1};
+  Sqe sqe = RawHost::admin(AdminOpcode::set_features, 0x0e);
+  sqe.sgl1 = nvme::SglDescriptor::in_capsule(8);
+  EXPECT_TRUE(s.admin.execute(sqe, set).status.ok());
+  rig.world.run_for(2s);
+  EXPECT_GE(now().first, (1ull << 40) + 2000);
+  EXPECT_EQ(now().second, nvme::timestamp_by_host);
+  EXPECT_TRUE(s.admin.property_set(nvme::Property::cc, 0).status.ok());
+  rig.world.run_for(1s);
+  s.enable();
+  EXPECT_GE(now().first, (1ull << 40) + 3000) << "a reset does not lose it";
+}
+
+TEST(Identify, ControllersAndCommandSets) {
+  Rig rig;
+  ASSERT_EQ(rig.add_volume(), Errc::ok);
+  Session one(rig), two(rig);
+  const auto list = [&](nvme::Cns cns, std::uint32_t nsid, std::uint32_t from) {
+    Sqe s = RawHost::admin(AdminOpcode::identify, static_cast<std::uint32_t>(cns) | from << 16, 0, nsid);
+    s.sgl1 = nvme::SglDescriptor::transport(4096);
+    return load<nvme::ControllerList>(one.admin.execute(s).data);
+  };
+  for (const auto& [cns, nsid] :
+       {std::pair(nvme::Cns::controllers, 0u), std::pair(nvme::Cns::attached_controllers, 1u)}) {
+    const auto all = list(cns, nsid, 0);
+    EXPECT_EQ(all.count, 2);
+    EXPECT_EQ(all.cntlid[0], one.cntlid);
+    EXPECT_EQ(all.cntlid[1], two.cntlid);
+    EXPECT_EQ(list(cns, nsid, two.cntlid).count, 1);
+    EXPECT_EQ(list(cns, nsid, 0xffff).count, 0);
+  }
+  EXPECT_EQ(load<nvme::NamespaceList>(one.admin.identify(nvme::Cns::allocated_namespaces).data).nsid[0], 1u);
+  EXPECT_EQ(one.admin.identify(nvme::Cns::allocated_namespace, 1).data,
+            one.admin.identify(nvme::Cns::namespace_nvm, 1).data);
+  const auto sets = load<nvme::CommandSetCombinations>(one.admin.identify(nvme::Cns::command_sets).data);
+  EXPECT_EQ(sets.vector[0], 1u);
+  EXPECT_EQ(sets.vector[1], 0u);
+}
+
+TEST(Identify, APathThatIsNotAccessibleDoesNotKnowTheUse) {
+  Rig rig;
+  ASSERT_EQ(rig.add_volume(), Errc::ok);
+  Session s(rig);
+  const auto use = [&s] {
+    return load<nvme::IdentifyNamespace>(s.admin.identify(nvme::Cns::namespace_nvm, 1).data).nuse.get();
+  };
+  EXPECT_EQ(use(), 65536u);
+  ASSERT_EQ(rig.run(rig.target->set_ana_state(volume_nqn, 1, nvme::AnaState::inaccessible)).code(), Errc::ok);
+  EXPECT_EQ(use(), 0u);
+  ASSERT_EQ(rig.run(rig.target->set_ana_state(volume_nqn, 1, nvme::AnaState::non_optimized)).code(),
+            Errc::ok);
+  EXPECT_EQ(use(), 65536u);
+}
+
 TEST(LogPages, Contents) {
   Rig rig;
   ASSERT_EQ(rig.add_volume(), Errc::ok);
@@ -263,7 +391,8 @@ TEST(LogPages, PartsAndRefusals) {
   EXPECT_EQ(Bytes(beyond.data.begin() + 64, beyond.data.end()), Bytes(64)) << "zeroes behind the end";
   EXPECT_EQ(s.admin.log_page(LogPage::command_effects, 64, nvme::nsid_all, 0, 4100).status, invalid_field);
   EXPECT_EQ(s.admin.log_page(LogPage::command_effects, 64, nvme::nsid_all, 0, 2).status, invalid_field);
-  EXPECT_EQ(s.admin.log_page(LogPage::smart, 512, 1).status, invalid_field) << "not per namespace";
+  EXPECT_TRUE(s.admin.log_page(LogPage::smart, 512, 1).status.ok());
+  EXPECT_EQ(s.admin.log_page(LogPage::smart, 512, 2).status, invalid_namespace);
   const auto no_page = nvme::permanent(StatusCode::invalid_log_page);
   EXPECT_EQ(s.admin.log_page(LogPage::discovery, 1024).status, no_page);
   EXPECT_EQ(s.admin.log_page(static_cast<LogPage>(0x81), 64).status, no_page);
@@ -426,6 +555,61 @@ TEST(Discovery, EveryListenerOfEverySubsystemThatTheHostMayUse) {
   const auto later = load<nvme::DiscoveryLogHeader>(h.log_page(nvme::LogPage::discovery, 1024).data);
   EXPECT_GT(later.genctr, header.genctr);
   EXPECT_EQ(later.numrec, 6u);
+}
+
+struct DiscoveryHost : RawHost {
+  explicit DiscoveryHost(Rig& rig, std::uint32_t kato = 0) : RawHost(rig) {
+    const auto data = RawHost::connect_data(0xffff, std::string(nvme::discovery_nqn));
+    if (!set_up() || !connect(connect_sqe(0, 31, 0, kato), data).status.ok()) panic("no discovery");
+    if (!property_set(nvme::Property::cc, 1).status.ok()) panic("not enabled");
+  }
+};
+
+TEST(Discovery, ReferralsToOtherServices) {
+  Rig rig;
+  ASSERT_EQ(rig.add_volume(), Errc::ok);
+  DiscoveryHost h(rig);
+  ASSERT_TRUE(
+      h.execute(RawHost::admin(AdminOpcode::set_features, 0x0b, nvme::oaes_discovery_change)).status.ok());
+  h.park_event_request();
+  const Referral other{Endpoint{"fd00::7", 8009}, std::string(nvme::discovery_nqn)};
+  EXPECT_EQ(rig.target->add_referral(other).code(), Errc::ok);
+  EXPECT_EQ(events(h).size(), 1u);
+  const Bytes log = h.log_page(nvme::LogPage::discovery, 3072).data;
+  EXPECT_EQ(load<nvme::DiscoveryLogHeader>(log).numrec, 2u);
+  const auto e = load<nvme::DiscoveryLogEntry>(std::span(log).subspan(2048));
+  EXPECT_EQ(e.subtype, 1);
+  EXPECT_EQ(e.adrfam, 2);
+  EXPECT_EQ(std::string(e.subnqn), nvme::discovery_nqn);
+  EXPECT_EQ(nvme::ascii(e.traddr), "fd00::7");
+  EXPECT_EQ(nvme::ascii(e.trsvcid), "8009");
+  EXPECT_EQ(rig.target->add_referral(other).code(), Errc::already_exists);
+  EXPECT_EQ(rig.target->referrals().size(), 1u);
+  const auto refused = [&](Referral r) { return rig.target->add_referral(std::move(r)).code(); };
+  EXPECT_EQ(refused({Endpoint{"0.0.0.0", 8009}, other.nqn}), Errc::invalid_argument);
+  EXPECT_EQ(refused({Endpoint{"::", 8009}, other.nqn}), Errc::invalid_argument);
+  EXPECT_EQ(refused({Endpoint{"10.0.0.1", 0}, other.nqn}), Errc::invalid_argument);
+  EXPECT_EQ(refused({Endpoint{"10.0.0.1", 1}, "discovery"}), Errc::invalid_argument);
+  h.park_event_request();
+  EXPECT_EQ(rig.target->remove_referral(other).code(), Errc::ok);
+  EXPECT_EQ(events(h).size(), 1u);
+  EXPECT_EQ(rig.target->remove_referral(other).code(), Errc::not_found);
+  EXPECT_EQ(load<nvme::DiscoveryLogHeader>(h.log_page(nvme::LogPage::discovery, 1024).data).numrec, 1u);
+}
+
+TEST(Discovery, HostsThatStayKeepTheirControllerAlive) {
+  Rig rig;
+  DiscoveryHost passing(rig), staying(rig, 300'000);
+  rig.world.run_for(100s);
+  EXPECT_TRUE(passing.log_page(nvme::LogPage::discovery, 1024).status.ok());
+  rig.world.run_for(119s);
+  EXPECT_EQ(rig.target->discovery_controllers().size(), 2u);
+  rig.world.run_for(2s);
+  EXPECT_EQ(rig.target->discovery_controllers().size(), 1u) << "two minutes without a word";
+  EXPECT_TRUE(passing.ends());
+  EXPECT_TRUE(staying.log_page(nvme::LogPage::discovery, 1024).status.ok());
+  rig.world.run_for(301s);
+  EXPECT_TRUE(staying.ends());
 }
 
 TEST(Discovery, ByIpv6) {

@@ -108,7 +108,10 @@ CommandStatus Subsystem::judge_io_connect(const ConnectCall& call, std::string_v
   if (controller->host_id() != host_id_of(call.data)) {
     return refuse(StatusCode::connect_invalid_parameters, dw0, offsetof(nvme::ConnectData, hostid), true);
   }
-  if (!controller->enabled() || controller->has_queue(call.cmd.qid)) {
+  if (call.cmd.qid > controller->io_queues_max()) {
+    return refuse(StatusCode::connect_invalid_parameters, dw0, offsetof(nvme::ConnectCmd, qid), false);
+  }
+  if (!controller->enabled() || controller->shutting_down() || controller->has_queue(call.cmd.qid)) {
     return permanent(StatusCode::command_sequence_error);
   }
   return {};

@@ -31,6 +31,8 @@ Connection::Connection(CoreContext& context, std::unique_ptr<Stream> stream)
       claim_wait_(reactor_),
       buffer_turn_(reactor_, 1),
       buffer_wait_(reactor_),
+      aborted_wait_(reactor_),
+      aborts_(reactor_),
       io_(*this, commands_) {}
 
 Connection::~Connection() = default;
@@ -247,6 +249,7 @@ Task<void> Connection::finish() {
   for (Request& r : requests_) {
     if (r.waiter) reactor_.post(std::exchange(r.waiter, {}));
   }
+  co_await aborts_.close();
   co_await commands_.join();
   sender_.close();
   co_await sending_.join();

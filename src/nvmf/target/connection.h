@@ -57,6 +57,9 @@ class Connection {
   Nanos heard_at() const noexcept { return heard_at_; }
   // Answers a parked asynchronous event request. No-op when it is not parked any more.
   void complete_parked(std::uint16_t tag, nvme::CommandStatus status, std::uint32_t dw0);
+  // Abort: whether the command ended with that status. Waits for its end a little, because it may be taken
+  // back only later.
+  Task<bool> abort(std::uint16_t cid);
   // Whether the host honours command retry delays (NVMe Base 2.0, section 5.27.1.18).
   void set_retry_delays(bool on) noexcept { queue_.retry_delays = on; }
 
@@ -115,6 +118,7 @@ class Connection {
   // --- Commands (connection_commands.cc). ---
   void dispatch(Request& r);
   bool admit(Request& r);
+  void settle_abort(Request& r, bool aborted) noexcept;
   void give_up_fused(nvme::CommandStatus status);
   Task<void> run_connect(Request& r);
   void become_queue(const ConnectReply& reply, const nvme::ConnectCmd& cmd);
@@ -161,6 +165,8 @@ class Connection {
   bool wants_large_staging_ = false;
   Semaphore buffer_turn_;  // commands that wait for memory, one after the other
   WaitQueue buffer_wait_;
+  WaitQueue aborted_wait_;
+  Gate aborts_;
   Buffer reserve_;
   bool has_reserve_ = false;  // it is here, or with a request
 

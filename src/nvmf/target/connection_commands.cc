@@ -14,6 +14,13 @@ using nvme::FabricsType;
 using nvme::permanent;
 using nvme::StatusCode;
 
+namespace {
+
+// For a command that an Abort waits for.
+constexpr Nanos abort_wait_max = 1s;
+
+}  // namespace
+
 void Connection::dispatch(Request& r) {
   ++context_.stats().commands;
   const bool is_plain = r.sqe.flags == nvme::Sqe::psdt_sgl && !r.transport_error && fused_first_ == nullptr;
@@ -171,6 +178,37 @@ void Connection::complete_parked(std::uint16_t tag, CommandStatus status, std::u
   complete(requests_[tag], status, dw0);
 }
 
+Task<bool> Connection::abort(std::uint16_t cid) {
+  const Gate::Hold hold = aborts_.enter();
+  if (!hold) co_return false;
+  if (fused_first_ != nullptr && fused_first_->sqe.cid == cid) {
+    give_up_fused(StatusCode::abort_requested);
+    co_return true;
+  }
+  const auto it = std::find_if(requests_.begin(), requests_.end(), [cid](const Request& r) {
+    const bool under_way = r.state == Request::State::executing || r.state == Request::State::awaiting_data;
+    return under_way && r.sqe.cid == cid;
+  });
+  if (it == requests_.end() || it->abort != nullptr) co_return false;
+  Request& r = *it;
+  AbortWait wait;
+  r.abort = &wait;
+  const Nanos deadline = reactor_.now() + abort_wait_max;
+  while (!wait.ended) {
+    const Wake woken = co_await aborted_wait_.wait(deadline, stop_.token());
+    if (woken != Wake::signalled) break;
+  }
+  if (!wait.ended) r.abort = nullptr;
+  co_return wait.aborted;
+}
+
+void Connection::settle_abort(Request& r, bool aborted) noexcept {
+  AbortWait* wait = std::exchange(r.abort, nullptr);
+  wait->ended = true;
+  wait->aborted = aborted;
+  aborted_wait_.wake_all();
+}
+
 void Connection::complete(Request& r, const CommandStatus& status, std::uint64_t result) {
   HF_ASSERT(r.state == Request::State::executing);
   const CommandStatus told = status.ok() ? status : note_failure(r, status);
@@ -199,6 +237,8 @@ void Connection::respond(Request& r, const CommandStatus& status, std::uint64_t 
   pdu.rccqe.status = status.pack();
   r.state = Request::State::responding;
   --unanswered_;
+  if (r.abort != nullptr) [[unlikely]]
+    settle_abort(r, status.code == StatusCode::abort_requested);
   sender_.queue(pdu, &r);
 }
 

@@ -45,6 +45,8 @@ void Connection::release(Request& r) noexcept {
   drop_buffer(r);
   r.state = Request::State::free;
   r.transport_error = false;
+  if (r.abort != nullptr) [[unlikely]]
+    settle_abort(r, false);  // its data was the response
   r.received = 0;
   free_.push_back(&r);
   claim_wait_.wake_one();

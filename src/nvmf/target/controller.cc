@@ -48,12 +48,15 @@ Controller::Controller(Subsystem& subsystem, std::uint16_t cntlid, Host host, st
       cntlid_(cntlid),
       host_(std::move(host)),
       keep_alive_(*this),
-      association_(*this) {
+      association_(*this),
+      made_at_(home().now()),
+      timestamp_set_at_(made_at_),
+      queue_gone_(home()) {
   const TargetConfig& config = subsystem.registry().config();
   cap_ = nvme::Cap{.mqes = static_cast<std::uint16_t>(config.queue_entries_max - 1),
                    .cqr = true,
                    .to = 2,  // a second: enabling does nothing that takes time
-                   .css = 1,
+                   .css = nvme::cap_css_nvm | nvme::cap_css_all,
                    .mpsmin = 0,
                    .mpsmax = 0,
                    .crms = 1};
@@ -96,6 +99,15 @@ const Controller::Queue* Controller::find_queue(std::uint16_t qid) const noexcep
 
 bool Controller::has_queue(std::uint16_t qid) const noexcept { return find_queue(qid) != nullptr; }
 
+bool Controller::has_io_queues() const noexcept {
+  return std::any_of(queues_.begin(), queues_.end(), [](const Queue& q) { return q.qid != 0; });
+}
+
+std::uint32_t Controller::io_queues_max() const noexcept {
+  const std::uint32_t granted = features_.queue_counts;
+  return granted != 0 ? (granted & 0xffff) + 1 : subsystem_.registry().config().io_queues_max;
+}
+
 void Controller::add_queue(const ConnectCall& call) {
   const std::uint16_t qid = call.cmd.qid;
   if (qid == 0) local_ = call.local;
@@ -108,6 +120,7 @@ void Controller::remove_queue(std::uint16_t qid) {
     parked_.clear();
     if (!ending_) end("the admin queue has ended");
   }
+  queue_gone_.wake_all();
   forget_if_over();
 }
 
@@ -167,15 +180,22 @@ void Controller::set_keep_alive(std::uint32_t milliseconds) {
   const std::uint64_t rounded = round_up(milliseconds, keep_alive_granularity_ms);
   keep_alive_ms_ = static_cast<std::uint32_t>(std::min<std::uint64_t>(rounded, 0xffffffff));
   last_traffic_ = home().now();
-  if (keep_alive_ms_ == 0) {
+  if (silence_max() == Nanos{0}) {
     home().disarm(keep_alive_);
   } else {
-    home().arm(keep_alive_, last_traffic_ + std::chrono::milliseconds(keep_alive_ms_));
+    home().arm(keep_alive_, last_traffic_ + silence_max());
   }
 }
 
+// A discovery controller without a keep alive timeout is one that the host reads and leaves (NVMe-oF 1.1,
+// section 5.2: an activity timeout of two minutes).
+Nanos Controller::silence_max() const noexcept {
+  if (keep_alive_ms_ != 0) return std::chrono::milliseconds(keep_alive_ms_);
+  return is_discovery() ? subsystem_.registry().config().association_timeout : Nanos{0};
+}
+
 void Controller::keep_alive_due() {
-  const Nanos due = last_traffic_ + std::chrono::milliseconds(keep_alive_ms_);
+  const Nanos due = last_traffic_ + silence_max();
   if (due > home().now()) return home().arm(keep_alive_, due);
   ++pins_;
   subsystem_.registry().scope().spawn(check_io_traffic());
@@ -197,8 +217,8 @@ Task<void> Controller::check_io_traffic() {
     last_traffic_ = std::max(last_traffic_, heard_at);
   }
   --pins_;
-  const Nanos due = last_traffic_ + std::chrono::milliseconds(keep_alive_ms_);
-  if (!ending_ && keep_alive_ms_ != 0) {
+  const Nanos due = last_traffic_ + silence_max();
+  if (!ending_ && silence_max() != Nanos{0}) {
     if (due > home().now()) {
       home().arm(keep_alive_, due);
     } else {

@@ -13,6 +13,7 @@
 
 #include "block/reservation.h"
 #include "nvme/cqe.h"
+#include "nvme/feature.h"
 #include "nvme/identify.h"
 #include "nvme/log_page.h"
 #include "nvme/property.h"
@@ -20,6 +21,7 @@
 #include "nvmf/target/registry.h"
 #include "nvmf/target/types.h"
 #include "rt/reactor.h"
+#include "rt/wait.h"
 
 namespace holdfast::nvmf::target {
 
@@ -59,6 +61,9 @@ class Controller {
   // --- Queues. ---
   void add_queue(const ConnectCall& call);
   bool has_queue(std::uint16_t qid) const noexcept;
+  bool has_io_queues() const noexcept;
+  // The largest identifier of an I/O queue: as many as the host was granted.
+  std::uint32_t io_queues_max() const noexcept;
   // May destroy the controller.
   void remove_queue(std::uint16_t qid);
   // Disconnects everything soon. It is gone when the connections have ended.
@@ -70,12 +75,15 @@ class Controller {
   // --- Commands (admin.cc). ---
   Task<AdminReply> admin(const AdminCall& call);
   bool enabled() const noexcept { return csts_.rdy; }
+  bool shutting_down() const noexcept { return csts_.shst != nvme::ShutdownStatus::none; }
   FeatureValues& features() noexcept { return features_; }
   const FeatureValues& features() const noexcept { return features_; }
   // Host behavior support: whether completions carry a command retry delay.
   void set_retry_delays(bool on);
   std::uint32_t keep_alive_ms() const noexcept { return keep_alive_ms_; }
   void set_keep_alive(std::uint32_t milliseconds);
+  nvme::Timestamp timestamp(bool current) const noexcept;
+  void set_timestamp(const nvme::Timestamp& value) noexcept;
 
   // --- Events. ---
   void namespace_changed(std::uint32_t nsid);
@@ -95,6 +103,7 @@ class Controller {
   void async_event_config_changed() { pump(); }
 
   static constexpr std::size_t errors_max = 64;
+  static constexpr unsigned aborts_max = 4;  // ACL + 1
 
  private:
   struct Queue {
@@ -144,7 +153,9 @@ class Controller {
   AdminReply configure(nvme::Cc cc);
   nvme::Csts status() const noexcept;
   AdminReply async_event_request(const AdminCall& call);
-  AdminReply abort(const AdminCall& call);
+  // controller_ends.cc
+  Task<AdminReply> abort(const AdminCall& call);
+  Task<void> shut_down(nvme::ShutdownNotice how, unsigned nth);
 
   // controller.cc
   void raise(Notice notice);
@@ -154,6 +165,8 @@ class Controller {
   void disconnect_io_queues();
   void disconnect(const Queue& queue);
   void watch_association();
+  // How long the host may be silent; zero: for ever.
+  Nanos silence_max() const noexcept;
   void keep_alive_due();
   Task<void> check_io_traffic();
   void forget_if_over();
@@ -180,7 +193,14 @@ class Controller {
   KeepAlive keep_alive_;
   Association association_;
   Nanos last_traffic_{0};
-  unsigned pins_ = 0;  // tasks of ours that wait
+  const Nanos made_at_;
+  std::uint64_t timestamp_ms_ = 0;  // at timestamp_set_at_
+  Nanos timestamp_set_at_;
+  bool timestamp_by_host_ = false;
+  WaitQueue queue_gone_;
+  unsigned aborts_ = 0;     // under way
+  unsigned shutdowns_ = 0;  // asked for; a reset forgets the ones before
+  unsigned pins_ = 0;       // tasks of ours that wait
   bool ending_ = false;
 };
 

@@ -32,8 +32,10 @@ bool is_known(Feature feature) noexcept {
     case Feature::number_of_queues:
     case Feature::write_atomicity:
     case Feature::async_event_config:
+    case Feature::timestamp:
     case Feature::keep_alive_timer:
     case Feature::host_behavior_support:
+    case Feature::command_set_profile:
     case Feature::host_identifier:
     case Feature::reservation_mask:
     case Feature::reservation_persistence:
@@ -57,7 +59,20 @@ AdminReply get_host_identifier(const Controller& c, const nvme::Sqe& sqe, std::s
   return CommandStatus();
 }
 
+bool is_of_namespace(Feature feature) noexcept {
+  return feature == Feature::error_recovery || feature == Feature::reservation_mask ||
+         feature == Feature::reservation_persistence;
+}
+
+// Which namespace a feature is set for (section 5.27.1): those of the controller take none, or all.
+CommandStatus judge_scope(const Controller& c, Feature feature, std::uint32_t nsid) noexcept {
+  if (nsid == 0 || nsid == nvme::nsid_all) return {};
+  if (c.subsystem().find(nsid) == nullptr) return permanent(StatusCode::invalid_namespace);
+  return is_of_namespace(feature) ? CommandStatus() : permanent(StatusCode::feature_not_namespace_specific);
+}
+
 AdminReply set_number_of_queues(Controller& c, std::uint32_t cdw11) {
+  if (c.has_io_queues()) return permanent(StatusCode::command_sequence_error);
   const std::uint32_t submission = cdw11 & 0xffff, completion = cdw11 >> 16;
   if (submission == 0xffff || completion == 0xffff) return permanent(StatusCode::invalid_field);
   const std::uint32_t most = c.is_discovery() ? 1 : c.subsystem().registry().config().io_queues_max;
@@ -81,8 +96,9 @@ AdminReply get_features(Controller& c, const nvme::Sqe& sqe, std::span<std::byte
   const auto select = static_cast<FeatureSelect>(sqe.cdw10 >> 8 & 7);
   if (!is_known(feature)) return permanent(StatusCode::invalid_field);
   if (select == FeatureSelect::capabilities) {
-    const bool fixed = feature == Feature::host_identifier || feature == Feature::volatile_write_cache;
-    const std::uint32_t scope = nvme::is_reservation_feature(sqe) ? nvme::feature_namespace_specific : 0;
+    const bool fixed = feature == Feature::host_identifier || feature == Feature::volatile_write_cache ||
+                       feature == Feature::command_set_profile;
+    const std::uint32_t scope = is_of_namespace(feature) ? nvme::feature_namespace_specific : 0;
     return AdminReply(CommandStatus(), fixed ? 0 : nvme::feature_changeable | scope);
   }
   if (select > FeatureSelect::capabilities) return permanent(StatusCode::invalid_field);
@@ -107,6 +123,11 @@ AdminReply get_features(Controller& c, const nvme::Sqe& sqe, std::span<std::byte
       return value(values.write_atomicity);
     case Feature::async_event_config:
       return value(values.async_event_config);
+    case Feature::timestamp:
+      store(into, c.timestamp(select == FeatureSelect::current));
+      return CommandStatus();
+    case Feature::command_set_profile:  // the first combination of CNS 1Ch
+      return value(0);
     case Feature::keep_alive_timer:
       return value(select == FeatureSelect::current ? c.keep_alive_ms() : 0);
     case Feature::host_behavior_support:
@@ -126,6 +147,7 @@ AdminReply set_features(Controller& c, const nvme::Sqe& sqe, std::span<const std
   const std::uint32_t value = sqe.cdw11;
   if (!is_known(feature)) return permanent(StatusCode::invalid_field);
   if ((sqe.cdw10 & save_bit) != 0) return permanent(StatusCode::feature_not_saveable);
+  if (const CommandStatus scope = judge_scope(c, feature, sqe.nsid); !scope.ok()) return scope;
   FeatureValues& values = c.features();
   switch (feature) {
     case Feature::arbitration:
@@ -151,6 +173,12 @@ AdminReply set_features(Controller& c, const nvme::Sqe& sqe, std::span<const std
       if ((value & ~async_events_known) != 0) return permanent(StatusCode::invalid_field);
       values.async_event_config = value;
       c.async_event_config_changed();
+      return CommandStatus();
+    case Feature::timestamp:
+      c.set_timestamp(load<nvme::Timestamp>(from));
+      return CommandStatus();
+    case Feature::command_set_profile:
+      if ((value & 0x1ff) != 0) return permanent(StatusCode::command_set_combination_rejected);
       return CommandStatus();
     case Feature::keep_alive_timer:
       c.set_keep_alive(value);

@@ -38,11 +38,12 @@ nvme::IdentifyController common(const Controller& c) {
   id.cntlid = c.cntlid();
   id.ver = nvme::version_2_0;
   id.ctratt = nvme::ctratt_host_id_128 | nvme::ctratt_traffic_based_keep_alive;
-  id.acl = 3;
+  id.acl = Controller::aborts_max - 1;
   id.aerl = async_event_requests_max - 1;
   id.elpe = Controller::errors_max - 1;
   id.lpa = nvme::lpa_extended_data;
-  id.kas = 10;  // one second
+  id.kas = 10;            // one second
+  id.rtd3e = 10'000'000;  // microseconds that a shutdown may take: hosts wait that long
   id.maxcmd = static_cast<std::uint16_t>(target.queue_entries_max);
   id.sgls = nvme::sgls_supported | nvme::sgls_offset | nvme::sgls_transport;
   subsystem.nqn.copy(id.subnqn, nvme::nqn_length_max);
@@ -75,7 +76,7 @@ nvme::IdentifyController controller(const Controller& c) {
   id.crdt2 = target.crdt[1];
   id.crdt3 = target.crdt[2];
   id.frmw = 0x3;  // one firmware slot, read only
-  id.lpa |= nvme::lpa_command_effects;
+  id.lpa |= nvme::lpa_smart_per_namespace | nvme::lpa_command_effects;
   if (ana) {
     id.anatt = 10;
     id.anacap = nvme::anacap_optimized | nvme::anacap_non_optimized | nvme::anacap_inaccessible |
@@ -88,7 +89,8 @@ nvme::IdentifyController controller(const Controller& c) {
   id.nn = nsid_max;
   id.mnan = nsid_max;
   id.oncs = nvme::oncs_compare | nvme::oncs_dataset_management | nvme::oncs_write_zeroes |
-            nvme::oncs_save_features | nvme::oncs_verify | nvme::oncs_copy | nvme::oncs_reservations;
+            nvme::oncs_save_features | nvme::oncs_timestamp | nvme::oncs_verify | nvme::oncs_copy |
+            nvme::oncs_reservations;
   id.ocfs = nvme::ocfs_format_0;
   id.fuses = nvme::fuses_compare_and_write;
   id.acwu = fused_bytes_max / 4096 - 1;  // of the largest blocks that a namespace may have
@@ -101,7 +103,10 @@ nvme::IdentifyController controller(const Controller& c) {
 nvme::IdentifyNamespace describe(const Subsystem& subsystem, const Subsystem::Namespace& ns) {
   const Geometry& g = ns.geometry;
   nvme::IdentifyNamespace id{};
-  id.nsze = id.ncap = id.nuse = g.block_count;
+  id.nsze = id.ncap = g.block_count;
+  const bool reachable = ns.config.ana_state == nvme::AnaState::optimized ||
+                         ns.config.ana_state == nvme::AnaState::non_optimized;
+  if (reachable) id.nuse = g.block_count;  // else a path that knows nothing of the use (section 8.1.3)
   id.nmic = nvme::nmic_shared;
   id.dlfeat = static_cast<std::uint8_t>((g.deallocated_reads_zero ? nvme::dlfeat_reads_zero : 0) |
                                         (ns.capabilities.write_zeroes ? nvme::dlfeat_deac_supported : 0));
@@ -151,6 +156,24 @@ CommandStatus active_namespaces(const Subsystem& subsystem, std::uint32_t after,
   return {};
 }
 
+// Of all controllers of the subsystem: each reaches every namespace.
+void controllers_from(const Subsystem& subsystem, std::uint16_t first, std::span<std::byte> into) {
+  nvme::ControllerList list{};
+  const auto& all = subsystem.controllers();
+  std::uint16_t n = 0;
+  for (auto it = all.lower_bound(first); it != all.end() && n < std::size(list.cntlid); ++it)
+    list.cntlid[n++] = it->first;
+  list.count = n;
+  store(into, list);
+}
+
+// The NVM command set is the only one.
+void command_sets(std::span<std::byte> into) {
+  nvme::CommandSetCombinations sets{};
+  sets.vector[0] = 1u << static_cast<unsigned>(nvme::Csi::nvm);
+  store(into, sets);
+}
+
 void put_descriptor(std::span<std::byte>& into, nvme::NamespaceIdType type,
                     std::span<const std::uint8_t> id) {
   nvme::NamespaceIdDescriptor d{};
@@ -174,10 +197,11 @@ CommandStatus identify_namespace(const Subsystem& subsystem, Cns cns, std::uint3
   const Subsystem::Namespace* ns = subsystem.find(nsid);
   if (ns == nullptr) {
     // An identifier that could be active, but is not, reads as zeroes (section 5.17.2.1).
-    const bool inactive = cns == Cns::namespace_nvm && nsid >= 1 && nsid <= nsid_max;
+    const bool by_nvm = cns == Cns::namespace_nvm || cns == Cns::allocated_namespace;
+    const bool inactive = by_nvm && nsid >= 1 && nsid <= nsid_max;
     return inactive ? CommandStatus() : permanent(StatusCode::invalid_namespace);
   }
-  if (cns == Cns::namespace_nvm) store(into, describe(subsystem, *ns));
+  if (cns == Cns::namespace_nvm || cns == Cns::allocated_namespace) store(into, describe(subsystem, *ns));
   if (cns == Cns::namespace_descriptors) descriptors(*ns, into);
   if (cns == Cns::namespace_independent) store(into, describe_independent(subsystem, *ns));
   return {};  // CNS 05h: no protection information, so zeroes
@@ -195,11 +219,14 @@ CommandStatus identify(const Controller& c, const nvme::Sqe& sqe, std::span<std:
       store(into, controller(c));
       return {};
     case Cns::active_namespaces:
+    case Cns::allocated_namespaces:  // namespaces are not attached one by one: every one that there is, is
+                                     // active
       return active_namespaces(subsystem, sqe.nsid, into);
     case Cns::active_namespaces_csi:
       if (!is_nvm) return permanent(StatusCode::invalid_field);
       return active_namespaces(subsystem, sqe.nsid, into);
     case Cns::namespace_nvm:
+    case Cns::allocated_namespace:
     case Cns::namespace_descriptors:
     case Cns::namespace_independent:
       return identify_namespace(subsystem, args.cns, sqe.nsid, into);
@@ -209,12 +236,17 @@ CommandStatus identify(const Controller& c, const nvme::Sqe& sqe, std::span<std:
     case Cns::controller_csi:
       if (!is_nvm) return permanent(StatusCode::invalid_field);
       return {};  // no limits beyond MDTS: zeroes
-    case Cns::nvm_set_list:
-    case Cns::allocated_namespaces:
-    case Cns::allocated_namespace:
     case Cns::attached_controllers:
+      if (subsystem.find(sqe.nsid) == nullptr) return permanent(StatusCode::invalid_namespace);
+      controllers_from(subsystem, args.cntid, into);
+      return {};
     case Cns::controllers:
+      controllers_from(subsystem, args.cntid, into);
+      return {};
     case Cns::command_sets:
+      command_sets(into);
+      return {};
+    case Cns::nvm_set_list:
       break;
   }
   return permanent(StatusCode::invalid_field);

@@ -104,7 +104,7 @@ CommandStatus IoCommands::check_range(const Target& t) const noexcept {
 }
 
 bool IoCommands::still_valid(Request& r, Target& t) {
-  CommandStatus status = find_namespace(r, t.ns);
+  CommandStatus status = r.abort != nullptr ? StatusCode::abort_requested : find_namespace(r, t.ns);
   if (status.ok()) status = check_range(t);
   if (!status.ok()) connection_.complete(r, status);
   return status.ok();
@@ -291,6 +291,7 @@ Task<Status> IoCommands::zero_by_write(Request& r, Target t, Durable durable) {
   const std::uint64_t piece = r.vec.size;
   std::memset(r.vec.data, 0, piece);
   for (std::uint64_t done = 0; done < t.bytes; done += piece) {
+    if (r.abort != nullptr) co_return Error(Errc::cancelled);
     const IoVec vec{r.vec.data, std::min(piece, t.bytes - done)};
     const Lba first{to_blocks(t.first) + done / t.ns->geometry.block_bytes};
     HF_CO_CHECK(co_await t.ns->channel->write(first, IoVecs(&vec, 1), durable));
@@ -325,6 +326,7 @@ Task<void> IoCommands::deallocate(Request& r, std::uint32_t ranges) {
   for (std::uint32_t i = 0; wanted && i < ranges; ++i) {
     const nvme::DsmRange range = range_at(i);
     if (range.nlb == 0) continue;
+    if (r.abort != nullptr) co_return connection_.complete(r, StatusCode::abort_requested);
     const BlockRange piece{Lba{range.slba.get()}, range.nlb};
     const Status done = co_await ns.channel->deallocate(piece);
     if (!done.ok() && done.code() != Errc::not_supported) {

@@ -35,6 +35,7 @@ Task<void> IoCommands::verify(Request& r, Target t) {
     co_await t.ns->fence.pass(t.range());
   const RangeFence::InFlight in_flight(t.ns->fence, t.range());
   for (std::uint64_t done = 0; done < t.bytes; done += piece) {
+    if (r.abort != nullptr) co_return connection_.complete(r, StatusCode::abort_requested);
     const IoVec vec{r.vec.data, std::min<std::uint64_t>(piece, t.bytes - done)};
     const Lba first{to_blocks(t.first) + done / t.ns->geometry.block_bytes};
     const Status status = co_await t.ns->channel->read(first, IoVecs(&vec, 1));
@@ -106,6 +107,7 @@ Task<void> IoCommands::copy(Request& r, std::uint32_t ranges) {
 Task<Status> IoCommands::copy_range(Request& r, NamespaceView& ns, BlockRange from, Lba to) {
   const std::uint64_t piece = r.vec.size / ns.geometry.block_bytes;
   for (std::uint64_t done = 0; done < from.count; done += piece) {
+    if (r.abort != nullptr) co_return Error(Errc::cancelled);
     const IoVec vec{r.vec.data, std::min(piece, from.count - done) * ns.geometry.block_bytes};
     const Lba source{to_blocks(from.first) + done}, destination{to_blocks(to) + done};
     HF_CO_CHECK(co_await ns.channel->read(source, IoVecs(&vec, 1)));

@@ -2,6 +2,7 @@
 // have the statuses of the specification, and nothing is written then.
 #include "nvmf/target/target.h"
 #include "nvmf/target/testing/raw_host.h"
+#include "nvmf/target/testing/slow_device.h"
 
 namespace holdfast::nvmf::test {
 namespace {
@@ -139,55 +140,6 @@ TEST(Fused, PairsThatAreNotOneOperation) {
   EXPECT_EQ(s.io.execute(reserved, zeroes).status, invalid_field);
   EXPECT_EQ(s.io.read(0, 32).data, Bytes(32 * 512)) << "none of them wrote";
 }
-
-// Every operation takes a while, so that others could come in between.
-class SlowDevice final : public BlockDevice {
- public:
-  class SlowChannel final : public Channel {
-   public:
-    SlowChannel(Reactor& core, std::unique_ptr<Channel> below) : core_(core), below_(std::move(below)) {}
-    Task<Status> read(Lba first, IoVecs into) override {
-      co_await pause();
-      HF_CO_CHECK(co_await below_->read(first, into));
-      co_await pause();
-      co_return Status();
-    }
-    Task<Status> write(Lba first, IoVecs from, Durable durable) override {
-      co_await pause();
-      HF_CO_CHECK(co_await below_->write(first, from, durable));
-      co_await pause();
-      co_return Status();
-    }
-    Task<Status> write_zeroes(BlockRange, Unmap, Durable) override { co_return Error(Errc::not_supported); }
-    Task<Status> deallocate(BlockRange) override { co_return Error(Errc::not_supported); }
-    Task<Status> flush() override { co_return Status(); }
-    Task<Status> compare(Lba, IoVecs) override { co_return Error(Errc::not_supported); }
-    Task<void> close() override { co_await below_->close(); }
-
-   private:
-    Task<void> pause() {
-      const Nanos time(static_cast<std::int64_t>(core_.random().below(100'000)));
-      co_await core_.sleep(time);
-    }
-    Reactor& core_;
-    std::unique_ptr<Channel> below_;
-  };
-
-  explicit SlowDevice(BlockDevice& below) : BlockDevice(Identity()), below_(below) {}
-  const Geometry& geometry() const noexcept override { return below_.geometry(); }
-  const Capabilities& capabilities() const noexcept override { return capabilities_; }
-  Task<Result<std::unique_ptr<Channel>>> open_channel(Reactor& core) override {
-    HF_CO_TRY(auto channel, co_await below_.open_channel(core));
-    std::unique_ptr<Channel> mine = std::make_unique<SlowChannel>(core, std::move(channel));
-    co_return mine;
-  }
-  Task<IoStats> stats() override { co_return IoStats(); }
-  Task<void> close() override { co_return; }
-
- private:
-  BlockDevice& below_;
-  Capabilities capabilities_;
-};
 
 // Goal: of hosts that swap the same block from 0 to something of theirs, one at most succeeds; a plain write
 // of another host never falls between a compare that held and its write.

@@ -62,6 +62,7 @@ Bytes smart_log(const Controller& c, const IoStats& stats) {
   log.host_writes = counter(stats.write_ops);
   log.media_errors = counter(stats.errors);
   log.num_err_log_entries = counter(c.error_count());
+  log.power_on_hours = counter(static_cast<std::uint64_t>(c.subsystem().registry().age() / 1h));
   Bytes page;
   append(page, log);
   return page;
@@ -133,39 +134,43 @@ Bytes ana_log(const Subsystem& subsystem, bool groups_only) {
   return page;
 }
 
-bool is_wildcard(const Endpoint& at) { return at.address == "0.0.0.0" || at.address == "::"; }
-
-// A host reads where else it can connect; "any address" would tell it nothing, so it gets the one it is
-// using.
-nvme::DiscoveryLogEntry discovery_entry(const Subsystem& subsystem, const ListenAddress& listener,
-                                        const Endpoint& reached) {
-  const Endpoint at{is_wildcard(listener.at) ? reached.address : listener.at.address, listener.at.port};
+nvme::DiscoveryLogEntry discovery_entry(const Endpoint& at, std::uint16_t port_id, nvme::SubsystemType type,
+                                        const std::string& nqn) {
   nvme::DiscoveryLogEntry e{};
   e.trtype = static_cast<std::uint8_t>(nvme::TransportType::tcp);
   e.adrfam = static_cast<std::uint8_t>(at.is_ipv6() ? nvme::AddressFamily::ipv6 : nvme::AddressFamily::ipv4);
-  e.subtype = static_cast<std::uint8_t>(nvme::SubsystemType::nvm);
+  e.subtype = static_cast<std::uint8_t>(type);
   e.treq = nvme::treq_no_sq_flow_control;  // secure channel: not specified
-  e.portid = listener.port_id;
+  e.portid = port_id;
   e.cntlid = nvme::cntlid_dynamic;
   e.asqsz = 32;
   nvme::set_ascii(e.trsvcid, std::to_string(at.port));
-  subsystem.config().nqn.copy(e.subnqn, nvme::nqn_length_max);
+  nvme::nqn_to_field(nqn, e.subnqn);
   nvme::set_ascii(e.traddr, at.address);
   return e;
 }
 
+// A host reads where else it can connect; "any address" would tell it nothing, so it gets the one it is
+// using. Subsystems first, then the other discovery services.
 Bytes discovery_log(const Controller& c) {
   const Registry& registry = c.subsystem().registry();
   Bytes entries;
   std::uint64_t count = 0;
+  const Endpoint& reached = c.local();
   for (const auto& [nqn, subsystem] : registry.subsystems()) {
     if (subsystem->is_discovery() || !subsystem->allows(c.host_nqn())) continue;
     for (const ListenAddress& listener : registry.listeners()) {
       // A host that came by IPv4 has no use for "any IPv6 address", and the reverse.
-      if (is_wildcard(listener.at) && listener.at.is_ipv6() != c.local().is_ipv6()) continue;
-      append(entries, discovery_entry(*subsystem, listener, c.local()));
+      const bool any = is_wildcard(listener.at);
+      if (any && listener.at.is_ipv6() != reached.is_ipv6()) continue;
+      const Endpoint at{any ? reached.address : listener.at.address, listener.at.port};
+      append(entries, discovery_entry(at, listener.port_id, nvme::SubsystemType::nvm, nqn));
       ++count;
     }
+  }
+  for (const Referral& referral : registry.referrals()) {
+    append(entries, discovery_entry(referral.at, 0, nvme::SubsystemType::referral, referral.nqn));
+    ++count;
   }
   nvme::DiscoveryLogHeader header{};
   header.genctr = registry.discovery_generation();
@@ -181,9 +186,10 @@ bool offers(const Controller& c, LogPage lid) {
   return all[static_cast<std::size_t>(lid) * 4] != std::byte{0};
 }
 
-// The SMART log is of the controller; of one namespace it is not offered (LPA bit 0).
-bool scope_is_wrong(LogPage lid, std::uint32_t nsid) {
-  return lid == LogPage::smart && nsid != 0 && nsid != nvme::nsid_all;
+// The SMART log is of the controller or of one namespace (LPA bit 0), the others are of the controller.
+CommandStatus judge_scope(const Controller& c, LogPage lid, std::uint32_t nsid) {
+  if (nsid == 0 || nsid == nvme::nsid_all || lid != LogPage::smart) return {};
+  return c.subsystem().find(nsid) != nullptr ? CommandStatus() : permanent(StatusCode::invalid_namespace);
 }
 
 }  // namespace
@@ -192,7 +198,9 @@ Task<CommandStatus> get_log_page(Controller& c, const nvme::Sqe& sqe, std::span<
   const auto args = nvme::LogPageArgs::unpack(sqe.cdw10, sqe.cdw11, sqe.cdw12, sqe.cdw13, sqe.cdw14);
   if (args.offset_is_index || args.offset % 4 != 0) co_return permanent(StatusCode::invalid_field);
   if (!offers(c, args.lid)) co_return permanent(StatusCode::invalid_log_page);
-  if (scope_is_wrong(args.lid, sqe.nsid)) co_return permanent(StatusCode::invalid_field);
+  if (const CommandStatus scope = judge_scope(c, args.lid, sqe.nsid); !scope.ok()) co_return scope;
+  const bool of_nvm = sqe.cdw14 >> 24 == static_cast<std::uint32_t>(nvme::Csi::nvm);
+  if (args.lid == LogPage::command_effects && !of_nvm) co_return permanent(StatusCode::invalid_field);
   Bytes page;
   switch (args.lid) {
     case LogPage::supported_pages:
@@ -202,7 +210,7 @@ Task<CommandStatus> get_log_page(Controller& c, const nvme::Sqe& sqe, std::span<
       page = error_log(c);
       break;
     case LogPage::smart: {
-      const IoStats stats = co_await c.subsystem().stats();
+      const IoStats stats = co_await c.subsystem().stats(sqe.nsid == 0 ? nvme::nsid_all : sqe.nsid.get());
       page = smart_log(c, stats);
       break;
     }

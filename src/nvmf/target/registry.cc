@@ -45,7 +45,11 @@ Status judge(const SubsystemConfig& c) {
 }  // namespace
 
 Registry::Registry(const Cores& cores, const TargetConfig& config)
-    : cores_(cores), config_(config), scope_(cores.home()), run_(Uuid::random(cores.home().random())) {
+    : cores_(cores),
+      config_(config),
+      scope_(cores.home()),
+      run_(Uuid::random(cores.home().random())),
+      made_at_(cores.home().now()) {
   subsystems_.emplace(nvme::discovery_nqn, std::make_unique<Subsystem>(*this, discovery_config()));
 }
 
@@ -81,6 +85,28 @@ void Registry::add_listener(const Endpoint& at) {
   const auto id = static_cast<std::uint16_t>(listeners_.size() + 1);
   listeners_.push_back(ListenAddress{at, id});
   discovery_changed();
+}
+
+Status Registry::add_referral(Referral referral) {
+  const std::string name = referral.at.to_string();
+  if (is_wildcard(referral.at) || referral.at.port == 0) {
+    return Error(Errc::invalid_argument, "hosts cannot be sent to " + name);
+  }
+  if (!nvme::is_valid_nqn(referral.nqn)) return Error(Errc::invalid_argument, "not an NQN: " + referral.nqn);
+  if (std::find(referrals_.begin(), referrals_.end(), referral) != referrals_.end()) {
+    return Error(Errc::already_exists, "there is a referral to " + name);
+  }
+  referrals_.push_back(std::move(referral));
+  discovery_changed();
+  return Status();
+}
+
+Status Registry::remove_referral(const Referral& referral) {
+  if (std::erase(referrals_, referral) == 0) {
+    return Error(Errc::not_found, "there is no referral to " + referral.at.to_string());
+  }
+  discovery_changed();
+  return Status();
 }
 
 void Registry::discovery_changed() {

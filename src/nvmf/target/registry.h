@@ -109,6 +109,9 @@ class Registry {
     return subsystems_;
   }
   void add_listener(const Endpoint& at);
+  // Errors: invalid_argument, already_exists; not_found.
+  Status add_referral(Referral referral);
+  Status remove_referral(const Referral& referral);
   // Ends every controller, then every subsystem.
   Task<void> close();
 
@@ -117,8 +120,10 @@ class Registry {
   Reactor& home() const noexcept { return cores_.home(); }
   const Uuid& run() const noexcept { return run_; }  // of this process; another one after a restart
   const TargetConfig& config() const noexcept { return config_; }
+  Nanos age() const noexcept { return home().now() - made_at_; }
   TaskScope& scope() noexcept { return scope_; }
   const std::vector<ListenAddress>& listeners() const noexcept { return listeners_; }
+  const std::vector<Referral>& referrals() const noexcept { return referrals_; }
   // What the discovery log shows has changed.
   void discovery_changed();
   std::uint64_t discovery_generation() const noexcept { return discovery_generation_; }
@@ -129,8 +134,10 @@ class Registry {
   TaskScope scope_;
   std::map<std::string, std::unique_ptr<Subsystem>, std::less<>> subsystems_;
   std::vector<ListenAddress> listeners_;
+  std::vector<Referral> referrals_;
   std::uint64_t discovery_generation_ = 1;
   const Uuid run_;
+  const Nanos made_at_;
 };
 
 }  // namespace holdfast::nvmf::target

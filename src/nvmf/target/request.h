@@ -14,6 +14,12 @@ namespace holdfast::nvmf::target {
 
 class Connection;
 
+// An Abort command on its way.
+struct AbortWait {
+  bool ended = false;    // the command, ...
+  bool aborted = false;  // ... with that status
+};
+
 struct Request final : tcp::SendDone {
   Request(Connection& c, std::uint16_t t) noexcept : connection(c), tag(t) {}
   // The response has left: the request is free again.
@@ -32,6 +38,7 @@ struct Request final : tcp::SendDone {
   State state = State::free;
   bool reserve = false;          // the buffer is the connection's reserve
   bool transport_error = false;  // a data digest did not match
+  AbortWait* abort = nullptr;    // the command is to end soon, and who waits for that
   nvme::Sqe sqe{};
   Buffer buffer;
   IoVec vec;                       // the part of the buffer that the command transfers

@@ -186,13 +186,22 @@ void Subsystem::tell_namespace_changed(std::uint32_t nsid) {
   for (auto& [cntlid, controller] : controllers_) controller->namespace_changed(nsid);
 }
 
-// Summed over the namespaces, for the SMART log.
-Task<IoStats> Subsystem::stats() {
+Task<Status> Subsystem::flush() {
+  const auto it = std::find_if(views_.begin(), views_.end(), [](const auto& v) { return v != nullptr; });
+  if (it == views_.end()) co_return Status();
+  SubsystemView& view = **it;  // stays while the caller's controller does
+  auto there = [&]() -> Task<Status> { return view.flush(); };
+  co_return co_await run_on(registry_.home(), view.core(), there);
+}
+
+// For the SMART log.
+Task<IoStats> Subsystem::stats(std::uint32_t nsid) {
   IoStats sum;
   const Gate::Hold hold = gate_.enter();
   if (!hold) co_return sum;
   const Semaphore::Permit lock = co_await lock_.acquire();  // the devices stay
-  for (auto& [nsid, ns] : namespaces_) {
+  for (auto& [id, ns] : namespaces_) {
+    if (nsid != nvme::nsid_all && nsid != id) continue;
     const IoStats s = co_await ns->device.stats();
     sum.read_ops += s.read_ops;
     sum.read_bytes += s.read_bytes;

@@ -75,7 +75,10 @@ class Subsystem {
   Task<void> lift_fence(std::uint32_t nsid);
   // nullptr when it is not active.
   const Namespace* find(std::uint32_t nsid) const noexcept;
-  Task<IoStats> stats();
+  // Of one namespace, or of all by nvme::nsid_all.
+  Task<IoStats> stats(std::uint32_t nsid);
+  // What the devices cache. Nothing to do while no core has an I/O queue.
+  Task<Status> flush();
   // Feature 83h: of one namespace, or of all for nsid_all.
   Task<nvme::CommandStatus> set_reservations_persist(std::uint32_t nsid, bool on);
   std::uint64_t ana_changes() const noexcept { return ana_changes_; }

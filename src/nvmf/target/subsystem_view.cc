@@ -40,6 +40,17 @@ Task<void> SubsystemView::remove_all() {
   for (std::uint32_t nsid = 0; nsid < table_.size(); ++nsid) co_await remove(nsid);
 }
 
+Task<Status> SubsystemView::flush() {
+  for (std::uint32_t nsid = 1; nsid < nsid_end(); ++nsid) {
+    NamespaceView* ns = find(nsid);
+    if (ns == nullptr || !ns->channel || !ns->capabilities.flush || !ns->capabilities.volatile_cache)
+      continue;
+    const ChannelGate::Hold hold = ns->gate.enter();
+    HF_CO_CHECK(co_await ns->channel->flush());
+  }
+  co_return Status();
+}
+
 Task<NamespaceView*> SubsystemView::fence(std::uint32_t nsid, BlockRange range) {
   NamespaceView* ns = find(nsid);
   if (ns == nullptr) co_return nullptr;

@@ -81,6 +81,8 @@ class SubsystemView {
   // New commands find nothing; waits for those under way, then closes the channel.
   Task<void> remove(std::uint32_t nsid);
   Task<void> remove_all();
+  // Every device that caches. The first error ends it.
+  Task<Status> flush();
   // Raises the fence of a namespace. nullptr: it does not exist, or is being removed.
   Task<NamespaceView*> fence(std::uint32_t nsid, BlockRange range);
   void lift(NamespaceView& ns) noexcept;

@@ -155,6 +155,15 @@ Task<Status> Target::set_ana_state(std::string nqn, std::uint32_t nsid, nvme::An
   co_return Status();
 }
 
+Status Target::add_referral(Referral referral) {
+  if (operations_.closed()) return closing_error();
+  return registry_->add_referral(std::move(referral));
+}
+
+Status Target::remove_referral(const Referral& referral) { return registry_->remove_referral(referral); }
+
+std::vector<Referral> Target::referrals() const { return registry_->referrals(); }
+
 std::vector<SubsystemInfo> Target::subsystems() const {
   std::vector<SubsystemInfo> out;
   for (const auto& [nqn, subsystem] : registry_->subsystems()) {

@@ -58,6 +58,11 @@ class Target {
   // When it returns, every command that arrives is answered by the new state; hosts are told (ANA notice).
   Task<Status> set_ana_state(std::string nqn, std::uint32_t nsid, nvme::AnaState state);
 
+  // Other discovery services in this one's log; hosts that stay connected to it are told.
+  Status add_referral(Referral referral);
+  Status remove_referral(const Referral& referral);
+  std::vector<Referral> referrals() const;
+
   // Without the discovery subsystem; sorted by NQN.
   std::vector<SubsystemInfo> subsystems() const;
   Result<SubsystemInfo> subsystem(const std::string& nqn) const;

@@ -9,6 +9,7 @@
 
 #include "base/units.h"
 #include "base/uuid.h"
+#include "nvme/fabrics.h"
 #include "nvme/log_page.h"
 #include "rt/io.h"
 #include "rt/time.h"
@@ -65,6 +66,15 @@ struct SubsystemConfig {
   std::uint16_t cntlid_max = 0xffef;
   bool ana_reporting = true;
 };
+
+// Another discovery service, which hosts that read the discovery log are told of.
+struct Referral {
+  Endpoint at;  // not a wildcard
+  std::string nqn = std::string(nvme::discovery_nqn);
+  bool operator==(const Referral&) const = default;
+};
+
+inline bool is_wildcard(const Endpoint& at) { return at.address == "0.0.0.0" || at.address == "::"; }
 
 struct NamespaceConfig {
   std::uint32_t nsid = 1;  // 1 to nsid_max

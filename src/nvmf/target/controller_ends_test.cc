@@ -1,0 +1,147 @@
+// Goal: Abort takes back what can be taken back and says truly what it did; a shutdown leaves nothing in the
+// caches of the devices.
+#include "nvmf/target/target.h"
+#include "nvmf/target/testing/raw_host.h"
+#include "nvmf/target/testing/slow_device.h"
+
+namespace holdfast::nvmf::test {
+namespace {
+
+struct SlowRig : Rig {
+  explicit SlowRig(std::uint64_t seed = 1) : Rig(seed, 2), slow(*device) {
+    if (!run(target->add_subsystem(volume())).ok()) panic("no subsystem");
+    if (!run(target->add_namespace(volume_nqn, NamespaceConfig(), slow)).ok()) panic("no namespace");
+  }
+  ~SlowRig() { run(target->close()); }
+  SlowDevice slow;
+};
+
+Sqe abort_sqe(std::uint16_t qid, std::uint16_t cid) {
+  return RawHost::admin(AdminOpcode::abort, qid | std::uint32_t{cid} << 16);
+}
+
+TEST(Abort, CommandsThatMoveTheirDataInPieces) {
+  SlowRig rig;
+  Session s(rig);
+  for (const IoOpcode opc : {IoOpcode::verify, IoOpcode::write_zeroes}) {
+    Sqe sqe = RawHost::io(opc, 0, 65536);
+    sqe.cid = 9;
+    s.io.send(s.io.make_command(sqe));
+    rig.world.run_for(1ms);
+    const Outcome o = s.admin.execute(abort_sqe(1, 9));
+    EXPECT_TRUE(o.status.ok());
+    EXPECT_EQ(o.result, 0u) << "aborted";
+    EXPECT_EQ(s.io.wait_for(9).status, CommandStatus(StatusCode::abort_requested));
+  }
+}
+
+TEST(Abort, AWriteWhoseDataHasNotCome) {
+  SlowRig rig;
+  Session s(rig);
+  const Bytes data = pattern(16384, 1);
+  Sqe w = RawHost::io(IoOpcode::write, 0, 32);
+  w.cid = 9;
+  w.sgl1 = nvme::SglDescriptor::transport(16384);
+  s.io.send(s.io.make_command(w));
+  const Pdu r2t = s.io.receive();
+  ASSERT_EQ(r2t.type(), PduType::r2t);
+  Sqe a = abort_sqe(1, 9);
+  a.cid = 3;
+  s.admin.send(s.admin.make_command(a));
+  rig.world.run_for(10ms);
+  s.io.send_data(r2t.as<nvme::R2t>(), data);
+  EXPECT_EQ(s.io.wait_for(9).status, CommandStatus(StatusCode::abort_requested));
+  EXPECT_EQ(s.admin.wait_for(3).result, 0u);
+  EXPECT_EQ(s.io.read(0, 32).data, Bytes(16384)) << "nothing was written";
+
+  // The data never comes: not aborted, and known within a second.
+  s.io.send(s.io.make_command(w));
+  ASSERT_EQ(s.io.receive().type(), PduType::r2t);
+  EXPECT_EQ(s.admin.execute(abort_sqe(1, 9)).result, 1u);
+}
+
+TEST(Abort, WhatCannotBeTakenBack) {
+  SlowRig rig;
+  Session s(rig);
+  Sqe r = RawHost::io(IoOpcode::read, 0, 8);
+  r.cid = 9;
+  r.sgl1 = nvme::SglDescriptor::transport(4096);
+  s.io.send(s.io.make_command(r));
+  EXPECT_EQ(s.admin.execute(abort_sqe(1, 9)).result, 1u) << "the device has it";
+  EXPECT_TRUE(s.io.wait_for(9).status.ok());
+  EXPECT_EQ(s.admin.execute(abort_sqe(1, 9)).result, 1u) << "it has ended";
+  EXPECT_EQ(s.admin.execute(abort_sqe(7, 9)).result, 1u) << "no such queue";
+  EXPECT_EQ(s.admin.execute(abort_sqe(0, 9)).result, 1u) << "no such admin command";
+}
+
+TEST(Abort, NoMoreAtOnceThanIdentifySays) {
+  SlowRig rig;
+  Session s(rig);
+  const auto id = load<nvme::IdentifyController>(s.admin.identify(nvme::Cns::controller).data);
+  const unsigned limit = id.acl + 1u;
+  for (std::uint16_t i = 0; i < limit + 1; ++i) {  // writes that wait for their data
+    Sqe w = RawHost::io(IoOpcode::write, 0, 32);
+    w.cid = i;
+    w.sgl1 = nvme::SglDescriptor::transport(16384);
+    s.io.send(s.io.make_command(w));
+  }
+  rig.world.run_for(10ms);
+  for (std::uint16_t i = 0; i < limit; ++i) {
+    Sqe a = abort_sqe(1, i);
+    a.cid = static_cast<std::uint16_t>(100 + i);
+    s.admin.send(s.admin.make_command(a));
+  }
+  EXPECT_EQ(s.admin.execute(abort_sqe(1, static_cast<std::uint16_t>(limit))).status,
+            nvme::permanent(StatusCode::abort_command_limit_exceeded));
+  // The host goes while they wait: everything ends.
+  s.io.close();
+  rig.world.run_for(10ms);
+  EXPECT_TRUE(s.admin.identify(nvme::Cns::controller).status.ok());
+  EXPECT_EQ(s.admin.others.size(), limit);
+}
+
+TEST(Shutdown, FlushesWhatTheDevicesCache) {
+  for (const auto how : {nvme::ShutdownNotice::normal, nvme::ShutdownNotice::abrupt}) {
+    SlowRig rig;
+    Session s(rig);
+    ASSERT_TRUE(s.io.write(0, pattern(4096, 1), true).status.ok());
+    const nvme::Cc cc{true, 0, 0, 0, how, 6, 4};
+    EXPECT_TRUE(s.admin.property_set(nvme::Property::cc, cc.pack()).status.ok());
+    rig.world.run_for(10ms);
+    EXPECT_EQ(s.admin.property_get(nvme::Property::csts).result, 0x9u) << "it is complete";
+    EXPECT_EQ(rig.slow.flushes, how == nvme::ShutdownNotice::normal ? 1u : 0u);
+    EXPECT_TRUE(s.io.ends());
+    EXPECT_TRUE(s.admin.property_set(nvme::Property::cc, 0).status.ok());
+    EXPECT_EQ(s.admin.property_get(nvme::Property::csts).result, 0u);
+    s.enable();
+    RawHost io(rig);
+    ASSERT_TRUE(io.set_up());
+    EXPECT_TRUE(io.connect(io.connect_sqe(1), RawHost::connect_data(s.cntlid)).status.ok());
+  }
+}
+
+// Resets and hosts that go at any moment of a shutdown.
+TEST(Shutdown, MeetsResetsAndHostsThatGo) {
+  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed=" << seed);
+    SlowRig rig(seed);
+    Session s(rig);
+    const nvme::Cc cc{true, 0, 0, 0, nvme::ShutdownNotice::normal, 6, 4};
+    ASSERT_TRUE(s.admin.property_set(nvme::Property::cc, cc.pack()).status.ok());
+    rig.world.run_for(Nanos(static_cast<std::int64_t>(rig.world.random().below(200'000))));
+    if (seed % 2 == 0) {
+      s.admin.close();
+      rig.world.run_for(1s);
+      EXPECT_TRUE(rig.target->subsystem(volume_nqn).value().controllers.empty());
+      continue;
+    }
+    ASSERT_TRUE(s.admin.property_set(nvme::Property::cc, 0).status.ok());
+    rig.world.run_for(10ms);
+    EXPECT_EQ(s.admin.property_get(nvme::Property::csts).result, 0u) << "the shutdown is forgotten";
+    s.enable();
+    EXPECT_EQ(s.admin.property_get(nvme::Property::csts).result, 1u);
+  }
+}
+
+}  // namespace
+}  // namespace holdfast::nvmf::test
