@@ -1,20 +1,15 @@
 #include "block/sparse_memory.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstdlib>
 #include <cstring>
-#include <new>
 
 #include "base/assert.h"
+#include "base/page_memory.h"
 
 namespace holdfast {
 
-namespace {
-
-constexpr std::uintptr_t page_bytes = 4096;
-
-}  // namespace
+static_assert(SparseMemory::chunk_bytes % page_memory_alignment == 0);
 
 // Short: the longest thing done inside is a copy of one chunk. Cores spin, they have nobody to hand over to.
 class SparseMemory::Lock {
@@ -36,7 +31,7 @@ class SparseMemory::Lock {
 };
 
 SparseMemory::SparseMemory(bool shared)
-    : shared_(shared), table_(static_cast<Chunk*>(std::calloc(chunk_count, sizeof(Chunk)))) {
+    : shared_(shared), table_(static_cast<std::byte**>(std::calloc(chunk_count, sizeof(std::byte*)))) {
   HF_ASSERT(table_ != nullptr);
 }
 
@@ -45,17 +40,9 @@ SparseMemory::~SparseMemory() {
   std::free(table_);
 }
 
-bool SparseMemory::allocate(Chunk& c) noexcept {
-  c.base = std::calloc(1, chunk_bytes + page_bytes);  // large: fresh pages, which cost nothing until touched
-  if (c.base == nullptr) return false;
-  const auto address = std::bit_cast<std::uintptr_t>(c.base);
-  c.data = static_cast<std::byte*>(c.base) + ((page_bytes - address % page_bytes) % page_bytes);
-  return true;
-}
-
-void SparseMemory::release(Chunk& c) noexcept {
-  std::free(c.base);
-  c = Chunk();
+void SparseMemory::release(std::byte*& chunk) noexcept {
+  if (chunk != nullptr) unmap_pages(chunk, chunk_bytes);
+  chunk = nullptr;
 }
 
 void SparseMemory::read(std::uint64_t offset, std::byte* to, std::size_t bytes) noexcept {
@@ -63,7 +50,7 @@ void SparseMemory::read(std::uint64_t offset, std::byte* to, std::size_t bytes) 
     const std::uint64_t in_chunk = offset % chunk_bytes;
     const std::size_t n = std::min<std::uint64_t>(bytes, chunk_bytes - in_chunk);
     const Lock lock(*this, offset);
-    if (const std::byte* data = chunk(offset).data; data != nullptr) {
+    if (const std::byte* data = chunk(offset); data != nullptr) {
       std::memcpy(to, data + in_chunk, n);
     } else {
       std::memset(to, 0, n);
@@ -79,15 +66,16 @@ bool SparseMemory::write(std::uint64_t offset, const std::byte* from, std::size_
     const std::uint64_t in_chunk = offset % chunk_bytes;
     const std::size_t n = std::min<std::uint64_t>(bytes, chunk_bytes - in_chunk);
     const Lock lock(*this, offset);
-    Chunk& c = chunk(offset);
-    if (c.data == nullptr) {
-      if (!allocate(c)) return false;
+    std::byte*& c = chunk(offset);
+    if (c == nullptr) {
+      c = map_pages(chunk_bytes);
+      if (c == nullptr) return false;
       const std::uint64_t end = offset / chunk_bytes + 1;
       std::uint64_t seen = used_end_.load();
       while (seen < end && !used_end_.compare_exchange_weak(seen, end)) {
       }
     }
-    std::memcpy(c.data + in_chunk, from, n);
+    std::memcpy(c + in_chunk, from, n);
     offset += n;
     from += n;
     bytes -= n;
@@ -102,11 +90,11 @@ void SparseMemory::zero(std::uint64_t offset, std::uint64_t bytes) noexcept {
     const std::uint64_t in_chunk = offset % chunk_bytes;
     const std::uint64_t n = std::min(end - offset, chunk_bytes - in_chunk);
     const Lock lock(*this, offset);
-    Chunk& c = chunk(offset);
+    std::byte*& c = chunk(offset);
     if (n == chunk_bytes) {
       release(c);
-    } else if (c.data != nullptr) {
-      std::memset(c.data + in_chunk, 0, n);
+    } else if (c != nullptr) {
+      std::memset(c + in_chunk, 0, n);
     }
     offset += n;
   }

@@ -30,19 +30,14 @@ class SparseMemory {
 
  private:
   static constexpr std::size_t chunk_count = size_max / chunk_bytes;
-  // Memory from the system that is zero and not touched yet; base is what is given back.
-  struct Chunk {
-    std::byte* data = nullptr;
-    void* base = nullptr;
-  };
   class Lock;
 
-  Chunk& chunk(std::uint64_t offset) noexcept { return table_[offset / chunk_bytes]; }
-  static bool allocate(Chunk& c) noexcept;
-  static void release(Chunk& c) noexcept;
+  // The memory of a chunk; nullptr while it has none.
+  std::byte*& chunk(std::uint64_t offset) noexcept { return table_[offset / chunk_bytes]; }
+  static void release(std::byte*& chunk) noexcept;
 
   const bool shared_;
-  Chunk* table_;                            // chunk_count entries; zero pages until used
+  std::byte** table_;                       // chunk_count entries; zero pages until used
   std::atomic<std::uint64_t> used_end_{0};  // chunks below this index may have memory
   std::array<std::atomic_flag, 256> locks_{};
 };
