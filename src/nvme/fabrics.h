@@ -85,6 +85,9 @@ struct ConnectError {
   bool in_data;       // in the Connect data, else in the command
 
   constexpr std::uint32_t pack() const noexcept { return ipo | std::uint32_t{in_data} << 16; }
+  static constexpr ConnectError unpack(std::uint32_t dw0) noexcept {
+    return {static_cast<std::uint16_t>(dw0), (dw0 >> 16 & 1) != 0};
+  }
 };
 
 struct PropertyGetCmd {

@@ -26,6 +26,8 @@ TEST(Connect, RefusalsOfAnAdminQueue) {
   std::fill(std::begin(unterminated.subnqn), std::end(unterminated.subnqn), 'n');
   auto no_host = RawHost::connect_data();
   no_host.hostnqn[0] = '\0';
+  auto bad_host = RawHost::connect_data();
+  bad_host.hostnqn[0] = 'm';
   Sqe format = h.connect_sqe(0);
   format.cdw10 = 1;
   Sqe other_length = h.connect_sqe(0);
@@ -42,7 +44,9 @@ TEST(Connect, RefusalsOfAnAdminQueue) {
        StatusCode::connect_invalid_parameters, in_data(256)},
       {"subsystem NQN without an end", h.connect_sqe(0), unterminated, StatusCode::connect_invalid_parameters,
        in_data(256)},
-      {"no host NQN", h.connect_sqe(0), no_host, StatusCode::connect_invalid_parameters, in_data(512)},
+      {"no host NQN", h.connect_sqe(0), no_host, StatusCode::connect_invalid_host, in_data(512)},
+      {"no NQN as host NQN", h.connect_sqe(0), bad_host, StatusCode::connect_invalid_parameters,
+       in_data(512)},
       {"host not allowed", h.connect_sqe(0), RawHost::connect_data(0xffff, volume_nqn, host_nqn + "0"),
        StatusCode::connect_invalid_host, in_data(512)},
       {"a controller of its choice", h.connect_sqe(0), RawHost::connect_data(1),
@@ -68,6 +72,16 @@ TEST(Connect, RefusalsOfAnAdminQueue) {
   EXPECT_TRUE(rig.target->subsystem(volume_nqn).value().controllers.empty());
   EXPECT_TRUE(h.connect(h.connect_sqe(0), RawHost::connect_data()).status.ok())
       << "and the right one is accepted";
+}
+
+TEST(Connect, AHostWithoutANameIsOneOfAnyHosts) {
+  Rig rig;
+  ASSERT_EQ(rig.add_volume(Rig::volume()), Errc::ok);
+  RawHost h(rig);
+  ASSERT_TRUE(h.set_up());
+  auto no_host = RawHost::connect_data();
+  no_host.hostnqn[0] = '\0';
+  EXPECT_TRUE(h.connect(h.connect_sqe(0), no_host).status.ok());
 }
 
 TEST(Connect, RefusalsOfAnIoQueue) {

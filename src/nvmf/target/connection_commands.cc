@@ -7,6 +7,17 @@
 #include "rt/cross_core.h"
 
 namespace holdfast::nvmf::target {
+namespace {
+
+// With the place of the parameter that was refused, where there is one.
+std::string refusal_text(const ConnectReply& reply) {
+  std::string text = nvme::name(reply.status.code);
+  if (reply.dw0 == 0) return text;
+  const auto place = nvme::ConnectError::unpack(reply.dw0);
+  return text + (place.in_data ? ", data at byte " : ", command at byte ") + std::to_string(place.ipo);
+}
+
+}  // namespace
 
 using nvme::AdminOpcode;
 using nvme::CommandStatus;
@@ -102,7 +113,7 @@ Task<void> Connection::run_connect(Request& r) {
   connecting_ = false;
   if (!reply.status.ok()) {
     context_.return_entries(entries);
-    context_.log_peer(peer(), "Connect refused", nvme::name(reply.status.code));
+    context_.log_peer(peer(), "Connect refused", refusal_text(reply));
     co_return complete(r, reply.status, reply.dw0);
   }
   become_queue(reply, cmd);

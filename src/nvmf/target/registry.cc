@@ -140,7 +140,10 @@ Task<ConnectReply> Registry::connect(ConnectCall& call) {
   }
   const auto subnqn = nvme::nqn_from_field(call.data.subnqn);
   if (!subnqn.ok()) co_return refuse(bad_parameter, offsetof(nvme::ConnectData, subnqn), true);
-  const auto hostnqn = nvme::nqn_from_field(call.data.hostnqn);
+  // SPDK's tools may leave it empty. Such a host has no name, which is on no list of allowed hosts.
+  const bool nameless = call.data.hostnqn[0] == '\0';
+  const auto hostnqn =
+      nameless ? Result<std::string_view>(std::string_view()) : nvme::nqn_from_field(call.data.hostnqn);
   if (!hostnqn.ok()) co_return refuse(bad_parameter, offsetof(nvme::ConnectData, hostnqn), true);
   Subsystem* subsystem = find(subnqn.value());
   if (subsystem == nullptr || subsystem->closing()) {
