@@ -34,6 +34,7 @@ refresh() {
   git diff --binary HEAD -- src sim cmake CMakeLists.txt >"$root/build/mutants/uncommitted.patch"
   [ ! -s "$root/build/mutants/uncommitted.patch" ] || git -C "$tree" apply "$root/build/mutants/uncommitted.patch"
 }
+export CCACHE_BASEDIR=$tree CCACHE_NOHASHDIR=1
 trap 'git worktree remove --force "$tree" 2>/dev/null || true' EXIT
 refresh
 (cd "$tree" && cmake --preset dev >"$root/build/mutants/configure.log") || { cat build/mutants/configure.log; exit 1; }
