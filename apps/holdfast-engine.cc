@@ -52,15 +52,15 @@ void watch_signals(uring::Runtime& runtime) {
   std::_Exit(EXIT_FAILURE);
 }
 
-Status serve(engine::Options options, const std::string& membership) {
+Status serve(engine::Options options, const engine::DataDir& data) {
   uring::Runtime::Options cores;
   cores.cores = options.cores;
   cores.spin_us = options.spin < Nanos{0} ? -1 : options.spin / 1us;
   cores.memory_bytes = options.memory_bytes;
   HF_TRY(auto runtime, uring::Runtime::create(cores));
   std::thread watcher([&runtime] { watch_signals(*runtime); });
-  Status served = runtime->run(engine::run_engine(runtime->cores(), std::move(options), HF_VERSION,
-                                                  membership, runtime->stop_token()));
+  Status served = runtime->run(
+      engine::run_engine(runtime->cores(), std::move(options), HF_VERSION, data, runtime->stop_token()));
   pthread_kill(watcher.native_handle(), signal_of_the_end);
   watcher.join();
   return served;
@@ -83,7 +83,7 @@ int main(int argc, char** argv) {
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   const auto data_dir = engine::DataDir::open(options.data_dir);
   if (!data_dir.ok()) return fail(data_dir.error());
-  const Status served = serve(std::move(options), data_dir.value()->membership());
+  const Status served = serve(std::move(options), *data_dir.value());
   if (!served.ok()) return fail(served.error());
   return EXIT_SUCCESS;
 }

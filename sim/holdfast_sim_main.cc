@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/units.h"
+#include "sim/cluster/fencing.h"
 #include "sim/cluster/run.h"
 #include "sim/paths/run.h"
 
@@ -26,8 +27,8 @@ constexpr const char* usage =
     "holdfast-sim --seeds A-B [--jobs N]   many runs; prints the seeds that fail\n"
     "holdfast-sim --forever [--jobs N]     random seeds until one fails\n"
     "     --first-failure                  with --seeds: stops at the first failing seed\n"
-    "     --scenario cluster|paths         what is run: a mirror on its machines (default), or one device\n"
-    "                                      with several paths\n";
+    "     --scenario cluster|paths|fencing what is run: a mirror on its machines (default), one device with\n"
+    "                                      several paths, or a mirror that another nexus takes over\n";
 
 struct Scenario {
   std::string_view name;
@@ -37,6 +38,7 @@ struct Scenario {
 constexpr Scenario scenarios[] = {
     {"cluster", holdfast::sim::run_seed, holdfast::sim::describe_seed},
     {"paths", holdfast::sim::run_paths_seed, holdfast::sim::describe_paths_seed},
+    {"fencing", holdfast::sim::run_fencing_seed, holdfast::sim::describe_fencing_seed},
 };
 
 struct Options {
@@ -221,8 +223,7 @@ int run_many(const Options& o) {
   auto failed = campaign.failed();
   std::sort(failed.begin(), failed.end());
   for (const std::uint64_t seed : failed) {
-    const std::string_view extra = o.scenario == &scenarios[0] ? "" : " --scenario paths";
-    fmt::print("holdfast-sim --seed {} --verbose{}\n", seed, extra);
+    fmt::print("holdfast-sim --seed {} --verbose --scenario {}\n", seed, o.scenario->name);
   }
   return failed.empty() ? 0 : 1;
 }

@@ -194,7 +194,8 @@ void add_create(CLI::App& group, EngineClient& client, NexusOptions& o) {
   c.add_option("--name", o.name, "Name, also the last part of its NQN; the UUID if absent");
   c.add_option("--min-cntlid", o.cntlid_min, "Lowest NVMe controller id for hosts")->capture_default_str();
   c.add_option("--max-cntlid", o.cntlid_max, "Highest NVMe controller id for hosts")->capture_default_str();
-  c.add_option("--resv-key", o.resv_key, "NVMe reservation key on the children; 0: the engine's own");
+  c.add_option("--resv-key", o.resv_key,
+               "NVMe reservation key to hold the children with; 0: they are not reserved");
   c.add_option("--preempt-key", o.preempt_key, "Key whose reservation is taken over; 0: nobody's");
   static const std::map<std::string, int> types = {{"Reserved", api::Reserved},
                                                    {"WriteExclusive", api::WriteExclusive},

@@ -24,14 +24,17 @@ Error unusable(const std::string& path, const std::string& why) {
 
 Result<std::unique_ptr<DataDir>> DataDir::open(const std::string& path) {
   const std::string membership = path + "/membership";
-  std::error_code failure;
-  std::filesystem::create_directories(membership, failure);
-  if (failure) return unusable(path, failure.message());
-  if (::access(membership.c_str(), R_OK | W_OK | X_OK) != 0) return unusable(path, std::strerror(errno));
+  const std::string reservations = path + "/reservations";
+  for (const std::string& part : {membership, reservations}) {
+    std::error_code failure;
+    std::filesystem::create_directories(part, failure);
+    if (failure) return unusable(path, failure.message());
+    if (::access(part.c_str(), R_OK | W_OK | X_OK) != 0) return unusable(path, std::strerror(errno));
+  }
   const std::string lock = path + "/lock";
   const int fd = ::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (fd < 0) return unusable(path, std::strerror(errno));
-  std::unique_ptr<DataDir> dir(new DataDir(membership, fd));
+  std::unique_ptr<DataDir> dir(new DataDir(membership, reservations, fd));
   if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
     return Error(
         Errc::busy,

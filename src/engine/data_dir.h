@@ -19,12 +19,15 @@ class DataDir {
   DataDir(const DataDir&) = delete;
   DataDir& operator=(const DataDir&) = delete;
 
-  const std::string& membership() const noexcept { return membership_; }  // directory of the records
+  // Directories of the membership records, and of the reservations that persist.
+  const std::string& membership() const noexcept { return membership_; }
+  const std::string& reservations() const noexcept { return reservations_; }
 
  private:
-  DataDir(std::string membership, int lock_fd) noexcept
-      : membership_(std::move(membership)), lock_fd_(lock_fd) {}
+  DataDir(std::string membership, std::string reservations, int lock_fd) noexcept
+      : membership_(std::move(membership)), reservations_(std::move(reservations)), lock_fd_(lock_fd) {}
   const std::string membership_;
+  const std::string reservations_;
   const int lock_fd_;
 };
 

@@ -10,8 +10,22 @@
 namespace holdfast::engine {
 namespace {
 
+// Who this engine is to the targets of others, and to the reservations of its own devices. The same in every
+// run, so that a restarted engine finds its registrations to be its own.
+nvmf::InitiatorConfig initiator_config(const Options& o) {
+  nvmf::InitiatorConfig config;
+  config.hostnqn = node_host_nqn(o.node_name);
+  nvmf::complete_identity(config);
+  // For children of a mirror: an engine that is being restarted is back sooner, one that crashed is not
+  // waited for.
+  config.fail_after_restart = true;
+  config.refused_grace = 500ms;
+  return config;
+}
+
 nexus::NexusOptions nexus_options(const Options& o) {
   nexus::NexusOptions options;
+  options.host_id = initiator_config(o).hostid;
   if (o.hold_timeout > Nanos{0}) options.hold_timeout = o.hold_timeout;
   if (o.child_latency_budget > Nanos{0}) options.child_latency_budget = o.child_latency_budget;
   return options;
@@ -40,15 +54,16 @@ nvmf::TargetConfig target_config(const std::string& version) {
 
 }  // namespace
 
-Engine::Engine(const Cores& cores, Options options, std::string version, const std::string& membership)
+Engine::Engine(const Cores& cores, Options options, std::string version, const DataDir& data)
     : cores_(cores),
       options_(std::move(options)),
       version_(std::move(version)),
       introduction_(introduce(options_, version_, Uuid::random(cores.home().random()))),
       port_(cores.home()),
       locks_(cores.home()),
-      store_(cores.home(), membership),
-      devices_(std::make_unique<DeviceRegistry>(cores)),
+      store_(cores.home(), data.membership()),
+      reservations_(cores.home(), data.reservations()),
+      devices_(std::make_unique<DeviceRegistry>(cores, &reservations_)),
       nexuses_(std::make_unique<nexus::Nexuses>(*devices_, store_, nexus_options(options_))),
       target_(std::make_unique<nvmf::Target>(cores, target_config(version_))),
       exports_(std::make_unique<Exports>(*devices_, *target_, options_.nvmf)) {
@@ -59,13 +74,7 @@ Engine::~Engine() = default;
 
 void Engine::add_schemes() {
   register_builtin_schemes(*devices_, cores_, options_.node_name);
-  nvmf::InitiatorConfig initiator;
-  initiator.hostnqn = node_host_nqn(options_.node_name);
-  // For children of a mirror: an engine that is being restarted is back sooner, one that crashed is not
-  // waited for.
-  initiator.fail_after_restart = true;
-  initiator.refused_grace = 500ms;
-  nvmf::register_nvmf_scheme(*devices_, cores_, initiator);
+  nvmf::register_nvmf_scheme(*devices_, cores_, initiator_config(options_));
   nexuses_->add_scheme();
 }
 

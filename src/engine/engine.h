@@ -9,6 +9,8 @@
 #include "base/error.h"
 #include "base/uuid.h"
 #include "block/registry.h"
+#include "block/reservation_store.h"
+#include "engine/data_dir.h"
 #include "engine/exports.h"
 #include "engine/home_call.h"
 #include "engine/keyed_locks.h"
@@ -24,8 +26,8 @@ namespace holdfast::engine {
 
 class Engine {
  public:
-  // `membership` is the directory of the records; it exists.
-  Engine(const Cores& cores, Options options, std::string version, const std::string& membership);
+  // `data` outlives the engine.
+  Engine(const Cores& cores, Options options, std::string version, const DataDir& data);
   ~Engine();  // stop() was awaited, or start() never was
 
   // Listens for hosts. Errors: those of Reactor::listen, naming the flag.
@@ -63,6 +65,7 @@ class Engine {
   HomePort port_;
   KeyedLocks locks_;
   nexus::FileStore store_;
+  FileReservationStore reservations_;
   std::map<Uuid, ControllerIds> controller_ids_;  // of nexuses, for when they are published
   std::unique_ptr<DeviceRegistry> devices_;
   std::unique_ptr<nexus::Nexuses> nexuses_;

@@ -20,7 +20,8 @@ Task<Status> Exports::share(BlockDevice& device, Request request) {
   }
   const Uuid uuid = device.identity().uuid;
   Export made;
-  HF_CO_TRY(made.claim, devices_.claim(device, "the NVMe/TCP target"));
+  HF_CO_TRY(made.claim, devices_.claim(device, "the NVMe/TCP target", DeviceUse::exported));
+  HF_CO_TRY(ReservationGuard * guard, co_await devices_.guard(device));
   made.nqn = subsystem_nqn(device.name(), uuid);
   made.uri = share_uri(addresses_.front(), made.nqn, request.is_nexus ? nullptr : &uuid);
   made.allowed_hosts = request.allowed_hosts;
@@ -37,7 +38,7 @@ Task<Status> Exports::share(BlockDevice& device, Request request) {
   nvmf::NamespaceConfig space;
   space.nsid = nsid;
   space.uuid = uuid;
-  const Status added = co_await target_.add_namespace(made.nqn, space, device);
+  const Status added = co_await target_.add_namespace(made.nqn, space, device, guard);
   if (!added.ok()) {
     const Status undone = co_await target_.remove_subsystem(made.nqn);
     undone.ignore("the error that matters is that of the namespace");

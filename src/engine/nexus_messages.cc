@@ -46,7 +46,7 @@ Status check_children(const v1::CreateNexusRequest& request) {
   return Status();
 }
 
-Status check_reservation(const v1::CreateNexusRequest& request) {
+Status check_controller_ids(const v1::CreateNexusRequest& request) {
   // 0 is what a client that knows nothing of these fields sends.
   const std::uint32_t low = request.mincntlid();
   const std::uint32_t high = request.maxcntlid();
@@ -55,16 +55,35 @@ Status check_reservation(const v1::CreateNexusRequest& request) {
     return bad(fmt::format("minCntlId {} and maxCntlId {} are no range of controller ids: 1 to {}", low, high,
                            controller_id_max));
   }
+  return Status();
+}
+
+// Without a key the children are not reserved; then nothing else may be asked for, so that nobody takes a
+// nexus for fenced that is not.
+Result<nexus::ReservationParams> reservation(const v1::CreateNexusRequest& request) {
   if (request.has_resvtype() && !v1::NvmeReservation_IsValid(request.resvtype())) {
     return bad(fmt::format("resvType: {} is not a reservation type", static_cast<int>(request.resvtype())));
   }
   if (!v1::NexusNvmePreemption_IsValid(request.preemptpolicy())) {
     return bad(fmt::format("preemptPolicy: {} is not a policy", static_cast<int>(request.preemptpolicy())));
   }
+  if (request.has_resvtype() && request.resvtype() == v1::NvmeReservation::Reserved) {
+    return bad("resvType: Reserved is no type that can be held");
+  }
   if (request.preemptpolicy() == v1::NexusNvmePreemption::Holder && request.preemptkey() != 0) {
     return bad("preemptKey: must be 0 with the policy Holder, which finds out the key by itself");
   }
-  return Status();
+  const bool wants_more = request.has_resvtype() || request.preemptkey() != 0 ||
+                          request.preemptpolicy() == v1::NexusNvmePreemption::Holder;
+  if (request.resvkey() == 0 && wants_more) {
+    return bad("resvKey: 0 is not a key; give one, or leave all fields about reservations out");
+  }
+  nexus::ReservationParams params;
+  params.key = request.resvkey();
+  params.preempt_key = request.preemptkey();
+  params.policy = static_cast<nexus::PreemptPolicy>(request.preemptpolicy());
+  if (request.has_resvtype()) params.type = static_cast<ReservationType>(request.resvtype());
+  return params;
 }
 
 }  // namespace
@@ -171,7 +190,8 @@ Result<nexus::NexusParams> to_params(const v1::CreateNexusRequest& request) {
   params.size_bytes = request.size();
   HF_CHECK(check_children(request));
   params.children.assign(request.children().begin(), request.children().end());
-  HF_CHECK(check_reservation(request));
+  HF_CHECK(check_controller_ids(request));
+  HF_TRY(params.reservation, reservation(request));
   constexpr std::size_t key_bytes_max = 1024;
   if (request.nexusinfokey().size() > key_bytes_max) {
     return bad(fmt::format("nexusInfoKey: {} bytes, at most {} are allowed", request.nexusinfokey().size(),

@@ -61,13 +61,13 @@ Task<void> let_calls_end(HomePort& port, TaskScope& scope) {
 
 }  // namespace
 
-Task<Status> run_engine(const Cores& cores, Options options, std::string version, std::string membership,
+Task<Status> run_engine(const Cores& cores, Options options, std::string version, const DataDir& data,
                         StopToken stop) {
   Reactor& home = cores.home();
   const Nanos began = home.now();
   Asked asked(home, stop);
   HF_CO_CHECK(co_await check_addresses(home, options));
-  Engine engine(cores, std::move(options), std::move(version), membership);
+  Engine engine(cores, std::move(options), std::move(version), data);
   HF_CO_CHECK(co_await engine.start());
   Frontend frontend(engine);
   Status started = co_await start_frontend(home, frontend);

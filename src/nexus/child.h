@@ -38,7 +38,10 @@ struct Child {
   BlockDevice* device = nullptr;
   bool device_is_ours = false;  // made by this nexus: destroyed when the child closes
   DeviceClaim claim;
-  ChildId id{};  // of this opening; 0: none
+  ChildId id{};                                     // of this opening; 0: none
+  ReservationGuard* guard = nullptr;                // of a device of this engine
+  std::unique_ptr<ReservationClient> local_client;  // of the guard
+  bool reserved = false;                            // we hold its reservation, as far as we know
 
   Phase phase = Phase::init;
   bool in_sync = false;           // every core reads it

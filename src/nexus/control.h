@@ -98,6 +98,9 @@ class Control final : public FaultSink, public RebuildHost {
   Task<Status> open_device(Child& c);
   Task<Status> open_channels(Child& c);
   Task<void> attach(Child& c, Mode mode);
+  // Reservations (fencing.cc).
+  Task<Status> reserve(Child& c);
+  Task<void> unreserve(Child& c);
   void shape();  // geometry and capabilities, from the children
   void start_tasks();
   Record wanted_record(std::uint64_t epoch) const;

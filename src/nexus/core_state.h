@@ -274,5 +274,9 @@ class CoreState final : Timer {
 // What a failure at a child means for a host whose data is on that child alone: not_connected, timed_out and
 // the like are held and retried, a medium's own answer is given to the host.
 bool is_path_error(Errc code) noexcept;
+// Another nexus owns the child.
+constexpr bool is_fencing(Errc code) noexcept {
+  return code == Errc::reservation_conflict || code == Errc::fenced;
+}
 
 }  // namespace holdfast::nexus

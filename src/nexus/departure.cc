@@ -94,6 +94,7 @@ Task<void> Control::close_task(Child& c, ChildId id) {
   co_await c.job_ended.wait();
   auto there = [&](Reactor& core) -> Task<void> { return state_of(core).drain(id); };
   co_await run_on_all(home_, cores_, there);
+  if (c.removing && !c.fault) co_await unreserve(c);
   co_await close_device(c);
   // The record may still be changing: the child object lives until both are done.
   co_await c.settled.wait();
@@ -105,6 +106,8 @@ Task<void> Control::close_task(Child& c, ChildId id) {
 Task<void> Control::close_device(Child& c) {
   std::erase_if(events_, [&](const auto& e) { return e->id() == c.id; });
   c.id = ChildId{0};
+  c.local_client.reset();
+  c.guard = nullptr;
   BlockDevice* device = std::exchange(c.device, nullptr);
   c.claim.release();
   if (device == nullptr || !c.device_is_ours) co_return;

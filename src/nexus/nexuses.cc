@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "base/log.h"
 #include "block/uri.h"
 #include "nexus/nexus.h"
 
@@ -14,7 +15,8 @@ bool same_request(const NexusParams& a, const NexusParams& b) {
   std::vector<std::string> theirs = b.children;
   std::sort(ours.begin(), ours.end());
   std::sort(theirs.begin(), theirs.end());
-  return a.name == b.name && a.uuid == b.uuid && a.size_bytes == b.size_bytes && ours == theirs;
+  return a.name == b.name && a.uuid == b.uuid && a.size_bytes == b.size_bytes && ours == theirs &&
+         a.reservation == b.reservation;
 }
 
 Result<NexusParams> params_of(const Uri& uri) {
@@ -93,6 +95,11 @@ Task<Status> Nexuses::destroy(Uuid uuid) {
   }
   // From now on nobody finds it.
   std::erase(nexuses_, nexus);
+  const Status forgotten = co_await registry_.forget_reservations(*nexus);
+  if (!forgotten.ok()) {
+    HF_LOG(warn, "nexus", "what hosts reserved is still on record", {"nexus", nexus->name()},
+           {"error", forgotten.error()});
+  }
   const std::unique_ptr<BlockDevice> last = registry_.withdraw(*nexus);
   co_await nexus->close();
   co_return Status();

@@ -60,6 +60,7 @@ Task<Status> Control::open(Nexus& device) {
 
 Task<Status> Control::open_first_time() {
   HF_CO_CHECK(check_params(params_));
+  HF_CO_CHECK(check(params_.reservation));
   std::vector<ChildGeometry> geometries;
   for (const auto& uri : params_.children) {
     children_.push_back(std::make_unique<Child>(home_, uri, ChildKey{next_key_++}));
@@ -146,7 +147,8 @@ Task<Status> Control::open_device(Child& c) {
   const auto given = uri.query.find("uuid");
   const std::string uuid = given != uri.query.end() ? given->second : device->identity().uuid.to_string();
   const bool ours = !existed && !is_alias(uri);
-  auto claim = registry_.claim(*device, label());
+  const DeviceUse use = params_.reservation.wanted() ? DeviceUse::guarded : DeviceUse::sole;
+  auto claim = registry_.claim(*device, label(), use);
   if (!claim.ok()) {
     if (ours) (co_await registry_.destroy(device->name())).ignore("the claim's error is told");
     co_return claim.error().with_context(context);
@@ -170,8 +172,20 @@ Task<Status> Control::open_device(Child& c) {
                                 context, uuid, c.uuid));
   }
   c.uuid = uuid;
+  const Status reserved = co_await reserve(c);
+  if (!reserved.ok()) co_return reserved.error().with_context(context);
   co_return Status();
 }
+
+namespace {
+
+// A local child is reached through the guard of its device, as every host is that it is exported to.
+Task<Result<std::unique_ptr<Channel>>> open_child_channel(const Child& c, Uuid host, Reactor& core) {
+  if (c.guard == nullptr) return c.device->open_channel(core);
+  return open_guarded_channel(*c.device, *c.guard, host, core);
+}
+
+}  // namespace
 
 Task<Status> Control::open_channels(Child& c) {
   c.id = ChildId{next_id_++};
@@ -179,7 +193,7 @@ Task<Status> Control::open_channels(Child& c) {
   const bool reads_zero = c.device->geometry().deallocated_reads_zero;
   std::vector<std::optional<Error>> failures(cores_.count());
   auto there = [&](Reactor& core) -> Task<void> {
-    auto channel = co_await c.device->open_channel(core);
+    auto channel = co_await open_child_channel(c, options_.host_id, core);
     if (!channel.ok()) {
       failures[core.core()] = channel.error();
       co_return;

@@ -18,8 +18,8 @@ constexpr Nanos close_patience = 5s;
 Status Control::usable() const {
   if (stopping_ || stopped_) return Error(Errc::failed_precondition, label() + " is shut down");
   if (fenced_) {
-    return Error(Errc::fenced, fmt::format("{} is fenced: another owner has its membership record '{}'; "
-                                           "destroy it here",
+    return Error(Errc::fenced, fmt::format("{} is fenced: another nexus has taken over its children or its "
+                                           "membership record '{}'; destroy it here",
                                            label(), keeper_.key()));
   }
   return Status();
@@ -78,6 +78,7 @@ Task<Status> Control::add_locked(std::string uri, bool norebuild) {
     const ChildId id = c.id;
     auto undo = [&](Reactor& core) -> Task<void> { return state_of(core).drain(id); };
     co_await run_on_all(home_, cores_, undo);
+    co_await unreserve(c);
     co_await close_device(c);
     erase(c);
     if (s.code() == Errc::fenced) co_await fence();
@@ -337,6 +338,7 @@ Task<void> Control::close_children() {
       co_await tell_cores(drop);
       co_await run_on_all(home_, cores_, drain);
     }
+    co_await unreserve(*c);
     co_await close_device(*c);
     c->in_sync = c->joining = c->suspended = false;
     c->phase = Phase::closed;

@@ -89,6 +89,10 @@ Task<Status> CoreState::read(Lba first, IoVecs into) {
       bad.add(id);
     } else {
       const Verdict verdict = co_await report(id, s.code());
+      if (is_fencing(s.code())) {
+        ++counters_.io.errors;
+        co_return Error(Errc::fenced);
+      }
       if (verdict == Verdict::kept && !is_path_error(s.code())) {
         ++counters_.io.errors;
         co_return Error(s.code());

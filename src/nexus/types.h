@@ -14,6 +14,7 @@
 #include "base/uuid.h"
 #include "block/block_device.h"
 #include "nexus/rebuild.h"
+#include "nexus/reservation.h"
 #include "rt/time.h"
 
 namespace holdfast::nexus {
@@ -120,6 +121,8 @@ struct NexusOptions {
   // How long a shutdown waits for the store to record that it was clean.
   Nanos shutdown_store_deadline = 10s;
   RebuildOptions rebuild;
+  // Who this engine is to the reservations of its own devices; the initiator says the same to others.
+  Uuid host_id = Uuid::from_name("holdfast");
 };
 
 struct NexusParams {
@@ -128,6 +131,7 @@ struct NexusParams {
   std::uint64_t size_bytes = 0;
   std::vector<std::string> children;  // URIs
   std::string membership_key;         // empty: the nexus's uuid
+  ReservationParams reservation;      // of every child
 };
 
 // Told on the home core, after the fact; must not wait or call back.

@@ -50,6 +50,7 @@ Task<Status> CoreState::fan_out(const Modify& m, IdSet& done) {
     }
     if (a.count > 0) co_await run_attempt(a, m);
     const Errc refused = co_await judge(a, done);
+    if (is_fencing(refused)) co_return Error(Errc::fenced);  // elsewhere the volume goes on
     if (complete(done)) co_return Status();
     Errc given_up = refused;
     if (refused == Errc::ok || is_path_error(refused)) {

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "nvmf/initiator/remote_channel.h"
+#include "nvmf/initiator/remote_reservations.h"
 #include "rt/cross_core.h"
 
 namespace holdfast::nvmf {
@@ -36,6 +37,12 @@ RemoteDevice::RemoteDevice(Identity identity, const Cores& cores, std::unique_pt
       geometry_(paths_->space().geometry),
       capabilities_(paths_->space().capabilities) {
   paths_->set_observer(*this);
+  const unsigned home = cores.home().core();
+  host::ReservationPath path = [this, home]() -> Task<Result<host::CoreIo*>> {
+    HF_CO_CHECK(co_await paths_->use_core(home));
+    co_return &paths_->io(home);
+  };
+  reservations_ = host::make_remote_reservations(std::move(path), paths_->remote().config.hostid);
 }
 
 void RemoteDevice::on_group_event(DeviceEvent event) noexcept {

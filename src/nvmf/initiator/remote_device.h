@@ -47,6 +47,8 @@ class RemoteDevice final : public BlockDevice, host::PathGroupObserver {
   Task<Result<std::unique_ptr<Channel>>> open_channel(Reactor& core) override;
   Task<IoStats> stats() override;
   Task<Status> rescan() override { return paths_->refresh(); }
+  // Of the host identifier that the device connects with.
+  ReservationClient* reservations() noexcept override { return reservations_.get(); }
   Task<void> close() override { return paths_->close(); }
 
   // Whether I/O flows, and each path's state and ANA state. Home core.
@@ -60,6 +62,7 @@ class RemoteDevice final : public BlockDevice, host::PathGroupObserver {
 
   const Cores& cores_;
   std::unique_ptr<host::PathGroup> paths_;
+  std::unique_ptr<ReservationClient> reservations_;
   Geometry geometry_;
   Capabilities capabilities_;
 };

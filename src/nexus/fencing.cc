@@ -1,0 +1,38 @@
+// The reservations of the children: taken when a device is opened, given back when the nexus ends cleanly.
+#include "base/log.h"
+#include "nexus/control.h"
+
+namespace holdfast::nexus {
+namespace {
+
+ReservationClient& client_of(const Child& c) noexcept {
+  return c.local_client ? *c.local_client : *c.device->reservations();
+}
+
+}  // namespace
+
+// Before any I/O, so that an older nexus has ended with this child when the new one begins.
+Task<Status> Control::reserve(Child& c) {
+  if (c.device->reservations() == nullptr) {
+    HF_CO_TRY(c.guard, co_await registry_.guard(*c.device));
+    c.local_client = c.guard->client(options_.host_id);
+  }
+  if (!params_.reservation.wanted()) co_return Status();
+  c.reserved = true;  // even an attempt that failed may have left a registration
+  HF_CO_CHECK(co_await take_reservation(client_of(c), params_.reservation));
+  HF_LOG(info, "nexus", "child reserved", {"nexus", params_.name}, {"child", c.uri},
+         {"type", static_cast<int>(params_.reservation.type)});
+  co_return Status();
+}
+
+// Its operations have ended. What a fenced nexus had is another's now, and a child that does not answer is
+// left to whoever preempts this nexus.
+Task<void> Control::unreserve(Child& c) {
+  if (!std::exchange(c.reserved, false) || c.device == nullptr || fenced_ || c.suspended) co_return;
+  const Status done = co_await give_back_reservation(client_of(c), params_.reservation);
+  if (done.ok()) co_return;
+  HF_LOG(warn, "nexus", "the reservation of a child is not given back", {"nexus", params_.name},
+         {"child", c.uri}, {"error", done.error()});
+}
+
+}  // namespace holdfast::nexus
