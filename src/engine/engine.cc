@@ -46,8 +46,9 @@ mayastor::v1::RegisterRequest introduce(const Options& o, const std::string& ver
   return r;
 }
 
-nvmf::TargetConfig target_config(const std::string& version) {
+nvmf::TargetConfig target_config(const Options& options, const std::string& version) {
   nvmf::TargetConfig config;
+  config.crdt = options.crdt;
   config.firmware = version.substr(0, 8);
   return config;
 }
@@ -65,7 +66,7 @@ Engine::Engine(const Cores& cores, Options options, std::string version, const D
       reservations_(cores.home(), data.reservations()),
       devices_(std::make_unique<DeviceRegistry>(cores, &reservations_)),
       nexuses_(std::make_unique<nexus::Nexuses>(*devices_, store_, nexus_options(options_))),
-      target_(std::make_unique<nvmf::Target>(cores, target_config(version_))),
+      target_(std::make_unique<nvmf::Target>(cores, target_config(options_, version_))),
       exports_(std::make_unique<Exports>(*devices_, *target_, options_.nvmf)) {
   add_schemes();
 }
@@ -86,6 +87,10 @@ Task<Status> Engine::start() {
       co_return listening.error().with_context("--nvmf-ip, --nvmf-port");
     }
     HF_LOG(info, "engine", "NVMe/TCP ready", {"address", at.to_string()});
+  }
+  for (const Endpoint& at : options_.nvmf_referrals) {
+    const Status added = target_->add_referral(nvmf::Referral{at});
+    if (!added.ok()) HF_LOG(warn, "engine", "referral left out", {"error", added.error()});
   }
   co_return Status();
 }

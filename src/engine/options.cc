@@ -20,6 +20,8 @@ struct Raw {
   std::uint16_t grpc_port = default_grpc_port;
   std::vector<std::string> nvmf_ips;
   std::uint16_t nvmf_port = default_nvmf_port;
+  std::vector<std::string> nvmf_referrals;
+  std::string crdt;
   std::string metrics_ip;
   std::uint16_t metrics_port = default_metrics_port;
   std::string registration;
@@ -40,6 +42,13 @@ void describe_network(CLI::App& app, Raw& raw) {
                  "Address that NVMe/TCP listens on; may be given several times, URIs show the first "
                  "[$MY_POD_IP, else 127.0.0.1]");
   app.add_option("--nvmf-port", raw.nvmf_port, "Port of NVMe/TCP")->capture_default_str();
+  app.add_option(
+      "--nvmf-referral", raw.nvmf_referrals,
+      "host[:8009] of another discovery service that hosts are told of; may be given several times");
+  app.add_option(
+      "--tgt-crdt", raw.crdt,
+      "Retry delays that hosts are told of, units of 100 ms, at most 100: one, or three with "
+      "commas between: for paths, for capacity and reservations, for media [$NVMF_TGT_CRDT, else 10]");
   app.add_option("--metrics-ip", raw.metrics_ip, "Address of /metrics [$MY_POD_IP, else 127.0.0.1]");
   app.add_option("--metrics-port", raw.metrics_port, "Port of /metrics; 0: none")->capture_default_str();
   app.add_option("-R,--registration-endpoint", raw.registration,
@@ -121,6 +130,47 @@ Result<std::string> bare_address(const char* flag, const std::string& text) {
 
 bool is_wildcard(const std::string& address) { return address == "::" || address == "0.0.0.0"; }
 
+// "10" or "10,20,30".
+Result<std::array<std::uint16_t, 3>> parse_retry_delays(const std::string& text) {
+  constexpr std::uint64_t delay_max = 100;
+  std::array<std::uint16_t, 3> delays{};
+  std::size_t given = 0;
+  for (std::size_t at = 0; at <= text.size() && given <= delays.size(); ++given) {
+    const std::size_t comma = std::min(text.find(',', at), text.size());
+    const auto number = parse_number(text.substr(at, comma - at));
+    if (!number.ok() || number.value() > delay_max || given == delays.size()) {
+      given = 0;
+      break;
+    }
+    delays[given] = static_cast<std::uint16_t>(number.value());
+    at = comma + 1;
+  }
+  if (given == 1) delays.fill(delays[0]);
+  if (given != 1 && given != delays.size()) {
+    return Error(
+        Errc::invalid_argument,
+        fmt::format("--tgt-crdt: '{}': give one number or three with commas between, each at most {} "
+                    "(10 s)",
+                    text, delay_max));
+  }
+  return delays;
+}
+
+Status fill_target(Options& o, const Raw& raw, const Surroundings& s) {
+  constexpr std::uint16_t default_discovery_port = 8009;
+  for (const auto& text : raw.nvmf_referrals) {
+    auto at = parse_host_port(text, default_discovery_port);
+    if (!at.ok()) return at.error().with_context("--nvmf-referral");
+    HF_TRY(const auto address, bare_address("--nvmf-referral", at.value().address));
+    if (is_wildcard(address)) {
+      return Error(Errc::invalid_argument, fmt::format("--nvmf-referral: {} is every address", text));
+    }
+    o.nvmf_referrals.push_back({address, at.value().port});
+  }
+  HF_TRY(o.crdt, parse_retry_delays(or_default(raw.crdt, s.environment("NVMF_TGT_CRDT"), "10")));
+  return Status();
+}
+
 Status fill_network(Options& o, const Raw& raw, const Surroundings& s) {
   const char* pod_ip = s.environment("MY_POD_IP");
   HF_TRY(o.grpc.address, bare_address("--grpc-ip", raw.grpc_ip));
@@ -156,6 +206,7 @@ Result<Options> check(const Raw& raw, const Surroundings& s) {
   o.node_name = or_default(raw.node_name, s.environment("HOSTNAME"), s.hostname);
   HF_CHECK(check_node_name(o.node_name));
   HF_CHECK(fill_network(o, raw, s));
+  HF_CHECK(fill_target(o, raw, s));
   constexpr unsigned cores_max = 64;
   if (raw.cores > cores_max) {
     return Error(Errc::invalid_argument, fmt::format("--cores: {} is more than {}", raw.cores, cores_max));

@@ -1,6 +1,7 @@
 // The command line of holdfast-engine. docs/reference/engine.md describes every flag for users.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -25,6 +26,8 @@ struct Options {
   std::string node_name;
   Endpoint grpc{"::", default_grpc_port};
   std::vector<Endpoint> nvmf;                           // at least one; the first is the one that URIs show
+  std::vector<Endpoint> nvmf_referrals;                 // other discovery services
+  std::array<std::uint16_t, 3> crdt{10, 10, 10};        // command retry delay times 1 to 3, units of 100 ms
   Endpoint metrics{"127.0.0.1", default_metrics_port};  // port 0: no metrics
   std::string registration;                             // host:port; empty: no registration
   // host:port under which others reach the gRPC services: never a wildcard address.

@@ -99,6 +99,14 @@ TEST(Options, FlagsWinOverTheEnvironment) {
   EXPECT_EQ(o.log_format, log::Format::json);
 }
 
+TEST(Options, OfTheTarget) {
+  EXPECT_EQ(good({}).crdt, (std::array<std::uint16_t, 3>{10, 10, 10}));
+  EXPECT_EQ(good({"--tgt-crdt", "30"}).crdt, (std::array<std::uint16_t, 3>{30, 30, 30}));
+  EXPECT_EQ(good({}, {{"NVMF_TGT_CRDT", "1,0,100"}}).crdt, (std::array<std::uint16_t, 3>{1, 0, 100}));
+  EXPECT_EQ(good({"--nvmf-referral", "10.0.0.1", "--nvmf-referral", "[fd00::1]:1"}).nvmf_referrals,
+            (std::vector<Endpoint>{{"10.0.0.1", 8009}, {"fd00::1", 1}}));
+}
+
 TEST(Options, HelpAndVersionAreTextsAndNoErrors) {
   EXPECT_EQ(parse({"--version"}).value().text, "holdfast-engine 1.2.3\n");
   EXPECT_THAT(parse({"--help"}).value().text, HasSubstr("--registration-endpoint"));
@@ -110,6 +118,11 @@ TEST(Options, EveryRefusalNamesTheFlag) {
   EXPECT_THAT(refusal({"--grpc-port", "70000"}), HasSubstr("--grpc-port"));
   EXPECT_THAT(refusal({"--grpc-port", "x"}), HasSubstr("--grpc-port"));
   EXPECT_THAT(refusal({"--grpc-ip", "host name"}), HasSubstr("--grpc-ip: 'host name' is not an IP address"));
+  EXPECT_THAT(refusal({"--nvmf-referral", "0.0.0.0"}), HasSubstr("--nvmf-referral: 0.0.0.0 is every"));
+  EXPECT_THAT(refusal({"--nvmf-referral", "host:x"}), HasSubstr("--nvmf-referral"));
+  for (const char* delays : {"1,2", "101", "1,2,3,4", "1,,3", "1,2,3,", "soon", "-1"}) {
+    EXPECT_THAT(refusal({"--tgt-crdt", delays}), HasSubstr("--tgt-crdt: '" + std::string(delays) + "'"));
+  }
   EXPECT_THAT(refusal({"--nvmf-ip", "0.0.0.0"}), HasSubstr("--nvmf-ip: 0.0.0.0 is every address"));
   EXPECT_THAT(refusal({"-N", "a b"}), HasSubstr("--node-name: 'a b'"));
   EXPECT_THAT(refusal({"--cores", "1000"}), HasSubstr("--cores"));

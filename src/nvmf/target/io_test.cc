@@ -363,6 +363,39 @@ TEST(Io, ManyCommandsAtOnce) {
   }
 }
 
+// A queue as deep as CAP.MQES allows, full; then once more, because every entry is free again.
+TEST(Io, TheDeepestQueue) {
+  Rig rig(1, 2);
+  ASSERT_EQ(rig.add_volume(), Errc::ok);
+  Session s(rig, 0, 0, 0, 1023);
+  const Bytes data = pattern(512 * 1023, 1);
+  ASSERT_TRUE(s.io.write(0, data, false).status.ok());
+  for (unsigned round = 0; round < 2; ++round) {
+    Bytes burst;
+    for (std::uint16_t i = 0; i < 1023; ++i) {
+      Sqe r = RawHost::io(IoOpcode::read, i, 1);
+      r.cid = i;
+      r.sgl1 = nvme::SglDescriptor::transport(512);
+      append(burst, s.io.make_command(r));
+    }
+    s.io.send(burst);
+    std::vector<Bytes> got(1023);
+    for (unsigned answered = 0; answered < 1023;) {
+      const Pdu pdu = s.io.receive();
+      ASSERT_TRUE(pdu) << answered;
+      if (pdu.type() == PduType::c2h_data) {
+        got.at(pdu.as<nvme::C2hData>().cccid).assign(pdu.data().begin(), pdu.data().end());
+      } else {
+        ASSERT_TRUE(CommandStatus::unpack(pdu.as<nvme::CapsuleResp>().rccqe.status).ok());
+        ++answered;
+      }
+    }
+    for (std::uint16_t i = 0; i < 1023; ++i) {
+      EXPECT_EQ(got[i], Bytes(data.begin() + i * 512, data.begin() + (i + 1) * 512)) << i;
+    }
+  }
+}
+
 TEST(Io, FourKibBlocksAndHostAlignment) {
   Rig rig;
   Geometry g;
