@@ -3,8 +3,9 @@
 #
 #   tools/mutate.sh [--seeds N] [NAME...]     all of them, or those named; N seeds at most per bug (default 4000)
 #
-# A bug is a patch in tools/mutants/NAME.patch against the sources; those named fencing-* are looked for by take-overs
-# of a nexus (holdfast-sim --scenario fencing). Ends with 1 when a bug survives or its patch does
+# A bug is a patch in tools/mutants/NAME.patch against the sources; a line "Scenario: NAME" above it says which scenario
+# of holdfast-sim has to find it, else it is the cluster; those named fencing-* are looked for by take-overs of a nexus
+# (--scenario fencing). Ends with 1 when a bug survives or its patch does
 # not apply any more (then the code it is about has changed: renew the patch).
 set -eu
 cd "$(dirname "$0")/.."
@@ -55,9 +56,9 @@ for name in $names; do
     continue
   fi
   log=$root/build/mutants/$name.log
-  scenario=cluster
+  scenario=$(sed -n 's/^Scenario: //p' "$patch")
   case $name in fencing-*) scenario=fencing ;; esac
-  if "$tree/build/dev/bin/holdfast-sim" --scenario $scenario --seeds "1-$seeds" --jobs "$jobs" --first-failure >"$log" 2>&1; then
+  if "$tree/build/dev/bin/holdfast-sim" --scenario "${scenario:-cluster}" --seeds "1-$seeds" --jobs "$jobs" --first-failure >"$log" 2>&1; then
     printf '%-36s SURVIVED %s seeds\n' "$name" "$seeds"
     survived=1
   else

@@ -50,6 +50,7 @@ PathsSwarm PathsSwarm::draw(std::uint64_t seed) {
   s.slots_per_tenant = static_cast<unsigned>(p.between(1, 3));
   s.operations = static_cast<unsigned>(p.between(200, 900));
   s.operation_blocks_max = static_cast<unsigned>(p.chance(1, 3) ? p.between(17, 32) : p.between(1, 16));
+  if (p.chance(1, 2)) s.h2c_data_bytes_max = 4096;
   s.pause_max = between(p, 1ms, 100ms);
   s.link.latency_max = between(p, 20us, 2ms);
   if (p.chance(1, 3)) s.link.bytes_per_second = p.between(1, 20) * 1'000'000;
@@ -161,7 +162,9 @@ void PathsRun::start_target(TargetSide& side) {
   Process& process = side.node->start(swarm_.target_cores);
   side.changing = false;
   side.device = std::make_unique<SharedDevice>(store_, side.behavior, Uuid::from_name("paths"));
-  side.target = std::make_unique<nvmf::Target>(process.cores(), nvmf::TargetConfig());
+  nvmf::TargetConfig config;
+  config.h2c_data_bytes_max = swarm_.h2c_data_bytes_max;
+  side.target = std::make_unique<nvmf::Target>(process.cores(), config);
   auto start = [](PathsRun& run, TargetSide& s) -> Task<void> {
     const Status served = co_await run.serve(s);
     if (!served.ok()) run.fail("a target did not start: " + served.error().message());

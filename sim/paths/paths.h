@@ -43,6 +43,7 @@ struct PathsSwarm {
   unsigned operation_blocks_max = 32;
   Nanos pause_max{0};
   nvmf::InitiatorConfig config;
+  std::uint32_t h2c_data_bytes_max = 1 << 20;  // of the targets
   LinkOptions link;
   Nanos latency_max{200'000};
   Nanos fault_interval{300'000'000};

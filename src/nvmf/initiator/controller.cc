@@ -39,6 +39,7 @@ Controller::Controller(const Cores& cores, const RemoteConfig& remote, std::size
       wanted_(cores.count(), false),
       opened_(cores.count(), false),
       wake_(home_),
+      doubt_wake_(home_),
       lifecycle_(home_, 1),
       publish_lock_(home_, 1),
       scope_(home_) {

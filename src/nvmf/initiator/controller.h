@@ -168,10 +168,12 @@ class Controller final : PathOwner, SessionObserver {
   bool flowed_ = false;          // I/O was done on this association
   bool cache_lost_ = false;      // perhaps: the target was restarted since I/O flowed last
   bool doubt_ = false;           // the ANA state is being read again
+  bool doubt_again_ = false;     // and may have changed since
   std::uint64_t torn_down_ = 0;  // associations, or attempts at one
   Nanos fence_{0};               // see above; in the past: nothing to wait for
 
   WaitQueue wake_;          // the supervisor
+  WaitQueue doubt_wake_;    // who reads the ANA state
   Semaphore lifecycle_;     // one at a time makes, changes or ends an association
   Semaphore publish_lock_;  // one at a time tells the cores what they may do
   StopSource stop_;

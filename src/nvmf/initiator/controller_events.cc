@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "base/log.h"
@@ -100,27 +101,35 @@ Task<Status> Controller::refresh_ana(AdminSession& session) {
 }
 
 void Controller::on_path_doubt() noexcept {
-  if (doubt_ || !info_.ana || stop_.stop_requested()) return;
-  doubt_ = true;
+  if (!info_.ana || stop_.stop_requested()) return;
+  doubt_again_ = true;
+  doubt_wake_.wake_all();
+  if (std::exchange(doubt_, true)) return;
   scope_.spawn(check_doubt());
 }
 
-// Until the group does I/O again, or the association has ended.
+// Until the group does I/O again and nobody doubts it, or the association has ended.
 Task<void> Controller::check_doubt() {
-  const Nanos began = home_.now();
-  for (;;) {
-    if (session_ == nullptr || state_ != ControllerState::live) break;
+  std::optional<Nanos> changing;
+  while (session_ != nullptr && state_ == ControllerState::live) {
     AdminSession& session = *session_;
     const Gate::Hold hold = session.use();
     if (!hold) break;
+    doubt_again_ = false;
     const Status read = co_await refresh_ana(session);
-    if (!read.ok() || removed_ || access() != Access::none) break;
-    if (ana_ == nvme::AnaState::change && info_.ana_transition_max > Nanos{0} &&
-        home_.now() - began > info_.ana_transition_max) {
+    if (!read.ok() || removed_) break;
+    if (doubt_again_) continue;
+    if (access() != Access::none) break;
+    if (ana_ != nvme::AnaState::change) {
+      changing.reset();
+    } else if (!changing) {
+      changing = home_.now();
+    } else if (info_.ana_transition_max > Nanos{0} && home_.now() - *changing > info_.ana_transition_max) {
       lost("a change of the ANA state takes longer than the controller said (ANATT)");
       break;
     }
-    if (!co_await home_.sleep(ana_poll_interval, session.stop())) break;
+    const Wake woken = co_await doubt_wake_.wait(home_.now() + ana_poll_interval, session.stop());
+    if (woken == Wake::stopped) break;
   }
   doubt_ = false;
 }

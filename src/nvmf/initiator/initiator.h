@@ -35,5 +35,10 @@ struct DiscoveryEntry {
 // protocol, cancelled.
 Task<Result<std::vector<DiscoveryEntry>>> discover(Reactor& reactor, Endpoint at, InitiatorConfig config,
                                                    StopToken stop = StopToken());
+// The same, with the referrals followed, of services at numeric TCP addresses, each once and at most 16 of
+// them. What a referral leads to is missing when its service cannot be asked. Entries are told once;
+// referrals are not among them. Errors: those of discover() of `at`.
+Task<Result<std::vector<DiscoveryEntry>>> discover_all(Reactor& reactor, Endpoint at, InitiatorConfig config,
+                                                       StopToken stop = StopToken());
 
 }  // namespace holdfast::nvmf

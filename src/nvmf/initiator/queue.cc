@@ -298,14 +298,14 @@ void Queue::give_up(Command& command) noexcept {
 }
 
 // The peer broke the specification: it is told how, if it listens, and the connection ends.
-bool Queue::breach(nvme::Fault fault) noexcept {
-  HF_LOG(warn, "nvmf", "protocol error of the target", {"peer", options_.to.to_string()},
+bool Queue::breach(nvme::Fault fault, const char* what) noexcept {
+  HF_LOG(warn, "nvmf", "protocol error of the target", {"peer", options_.to.to_string()}, {"what", what},
          {"error", nvme::name(fault.fes)}, {"field", fault.fei});
   if (dead_) return false;
   const auto request = nvme::make_term_req(nvme::Role::host, fault, rx_.head());
   tx_.queue_raw(request.span());
-  if (!begin_death(
-          Error(Errc::protocol, std::string("protocol error of the target: ") + nvme::name(fault.fes))))
+  if (!begin_death(Error(Errc::protocol, std::string("protocol error of the target: ") + what + " (" +
+                                             nvme::name(fault.fes) + ")")))
     return false;
   reactor_.arm(linger_, reactor_.now() + linger_bound);
   observer_.on_queue_dead(*this, *why_);

@@ -219,7 +219,7 @@ class Queue {
   bool take_r2t(const nvme::R2t& pdu) noexcept;
   bool take_data(const nvme::C2hData& pdu) noexcept;
   bool data_arrived() noexcept;
-  bool breach(nvme::Fault fault) noexcept;
+  bool breach(nvme::Fault fault, const char* what) noexcept;
   Command* find(std::uint16_t cid) const noexcept;
 
   Reactor& reactor_;

@@ -9,6 +9,8 @@ namespace {
 
 constexpr nvme::Fault out_of_range{nvme::Fes::data_out_of_range, 0};
 constexpr nvme::Fault out_of_sequence{nvme::Fes::sequence_error, 0};
+constexpr nvme::Fault too_much{nvme::Fes::data_limit_exceeded, 0};
+constexpr std::uint32_t unsent_pdus_max = 256;  // of one command, besides those of full size
 
 constexpr nvme::Fault bad_field(std::uint32_t offset) noexcept {
   return {nvme::Fes::invalid_header_field, offset};
@@ -38,7 +40,7 @@ bool Queue::take_pdus() noexcept {
       case tcp::PduReceiver::Next::starved:
         return true;
       case tcp::PduReceiver::Next::fault:
-        return breach(rx_.fault());
+        return breach(rx_.fault(), "a malformed PDU");
       case tcp::PduReceiver::Next::pdu:
         if (!take_pdu()) return false;
         if (!rx_.data_done()) return true;
@@ -67,7 +69,7 @@ bool Queue::take_pdu() noexcept {
     case nvme::PduType::h2c_data:
       break;  // the receiver does not let them through
   }
-  return breach(out_of_sequence);
+  return breach(out_of_sequence, "a PDU that controllers do not send");
 }
 
 Command* Queue::find(std::uint16_t cid) const noexcept {
@@ -80,11 +82,12 @@ Command* Queue::find(std::uint16_t cid) const noexcept {
 bool Queue::take_response(const nvme::CapsuleResp& pdu) noexcept {
   Command* command = find(pdu.rccqe.cid);
   if (command == nullptr)
-    return breach(bad_field(offsetof(nvme::CapsuleResp, rccqe) + offsetof(nvme::Cqe, cid)));
+    return breach(bad_field(offsetof(nvme::CapsuleResp, rccqe) + offsetof(nvme::Cqe, cid)),
+                  "a response to no command in flight");
   const bool ok = nvme::CommandStatus::unpack(pdu.rccqe.status).ok();
   // A command that succeeded has moved all of its data.
   if (ok && command->transfer != Transfer::none && command->moved != command->length)
-    return breach(out_of_sequence);
+    return breach(out_of_sequence, "a command succeeded before its data was moved");
   command->end = CommandEnd::completed;
   command->cqe = pdu.rccqe;
   answer(*command);
@@ -93,12 +96,17 @@ bool Queue::take_response(const nvme::CapsuleResp& pdu) noexcept {
 
 bool Queue::take_r2t(const nvme::R2t& pdu) noexcept {
   Command* command = find(pdu.cccid);
-  if (command == nullptr) return breach(bad_field(offsetof(nvme::R2t, cccid)));
-  if (command->transfer != Transfer::to_controller || command->in_capsule) return breach(out_of_sequence);
+  if (command == nullptr)
+    return breach(bad_field(offsetof(nvme::R2t, cccid)), "an R2T for no command in flight");
+  if (command->transfer != Transfer::to_controller || command->in_capsule)
+    return breach(out_of_sequence, "an R2T for a command that has no data to send");
   const std::uint32_t offset = pdu.r2to, bytes = pdu.r2tl;
   // In order, and never the same bytes twice: what is asked for is bounded by the command.
   if (offset != command->moved || bytes == 0 || bytes > command->length - command->moved)
-    return breach(out_of_range);
+    return breach(out_of_range, "an R2T out of order or beyond its command");
+  // What one command may queue stays bounded, however small the pieces are that it is asked for.
+  if (command->sends > unsent_pdus_max + command->length / nvme::maxh2cdata_min)
+    return breach(too_much, "more R2Ts than were agreed to");
   command->moved += bytes;
   send_data(*command, pdu.ttag, offset, bytes);
   return true;
@@ -106,14 +114,19 @@ bool Queue::take_r2t(const nvme::R2t& pdu) noexcept {
 
 bool Queue::take_data(const nvme::C2hData& pdu) noexcept {
   Command* command = find(pdu.cccid);
-  if (command == nullptr) return breach(bad_field(offsetof(nvme::C2hData, cccid)));
-  if (command->transfer != Transfer::to_host) return breach(out_of_sequence);
+  if (command == nullptr)
+    return breach(bad_field(offsetof(nvme::C2hData, cccid)), "data for no command in flight");
+  if (command->transfer != Transfer::to_host)
+    return breach(out_of_sequence, "data for a command that reads none");
   const std::uint32_t bytes = rx_.shape().data_bytes;
-  if (pdu.datal != bytes) return breach(bad_field(offsetof(nvme::C2hData, datal)));
-  if (pdu.datao != command->moved || bytes > command->length - command->moved) return breach(out_of_range);
+  if (pdu.datal != bytes)
+    return breach(bad_field(offsetof(nvme::C2hData, datal)), "C2HData whose lengths disagree");
+  if (pdu.datao != command->moved || bytes > command->length - command->moved)
+    return breach(out_of_range, "C2HData out of order or beyond its command");
   const bool success = (pdu.ch.flags & nvme::flag_success) != 0;
   const bool last = (pdu.ch.flags & nvme::flag_last_pdu) != 0;
-  if (success && (!last || bytes != command->length - command->moved)) return breach(out_of_sequence);
+  if (success && (!last || bytes != command->length - command->moved))
+    return breach(out_of_sequence, "C2HData with SUCCESS that is not the last of its command");
   arriving_ = command;
   arriving_flags_ = pdu.ch.flags;
   if (!rx_.begin_data(tcp::IoSlice(command->data, command->offset + command->moved, bytes))) return true;

@@ -143,6 +143,8 @@ class FakeTarget {
   std::uint32_t r2t_bytes = 1 << 20;  // asked for at once
   std::uint32_t c2h_bytes = 1 << 20;  // sent in one PDU
   std::uint8_t mdts = 8;
+  std::uint8_t anatt = 0;
+  std::uint16_t crdt1 = 0;
   std::uint32_t ioccsz = 4 + 8192 / 16;
   std::uint16_t queues = 64;
   std::uint16_t mqes = 127;
@@ -339,6 +341,8 @@ inline void FakeConnection::identify(const nvme::Sqe& sqe) {
       nvme::set_ascii(id.sn, "FAKE");
       nvme::set_ascii(id.mn, "Fake");
       id.mdts = target_.mdts;
+      id.anatt = target_.anatt;
+      id.crdt1 = target_.crdt1;
       id.cntlid = 1;
       id.aerl = 3;
       id.kas = 10;
