@@ -49,13 +49,8 @@ PathGroup::~PathGroup() { HF_ASSERT(scope_.running() == 0); }
 
 Task<Status> PathGroup::start() {
   for (std::size_t i = 0; i < paths_.size(); ++i) scope_.spawn(first_try(i));
-  while (!anyone_up() && tried_ < paths_.size()) co_await wake_.wait();
-  if (!anyone_up()) {
-    for (const auto& error : errors_) {
-      if (error) co_return *error;
-    }
-    co_return Error(Errc::not_connected, "the connection was lost as soon as it was made");
-  }
+  while (up_ == 0 && tried_ < paths_.size()) co_await wake_.wait();
+  if (up_ == 0) co_return *errors_.front();
   started_ = true;
   for (std::size_t i = 0; i < paths_.size(); ++i) {
     if (errors_[i]) paths_[i]->retry();
@@ -68,7 +63,9 @@ Task<Status> PathGroup::start() {
 Task<void> PathGroup::first_try(std::size_t index) {
   Controller& path = *paths_[index];
   const Status up = co_await path.start();
-  if (!up.ok()) {
+  if (up.ok()) {
+    ++up_;
+  } else {
     errors_[index] = up.error();
     if (started_) {
       HF_LOG(warn, "nvmf", "a path cannot be used yet", {"device", remote_.device_name()},
@@ -78,11 +75,6 @@ Task<void> PathGroup::first_try(std::size_t index) {
   }
   ++tried_;
   wake_.wake_all();
-}
-
-bool PathGroup::anyone_up() const noexcept {
-  return std::any_of(paths_.begin(), paths_.end(),
-                     [](const auto& path) { return path->state() == ControllerState::live; });
 }
 
 bool PathGroup::any_access() const noexcept {

@@ -73,7 +73,6 @@ class PathGroup final : ControllerOwner {
 
  private:
   Task<void> first_try(std::size_t index);
-  bool anyone_up() const noexcept;
   bool any_access() const noexcept;
   Nanos wait_max() const noexcept;
   Task<bool> any_unresolved();
@@ -101,7 +100,7 @@ class PathGroup final : ControllerOwner {
   std::vector<std::unique_ptr<CoreIo>> ios_;        // by core
   std::vector<std::unique_ptr<Controller>> paths_;  // in the order of the addresses
   std::vector<std::optional<Error>> errors_;        // of first tries
-  std::size_t tried_ = 0;
+  std::size_t tried_ = 0, up_ = 0;                  // first tries that ended, and well
   bool started_ = false;
 
   bool known_ = false;  // space_, limits_ and queues_ are the device's
