@@ -202,6 +202,7 @@ void Connection::terminate(nvme::Fault fault, std::span<const std::byte> header)
   context_.log_peer(peer(), "connection terminated", detail);
   const nvme::TermReqPdu pdu = nvme::make_term_req(nvme::Role::controller, fault, header);
   sender_.queue_raw(pdu.span());
+  sender_.seal();
   orderly_ = true;
 }
 

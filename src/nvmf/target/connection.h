@@ -112,6 +112,7 @@ class Connection {
   bool try_capsule_buffer(Request& r, std::uint32_t bytes) noexcept;
   Task<bool> wait_capsule_buffer(Request& r, std::uint32_t bytes);
   void grow_staging() noexcept;
+  bool take_buffer(Request& r, std::uint32_t bytes) noexcept;
   void give_buffer(Request& r, Buffer buffer) noexcept;
   void drop_buffer(Request& r) noexcept;
 

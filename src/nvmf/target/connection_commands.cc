@@ -141,6 +141,7 @@ void Connection::run_disconnect(Request& r) {
     return complete(r, permanent(StatusCode::connect_incompatible_format));
   }
   complete(r, CommandStatus());
+  sender_.seal();
   orderly_ = true;
 }
 

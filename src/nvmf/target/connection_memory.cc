@@ -67,7 +67,11 @@ void Connection::give_buffer(Request& r, Buffer buffer) noexcept {
 }
 
 bool Connection::try_buffer(Request& r, std::uint32_t bytes) noexcept {
-  if (buffer_turn_.free() == 0 || !context_.may_hold(held_bytes_, bytes)) return false;
+  return buffer_turn_.free() > 0 && take_buffer(r, bytes);
+}
+
+bool Connection::take_buffer(Request& r, std::uint32_t bytes) noexcept {
+  if (!context_.may_hold(held_bytes_, bytes)) return false;
   Buffer buffer = reactor_.buffers().try_acquire(bytes);
   if (!buffer) return false;
   held_bytes_ += bytes;
@@ -79,10 +83,12 @@ bool Connection::try_buffer(Request& r, std::uint32_t bytes) noexcept {
 Task<bool> Connection::wait_buffer(Request& r, std::uint32_t bytes) {
   const Semaphore::Permit turn = co_await buffer_turn_.acquire(no_deadline, stop_.token());
   if (!turn) co_return false;
-  while (!context_.may_hold(held_bytes_, bytes)) {
-    context_.begin_shortage();
+  // Whoever stands in the pool's line holds up all behind: that is for the case where nobody else gives back.
+  while (!context_.holds_nothing()) {
+    if (take_buffer(r, bytes)) co_return true;
+    const bool for_others = context_.begin_wait(held_bytes_, bytes);
     const Wake woken = co_await buffer_wait_.wait(no_deadline, stop_.token());
-    context_.end_shortage();
+    context_.end_wait(for_others);
     if (woken == Wake::stopped) co_return false;
   }
   held_bytes_ += bytes;  // before the wait, so that nobody else counts on them

@@ -18,6 +18,11 @@ constexpr std::size_t connection_bytes = CoreContext::small_staging_bytes + caps
 // What one queue entry may cost beside data: a Request, its response, the frames of its command.
 constexpr std::size_t entry_bytes = 1024;
 
+// A connection that holds no more is not the one that makes memory short.
+constexpr std::size_t little_bytes = 64 << 10;
+// One slab of each size may be partly used.
+constexpr std::size_t fragments_bytes_max = 8 << 20;
+
 std::size_t share_of(std::size_t total, const Cores& cores) noexcept {
   return (total + cores.count() - 1) / cores.count();
 }
@@ -63,18 +68,26 @@ std::size_t CoreContext::free_bytes() const noexcept {
   return core_.buffers().budget_bytes() - core_.buffers().used_bytes();
 }
 
-// What n greedy connections leave free is about 2 / n of the pool: those that need little never meet a wall.
+// What n greedy connections leave free is about 2 / n of the pool. A part is kept from them altogether: what
+// is free may lie in slabs that are cut for other sizes, and who needs little must find some.
 bool CoreContext::may_hold(std::size_t held, std::size_t bytes) const noexcept {
   if (held > 0 && held + bytes > connection_buffer_bytes_max()) return false;
-  return held_bytes_ == 0 || held + bytes <= free_bytes() / 2;
+  if (held_bytes_ == 0) return true;
+  const std::size_t kept =
+      held + bytes <= little_bytes ? 0 : std::min(fragments_bytes_max, core_.buffers().budget_bytes() / 8);
+  return held + bytes <= (free_bytes() - std::min(free_bytes(), kept)) / 2;
 }
 
-void CoreContext::begin_shortage() noexcept {
+bool CoreContext::begin_wait(std::size_t held, std::size_t bytes) noexcept {
+  const bool for_others = held == 0 || held + bytes <= connection_buffer_bytes_max();
+  if (for_others) ++deprived_;
   if (waiting_++ == 0 && !reminder_.armed()) core_.arm(reminder_, core_.now() + shortage_interval);
+  return for_others;
 }
 
-bool CoreContext::short_of_memory() const noexcept {
-  return waiting_ > 0 && free_bytes() < core_.buffers().budget_bytes() / 4;
+void CoreContext::end_wait(bool for_others) noexcept {
+  --waiting_;
+  if (for_others) --deprived_;
 }
 
 bool CoreContext::may_have_large_staging() const noexcept {

@@ -48,13 +48,16 @@ class CoreContext {
   // Whether a connection that holds `held` bytes of data buffers may take `bytes` more now. One that holds
   // little comes before one that holds much, and a part of the pool stays free for newcomers.
   bool may_hold(std::size_t held, std::size_t bytes) const noexcept;
+  // No connection holds any.
+  bool holds_nothing() const noexcept { return held_bytes_ == 0; }
   void count_held(std::size_t bytes) noexcept { held_bytes_ += bytes; }
   void count_dropped(std::size_t bytes) noexcept { held_bytes_ -= bytes; }
-  // A connection waits for memory that others hold: it is asked again from time to time.
-  void begin_shortage() noexcept;
-  void end_shortage() noexcept { --waiting_; }
-  // Somebody waits although most of the memory is taken.
-  bool short_of_memory() const noexcept;
+  // A connection that holds `held` bytes waits for `bytes` more: it is asked again from time to time. Tells
+  // whether it waits for what others hold; the same goes to end_wait().
+  bool begin_wait(std::size_t held, std::size_t bytes) noexcept;
+  void end_wait(bool for_others) noexcept;
+  // Somebody waits for memory that others hold.
+  bool short_of_memory() const noexcept { return deprived_ > 0; }
   // Whether an I/O queue may have a large receive buffer now.
   bool may_have_large_staging() const noexcept;
   // Room for the commands of a queue; false when the queues of this core have too many entries already.
@@ -117,6 +120,7 @@ class CoreContext {
   std::size_t held_bytes_ = 0;                             // data buffers of all connections
   std::size_t entries_ = 0;                                // of all queues
   unsigned waiting_ = 0;                                   // connections that wait for memory
+  unsigned deprived_ = 0;                                  // of these, because of others
   TargetStats stats_;
   LogLimiter limiter_;
   bool closing_ = false;

@@ -33,6 +33,29 @@ TEST(HostileStream, CommandsThatOvertakeEachOtherAreNotMixedUp) {
   }
 }
 
+// Not even answers to commands that came before.
+TEST(HostileStream, NothingFollowsATerminateRequest) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    SCOPED_TRACE(seed);
+    Rig rig(seed, 2);
+    ASSERT_EQ(rig.add_volume(), Errc::ok);
+    Session s(rig);
+    Bytes traffic;
+    for (std::uint16_t i = 0; i < 8; ++i) {
+      Sqe identify = RawHost::admin(AdminOpcode::identify, static_cast<std::uint32_t>(nvme::Cns::controller));
+      identify.cid = i;
+      identify.sgl1 = nvme::SglDescriptor::transport(4096);
+      append(traffic, s.admin.make_command(identify));
+    }
+    append(traffic, s.admin.make_ic_req());
+    s.admin.send(traffic);
+    Pdu pdu = s.admin.receive();
+    while (pdu && pdu.type() != PduType::c2h_term_req) pdu = s.admin.receive();
+    EXPECT_TRUE(pdu);
+    EXPECT_TRUE(s.admin.ends());
+  }
+}
+
 TEST(HostileStream, AWholeConnectionReplayed) {
   Rig rig;
   ASSERT_EQ(rig.add_volume(), Errc::ok);

@@ -91,6 +91,29 @@ TEST(StallingPeer, AnEmptyPoolStopsNobodyForEver) {
   expect_unharmed(innocent, 2);
 }
 
+// Greedy hosts in every size, so that what is free lies in pieces: who needs little goes on at once.
+TEST(StallingPeer, GreedyHostsDoNotSlowAModestOne) {
+  Rig rig(11, 1, TargetConfig(), 64 << 20);
+  ASSERT_EQ(rig.add_volume(), Errc::ok);
+  Session innocent(rig);
+  std::vector<std::unique_ptr<Session>> greedy;
+  for (unsigned h = 0; h < 24; ++h) {
+    greedy.push_back(std::make_unique<Session>(rig, 0, 0, 0, 127));
+    Bytes flood;
+    for (std::uint16_t i = 0; i < 64; ++i) {
+      Sqe r = RawHost::io(IoOpcode::read, 0, 2048 >> h % 4);
+      r.cid = i;
+      r.sgl1 = nvme::SglDescriptor::transport((1 << 20) >> h % 4);
+      append(flood, greedy.back()->io.make_command(r));
+    }
+    greedy.back()->io.send(flood);
+  }
+  rig.world.run_for(100ms);
+  const Nanos begun = rig.world.now();
+  for (unsigned i = 0; i < 100; ++i) expect_unharmed(innocent, i);
+  EXPECT_LT(rig.world.now() - begun, 200ms) << "no operation waited for memory";
+}
+
 // A byte now and then is no progress.
 TEST(StallingPeer, ATrickleIsNotAlive) {
   struct Trickle {

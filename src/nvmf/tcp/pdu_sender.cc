@@ -34,6 +34,7 @@ void PduSender::append_crc(std::uint32_t crc) {
 }
 
 void PduSender::queue_pdu(nvme::PduType type, std::span<std::byte> header, IoSlice data, SendDone* done) {
+  if (sealed_) return queue_nothing(done);
   const nvme::PduRule& rule = *nvme::rule_of(static_cast<std::uint8_t>(type));
   HF_ASSERT(rule.hlen == header.size() && (data.empty() || rule.may_carry_data));
   const bool header_digest = format_.header_digest && !rule.set_up;
@@ -59,6 +60,16 @@ void PduSender::queue_pdu(nvme::PduType type, std::span<std::byte> header, IoSli
   if (data_digest) append_crc(crc_of(data));
   item.tail_end = static_cast<std::uint32_t>(queued_.arena.size());
   item.data = data;
+  item.done = done;
+  queued_.items.push_back(item);
+  wake_when_needed();
+}
+
+// An item without bytes, for its notice.
+void PduSender::queue_nothing(SendDone* done) {
+  if (done == nullptr) return;
+  Item item;
+  item.head_end = item.tail_end = static_cast<std::uint32_t>(queued_.arena.size());
   item.done = done;
   queued_.items.push_back(item);
   wake_when_needed();

@@ -31,8 +31,8 @@ namespace holdfast::nvmf::tcp {
 // Hears when a queued PDU has left, or will never leave.
 class SendDone {
  public:
-  // Once per PDU, in the order in which they were queued. The data may be reused. May queue more PDUs; must
-  // not destroy the sender.
+  // Once per PDU, in the order in which they were queued; `sent` says nothing about one that was dropped by
+  // seal(). The data may be reused. May queue more PDUs; must not destroy the sender.
   virtual void on_sent(bool sent) noexcept = 0;
 
  protected:
@@ -78,6 +78,9 @@ class PduSender {
   }
   // Queues bytes as they are: a terminate request.
   void queue_raw(std::span<const std::byte> bytes);
+  // What was queued so far is the last that the peer hears: later PDUs are dropped, and reported in their
+  // turn.
+  void seal() noexcept { sealed_ = true; }
 
   // The sending loop. Spawn it once; it ends after close().
   Task<void> run();
@@ -121,6 +124,7 @@ class PduSender {
   };
 
   void queue_pdu(nvme::PduType type, std::span<std::byte> header, IoSlice data, SendDone* done);
+  void queue_nothing(SendDone* done);
   void append(std::span<const std::byte> bytes);
   void append_crc(std::uint32_t crc);
   void wake_when_needed() noexcept;
@@ -137,6 +141,7 @@ class PduSender {
   std::coroutine_handle<> waiter_;
   Nanos sending_since_ = no_deadline;
   bool deferred_ = false;
+  bool sealed_ = false;
   bool closing_ = false;
   bool failed_ = false;
 };
