@@ -171,8 +171,12 @@ AdminReply Controller::configure(nvme::Cc cc) {
     const bool entry_sizes = is_discovery() || (cc.iosqes == 6 && cc.iocqes == 4);
     const bool command_set = cc.css == nvme::cc_css_nvm || cc.css == nvme::cc_css_all;
     if (!command_set || cc.mps != 0 || cc.ams != 0 || !entry_sizes) {
-      HF_LOG(warn, "nvmf", "host enables the controller in a way that it does not support",
-             {"host", host_.nqn}, {"cc", cc.pack()});
+      if (!std::exchange(refused_cc_, true)) {  // one line, however often the host tries
+        const Queue* queue = find_queue(0);
+        HF_LOG(warn, "nvmf", "host enables the controller in a way that it does not support",
+               {"host", host_.nqn}, {"peer", queue != nullptr ? queue->peer.to_string() : ""},
+               {"cc", cc.pack()});
+      }
       csts_.cfs = true;
       return CommandStatus();
     }

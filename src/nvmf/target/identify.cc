@@ -42,8 +42,8 @@ nvme::IdentifyController common(const Controller& c) {
   id.aerl = async_event_requests_max - 1;
   id.elpe = Controller::errors_max - 1;
   id.lpa = nvme::lpa_extended_data;
-  id.kas = 10;            // one second
-  id.rtd3e = 10'000'000;  // microseconds that a shutdown may take: hosts wait that long
+  id.kas = 10;           // one second
+  id.rtd3e = 5'000'000;  // microseconds that a shutdown may take: what Linux waits anyhow
   id.maxcmd = static_cast<std::uint16_t>(target.queue_entries_max);
   id.sgls = nvme::sgls_supported | nvme::sgls_offset | nvme::sgls_transport;
   subsystem.nqn.copy(id.subnqn, nvme::nqn_length_max);
