@@ -6,6 +6,7 @@ Exit status: 0 passed, 1 something failed, 77 nothing could be run here.
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import shutil
 import signal
@@ -215,6 +216,23 @@ def kernel_target_xfs_digests(bench: Bench) -> None:
 @case(needs_programs=False)
 def kernel_target_outage(bench: Bench) -> None:
     bench.run_guest("selftest_nvmet.sh", "kill_restart.sh")
+
+
+@case()
+def kernel_target_conformance(bench: Bench) -> None:
+    """The kernel's target deviates where it is known to, and nowhere else (docs/nvmf-conformance.md)."""
+    lines = (HERE / "nvmet_deviations.txt").read_text().splitlines()
+    known = {line.split("#")[0].strip() for line in lines} - {""}
+    tool = bench.programs / "holdfast"
+    with bench.guest("selftest_nvmet.sh", "conformance.sh", tool, timeout=600) as share:
+        wait_for((share / "reported").exists, 560, "the report")
+        (bench.folder / "report.json").write_bytes((share / "report.json").read_bytes())
+    report = json.loads((bench.folder / "report.json").read_text())
+    found = {t["id"]: t["text"] for t in report["tests"] if t["outcome"] in ("fail", "error")}
+    if new := sorted(set(found) - known):
+        raise Failed("not among the known deviations: " + "; ".join(f"{i}: {found[i]}" for i in new))
+    if report["summary"]["pass"] < 200:
+        raise Failed(f"only {report['summary']['pass']} cases passed")
 
 
 # ---- our target --------------------------------------------------------------------------------------------

@@ -69,15 +69,15 @@ void events_after_reset(Test& t) {
   t.expect(!a.arrived || a.status != sc::success, "an event request of before the reset succeeded behind it");
 }
 
-void keep_alive(Test& t) {
-  Session s(t);
-  s.admin().expect_good("Keep Alive", s.admin().execute(Command(admin::keep_alive)));
-}
-
 SessionOptions with_kato(std::uint32_t kato) {
   SessionOptions o;
   o.kato = kato;
   return o;
+}
+
+void keep_alive(Test& t) {
+  Session s(t, with_kato(60000));
+  s.admin().expect_good("Keep Alive", s.admin().execute(Command(admin::keep_alive)));
 }
 
 // The timer's length as the controller rounds it up, and time for it to act.

@@ -13,7 +13,9 @@ DataFlow::DataFlow(Test& test, std::uint32_t bytes, SessionOptions options)
     test.skip("the target has no Compare, and --destructive is not given for Write");
   }
   const std::uint32_t block = session_.block_bytes();
-  bytes = std::min({std::max(bytes, block), session_.transfer_max()}) / block * block;
+  // Over the capsule's size, where every host sends its data by R2T.
+  bytes =
+      std::min(std::max(bytes, session_.capsule_data_max() + block), session_.transfer_max()) / block * block;
   data_ = pattern(bytes, test.settings().seed);
   Command c = io_command(compares ? io::compare : io::write, session_.nsid(), 0, bytes / block);
   c.sends(data_).cid(0x4321);

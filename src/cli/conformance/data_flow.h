@@ -10,7 +10,7 @@ namespace holdfast::cli::conformance {
 
 class DataFlow {
  public:
-  // The command's data is about `bytes`, in whole blocks and within MDTS.
+  // The command's data is at least `bytes` and more than a capsule carries, in whole blocks and within MDTS.
   explicit DataFlow(Test& test, std::uint32_t bytes = 32768, SessionOptions options = SessionOptions());
 
   Session& session() noexcept { return session_; }

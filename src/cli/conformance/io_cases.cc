@@ -64,8 +64,17 @@ void write_in_capsule(Test& t) {
   Volume v(t);
   if (!t.needs(v.s.capsule_data_max() >= v.block, "IOCCSZ leaves no room for a block in a capsule")) return;
   const Bytes data = v.some(1);
-  v.queue->expect_good("Write with in-capsule data", v.queue->execute(v.s.write_command(3, data, true)));
+  v.queue->expect_good("Write with in-capsule data",
+                       v.queue->execute(v.s.write_command(3, data, Session::Carry::in_capsule)));
   v.expect_content("content once written", 3, data);
+}
+
+void write_by_r2t(Test& t) {
+  Volume v(t);
+  const Bytes data = v.some(1);
+  const Answer a = v.queue->execute(v.s.write_command(7, data, Session::Carry::by_r2t));
+  v.queue->expect_good("Write of one block that is not in the capsule", a);
+  v.expect_content("content once written", 7, data);
 }
 
 void write_fua(Test& t) {
@@ -105,7 +114,7 @@ void compare(Test& t) {
   const Answer read = v.queue->execute(v.s.read_command(5, 4));
   v.queue->expect_good("Read", read);
   const auto compares = [&](Bytes data) {
-    return v.queue->execute(io_command(io::compare, v.s.nsid(), 5, 4).sends(std::move(data)));
+    return v.queue->execute(v.s.carry(io_command(io::compare, v.s.nsid(), 5, 4), std::move(data)));
   };
   v.queue->expect_good("Compare with what is there", compares(read.data));
   Bytes other = read.data;
@@ -136,7 +145,7 @@ Command dsm(Session& s, std::initializer_list<std::pair<std::uint64_t, std::uint
   }
   Command c(io::dataset_management);
   c.nsid(s.nsid()).dw(10, static_cast<std::uint32_t>(ranges.size() - 1)).dw(11, ad ? 4 : 0);
-  return c.sends(std::move(list));
+  return s.carry(std::move(c), std::move(list));
 }
 
 void deallocate_ranges(Test& t) {
@@ -197,8 +206,8 @@ void copy(Test& t) {
   const bool two = u8(v.s.ns(), 80) >= 1;
   if (!two) list.resize(32);
   Command c(io::copy);
-  c.nsid(v.s.nsid()).set64(40, 320).dw(12, two ? 1 : 0).sends(std::move(list));
-  v.queue->expect_good("Copy", v.queue->execute(std::move(c)));
+  c.nsid(v.s.nsid()).set64(40, 320).dw(12, two ? 1 : 0);
+  v.queue->expect_good("Copy", v.queue->execute(v.s.carry(std::move(c), std::move(list))));
   Bytes wanted(data.begin() + 8 * v.block, data.begin() + 12 * v.block);
   if (two) append(wanted, slice(data, 0, 4 * v.block));
   v.expect_content("content once copied", 320, wanted);
@@ -263,6 +272,8 @@ void add_io_cases(Cases& to) {
   add("write", "Write", "3.2.6", "What was written is read", write, writes);
   add("write-capsule", "Write with in-capsule data", "3.2.6; NVMe/TCP 1.0, 3.3.2", "What was written is read",
       write_in_capsule, writes, Level::optional);
+  add("write-r2t", "A small write by R2T", "3.2.6; NVMe/TCP 1.0, 3.3.2",
+      "Data that would fit into the capsule may be sent when it is asked for", write_by_r2t, writes);
   add("write-fua", "Write with FUA", "3.2.6", "FUA is for every controller", write_fua, writes);
   add("write-mdts", "The largest write and read", "3.2.6; Base 2.0, 5.17.2.1 (MDTS)",
       "Transfers up to MDTS work", write_mdts, writes);

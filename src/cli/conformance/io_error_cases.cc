@@ -32,7 +32,7 @@ Command beyond_end(Session& s, std::uint8_t opcode) {
   const std::uint32_t bytes = 2 * s.block_bytes();
   Command c = io_command(opcode, s.nsid(), s.blocks() - 1, 2);
   if (opcode == io::read) c.reads(bytes);
-  if (opcode == io::write || opcode == io::compare) c.sends(Bytes(bytes));
+  if (opcode == io::write || opcode == io::compare) return s.carry(std::move(c), Bytes(bytes));
   return c;
 }
 
@@ -41,7 +41,8 @@ Command range_of_end(Session& s) {
   put32(list, 4, 16);
   put64(list, 8, s.blocks() - 1);
   Command c(io::dataset_management);
-  return c.nsid(s.nsid()).dw(11, 4).sends(std::move(list));
+  c.nsid(s.nsid()).dw(11, 4);
+  return s.carry(std::move(c), std::move(list));
 }
 
 Command larger_than_mdts(Session& s) {
@@ -68,7 +69,7 @@ void sgl_too_short(Test& t, std::uint8_t opcode) {
          [opcode](Session& s) {
            Command c = io_command(opcode, s.nsid(), 0, 2);
            if (opcode == io::read) return c.reads(s.block_bytes());
-           return c.sends(Bytes(s.block_bytes()));
+           return s.carry(std::move(c), Bytes(s.block_bytes()));
          },
          {sc::sgl_length, sc::invalid_field});
 }

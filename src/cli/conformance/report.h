@@ -21,8 +21,6 @@ struct Counts {
 
   void add(Verdict v) noexcept;
   std::size_t total() const noexcept { return pass + fail + not_supported + skipped + error; }
-  // Whether a program that started the run should go on: nothing failed, and something was judged.
-  bool good() const noexcept { return fail == 0 && error == 0 && pass > 0; }
 };
 Counts count(const std::vector<Outcome>& outcomes) noexcept;
 

@@ -204,9 +204,17 @@ Command Session::read_command(std::uint64_t slba, std::uint32_t count) {
   return io_command(io::read, nsid(), slba, count).reads(count * block_bytes());
 }
 
-Command Session::write_command(std::uint64_t slba, Bytes data, bool in_capsule) {
-  Command c = io_command(io::write, nsid(), slba, static_cast<std::uint32_t>(data.size()) / block_bytes());
-  return in_capsule ? c.sends_in_capsule(std::move(data)) : c.sends(std::move(data));
+Command Session::carry(Command command, Bytes data, Carry how) {
+  const bool fits = data.size() <= capsule_data_max();
+  if (how == Carry::in_capsule || (how == Carry::naturally && fits)) {
+    return command.sends_in_capsule(std::move(data));
+  }
+  return command.sends(std::move(data));
+}
+
+Command Session::write_command(std::uint64_t slba, Bytes data, Carry how) {
+  const auto blocks = static_cast<std::uint32_t>(data.size()) / block_bytes();
+  return carry(io_command(io::write, nsid(), slba, blocks), std::move(data), how);
 }
 
 }  // namespace holdfast::cli::conformance

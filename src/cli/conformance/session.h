@@ -78,7 +78,10 @@ class Session {
   bool needs_oncs(unsigned bit, std::string_view what);
 
   Command read_command(std::uint64_t slba, std::uint32_t blocks);
-  Command write_command(std::uint64_t slba, Bytes data, bool in_capsule = false);
+  // How the data goes to the target. Naturally: in the capsule when it fits, as hosts in the field do it.
+  enum class Carry : std::uint8_t { naturally, in_capsule, by_r2t };
+  Command carry(Command command, Bytes data, Carry how = Carry::naturally);
+  Command write_command(std::uint64_t slba, Bytes data, Carry how = Carry::naturally);
 
  private:
   void connect();

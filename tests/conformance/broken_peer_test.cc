@@ -1,0 +1,340 @@
+// Goal: the tool finds what is wrong. Method: a table of peers, each wrong in one way, with the case that has
+// to fail because of it, and the same case through the same server without the fault, which has to pass.
+#include "conformance/broken_peer.h"
+
+#include <functional>
+#include <set>
+#include <utility>
+
+#include <gtest/gtest.h>
+
+#include "conformance/conformance_run.h"
+
+namespace holdfast::conformance_test {
+namespace {
+
+using Change = std::function<void(Relay&, Bytes&)>;
+
+constexpr std::uint8_t ic_resp = 0x01, c2h_term = 0x03, command = 0x04, response = 0x05, c2h_data = 0x07,
+                       r2t = 0x09;
+constexpr std::uint8_t fabrics = 0x7f, identify = 0x06, get_log = 0x02, get_features = 0x0a,
+                       set_features = 0x09;
+
+Change on(std::uint8_t type, std::function<void(Bytes&)> change) {
+  return [type, change](Relay&, Bytes& pdu) {
+    if (!pdu.empty() && pdu[0] == type) change(pdu);
+  };
+}
+// Responses of commands of that opcode; with a Fabrics type or property where one is given.
+Change on_response(std::uint8_t opcode, std::function<void(Bytes&)> change, int fctype = -1,
+                   int property = -1) {
+  return [=](Relay& relay, Bytes& pdu) {
+    if (pdu.empty() || pdu[0] != response) return;
+    const Bytes sqe = relay.sqe_of(pdu);
+    if (sqe[0] != opcode || (fctype >= 0 && sqe[4] != fctype)) return;
+    if (property >= 0 && get32(sqe, 44) != static_cast<std::uint32_t>(property)) return;
+    change(pdu);
+  };
+}
+// Data of commands of that opcode whose dword 10 begins with `selector` (CNS, log page, feature).
+Change on_data(std::uint8_t opcode, unsigned selector, std::function<void(Bytes&, std::size_t)> change) {
+  return [=](Relay& relay, Bytes& pdu) {
+    if (pdu.empty() || pdu[0] != c2h_data) return;
+    const Bytes sqe = relay.sqe_of(pdu);
+    if (sqe[0] == opcode && (opcode == 0x02 && selector > 0xff ? true : sqe[40] == selector))
+      change(pdu, pdu[3]);
+  };
+}
+Change property_value(int offset, std::function<std::uint32_t(std::uint32_t)> change) {
+  return on_response(
+      fabrics, [=](Bytes& p) { put32(p, 8, change(get32(p, 8))); }, 0x04, offset);
+}
+Change status(std::uint8_t opcode, unsigned to) {
+  return on_response(opcode, [to](Bytes& p) { put16(p, 22, to << 1); });
+}
+// A response that is made here; the target never sees the command.
+Change answered_here(std::uint8_t opcode) {
+  return [opcode](Relay& relay, Bytes& pdu) {
+    if (pdu.size() < 72 || pdu[0] != command || pdu[8] != opcode) return;
+    Bytes made(24);
+    made[0] = response;
+    made[2] = made[4] = 24;
+    put16(made, 20, get16(pdu, 10));
+    relay.to_host.insert(relay.to_host.end(), made.begin(), made.end());
+    pdu.clear();
+  };
+}
+
+std::vector<Fault> set_up_faults() {
+  return {
+      {"PFV 1", "tcp.setup.icresp", on(ic_resp, [](Bytes& p) { p[8] = 1; }), {}},
+      {"ICResp flags", "tcp.setup.icresp", on(ic_resp, [](Bytes& p) { p[1] = 1; }), {}},
+      {"ICResp reserved", "tcp.setup.icresp-reserved", on(ic_resp, [](Bytes& p) { p[100] = 1; }), {}},
+      {"CPDA 40", "tcp.setup.icresp-reserved", on(ic_resp, [](Bytes& p) { p[10] = 40; }), {}},
+      {"MAXH2CDATA 1024", "tcp.setup.maxh2cdata", on(ic_resp, [](Bytes& p) { put32(p, 12, 1024); }), {}},
+      {"digests unasked", "tcp.setup.no-digests", on(ic_resp, [](Bytes& p) { p[11] = 3; }), {}},
+      {"version agreed to",
+       "tcp.setup.pfv",
+       [](Relay& r, Bytes& p) {
+         if (r.answers == 1) p = Bytes(128), p[0] = ic_resp, p[2] = p[4] = 128, put16(p, 8, 0x7fff);
+       },
+       {},
+       true},
+      {"data not aligned",
+       "tcp.setup.hpda-15",
+       {},
+       [](Relay&, Bytes& p) {
+         if (p[0] == 0) p[10] = 0;
+       }},
+  };
+}
+
+std::vector<Fault> pdu_faults() {
+  const auto never_ends = [](const char* name, const char* test) { return Fault{name, test, {}, {}, true}; };
+  return {
+      {"unknown type", "base.controller.vs", on(response, [](Bytes& p) { p[0] = 0x15; }), {}},
+      {"HLEN", "base.controller.vs", on(response, [](Bytes& p) { p[2] = 32; }), {}},
+      {"digest flag", "base.controller.vs", on(response, [](Bytes& p) { p[1] = 1; }), {}},
+      {"CID", "base.admin.cid", on(response, [](Bytes& p) { p[20] ^= 0x40; }), {}},
+      {"phase tag", "base.admin.phase", on(response, [](Bytes& p) { p[22] |= 1; }), {}},
+      {"SQHD", "base.admin.sqhd", on(response, [](Bytes& p) { put16(p, 16, 3); }), {}},
+      {"SQHD over the size", "base.admin.sqhd-wrap", on(response, [](Bytes& p) { put16(p, 16, 9); }), {}},
+      {"each response twice",
+       "base.admin.sqhd",
+       on(response,
+          [](Bytes& p) {
+            const Bytes q = p;
+            p.insert(p.end(), q.begin(), q.end());
+          }),
+       {}},
+      {"DATAO", "tcp.data.c2h", on(c2h_data, [](Bytes& p) { put32(p, 12, get32(p, 12) + 4); }), {}},
+      {"no LAST_PDU", "tcp.data.c2h", on(c2h_data, [](Bytes& p) { p[1] &= 0xfb; }), {}},
+      {"SUCCESS", "tcp.data.no-success", on(c2h_data, [](Bytes& p) { p[1] |= 8; }), {}},
+      {"DATAL", "tcp.data.c2h", on(c2h_data, [](Bytes& p) { put32(p, 16, get32(p, 16) - 1); }), {}},
+      {"data digest", "tcp.digest.data", on(c2h_data, [](Bytes& p) { p.back() ^= 1; }), {}},
+      {"header digest", "tcp.digest.header", on(response, [](Bytes& p) { p.back() ^= 1; }), {}},
+      {"R2TL", "tcp.data.r2t", on(r2t, [](Bytes& p) { put32(p, 16, 1u << 24); }), {}},
+      {"R2TO",
+       "tcp.data.r2t",
+       on(r2t,
+          [](Bytes& p) {
+            put32(p, 12, 512);
+            put32(p, 16, 512);
+          }),
+       {}},
+      {"one TTAG", "tcp.data.ttag", on(r2t, [](Bytes& p) { put16(p, 10, 7); }), {}},
+      {"no C2HTermReq", "tcp.error-report.type", on(c2h_term, [](Bytes& p) { p.clear(); }), {}},
+      {"FES", "tcp.error-report.type", on(c2h_term, [](Bytes& p) { p[8] = 2; }), {}},
+      {"FEI", "tcp.error-report.hlen", on(c2h_term, [](Bytes& p) { p[10] ^= 8; }), {}},
+      {"C2HTermReq without the header",
+       "tcp.error-report.header",
+       on(c2h_term,
+          [](Bytes& p) {
+            p.resize(24);
+            put32(p, 4, 24);
+          }),
+       {}},
+      never_ends("an error that ends nothing", "tcp.error.type"),
+      never_ends("a header digest error that ends nothing", "tcp.digest.header-wrong"),
+      never_ends("H2CTermReq that ends nothing", "tcp.error.h2ctermreq"),
+      never_ends("a second ICReq that ends nothing", "tcp.error.icreq-twice"),
+      never_ends("keep alive without an end", "base.admin.keep-alive-expires"),
+      never_ends("I/O queues that outlive the admin queue", "fabrics.isolation.admin-gone"),
+  };
+}
+
+std::vector<Fault> controller_faults() {
+  const auto connect_dw0 = [](std::uint32_t to) {
+    return on_response(
+        fabrics, [to](Bytes& p) { put32(p, 8, to); }, 0x01);
+  };
+  return {
+      {"another CNTLID", "fabrics.connect.cntlid-given", connect_dw0(0x33), {}},
+      {"one CNTLID for all", "fabrics.connect.two", connect_dw0(0x33), {}},
+      {"IPO", "fabrics.connect.sqsize-zero", connect_dw0(8), {}},
+      {"IATTR", "fabrics.connect.subnqn-unknown", connect_dw0(256), {}},
+      {"everyone is let in",
+       "fabrics.connect.subnqn-unknown",
+       on_response(
+           fabrics, [](Bytes& p) { put16(p, 22, 0); }, 0x01),
+       {}},
+      {"CAP.CQR",
+       "base.controller.cap",
+       property_value(0, [](std::uint32_t v) { return v & ~(1u << 16); }),
+       {}},
+      {"VS", "base.controller.vs", property_value(8, [](std::uint32_t) { return 0x00010300u; }), {}},
+      {"CC", "base.controller.enable", property_value(0x14, [](std::uint32_t v) { return v ^ 0x10; }), {}},
+      {"never ready",
+       "base.controller.enable",
+       property_value(0x1c, [](std::uint32_t v) { return v & ~1u; }),
+       {}},
+      {"never shut down",
+       "base.controller.shutdown",
+       property_value(0x1c, [](std::uint32_t v) { return v & ~12u; }),
+       {}},
+      {"ready for ever",
+       "base.controller.reset",
+       property_value(0x1c, [](std::uint32_t v) { return v | 1u; }),
+       {}},
+      {"CAP in any size",
+       "base.controller.get-cap-4",
+       on_response(
+           fabrics, [](Bytes& p) { put16(p, 22, 0); }, 0x04),
+       {}},
+      {"an event without a reason", "base.admin.event", {}, answered_here(0x0c)},
+      {"Abort of anything",
+       "base.admin.abort-nothing",
+       on_response(0x08, [](Bytes& p) { put32(p, 8, 0); }),
+       {}},
+      {"any admin opcode", "base.admin.opcodes", status(0x3f, 0), {}},
+      {"PRPs", "base.admin.psdt", status(identify, 0x004), {}},
+      {"65,536 queues",
+       "base.feature.queues-set",
+       on_response(set_features, [](Bytes& p) { put32(p, 8, ~0u); }),
+       {}},
+      {"another host identifier",
+       "base.feature.host-id",
+       on_data(get_features, 0x81, [](Bytes& p, std::size_t at) { p[at] ^= 1; }),
+       {}},
+      {"any feature", "base.feature.unknown", status(get_features, 0), {}},
+  };
+}
+
+std::vector<Fault> content_faults() {
+  const auto identifies = [](unsigned cns, std::size_t offset, unsigned value) {
+    return on_data(identify, cns,
+                   [=](Bytes& p, std::size_t at) { p[at + offset] = static_cast<std::uint8_t>(value); });
+  };
+  const auto logs = [](unsigned lid, std::size_t offset, unsigned value) {
+    return on_data(get_log, lid,
+                   [=](Bytes& p, std::size_t at) { p[at + offset] = static_cast<std::uint8_t>(value); });
+  };
+  return {
+      {"SN", "base.identify.texts", identifies(1, 5, 7), {}},
+      {"SUBNQN", "base.identify.subnqn", identifies(1, 770, 'x'), {}},
+      {"SQES", "base.identify.entry-sizes", identifies(1, 512, 0x55), {}},
+      {"KAS",
+       "base.identify.kas",
+       on_data(identify, 1, [](Bytes& p, std::size_t at) { put16(p, at + 320, 0); }),
+       {}},
+      {"CNTRLTYPE", "base.identify.cntrltype", identifies(1, 111, 2), {}},
+      {"ICDOFF", "base.identify.fabrics", identifies(1, 1800, 1), {}},
+      {"reserved identify bytes", "base.identify.reserved", identifies(1, 1100, 1), {}},
+      {"namespaces out of order", "base.identify.active", identifies(2, 8, 1), {}},
+      {"NUSE", "base.identify.ns-sizes", identifies(0, 23, 0x7f), {}},
+      {"FLBAS", "base.identify.ns-format", identifies(0, 26, 9), {}},
+      {"NGUID", "base.identify.ns-descriptors", identifies(0, 104, 0xee), {}},
+      {"any CNS", "base.identify.cns-unknown", status(identify, 0), {}},
+      {"reserved SMART bytes", "base.log.smart", logs(2, 300, 1), {}},
+      {"active firmware slot", "base.log.firmware", logs(3, 0, 0), {}},
+      {"command effects",
+       "base.log.effects",
+       on_data(get_log, 5, [](Bytes& p, std::size_t at) { p[at + 1024 + 8] = 0; }),
+       {}},
+      {"any log page", "base.log.unknown", status(get_log, 0), {}},
+      {"RECFMT", "fabrics.discovery.header", logs(0x70, 16, 1), {}},
+      {"SUBTYPE",
+       "fabrics.discovery.entries",
+       on_data(get_log, 0x70,
+               [](Bytes& p, std::size_t at) {
+                 if (p.size() > at + 1026) p[at + 1026] = 9;
+               }),
+       {}},
+      {"entries of others",
+       "fabrics.discovery.subsystem",
+       on_data(get_log, 0x70,
+               [](Bytes& p, std::size_t at) {
+                 for (std::size_t i = at + 1024; i < p.size(); ++i)
+                   if (p[i] == 'm') p[i] = 'n';
+               }),
+       {}},
+  };
+}
+
+std::vector<Fault> io_faults() {
+  const auto io_read = [](Relay& r, Bytes& p) {
+    if (p.empty() || p[0] != c2h_data || r.sqe_of(p)[0] != 2 || r.sqe_of(p)[4] != 1) return false;
+    return get32(r.sqe_of(p), 32) >= 512;
+  };
+  return {
+      {"a bit of what is read",
+       "nvm.io.write",
+       [=](Relay& r, Bytes& p) {
+         if (io_read(r, p)) p.back() ^= 1;
+       },
+       {}},
+      {"a bit of large reads",
+       "nvm.integrity.sizes",
+       [=](Relay& r, Bytes& p) {
+         if (p.size() > 30000 && io_read(r, p)) p[30000] ^= 0x80;
+       },
+       {}},
+      {"writes that are lost",
+       "nvm.integrity.random",
+       {},
+       [](Relay& r, Bytes& p) {
+         if (p[0] == command && p[8] == 1 && p.size() > 600) answered_here(1)(r, p);
+       }},
+      {"zeroes that are not written", "nvm.io.write-zeroes", {}, answered_here(8)},
+      {"deallocation that goes too far",
+       "nvm.io.dsm",
+       {},
+       [](Relay&, Bytes& p) {
+         if (p[0] == command && p[8] == 9 && p.size() >= 72 + 32) put32(p, 72 + 4, 24);
+       }},
+      {"copies that are not made", "nvm.io.copy", {}, answered_here(0x19)},
+      {"Compare of anything", "nvm.io.compare", status(5, 0), {}},
+      {"another status", "nvm.error.range-02", status(2, 0x002), {}},
+      {"any NSID", "nvm.error.nsid-zero", status(2, 0), {}},
+      {"any I/O opcode", "nvm.error.opcode-7e", status(0x7e, 0), {}},
+      {"half a response",
+       "nvm.io.flush",
+       on(response,
+          [](Bytes& p) {
+            if (p.size() == 24) p.resize(20);
+          }),
+       {}},
+  };
+}
+
+class Broken : public testing::Test {
+ protected:
+  std::string outcome(const Fault& fault, std::string* text = nullptr) {
+    BrokenPeer peer(exported().engine().nvmf_port(), fault);
+    const std::string target = "nvmf://127.0.0.1:" + std::to_string(peer.port()) + "/" + exported().nqn();
+    const ToolRun run =
+        run_tool(exported().scratch(), target, {"--destructive", "--timeout", "1.5", "--test", fault.test});
+    if (!run.report.is_object() || run.report["tests"].size() != 1) return "no report: " + run.messages;
+    if (text != nullptr) *text = run.report["tests"][0]["text"];
+    const std::string got = run.report["tests"][0]["outcome"];
+    EXPECT_EQ(run.status, got == "fail" || got == "error" ? 1 : 0);
+    return got;
+  }
+  void expect_found(const std::vector<Fault>& faults) {
+    std::set<std::string> tests;
+    for (const Fault& f : faults) {
+      SCOPED_TRACE(f.name);
+      std::string text;
+      EXPECT_EQ(outcome(f, &text), "fail") << f.test;
+      EXPECT_FALSE(text.empty());
+      tests.insert(f.test);
+    }
+    for (const std::string& t : tests) {
+      SCOPED_TRACE(t);
+      EXPECT_EQ(outcome(Fault{"none", t.c_str(), {}, {}}), "pass") << "without a fault";
+    }
+  }
+  static Exported& exported() {
+    static Exported one;
+    return one;
+  }
+};
+
+TEST_F(Broken, ConnectionSetUp) { expect_found(set_up_faults()); }
+TEST_F(Broken, PdusAndTheirFlow) { expect_found(pdu_faults()); }
+TEST_F(Broken, Controllers) { expect_found(controller_faults()); }
+TEST_F(Broken, WhatTheySay) { expect_found(content_faults()); }
+TEST_F(Broken, InputAndOutput) { expect_found(io_faults()); }
+
+}  // namespace
+}  // namespace holdfast::conformance_test
