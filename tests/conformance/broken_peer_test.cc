@@ -303,7 +303,7 @@ class Broken : public testing::Test {
     BrokenPeer peer(exported().engine().nvmf_port(), fault);
     const std::string target = "nvmf://127.0.0.1:" + std::to_string(peer.port()) + "/" + exported().nqn();
     const ToolRun run =
-        run_tool(exported().scratch(), target, {"--destructive", "--timeout", "1.5", "--test", fault.test});
+        run_tool(exported().scratch(), target, {"--destructive", "--timeout", "4", "--test", fault.test});
     if (!run.report.is_object() || run.report["tests"].size() != 1) return "no report: " + run.messages;
     if (text != nullptr) *text = run.report["tests"][0]["text"];
     const std::string got = run.report["tests"][0]["outcome"];

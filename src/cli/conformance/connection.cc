@@ -225,7 +225,6 @@ void Connection::take_response(const Pdu& pdu) {
   a.dw0 = u32(pdu.raw, 8);
   a.dw1 = u32(pdu.raw, 12);
   a.sqhd = u16(pdu.raw, 16);
-  a.sqid = u16(pdu.raw, 18);
   a.cid = cid;
   const bool sends_data = !it->second.command.in_capsule() && !it->second.command.data().empty();
   if (a.status == sc::success && sends_data && it->second.asked != it->second.command.data().size())

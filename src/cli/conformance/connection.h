@@ -20,7 +20,7 @@ struct Answer {
   std::uint16_t status = 0;
   bool dnr = false, more = false;
   std::uint32_t dw0 = 0, dw1 = 0;
-  std::uint16_t sqhd = 0, sqid = 0, cid = 0;
+  std::uint16_t sqhd = 0, cid = 0;
   Bytes data;               // what the controller sent
   bool by_success = false;  // by the SUCCESS flag, without a response
   unsigned r2ts = 0, c2h_pdus = 0;
@@ -37,11 +37,6 @@ class Connection {
 
   Test& test() noexcept { return test_; }
   const Agreed& agreed() const noexcept { return agreed_; }
-  // For PDUs made by hand.
-  void set_agreed(const Agreed& agreed) noexcept {
-    agreed_ = agreed;
-    is_set_up_ = true;
-  }
 
   // --- PDUs. ---
   void send(View pdu);
@@ -70,8 +65,6 @@ class Connection {
   Answer execute(Command command) { return await(submit(std::move(command))); }
   // Only where the command's response comes by itself, for instance an event's.
   Answer await_within(std::uint16_t cid, Nanos time);
-  // Forgets a command that is never answered.
-  void forget(std::uint16_t cid) { pending_.erase(cid); }
   // The capsule of a command as it would be sent.
   Bytes capsule(const Command& command) const;
   // True when the status is one of those; a finding that names `what` otherwise.

@@ -16,7 +16,7 @@ void supported_pages(Test& t) {
   Session s(t);
   const Answer a = s.log_page(supported, 1024);
   if (!a.arrived) return;
-  if (a.status == sc::invalid_log && u32(s.controller(), 80) < 0x00020000)
+  if (a.status != sc::success && u32(s.controller(), 80) < 0x00020000)
     return t.not_supported("a log page of NVMe 2.0, the controller is of before");
   s.admin().expect_good("Get Log Page 00h", a);
   for (const std::uint8_t lid : {supported, errors, smart, firmware})
