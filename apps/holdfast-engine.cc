@@ -3,8 +3,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <thread>
+#include <utility>
 
 #include <pthread.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -26,6 +28,14 @@ engine::Surroundings surroundings() {
   char hostname[256] = "";
   static_cast<void>(::gethostname(hostname, sizeof hostname - 1));
   return {[](const char* name) -> const char* { return std::getenv(name); }, hostname, HF_VERSION};
+}
+
+// Every host connection is a descriptor: all that the process may have.
+std::uint64_t raise_descriptor_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 0;
+  const rlim_t before = std::exchange(limit.rlim_cur, limit.rlim_max);
+  return setrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_max : before;
 }
 
 // Tells the watcher that there is nothing left to stop.
@@ -76,6 +86,7 @@ int main(int argc, char** argv) {
     return EXIT_SUCCESS;
   }
   engine::Options options = std::move(*parsed.value().options);
+  options.descriptors = raise_descriptor_limit();
   log::configure(options.log_level, options.log_format);
   std::signal(SIGPIPE, SIG_IGN);
   // Every thread inherits this; only the one that watches takes them.

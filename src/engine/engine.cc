@@ -1,5 +1,7 @@
 #include "engine/engine.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "base/log.h"
@@ -46,9 +48,17 @@ mayastor::v1::RegisterRequest introduce(const Options& o, const std::string& ver
   return r;
 }
 
+// Hosts never get the descriptors that everything else needs.
+constexpr std::uint64_t other_descriptors = 256;
+
 nvmf::TargetConfig target_config(const Options& options, const std::string& version) {
   nvmf::TargetConfig config;
   config.crdt = options.crdt;
+  if (options.descriptors > 0) {
+    const std::uint64_t others = std::min(other_descriptors, options.descriptors / 2);
+    config.connections_max = static_cast<std::uint32_t>(
+        std::min<std::uint64_t>(config.connections_max, options.descriptors - others));
+  }
   config.firmware = version.substr(0, 8);
   return config;
 }

@@ -35,6 +35,7 @@ struct Options {
   unsigned cores = 0;  // 0: what the machine allows, at most 4
   Nanos spin{50us};    // negative: polls always
   std::uint64_t memory_bytes = 256 * MiB;
+  std::uint64_t descriptors = 0;  // that the process may open; 0: not known
   std::string data_dir = "/var/lib/holdfast";
   Nanos hold_timeout{0};          // 0: the nexus's own default
   Nanos child_latency_budget{0};  // 0: the nexus's own default
