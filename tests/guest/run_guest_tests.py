@@ -250,6 +250,14 @@ def bdev_4k_blocks_xfs_digests(bench: Bench) -> None:
     bench.run_guest("connect_fs.sh", "10.0.2.2", shared.port, shared.nqn, "xfs", "--hdr-digest", "--data-digest")
 
 
+@case()
+def bdev_nvme_cli(bench: Bench) -> None:
+    """Log pages, features and commands, as people ask for them."""
+    engine = bench.engine("one")
+    shared = engine.share_bdev(engine.create_bdev("malloc:///m0?size_mb=64"))
+    bench.run_guest("nvme_cli.sh", "10.0.2.2", shared.port, shared.nqn)
+
+
 DISK_UUID = "5a3f6d1e-52c4-4a3c-8f0e-7d1b8a0c9e42"
 
 
