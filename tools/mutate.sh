@@ -4,9 +4,8 @@
 #   tools/mutate.sh [--seeds N] [NAME...]     all of them, or those named; N seeds at most per bug (default 4000)
 #
 # A bug is a patch in tools/mutants/NAME.patch against the sources; a line "Scenario: NAME" above it says which scenario
-# of holdfast-sim has to find it, else it is the cluster; those named fencing-* are looked for by take-overs of a nexus
-# (--scenario fencing). Ends with 1 when a bug survives or its patch does
-# not apply any more (then the code it is about has changed: renew the patch).
+# of holdfast-sim has to find it, else it is the cluster. Ends with 1 when a bug survives or its patch does not apply
+# any more (then the code it is about has changed: renew the patch).
 set -eu
 cd "$(dirname "$0")/.."
 seeds=4000
@@ -14,7 +13,7 @@ names=
 while [ $# -gt 0 ]; do
   case $1 in
     --seeds) seeds=$2; shift 2 ;;
-    -*) sed -n '2,9p' "$0" >&2; exit 2 ;;
+    -*) sed -n '2,8p' "$0" >&2; exit 2 ;;
     *) names="$names $1"; shift ;;
   esac
 done
@@ -57,7 +56,6 @@ for name in $names; do
   fi
   log=$root/build/mutants/$name.log
   scenario=$(sed -n 's/^Scenario: //p' "$patch")
-  case $name in fencing-*) scenario=fencing ;; esac
   if "$tree/build/dev/bin/holdfast-sim" --scenario "${scenario:-cluster}" --seeds "1-$seeds" --jobs "$jobs" --first-failure >"$log" 2>&1; then
     printf '%-36s SURVIVED %s seeds\n' "$name" "$seeds"
     survived=1

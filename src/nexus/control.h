@@ -34,7 +34,7 @@
 
 namespace holdfast::nexus {
 
-class Control final : public FaultSink, public RebuildHost {
+class Control final : public FaultSink, public RebuildHost, ReservationObserver {
  public:
   Control(DeviceRegistry& registry, MembershipStore& store, NexusParams params, NexusOptions options,
           NexusObserver* observer);
@@ -101,6 +101,7 @@ class Control final : public FaultSink, public RebuildHost {
   // Reservations (fencing.cc).
   Task<Status> reserve(Child& c);
   Task<void> unreserve(Child& c);
+  void on_reservation_notice(const Uuid& host, ReservationNotice notice) noexcept override;
   void shape();  // geometry and capabilities, from the children
   void start_tasks();
   Record wanted_record(std::uint64_t epoch) const;

@@ -13,6 +13,7 @@ Task<Verdict> Control::child_failed(ChildId id, Errc code) {
     co_await fence();
     co_return Verdict::kept;
   }
+  if (fenced_) co_return Verdict::kept;  // the record is another's; nothing of ours is written there
   Child* c = find(id);
   if (c == nullptr) co_return Verdict::left;
   if (c->phase == Phase::open) {
@@ -107,6 +108,7 @@ Task<void> Control::close_device(Child& c) {
   std::erase_if(events_, [&](const auto& e) { return e->id() == c.id; });
   c.id = ChildId{0};
   c.local_client.reset();
+  if (c.guard != nullptr) c.guard->unsubscribe(*this);
   c.guard = nullptr;
   BlockDevice* device = std::exchange(c.device, nullptr);
   c.claim.release();

@@ -18,11 +18,18 @@ Task<Status> Control::reserve(Child& c) {
     c.local_client = c.guard->client(options_.host_id);
   }
   if (!params_.reservation.wanted()) co_return Status();
+  if (c.guard != nullptr) c.guard->subscribe(*this);
   c.reserved = true;  // even an attempt that failed may have left a registration
   HF_CO_CHECK(co_await take_reservation(client_of(c), params_.reservation));
   HF_LOG(info, "nexus", "child reserved", {"nexus", params_.name}, {"child", c.uri},
          {"type", static_cast<int>(params_.reservation.type)});
   co_return Status();
+}
+
+// Of a local child: it was taken away. Others tell by the next operation there.
+void Control::on_reservation_notice(const Uuid& host, ReservationNotice notice) noexcept {
+  if (host != options_.host_id || notice == ReservationNotice::reservation_released || stopping_) return;
+  scope_.spawn(fence());
 }
 
 // Its operations have ended. What a fenced nexus had is another's now, and a child that does not answer is

@@ -313,7 +313,7 @@ Task<void> Control::stop_cores() {
 
 // All I/O has ended. A child that cannot flush is not healthy any more.
 Task<Status> Control::record_clean() {
-  HF_CO_CHECK(keeper_.fenced() ? Status(Error(Errc::fenced)) : Status());
+  if (fenced_ || keeper_.fenced()) co_return Error(Errc::fenced);
   for (const auto& c : children_) {
     if (c->phase != Phase::open || !c->recorded_healthy) continue;
     const Status flushed = co_await home_state().child_flush(c->id);

@@ -196,7 +196,20 @@ TEST(NexusReservation, ANexusThatLostItAcknowledgesNothing) {
     EXPECT_TRUE(rig.recorded_healthy("a")) << "no child left by this";
     EXPECT_TRUE(rig.recorded_healthy("b"));
     EXPECT_EQ(rig.disks.at("a").bytes[data_offset_bytes], std::byte{1});
+    EXPECT_EQ(rig.run(rig.nexus->shutdown()).code(), Errc::fenced);
+    EXPECT_FALSE(rig.record().clean_shutdown) << "it has no say any more";
   }
+}
+
+// Without an operation that would meet the conflict.
+TEST(NexusReservation, TheLossOfALocalChildIsKnownAtOnce) {
+  Rig rig;
+  ASSERT_TRUE(create(rig, {"a"}, exclusive).ok());
+  ASSERT_EQ(preempt(rig, guard_of(rig, "a")), Errc::ok);
+  rig.pass(1ms);
+  EXPECT_TRUE(rig.nexus->view().fenced);
+  EXPECT_EQ(rig.state(), NexusState::faulted);
+  EXPECT_EQ(rig.finish(rig.start_flush(0)), Errc::fenced);
 }
 
 // One of the children is enough: writes need all of them.
@@ -234,7 +247,7 @@ TEST(NexusReservation, WhatWasUnderWayHasEndedWhenTheChildIsTaken) {
   rig.disks.at("a").hold_writes = false;
   ASSERT_TRUE(rig.wait_for([&] { return taken; }));
   EXPECT_EQ(rig.disks.at("a").bytes[data_offset_bytes], std::byte{7});
-  EXPECT_EQ(rig.finish(write), Errc::ok) << "it was complete before the child was taken";
+  EXPECT_EQ(rig.finish(write), Errc::fenced) << "it has happened, and nobody is told so any more";
   EXPECT_EQ(rig.write(1, 0, 8, 8), Errc::fenced);
 }
 

@@ -154,8 +154,12 @@ TEST_F(BdevApi, ASharedDeviceIsNotDestroyed) {
   EXPECT_TRUE(list("disk0")[0].claimed());
 }
 
+// Unless the nexus has reserved it: reservation_api_test.cc.
 TEST_F(BdevApi, WhatANexusUsesIsNeitherSharedNorDestroyed) {
-  create_nexus(make_children(1));
+  auto request = nexus_request(make_children(1));
+  request.set_resvkey(0);
+  v1::CreateNexusResponse reply;
+  EXPECT_OK(call(engine_.nexus(), &v1::NexusRpc::Stub::CreateNexus, request, &reply));
   EXPECT_CODE(share("m0"), FAILED_PRECONDITION, "m0");
   EXPECT_CODE(destroy("m0"), FAILED_PRECONDITION, "m0");
   EXPECT_TRUE(list("m0")[0].claimed());

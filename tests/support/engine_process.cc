@@ -35,6 +35,23 @@ std::uint16_t free_port() {
   return ntohs(at.sin_port);
 }
 
+namespace {
+
+bool can_listen(std::uint16_t port) {
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int on = 1;
+  sockaddr_in at{};
+  at.sin_family = AF_INET;
+  at.sin_port = htons(port);
+  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const bool free = ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+                    ::bind(fd, reinterpret_cast<sockaddr*>(&at), sizeof at) == 0;
+  ::close(fd);
+  return free;
+}
+
+}  // namespace
+
 ScratchDir::ScratchDir() {
   std::string pattern = (fs::temp_directory_path() / "holdfast-test-XXXXXX").string();
   if (::mkdtemp(pattern.data()) == nullptr) std::abort();
@@ -143,6 +160,9 @@ void EngineProcess::kill() {
   ::kill(pid_, SIGKILL);
   ::waitpid(pid_, nullptr, 0);
   pid_ = -1;
+  // The kernel takes the ring of a killed process apart a little later, and its sockets with it.
+  for (int i = 0; i < 500 && !can_listen(nvmf_port_); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
 }
 
 std::string EngineProcess::log() const {
