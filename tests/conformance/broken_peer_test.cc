@@ -41,8 +41,7 @@ Change on_data(std::uint8_t opcode, unsigned selector, std::function<void(Bytes&
   return [=](Relay& relay, Bytes& pdu) {
     if (pdu.empty() || pdu[0] != c2h_data) return;
     const Bytes sqe = relay.sqe_of(pdu);
-    if (sqe[0] == opcode && (opcode == 0x02 && selector > 0xff ? true : sqe[40] == selector))
-      change(pdu, pdu[3]);
+    if (sqe[0] == opcode && sqe[40] == selector) change(pdu, pdu[3]);
   };
 }
 Change property_value(int offset, std::function<std::uint32_t(std::uint32_t)> change) {
@@ -297,6 +296,21 @@ std::vector<Fault> io_faults() {
   };
 }
 
+std::vector<Fault> reservation_faults() {
+  constexpr std::uint8_t report = 0x0e;
+  const auto reports = [](std::size_t offset) {
+    return on_data(report, 0xff, [=](Bytes& p, std::size_t at) { p[at + offset] = 0; });
+  };
+  return {
+      {"a reservation that fences nobody", "base.reservation.access-1", status(1, 0), {}},
+      {"reads that are fenced as writes", "base.reservation.access-1", status(2, 0x083), {}},
+      {"a generation that stands still", "base.reservation.register", reports(0), {}},
+      {"a type that is not reported", "base.reservation.acquire-held", reports(4), {}},
+      {"a preempted host that stays", "base.reservation.preempt", status(1, 0), {}},
+      {"keys of others", "base.reservation.unregister", status(0x0d, 0), {}},
+  };
+}
+
 class Broken : public testing::Test {
  protected:
   std::string outcome(const Fault& fault, std::string* text = nullptr) {
@@ -335,6 +349,7 @@ TEST_F(Broken, PdusAndTheirFlow) { expect_found(pdu_faults()); }
 TEST_F(Broken, Controllers) { expect_found(controller_faults()); }
 TEST_F(Broken, WhatTheySay) { expect_found(content_faults()); }
 TEST_F(Broken, InputAndOutput) { expect_found(io_faults()); }
+TEST_F(Broken, Reservations) { expect_found(reservation_faults()); }
 
 }  // namespace
 }  // namespace holdfast::conformance_test
