@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shutil
 import signal
@@ -114,8 +115,8 @@ class Engine:
     def share_bdev(self, name: str) -> Subsystem:
         return subsystem(self.cli("bdev", "share", name).strip())
 
-    def create_nexus(self, uuid: str, size_mib: int, children: list[str]) -> Subsystem:
-        self.cli("nexus", "create", uuid, f"{size_mib}MiB", *children)
+    def create_nexus(self, uuid: str, size_mib: int, children: list[str], *options: str) -> Subsystem:
+        self.cli("nexus", "create", uuid, f"{size_mib}MiB", *children, *options)
         return subsystem(self.cli("nexus", "publish", uuid).strip())
 
 
@@ -133,6 +134,7 @@ class Bench:
     programs: Path
     folder: Path
     engines: list[Engine] = field(default_factory=list)
+    guests: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def engine(self, name: str) -> Engine:
         self.engines.append(Engine(self.programs, name, self.folder))
@@ -145,22 +147,40 @@ class Bench:
         return path
 
     @contextmanager
-    def guest(self, script: str, *args: str | int, timeout: int = 240) -> Iterator[Path]:
-        """Runs a script in a guest beside the body, which gets the shared folder; both must succeed."""
-        log = self.folder / "guest.log"
-        with tempfile.TemporaryDirectory(prefix="share.", dir=self.folder) as share, log.open("wb") as out:
-            command = [GUEST, "run", "--timeout", str(timeout), "--share", share,
-                       "--console", str(self.folder / "console"), str(SCRIPTS / script), *map(str, args)]
+    def guest(self, script: str, *args: str | int, timeout: int = 240, name: str = "guest",
+              shared: Path | None = None) -> Iterator[Path]:
+        """Runs a script in a guest beside the body, which gets the shared folder; both must succeed. A guest of
+        another name is another host."""
+        log = self.folder / f"{name}.log"
+        with tempfile.TemporaryDirectory(prefix="share.", dir=self.folder) as own, log.open("wb") as out:
+            share = str(shared or own)
+            command = [GUEST, "run", "--timeout", str(timeout), "--share", share, "--name", name,
+                       "--console", str(self.folder / f"{name}.console"), str(SCRIPTS / script), *map(str, args)]
             guest = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+            self.guests.append(guest)
             try:
                 yield Path(share)
                 code = guest.wait(timeout + 60)
             finally:
                 guest.terminate()
                 guest.wait()
+                self.guests.remove(guest)
         if code != 0:
             tail = "\n    ".join(log.read_text(errors="replace").splitlines()[-30:])
-            raise Failed(f"{script}: exit status {code}\n    {tail}")
+            raise Failed(f"{script} in {name}: exit status {code}\n    {tail}")
+
+    @contextmanager
+    def frozen_guest(self) -> Iterator[None]:
+        """The newest guest stands still beside the body: its connections stay, and nothing comes or is answered."""
+        runner = self.guests[-1].pid
+        machines = [int(pid) for pid in Path(f"/proc/{runner}/task/{runner}/children").read_text().split()]
+        for pid in machines:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in machines:
+                os.kill(pid, signal.SIGCONT)
 
     def run_guest(self, script: str, *args: str | int, timeout: int = 240) -> None:
         with self.guest(script, *args, timeout=timeout):
@@ -280,6 +300,53 @@ def engine_killed_and_restarted(bench: Bench) -> None:
         (share / "done").touch()
 
 
+@case()
+def logs_and_features(bench: Bench) -> None:
+    """nvme-cli over everything that a controller tells, and what it must refuse."""
+    engine = bench.engine("one")
+    shared = engine.share_bdev(engine.create_bdev("malloc:///m0?size_mb=16"))
+    bench.run_guest("logs_features.sh", "10.0.2.2", shared.port, shared.nqn)
+
+
+@case()
+def raw_all_sizes_and_digests(bench: Bench) -> None:
+    engine = bench.engine("one")
+    shared = engine.share_bdev(engine.create_bdev("malloc:///m0?size_mb=48&blk_size=512"))
+    bench.run_guest("sizes.sh", "10.0.2.2", shared.port, shared.nqn)
+
+
+@case()
+def two_hosts_reserve(bench: Bench) -> None:
+    """Conflict, preempt, release, exclusive access and clear between two kernels."""
+    engine = bench.engine("one")
+    shared = engine.share_bdev(engine.create_bdev("malloc:///m0?size_mb=16"))
+    at = ("10.0.2.2", shared.port, shared.nqn)
+    with bench.guest("reservations.sh", *at, "a", name="a") as share:
+        with bench.guest("reservations.sh", *at, "b", name="b", shared=share):
+            pass
+
+
+@case()
+def many_connections(bench: Bench) -> None:
+    """Eight subsystems with five connections each, and hosts that come and go."""
+    engine = bench.engine("one")
+    shared = [engine.share_bdev(engine.create_bdev(f"malloc:///m{i}?size_mb=8")) for i in range(8)]
+    bench.run_guest("many.sh", "10.0.2.2", shared[0].port, *(s.nqn for s in shared))
+
+
+@case()
+def host_vanishes(bench: Bench) -> None:
+    """A host that stops without a word is forgotten when its keep alive timer ends, and nothing is lost when it
+    comes back."""
+    engine = bench.engine("one")
+    shared = engine.share_bdev(engine.create_bdev("malloc:///m0?size_mb=128"))
+    with bench.guest("kill_restart.sh", "10.0.2.2", shared.port, shared.nqn) as share:
+        wait_for((share / "now").exists, 90, "I/O in the guest")
+        with bench.frozen_guest():
+            wait_for(lambda: "keep alive timer expired" in engine.log.read_text(), 40, "the host is forgotten")
+        (share / "done").touch()
+
+
 # ---- our nexus ---------------------------------------------------------------------------------------------
 NEXUS_UUID = "0c0a9e1c-7a7e-4c1c-9a6b-5f3f0c6d2a01"
 
@@ -312,6 +379,48 @@ def nexus_child_killed(bench: Bench) -> None:
         (share / "done").touch()
 
 
+@case()
+def nexus_resized_under_a_filesystem(bench: Bench) -> None:
+    engine = bench.engine("one")
+    child = engine.create_bdev("malloc:///m0?size_mb=128")
+    published = engine.create_nexus(NEXUS_UUID, 48, [f"bdev:///{child}"])
+    with bench.guest("resize.sh", "10.0.2.2", published.port, published.nqn, 96 << 20) as share:
+        wait_for((share / "now").exists, 90, "the filesystem in the guest")
+        engine.cli("nexus", "resize", NEXUS_UUID, "96MiB")
+
+
+@case()
+def nexus_two_paths(bench: Bench) -> None:
+    """ANA states change, and a path dies, under verified I/O: the host goes on over the other one."""
+    store = bench.engine("store")
+    child = store.share_bdev(store.create_bdev("malloc:///m0?size_mb=64")).uri
+    paths: list[tuple[Engine, Subsystem]] = []
+    for number, name in enumerate(("near", "far"), start=1):
+        engine = bench.engine(name)
+        paths.append((engine, engine.create_nexus(
+            NEXUS_UUID, 48, [child], "--min-cntlid", str(number * 100), "--max-cntlid", str(number * 100 + 99),
+            "--resv-key", str(number), "--resv-type", "WriteExclusiveAllRegs")))
+    (near, shared), (far, also) = paths
+    if shared.nqn != also.nqn:
+        raise Failed(f"two names: {shared.nqn}, {also.nqn}")
+    with bench.guest("paths.sh", "10.0.2.2", shared.nqn, shared.port, also.port) as share:
+        def want(step: str, first: str, second: str) -> None:
+            (share / "want.new").write_text(f"{step} {first} {second}\n")
+            (share / "want.new").rename(share / "want")
+            if step != "end":
+                wait_for((share / f"seen.{step}").exists, 90, f"{first}, {second} in the guest")
+
+        for step, (first, second) in enumerate((("optimized", "inaccessible"), ("non-optimized", "optimized"),
+                                                ("inaccessible", "optimized"), ("optimized", "non-optimized")), 1):
+            for engine, state in ((near, first), (far, second)):
+                engine.cli("nexus", "ana_state", NEXUS_UUID, state.replace("-", "_"))
+            want(str(step), first, second)
+        near.kill()
+        want("5", "gone", "non-optimized")
+        want("end", "", "")
+    bench.engines.remove(near)
+
+
 # ---- main --------------------------------------------------------------------------------------------------
 def run_case(name: str, programs: Path, folder: Path) -> str | None:
     """Returns why the case failed."""
@@ -321,7 +430,7 @@ def run_case(name: str, programs: Path, folder: Path) -> str | None:
         CASES[name].run(bench)
     except (Failed, subprocess.SubprocessError, OSError) as reason:
         failure = str(reason)
-    for engine in bench.engines:
+    for engine in reversed(bench.engines):  # those that serve others go last
         try:
             engine.kill() if failure else engine.stop()
         except Failed as reason:
