@@ -157,7 +157,8 @@ class BlockDevice {
   // Reads the size of what lies below again; raises `resized` when it changed. Home core.
   virtual Task<Status> rescan() { co_return Status(); }
   // Where reservations are kept by somebody else, the target of a remote device: they count there for all
-  // engines. nullptr: the device is this engine's own, and its guard (DeviceRegistry::guard) has them. Home core.
+  // engines. nullptr: the device is this engine's own, and its guard (DeviceRegistry::guard) has them. Home
+  // core.
   virtual ReservationClient* reservations() noexcept { return nullptr; }
   // After every channel was closed. Home core.
   virtual Task<void> close() = 0;

@@ -29,7 +29,7 @@ struct ToolRun {
 };
 
 inline ToolRun run_tool(const testing_support::ScratchDir& scratch, const std::string& target,
-                    std::vector<std::string> more) {
+                        std::vector<std::string> more) {
   const std::string path = scratch.path("report.json");
   std::filesystem::remove(path);
   std::vector<std::string> command = {program(), "nvme-conformance", target, "--output",

@@ -198,9 +198,9 @@ class Controller {
   Nanos timestamp_set_at_;
   bool timestamp_by_host_ = false;
   WaitQueue queue_gone_;
-  unsigned aborts_ = 0;     // under way
-  unsigned shutdowns_ = 0;  // asked for; a reset forgets the ones before
-  unsigned pins_ = 0;       // tasks of ours that wait
+  unsigned aborts_ = 0;      // under way
+  unsigned shutdowns_ = 0;   // asked for; a reset forgets the ones before
+  unsigned pins_ = 0;        // tasks of ours that wait
   bool refused_cc_ = false;  // and said so in the log
   bool ending_ = false;
 };
