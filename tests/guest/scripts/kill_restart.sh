@@ -26,7 +26,7 @@ fio=$!
 while [ ! -s /mnt/fio ]; do sleep 0.1; done
 touch /share/now
 copies=0
-while [ ! -e /share/done ]; do
+while [ ! -e /share/done ] || ((copies == 0)); do
   cp -r /run/files "/mnt/copy$((copies++ % 3))"
   sync
 done
