@@ -136,6 +136,7 @@ class Control final : public FaultSink, public RebuildHost, ReservationObserver 
   Task<Status> offline_locked(Child& c, Fault fault);
   Task<Status> resize_locked(std::uint64_t size_bytes);
   Task<Status> shutdown_locked();
+  Task<Status> flush_before_the_end(ChildId id);
   Task<Status> record_clean();
   Task<void> stop_cores();
   Task<void> close_children();

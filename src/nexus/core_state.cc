@@ -66,6 +66,10 @@ void CoreState::doubt(ChildId id) noexcept {
   if (CoreChild* c = find(id)) c->doubted = true;
 }
 
+void CoreState::give_up(ChildId id) noexcept {
+  if (CoreChild* c = find(id)) c->channel->cancel_all();
+}
+
 void CoreState::leave(ChildId id, ChildKey key, bool recorded, bool give_up) {
   const auto it = std::find_if(members_.begin(), members_.end(), [&](const auto& c) { return c->id == id; });
   if (it == members_.end()) return;

@@ -157,6 +157,8 @@ class CoreState final : Timer {
   // Out of the lists; what it misses from now on is tracked. `recorded`: the record calls it healthy, so
   // writes without it are held until settled(). `give_up`: its operations are asked to end.
   void leave(ChildId id, ChildKey key, bool recorded, bool give_up);
+  // Asks the child's operations to end soon. It stays where it is.
+  void give_up(ChildId id) noexcept;
   void settled(ChildId id) noexcept;
   // Waits until its operations have ended, closes its channel, forgets it.
   Task<void> drain(ChildId id);

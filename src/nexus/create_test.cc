@@ -187,6 +187,19 @@ TEST(Create, ShutdownWithoutTheStoreSaysSoAndStaysUnclean) {
   EXPECT_FALSE(rig.record().clean_shutdown);
 }
 
+TEST(Create, ShutdownDoesNotWaitForeverForAChildThatDoesNotFlush) {
+  for (const bool last : {true, false}) {
+    Rig rig;
+    ASSERT_TRUE(rig.create(last ? std::vector<std::string>{"a"} : std::vector<std::string>{"a", "b"}).ok());
+    rig.disks["a"].hold_flushes = true;
+    const Nanos began = rig.world.now();
+    EXPECT_EQ(rig.run(rig.nexus->shutdown()).ok(), !last);
+    EXPECT_LT(rig.world.now() - began, Nanos(6s));
+    EXPECT_EQ(rig.record().clean_shutdown, !last);
+    EXPECT_EQ(rig.record().children[0].healthy, last) << "the last one keeps what the record says of it";
+  }
+}
+
 TEST(Create, ShutdownWaitsForIoAndGivesBackWhatIsHeld) {
   Rig rig;
   rig.options.shutdown_store_deadline = 1s;

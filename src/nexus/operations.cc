@@ -278,6 +278,28 @@ Task<Status> Control::resize_locked(std::uint64_t size_bytes) {
   co_return Status();
 }
 
+namespace {
+
+constexpr Nanos shutdown_flush_max = 5s;
+
+// Asks the operations at a child to end, at a time, unless it is gone by then.
+class GiveUp final : Timer {
+ public:
+  GiveUp(Reactor& home, CoreState& state, ChildId id, Nanos when) noexcept
+      : home_(home), state_(state), id_(id) {
+    home_.arm(*this, when);
+  }
+  ~GiveUp() { home_.disarm(*this); }
+
+ private:
+  void fire() noexcept override { state_.give_up(id_); }
+  Reactor& home_;
+  CoreState& state_;
+  const ChildId id_;
+};
+
+}  // namespace
+
 Task<Status> Control::shutdown() {
   const Semaphore::Permit turn = co_await ops_.acquire();
   if (stopped_) co_return Status();
@@ -311,14 +333,24 @@ Task<void> Control::stop_cores() {
   co_await run_on_all(home_, cores_, there);
 }
 
+// A child that cannot be reached does not keep the process from its end.
+Task<Status> Control::flush_before_the_end(ChildId id) {
+  CoreState& state = home_state();
+  const GiveUp bound(home_, state, id, home_.now() + shutdown_flush_max);
+  co_return co_await state.child_flush(id);
+}
+
 // All I/O has ended. A child that cannot flush is not healthy any more.
 Task<Status> Control::record_clean() {
   if (fenced_ || keeper_.fenced()) co_return Error(Errc::fenced);
   for (const auto& c : children_) {
     if (c->phase != Phase::open || !c->recorded_healthy) continue;
-    const Status flushed = co_await home_state().child_flush(c->id);
+    const Status flushed = co_await flush_before_the_end(c->id);
     if (flushed.ok()) continue;
-    if (!not_the_last(*c).ok()) co_return flushed.error().with_context("flush of the last healthy child");
+    if (!not_the_last(*c).ok()) {
+      c->suspended = c->suspended || is_path_error(flushed.code());
+      co_return flushed.error().with_context("flush of the last healthy child");
+    }
     c->in_sync = c->joining = c->recorded_healthy = false;
   }
   clean_ = true;

@@ -57,6 +57,7 @@ struct FakeDisk {
   Nanos write_delay{0}, read_delay{0};
   bool hold_writes = false;  // writes wait until it is false again, or until they are cancelled
   bool hold_reads = false;
+  bool hold_flushes = false;
   bool recalls = true;  // cancel_all ends what is held
   // Reads of these blocks end with io_error until they are written.
   std::uint64_t bad_first = 0, bad_count = 0;
@@ -148,6 +149,8 @@ class FakeChannel final : public Channel {
   Task<Status> deallocate(BlockRange range) override { return zero('d', range); }
   Task<Status> flush() override {
     const Under under(disk_, 'f', 0, 0);
+    while (disk_.hold_flushes && !(cancelled_ && disk_.recalls)) co_await core_.sleep(1ms);
+    if (cancelled_) co_return Error(Errc::not_connected);
     if (disk_.flush_error != Errc::ok) co_return Error(disk_.flush_error);
     co_return Status();
   }
