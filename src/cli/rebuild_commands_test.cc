@@ -86,7 +86,7 @@ class WatchTest : public EngineCommandsTest {
   struct Step {
     api::ChildState state = api::CHILD_STATE_DEGRADED;
     api::ChildStateReason reason = api::CHILD_STATE_REASON_OUT_OF_SYNC;
-    int blocks = -1;  // recovered of 1000; -1: there is no rebuild
+    int blocks = -1;  // copied of `todo`; -1: there is no rebuild
   };
 
   WatchTest() {
@@ -110,7 +110,11 @@ class WatchTest : public EngineCommandsTest {
       if (steps.front().blocks < 0) return grpc::Status(grpc::StatusCode::NOT_FOUND, "no rebuild");
       answer.set_blocks_total(1000);
       answer.set_block_size(4096);
-      answer.set_blocks_recovered(static_cast<std::uint64_t>(steps.front().blocks));
+      const auto copied = static_cast<std::uint64_t>(steps.front().blocks);
+      answer.set_blocks_transferred(copied);
+      answer.set_blocks_remaining(todo - copied);
+      answer.set_blocks_recovered(1000 - todo + copied);
+      answer.set_is_partial(todo < 1000);
       return grpc::Status::OK;
     };
     nexuses.on_GetRebuildState = [](const auto&, auto& answer) {
@@ -130,6 +134,7 @@ class WatchTest : public EngineCommandsTest {
   static Step in_sync() { return {api::CHILD_STATE_ONLINE, api::CHILD_STATE_REASON_NONE, -1}; }
 
   std::deque<Step> steps;
+  std::uint64_t todo = 1000;  // blocks, of 1000
   bool looked = false;
   bool gone = false;
 };
@@ -148,6 +153,14 @@ TEST_F(WatchTest, DrawsOneLineOnATerminal) {
   steps = {running(0), running(500), in_sync()};
   EXPECT_EQ(watch(), 0);
   EXPECT_THAT(err, HasSubstr("\r\x1b[Krebuild [###############---------------]  50 %  1.95 MiB of 3.91 MiB"));
+}
+
+TEST_F(WatchTest, APartialRebuildIsMeasuredByWhatWasMissed) {
+  live = true;
+  todo = 100;
+  steps = {running(0), running(50), in_sync()};
+  EXPECT_EQ(watch(), 0);
+  EXPECT_THAT(err, HasSubstr(" 50 %  200 KiB of 400 KiB (only what was missed)"));
 }
 
 TEST_F(WatchTest, NothingToDoIsSuccess) {

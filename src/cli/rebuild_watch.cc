@@ -131,8 +131,9 @@ bool Watch::look_at_rebuild(const std::string& uri, Followed& f) {
   request.set_uri(uri);
   api::RebuildStatsResponse stats;
   if (!client_.try_call<Nexuses>(&Nexuses::Stub::GetRebuildStats, request, &stats).ok()) return false;
-  f.bytes_total = stats.blocks_total() * stats.block_size();
-  f.bytes_done = stats.blocks_recovered() * stats.block_size();
+  // Of what has to be copied: blocks_recovered also counts what never had to be.
+  f.bytes_total = (stats.blocks_transferred() + stats.blocks_remaining()) * stats.block_size();
+  f.bytes_done = stats.blocks_transferred() * stats.block_size();
   f.partial = stats.is_partial();
 
   api::RebuildStateRequest state_request;

@@ -84,6 +84,29 @@ class CliTest : public testing::Test {
   ScratchDir scratch;
 };
 
+TEST_F(CliTest, DiscoverListsWhatTheHostMayUse) {
+  EngineProcess e(scratch, "e");
+  ASSERT_TRUE(e.start());
+  const std::string open_to_all = share(e, "malloc:///open?size_mb=8");
+  const std::string name = engine(e, {"bdev", "create", "malloc:///closed?size_mb=8"});
+  engine(e, {"bdev", "share", name, "--allowed-host", "nqn.2014-08.org.example:friend"});
+  const std::string at = "127.0.0.1:" + std::to_string(e.nvmf_port());
+  const auto discover = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {program(), "discover", at, "-o", "json"});
+    const Finished done = shell(more);
+    EXPECT_EQ(done.status, 0);
+    return json::parse(done.output);
+  };
+  const json anybody = discover({});
+  ASSERT_EQ(anybody.size(), 1u);
+  EXPECT_EQ(anybody[0]["type"], "nvm");
+  EXPECT_THAT(open_to_all, StartsWith(anybody[0]["uri"].get<std::string>()));
+  EXPECT_EQ(discover({"--host-nqn", "nqn.2014-08.org.example:friend"}).size(), 2u);
+  EXPECT_EQ(discover({"--no-referrals"}), anybody);
+  EXPECT_EQ(shell({program(), "discover", "127.0.0.1:1"}).status, 1);
+  EXPECT_EQ(shell({program(), "discover"}).status, 2);
+}
+
 TEST_F(CliTest, AMirrorFromTheCommandLine) {
   EngineProcess a(scratch, "a"), b(scratch, "b");
   ASSERT_TRUE(a.start() && b.start());
