@@ -3,12 +3,10 @@
 //
 //   flowing -> waiting   no path has access: no association, or an ANA group that is not accessible
 //   waiting -> flowing   one has it again
-//   waiting -> failed    when it waited longer than `grace` (`refused_grace` when every path was refused);
-//   the
-//                        event `failed`. Attempts go on slowly.
-//   failed  -> flowing   the event `recovered`, once no command of unknown fate that was reported as failed
-//   can
-//                        be executed any more
+//   waiting -> failed    when it waited longer than `grace` (`refused_grace` when every path was
+//                        refused); the event `failed`. Attempts go on slowly.
+//   failed  -> flowing   the event `recovered`, once no command of unknown fate that was reported
+//                        as failed can be executed any more
 //
 // A path belongs to the group when it shows the namespace that the first one showed: the same NQN, UUID and
 // NGUID, the same block size, not smaller, and as many I/O queues.
