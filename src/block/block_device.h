@@ -8,19 +8,19 @@
 //
 // Contract of a Channel
 //   Thread      its core only.
-//   Buffers     the caller's until the Task ends, also when it ends with an error. Total length a multiple of
-//   the
+//   Buffers     the caller's until the Task ends,
+//               also when it ends with an error. Total length a multiple of the
 //               block size (asserted); every vector's length and address a multiple of geometry().block_bytes
 //               unless the device says it takes any alignment. Writes never change them.
 //   Bounds      a range beyond the end is Errc::out_of_range; nothing is done then.
-//   Order       none between operations in flight at once. Overlapping writes in flight leave either content,
-//   block
-//               by block, never a mix inside one block.
-//   Durability  a write is durable when a flush STARTED after it finished has finished, or when it was issued
-//   with
+//   Order       none between operations in flight at once.
+//               Overlapping writes in flight leave either content, block by block,
+//               never a mix inside one block.
+//   Durability  a write is durable when a flush STARTED after it finished has finished,
+//               or when it was issued with
 //               Durable::yes and finished.
-//   Errors      Errc::io_error: the range's content is unknown until it is written again. No partial success.
-//   The
+//   Errors      Errc::io_error: the range's content is unknown until it is written again.
+//               No partial success. The
 //               other codes are those at the top of base/error.h.
 //   Shutdown    close() after the last operation has finished; then only the destructor.
 #pragma once

@@ -2,8 +2,8 @@
 //
 // Rules (checked where a check is possible):
 //  - A Task runs nothing until it is co_awaited or given to TaskScope::spawn, when_all or run_on.
-//  - A started Task must finish before it is destroyed: the kernel may own its buffers. (A simulated process
-//  that
+//  - A started Task must finish before it is destroyed: the kernel may own its buffers.
+//    (A simulated process that
 //    crashes is never destroyed, only forgotten; so there is no exception to this rule.)
 //  - No symmetric transfer: g++ 12 makes it a real call below -O2 and under the sanitizers, and a loop over
 //    synchronously finishing children then overflows the stack. Here the child is resumed inside

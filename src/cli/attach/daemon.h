@@ -1,11 +1,11 @@
 // The process that serves an attachment by our own initiator: NVMe/TCP to the target, a file in user space, a
 // loop device on top. It outlives the command that started it.
 //
-// SIGTERM   ends it in order: the loop device is released, what was written is flushed to the target, the
-// record goes
+// SIGTERM   ends it in order: the loop device is released,
+//           what was written is flushed to the target, the record goes
 //           away. A flush that failed is left in the record as `error`.
-// SIGUSR1   makes every request fail from now on: the target is gone and somebody wants to detach all the
-// same.
+// SIGUSR1   makes every request fail from now on:
+//           the target is gone and somebody wants to detach all the same.
 #pragma once
 
 #include <cstdint>

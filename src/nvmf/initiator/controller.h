@@ -15,8 +15,8 @@
 //   1. the admin connection outlived the I/O connection, and the target answered a controller reset (CC.EN =
 //      0, CSTS.RDY = 0) on it;
 //   2. another run of the target answers at the same address: the process that held the commands has ended;
-//   3. KATO, as the controller rounds it up, after our side shut its connections: without commands of ours
-//   the target has ended the
+//   3. KATO, as the controller rounds it up, after our side shut its connections:
+//      without commands of ours the target has ended the
 //      association by its keep alive timer, and what the network still holds comes too late.
 // core_io.h says what waits for it. A failed device becomes usable again only after it, and close() waits for
 // it when a command of unknown fate was reported as failed: whoever opens the same namespace next is not

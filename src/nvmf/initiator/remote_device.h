@@ -2,22 +2,22 @@
 //
 // At each of its addresses one admin connection on the home core and one I/O connection per core, opened with
 // that core's first channel. I/O goes over the paths that ANA prefers, and over another one when one is lost.
-// Grace      when no path can be used I/O waits for it up to InitiatorConfig::grace; then the device
-// fails
+// Grace      when no path can be used I/O waits for it up to InitiatorConfig::grace;
+//            then the device fails
 //            (the event `failed`, and Errc::not_connected for every operation) and goes on trying in the
 //            background; `recovered` is raised when the same namespace is back. With grace 0 it fails at
 //            once.
 // Time-outs  a command that takes longer than io_timeout is aborted, and if that does not end it within
 //            abort_timeout the connections are reset; it ends with Errc::timed_out, once.
-// Order      an operation that was in flight when a connection broke is issued again by itself; controller.h
-// and
+// Order      an operation that was in flight when a connection broke is issued again by itself;
+//            controller.h and
 //            core_io.h say why that is safe. An operation that failed with not_connected or timed_out may
 //            still be executed at the target, until close() has ended or `recovered` was raised.
-// Durability where the target has a volatile cache, writes that were not flushed are lost with its power. A
-// grace
+// Durability where the target has a volatile cache, writes that were not flushed are lost with its power.
+//            A grace
 //            period shorter than a restart of the target's machine keeps such a loss from being bridged.
-// Buffers    any alignment; data goes to and comes from the caller's memory without a copy, except for what
-// one
+// Buffers    any alignment; data goes to and comes from the caller's memory without a copy,
+//            except for what one
 //            receive brings along with the header before it.
 #pragma once
 
