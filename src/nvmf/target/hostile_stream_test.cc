@@ -60,7 +60,8 @@ TEST(HostileStream, AWholeConnectionReplayed) {
   Rig rig;
   ASSERT_EQ(rig.add_volume(), Errc::ok);
   RawHost h(rig);
-  const auto data = bytes_of(RawHost::connect_data());
+  const nvme::ConnectData connect_data = RawHost::connect_data();
+  const auto data = bytes_of(connect_data);
   const Sqe connect = h.connect_sqe(0);
   ASSERT_TRUE(h.set_up());
   EXPECT_TRUE(h.connect(connect, RawHost::connect_data()).status.ok());
