@@ -247,7 +247,11 @@ void Queue::answer(Command& command) noexcept {
   if (Command* next = waiting_.pop()) dispatch(*next);
 }
 
-void Queue::settle(Command& command) noexcept { reactor_.post(command.waiter); }
+// Once per command, when nothing reads its data any more.
+void Queue::settle(Command& command) noexcept {
+  HF_ASSERT(command.waiter && command.sends == 0);
+  reactor_.post(std::exchange(command.waiter, {}));
+}
 
 void Queue::end_all() noexcept {
   for (const Slot& slot : slots_) {
