@@ -29,7 +29,7 @@ headers=$(cat .clang-tidy tools/coawait.query $(printf '%s\n' "${sources[@]}" | 
 export cache headers
 lint_one() {
   local file=$1 key out
-  local extra=(--extra-arg=-Wno-unknown-warning-option --extra-arg=-Werror=unused-result)
+  local extra=(--extra-arg=-Wno-unknown-warning-option --extra-arg=-Werror=unused-result "--extra-arg=-I$PWD")
   key=$(cat "$file" <(echo "$headers") | sha256sum | cut -c1-32)
   [ ! -e "$cache/$key" ] || return 0
   # The coroutine frames' promise hides awaited results from g++ 12's unused-result warning; clang sees them.
