@@ -47,7 +47,7 @@ class BdevApi : public ApiTest {
   }
   std::string sparse_file(const std::string& name, std::uintmax_t bytes) {
     const std::string path = scratch_.path(name);
-    std::ofstream{path};
+    const std::ofstream made(path);
     std::filesystem::resize_file(path, bytes);
     return path;
   }

@@ -33,7 +33,7 @@ std::string whole(const std::string& path, std::uint64_t offset, std::uint64_t b
 Cluster::Cluster() {
   for (std::size_t i = 0; i < replicas; ++i) {
     engines_[i] = std::make_unique<EngineProcess>(scratch_, "engine" + std::to_string(i));
-    std::ofstream{file(i)};
+    const std::ofstream made(file(i));
     std::filesystem::resize_file(file(i), replica_bytes);
   }
 }
