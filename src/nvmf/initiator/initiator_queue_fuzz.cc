@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "nvme/status.h"
 #include "nvmf/initiator/queue.h"
+#include "nvmf/tcp/testing/fuzz_input.h"
 #include "rt/scope.h"
 #include "sim/node.h"
 #include "sim/reactor.h"
@@ -21,6 +22,8 @@ using namespace holdfast;
 using namespace holdfast::nvmf::host;
 
 namespace {
+
+using nvmf::tcp::testing::Input;
 
 constexpr std::uint16_t port = 8420;
 constexpr std::size_t guard_bytes = 64;
@@ -35,30 +38,6 @@ void require(bool holds) {
 bool is_guard(std::byte b) { return b == guard_value; }
 // What the controller sends as byte `offset` of a command's data.
 std::byte payload(std::uint32_t offset) { return static_cast<std::byte>(offset * 7 % 251); }
-
-class Input {
- public:
-  explicit Input(std::span<const std::uint8_t> bytes) : bytes_(bytes) {}
-  bool empty() const { return bytes_.empty(); }
-  std::uint8_t byte() {
-    if (bytes_.empty()) return 0;
-    const std::uint8_t b = bytes_.front();
-    bytes_ = bytes_.subspan(1);
-    return b;
-  }
-  std::uint32_t word() {
-    const std::uint32_t low = byte();
-    return low | std::uint32_t{byte()} << 8;
-  }
-  std::span<const std::byte> take(std::size_t n) {
-    const auto out = bytes_.first(std::min(n, bytes_.size()));
-    bytes_ = bytes_.subspan(out.size());
-    return std::as_bytes(out);
-  }
-
- private:
-  std::span<const std::uint8_t> bytes_;
-};
 
 // One command after the other of one kind, in memory that is guarded on both sides.
 struct Issuer {

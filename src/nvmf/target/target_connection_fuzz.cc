@@ -18,6 +18,7 @@
 #include "nvme/property.h"
 #include "nvme/status.h"
 #include "nvmf/target/target.h"
+#include "nvmf/tcp/testing/fuzz_input.h"
 #include "rt/scope.h"
 #include "sim/node.h"
 #include "sim/reactor.h"
@@ -28,6 +29,8 @@ using namespace holdfast::nvmf;
 using Bytes = std::vector<std::byte>;
 
 namespace {
+
+using nvmf::tcp::testing::Input;
 
 constexpr std::uint16_t port = 8420;
 constexpr std::size_t steps_max = 200;
@@ -41,32 +44,6 @@ void require(bool holds, int line = __builtin_LINE()) {
   std::fprintf(stderr, "line %d does not hold\n", line);
   std::abort();
 }
-
-class Input {
- public:
-  explicit Input(std::span<const std::uint8_t> bytes) : bytes_(bytes) {}
-  bool empty() const { return bytes_.empty(); }
-  std::uint8_t byte() {
-    if (bytes_.empty()) return 0;
-    const std::uint8_t b = bytes_.front();
-    bytes_ = bytes_.subspan(1);
-    return b;
-  }
-  std::uint32_t word() {
-    const std::uint32_t low = byte();
-    return low | std::uint32_t{byte()} << 8;
-  }
-  // True once in 16 times for random input, never when it has ended.
-  bool twist() { return byte() >= 240; }
-  std::span<const std::byte> take(std::size_t n) {
-    const auto out = bytes_.first(std::min(n, bytes_.size()));
-    bytes_ = bytes_.subspan(out.size());
-    return std::as_bytes(out);
-  }
-
- private:
-  std::span<const std::uint8_t> bytes_;
-};
 
 // One connection of a host: what was said and what was answered.
 class Link {
