@@ -32,6 +32,7 @@
 
 #include "base/error.h"
 #include "base/uuid.h"
+#include "block/epochs.h"
 #include "block/reservation.h"
 #include "rt/io.h"
 #include "rt/reactor.h"
@@ -160,6 +161,8 @@ class BlockDevice {
   // engines. nullptr: the device is this engine's own, and its guard (DeviceRegistry::guard) has them. Home
   // core.
   virtual ReservationClient* reservations() noexcept { return nullptr; }
+  // nullptr: the device does not keep epochs. Valid as long as the device; home core.
+  virtual EpochClient* epochs() noexcept { return nullptr; }
   // After every channel was closed. Home core.
   virtual Task<void> close() = 0;
 

@@ -1,0 +1,96 @@
+// The words of the pool: identifiers, sizes, what callers give and get.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/units.h"
+#include "base/uuid.h"
+
+namespace holdfast::pool {
+
+// A volume or a snapshot. Never reused within a pool; 0: none.
+enum class VolumeId : std::uint32_t { none = 0 };
+// A physical cluster, numbered through all disks of the pool (see Segment).
+enum class Cluster : std::uint32_t {};
+constexpr std::uint32_t to_index(Cluster c) noexcept { return static_cast<std::uint32_t>(c); }
+constexpr std::uint32_t to_index(VolumeId v) noexcept { return static_cast<std::uint32_t>(v); }
+
+// The unit of ownership inside a cluster that is only partly written.
+inline constexpr std::uint32_t block_bytes = 4096;
+// The unit of epochs (datapath.md 5.3), whatever the cluster size.
+inline constexpr std::uint64_t region_bytes = MiB;
+
+inline constexpr std::uint32_t cluster_bytes_min = 64 * KiB;
+inline constexpr std::uint32_t cluster_bytes_max = 16 * MiB;
+inline constexpr std::uint32_t cluster_bytes_default = MiB;
+inline constexpr std::size_t blocks_per_cluster_max = cluster_bytes_max / block_bytes;
+inline constexpr unsigned disks_max = 64;
+inline constexpr std::size_t name_bytes_max = 255;
+inline constexpr std::size_t attribute_key_bytes_max = 64;
+inline constexpr std::size_t attribute_value_bytes_max = 32 * KiB;
+inline constexpr std::size_t attributes_bytes_max = 64 * KiB;  // keys and values of one volume
+
+// A run of clusters on one disk: cluster first + i lies at disk cluster disk_first + i of that disk's data area.
+// Made when a disk joins or grows; never changed, never removed.
+struct Segment {
+  std::uint32_t first = 0;  // Cluster
+  std::uint32_t count = 0;
+  std::uint16_t disk = 0;
+  std::uint32_t disk_first = 0;
+  bool operator==(const Segment&) const = default;
+};
+
+struct DiskRecord {
+  std::uint16_t index = 0;
+  Uuid uuid;
+  std::string uri;  // where it was last seen; a hint for messages
+  bool operator==(const DiskRecord&) const = default;
+};
+
+enum class VolumeKind : std::uint8_t { volume = 0, snapshot = 1 };
+
+// Free-form facts about a volume that live and die with it ("shared", "allowed_hosts", "entity_id", "txn_id",
+// the volume's specification, the last membership): the pool stores them and does not read them.
+using Attributes = std::map<std::string, std::string>;
+
+// Everything that the metadata says of a volume or snapshot except where its bytes are.
+struct VolumeSpec {
+  VolumeId id = VolumeId::none;
+  VolumeKind kind = VolumeKind::volume;
+  bool thick = false;
+  VolumeId source =
+      VolumeId::none;  // of a snapshot: its volume; of a clone: its snapshot. May be gone by now.
+  Uuid source_uuid;    // stays when the source is gone
+  Uuid uuid;
+  std::string name;
+  std::uint64_t size_bytes = 0;  // a multiple of the cluster size
+  std::uint64_t created_unix_ns = 0;
+  std::uint32_t epoch = 0;   // of the volume, announced last; 0: epochs are not used
+  std::uint32_t sealed = 0;  // the highest sealed epoch
+  Attributes attributes;
+  bool operator==(const VolumeSpec&) const = default;
+};
+
+// Where the clusters of one volume or snapshot are counted. Bytes.
+struct Usage {
+  std::uint64_t allocated = 0;         // mapped by it, shared or not
+  std::uint64_t exclusive = 0;         // mapped by nobody else: what its deletion gives back
+  std::uint64_t shared = 0;            // allocated - exclusive
+  std::uint64_t reserved = 0;          // thick: set aside and not allocated yet
+  std::uint64_t partial_clusters = 0;  // a number, not bytes
+};
+
+// A run of bytes that differ, of a diff.
+struct ByteRange {
+  std::uint64_t offset = 0;
+  std::uint64_t length = 0;
+  bool operator==(const ByteRange&) const = default;
+};
+
+}  // namespace holdfast::pool
