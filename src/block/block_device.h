@@ -34,6 +34,7 @@
 #include "base/uuid.h"
 #include "block/epochs.h"
 #include "block/reservation.h"
+#include "block/snapshots.h"
 #include "rt/io.h"
 #include "rt/reactor.h"
 #include "rt/task.h"
@@ -163,6 +164,8 @@ class BlockDevice {
   virtual ReservationClient* reservations() noexcept { return nullptr; }
   // nullptr: the device does not keep epochs. Valid as long as the device; home core.
   virtual EpochClient* epochs() noexcept { return nullptr; }
+  // nullptr: no snapshots can be made of the device. Valid as long as the device; home core.
+  virtual SnapshotClient* snapshots() noexcept { return nullptr; }
   // After every channel was closed. Home core.
   virtual Task<void> close() = 0;
 

@@ -45,6 +45,14 @@ struct PoolOptions {
   bool background_completion = true;  // complete partial clusters with something behind them when idle
 };
 
+// What a disk says about itself.
+struct DiskLabel {
+  std::string pool;
+  Uuid pool_uuid;
+  Uuid disk_uuid;
+  unsigned disk_index = 0;
+};
+
 struct DiskView {
   Uuid uuid;
   std::string uri;
@@ -69,6 +77,7 @@ struct PoolView {
   std::uint64_t disk_bytes = 0;       // of all disks; more than capacity when one has grown
   std::uint64_t journal_bytes = 0, journal_used_bytes = 0;
   std::uint64_t partial_clusters = 0;
+  unsigned used_percent_warning = 0, used_percent_critical = 0;
   std::uint64_t commits = 0;
   Nanos commit_time{0};      // sum
   Nanos checkpoint_time{0};  // of the last one
@@ -115,6 +124,9 @@ class Pool {
   static Task<Result<std::unique_ptr<Pool>>> open(DeviceRegistry& registry, std::vector<std::string> disks,
                                                   std::string name, std::optional<Uuid> uuid,
                                                   PoolOptions options, PoolObserver* observer);
+  // The pool that a disk is of; nullopt when it is of none. Reads only. Errors: those of the disk; bad_format
+  // when both copies of its label are damaged; not_supported (a newer release).
+  static Task<Result<std::optional<DiskLabel>>> probe(DeviceRegistry& registry, std::string disk);
   ~Pool();  // close() or destroy() was awaited
 
   const std::string& name() const noexcept;
@@ -146,6 +158,8 @@ class Pool {
   // Takes in what the disks have grown by; ok when nothing has.
   Task<Status> grow();
   Task<Status> checkpoint();
+  // As in PoolOptions, until the pool is closed. 1 to 100, warning at most critical (asserted).
+  void set_thresholds(unsigned used_percent_warning, unsigned used_percent_critical) noexcept;
 
   // Ends all I/O, writes a checkpoint, lets go of the disks: what export does. Volumes are not in use (busy).
   Task<Status> close();
