@@ -35,7 +35,8 @@ void SimNet::pump(std::uint64_t id, int side) {
   End& end = c->ends[side];
   End& peer = c->ends[1 - side];
   if (end.sending == nullptr) return;
-  if (end.reset || end.shut) return end_op(end, end.sending, end.reset ? -ECONNRESET : -EPIPE);
+  if (end.reset) return end_op(end, end.sending, -ECONNRESET);
+  if (end.shut || end.send_ended) return end_op(end, end.sending, -EPIPE);
   const std::size_t total = total_bytes(end.sending->vectors);
   for (;;) {
     const std::size_t unread = peer.on_the_way + (peer.inbox.size() - peer.taken);
@@ -147,6 +148,16 @@ void SimNet::fail_ops(std::uint64_t id, int side) {
   if (end.sending != nullptr) end_op(end, end.sending, end.reset ? -ECONNRESET : -EPIPE);
 }
 
+void SimNet::end_sending(std::uint64_t id, int side) {
+  Connection* c = find(id);
+  if (c == nullptr) return;
+  End& end = c->ends[side];
+  HF_ASSERT(end.dead || end.sending == nullptr);
+  if (end.send_ended || end.shut || end.dead || end.reset || c->cut) return;
+  end.send_ended = true;
+  transmit(id, side, Bytes());
+}
+
 void SimNet::shut(std::uint64_t id, int side) {
   Connection* c = find(id);
   if (c == nullptr || c->ends[side].shut || c->ends[side].dead) return;
@@ -158,7 +169,7 @@ void SimNet::shut(std::uint64_t id, int side) {
   // As Linux does: unread bytes at a close make it a reset.
   if (unread && random_.chance(1, 2)) {
     reset_later(id, 1 - side, delay(*end.node, *c->ends[1 - side].node, 64));
-  } else {
+  } else if (!end.send_ended) {
     transmit(id, side, Bytes());
   }
 }

@@ -95,7 +95,8 @@ class SimNet {
     Nanos last_arrival{0};
     bool end_of_stream = false;  // the peer's last byte has arrived
     bool reset = false;
-    bool shut = false;  // shutdown() here
+    bool send_ended = false;  // end_sending() here
+    bool shut = false;        // shutdown() here
     bool closed = false;
     bool dead = false;
   };
@@ -133,6 +134,7 @@ class SimNet {
   void try_receive(std::uint64_t id, int side);
   void end_op(End& end, StreamOp*& op, std::int64_t result);
   void fail_ops(std::uint64_t id, int side);
+  void end_sending(std::uint64_t id, int side);
   void shut(std::uint64_t id, int side);
   void close(std::uint64_t id, int side);
   void cut(std::uint64_t id);

@@ -133,6 +133,27 @@ TEST(SimNet, ShutdownIsTheEndOfTheStreamAfterTheBytes) {
   p.finish();
 }
 
+TEST(SimNet, EndSendingLeavesTheOtherDirectionOpen) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    Pair p(seed);
+    ASSERT_TRUE(p.connect());
+    EXPECT_TRUE(p.world.run(*p.rb, send(*p.server, "last words")).ok());
+    p.server->end_sending();
+    auto got = p.world.run(*p.ra, receive(*p.client, 100));
+    ASSERT_TRUE(got.ok());
+    EXPECT_EQ(got.value(), "last words") << "then the end of the stream";
+    EXPECT_EQ(p.world.run(*p.rb, send(*p.server, "more")).code(), Errc::not_connected);
+    EXPECT_TRUE(p.world.run(*p.ra, send(*p.client, "answer")).ok());
+    p.world.run(*p.ra, end(*p.client));
+    p.client.reset();
+    got = p.world.run(*p.rb, receive(*p.server, 100));
+    ASSERT_TRUE(got.ok());
+    EXPECT_EQ(got.value(), "answer");
+    p.finish();
+    EXPECT_EQ(p.world.net().connection_count(), 0u);
+  }
+}
+
 TEST(SimNet, ShutdownEndsWhatIsUnderWayHere) {
   Pair p(1);
   ASSERT_TRUE(p.connect());

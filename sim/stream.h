@@ -24,6 +24,9 @@ class SimStream final : public Stream {
         peer_(std::move(peer)) {}
   ~SimStream() override { HF_ASSERT(closed_); }
 
+  void end_sending() noexcept override {
+    if (!closed_) net_.end_sending(connection_, side_);
+  }
   void shutdown() noexcept override {
     if (!closed_) net_.shut(connection_, side_);
   }

@@ -171,6 +171,9 @@ class Stream {
   StreamOp receive(IoVecs into) noexcept { return StreamOp(*this, StreamOp::Kind::receive, into); }
   // All the bytes, or an error. At most io_vectors_max vectors.
   StreamOp send(IoVecs from) noexcept { return StreamOp(*this, StreamOp::Kind::send, from); }
+  // Ends our direction after everything sent so far: the peer reads that and then the end of the stream, while
+  // we still receive. No send is under way (asserted); a later one fails.
+  virtual void end_sending() noexcept = 0;
   // Ends the connection both ways: what is under way, and whatever comes later, ends soon with an error or 0.
   virtual void shutdown() noexcept = 0;
   // After shutdown() and the end of all operations.

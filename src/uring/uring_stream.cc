@@ -40,6 +40,11 @@ UringStream::UringStream(UringReactor& reactor, Fd fd, Endpoint local, Endpoint 
 
 UringStream::~UringStream() { HF_ASSERT(!fd_ && receive_.op == nullptr && send_.op == nullptr); }
 
+void UringStream::end_sending() noexcept {
+  HF_ASSERT(send_.op == nullptr);
+  static_cast<void>(::shutdown(fd_.get(), SHUT_WR));
+}
+
 void UringStream::shutdown() noexcept { static_cast<void>(::shutdown(fd_.get(), SHUT_RDWR)); }
 
 Task<void> UringStream::close() {

@@ -23,6 +23,7 @@ class UringStream final : public Stream {
   UringStream(UringReactor& reactor, Fd fd, Endpoint local, Endpoint peer);
   ~UringStream() override;
 
+  void end_sending() noexcept override;
   void shutdown() noexcept override;
   Task<void> close() override;
   const Endpoint& local() const noexcept override { return local_; }

@@ -144,6 +144,31 @@ TEST(Stream, ShutdownEndsWhatIsPending) {
   rt->run(end_of_stream(rt->home()));
 }
 
+// More than the socket takes at once, so that the peer still reads when our direction has ended.
+Task<void> half_close(Reactor& r) {
+  Pair p = co_await make_pair(r, "127.0.0.1");
+  std::vector<std::byte> last_words = pattern(100'000);
+  const IoVec from = vec(last_words);
+  EXPECT_TRUE((co_await p.server->send(IoVecs(&from, 1))).ok());
+  p.server->end_sending();
+  std::vector<std::byte> got(last_words.size());
+  EXPECT_TRUE((co_await receive_all(*p.client, got)).ok());
+  EXPECT_EQ(got, last_words);
+  std::vector<std::byte> rest(16);
+  const IoVec into = vec(rest);
+  auto end = co_await p.client->receive(IoVecs(&into, 1));
+  EXPECT_TRUE(end.ok() && end.value() == 0);
+  EXPECT_TRUE((co_await p.client->send(IoVecs(&from, 1))).ok());
+  EXPECT_TRUE((co_await receive_all(*p.server, got)).ok()) << "the other direction is as it was";
+  EXPECT_EQ((co_await p.server->send(IoVecs(&from, 1))).code(), Errc::not_connected);
+  co_await close_pair(p);
+}
+
+TEST(Stream, EndSendingLeavesTheOtherDirectionOpen) {
+  auto rt = make_runtime();
+  rt->run(half_close(rt->home()));
+}
+
 // Nobody reads, so the send fills the buffers and waits; shutdown must end it.
 Task<void> blocked_send(Reactor& r) {
   Pair p = co_await make_pair(r, "127.0.0.1");

@@ -5,11 +5,12 @@
 #include <string>
 
 #include "rt/cross_core.h"
+#include "rt/when_all.h"
 
 namespace holdfast::nvmf::target {
 namespace {
 
-// How long the peer has to take a terminate request, or the response to Disconnect, before the stream ends.
+// How long the peer has to take a terminate request, or the response to Disconnect, and to end its direction.
 constexpr Nanos linger_time = 1s;
 // Commands of one connection in a row; then others have a turn.
 constexpr unsigned burst_max = 32;
@@ -46,7 +47,13 @@ Task<void> Connection::serve() {
     receiver_->limits().data_max = context_.config().h2c_data_bytes_max;
     sending_.spawn(sender_.run());
     co_await receive();
-    if (orderly_) co_await drain();
+  }
+  if (orderly_) {
+    std::array<Task<void>, 2> both{drain(), leave_queue()};
+    co_await when_all(std::span<Task<void>>(both));
+  } else {
+    shut_stream();
+    co_await leave_queue();
   }
   co_await finish();
   context_.leave(*this);
@@ -54,7 +61,12 @@ Task<void> Connection::serve() {
 
 void Connection::disconnect() noexcept {
   stop_.request_stop();
-  if (!stream_closed_) stream_->shutdown();
+  if (!stream_closed_) shut_stream();
+}
+
+void Connection::shut_stream() noexcept {
+  stream_shut_ = true;
+  stream_->shutdown();
 }
 
 Task<void> Connection::receive() {
@@ -230,8 +242,8 @@ bool Connection::stalled(Nanos now) {
   return true;
 }
 
-// Our last PDU leaves, and the peer ends the stream; a stream that we end with unread bytes would be reset,
-// and the peer might not see that PDU.
+// Our last PDU leaves and ends our direction; then the peer ends the stream. One that we end with unread bytes
+// would be reset, and the peer might not see that PDU.
 Task<void> Connection::drain() {
   reactor_.arm(linger_, reactor_.now() + linger_time);
   std::array<std::byte, 512> rest;
@@ -243,29 +255,33 @@ Task<void> Connection::drain() {
   reactor_.disarm(linger_);
 }
 
-Task<void> Connection::finish() {
+// Once the host sees the end of the stream, its queue identifier is free again (but for commands that the
+// device still holds).
+Task<void> Connection::leave_queue() {
   closing_ = true;
   stop_.request_stop();
-  stream_->shutdown();
   for (Request& r : requests_) {
     if (r.waiter) reactor_.post(std::exchange(r.waiter, {}));
   }
   co_await aborts_.close();
   co_await commands_.join();
+  if (!is_connected_) co_return;
+  Registry& registry = context_.registry();
+  auto detach = [&]() -> Task<void> {
+    registry.detach(queue_);
+    co_return;
+  };
+  co_await run_on(reactor_, registry.home(), detach);
+}
+
+Task<void> Connection::finish() {
+  shut_stream();
   sender_.close();
   co_await sending_.join();
   for (Request& r : requests_) drop_buffer(r);
   reserve_.reset();
   receiver_.reset();
   context_.return_entries(entries_);
-  if (is_connected_) {
-    Registry& registry = context_.registry();
-    auto detach = [&]() -> Task<void> {
-      registry.detach(queue_);
-      co_return;
-    };
-    co_await run_on(reactor_, registry.home(), detach);
-  }
   stream_closed_ = true;
   co_await stream_->close();
 }

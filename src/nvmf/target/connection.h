@@ -49,7 +49,7 @@ class Connection {
   bool stalled(Nanos now);
   // It could be ended and nobody would lose a queue: no Connect was seen yet.
   bool idles_before_connect() const noexcept {
-    return !is_connected_ && !connecting_ && !stop_.stop_requested();
+    return !is_connected_ && !connecting_ && !stream_shut_;
   }
   // Asks a command that waits for memory to look again.
   void memory_may_be_free() noexcept { buffer_wait_.wake_one(); }
@@ -133,7 +133,9 @@ class Connection {
 
   // --- The end. ---
   Task<void> drain();
+  Task<void> leave_queue();
   Task<void> finish();
+  void shut_stream() noexcept;
 
   class Linger final : public Timer {
    public:
@@ -183,6 +185,7 @@ class Connection {
   bool no_sq_flow_control_ = false;
   bool closing_ = false;
   bool orderly_ = false;  // the peer is to see our last PDU before the stream ends
+  bool stream_shut_ = false;
   bool stream_closed_ = false;
 };
 

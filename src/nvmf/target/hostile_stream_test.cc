@@ -56,6 +56,27 @@ TEST(HostileStream, NothingFollowsATerminateRequest) {
   }
 }
 
+// The host sees the end with the request; the target is done as soon as the host ends the stream, and in any
+// case soon.
+TEST(HostileStream, ATerminatedConnectionEndsWithItsPeer) {
+  Rig rig;
+  ASSERT_EQ(rig.add_volume(), Errc::ok);
+  const auto connections = [&] { return rig.run(rig.target->stats()).connections; };
+  for (const bool host_closes : {true, false}) {
+    SCOPED_TRACE(host_closes);
+    RawHost h(rig);
+    ASSERT_TRUE(h.set_up());
+    h.send(h.make_ic_req());
+    EXPECT_EQ(h.receive().type(), PduType::c2h_term_req);
+    EXPECT_TRUE(h.ends(10ms));
+    if (host_closes) h.close();
+    rig.world.run_for(10ms);
+    EXPECT_EQ(connections(), host_closes ? 0u : 1u);
+    rig.world.run_for(1s);
+    EXPECT_EQ(connections(), 0u);
+  }
+}
+
 TEST(HostileStream, AWholeConnectionReplayed) {
   Rig rig;
   ASSERT_EQ(rig.add_volume(), Errc::ok);

@@ -83,13 +83,19 @@ void PduSender::queue_raw(std::span<const std::byte> bytes) {
   wake_when_needed();
 }
 
+void PduSender::seal() noexcept {
+  sealed_ = true;
+  wake_when_needed();
+}
+
 void PduSender::close() noexcept {
   closing_ = true;
   wake_when_needed();
 }
 
 void PduSender::wake_when_needed() noexcept {
-  if (!waiter_ || deferred_ || (queued_.items.empty() && !closing_)) return;
+  const bool has_work = !queued_.items.empty() || closing_ || (sealed_ && !ended_);
+  if (!waiter_ || deferred_ || !has_work) return;
   deferred_ = true;
   reactor_.defer(end_of_turn_);
 }
@@ -103,6 +109,7 @@ Task<void> PduSender::run() {
   for (;;) {
     co_await Wait(*this);
     if (queued_.items.empty()) {
+      end_stream();
       if (closing_) co_return;
       continue;
     }
@@ -116,6 +123,13 @@ Task<void> PduSender::run() {
     leaving_.items.clear();
     leaving_.arena.clear();
   }
+}
+
+// After seal() nothing with bytes is queued, so that what left before is the last.
+void PduSender::end_stream() noexcept {
+  if (!sealed_ || ended_) return;
+  ended_ = true;
+  if (!failed_) stream_.end_sending();
 }
 
 // Fills pieces_ with the PDUs from `first` on that leave in one send; gives the first that does not.

@@ -79,8 +79,8 @@ class PduSender {
   // Queues bytes as they are: a terminate request.
   void queue_raw(std::span<const std::byte> bytes);
   // What was queued so far is the last that the peer hears: later PDUs are dropped, and reported in their
-  // turn.
-  void seal() noexcept { sealed_ = true; }
+  // turn. When it has left, our direction of the stream ends.
+  void seal() noexcept;
 
   // The sending loop. Spawn it once; it ends after close().
   Task<void> run();
@@ -130,6 +130,7 @@ class PduSender {
   void wake_when_needed() noexcept;
   std::size_t gather(std::size_t first);
   Task<void> send_pieces();
+  void end_stream() noexcept;
   void report(std::size_t first, std::size_t end) noexcept;
 
   Reactor& reactor_;
@@ -142,6 +143,7 @@ class PduSender {
   Nanos sending_since_ = no_deadline;
   bool deferred_ = false;
   bool sealed_ = false;
+  bool ended_ = false;  // the stream, because of that
   bool closing_ = false;
   bool failed_ = false;
 };

@@ -188,6 +188,34 @@ TEST(PduSender, ThePdusOfATurnLeaveTogether) {
   w.world.run_for(1s);
 }
 
+TEST(PduSender, TheStreamEndsAfterWhatWasQueuedBeforeTheSeal) {
+  Wire2 w(1);
+  PduSender sender(*w.rb, *w.controller);
+  TaskScope scope(*w.rb);
+  scope.spawn(sender.run());
+  Reader reader;
+  bool ended = false;
+  auto read = [&]() -> Task<void> {
+    co_await reader.run(*w.ra, *w.host, SendFormat());
+    ended = true;
+  };
+  w.world.spawn(*w.ra, read());
+  struct Turn {
+    static Task<void> run(PduSender& s, Sent& dropped) {
+      for (std::uint16_t i = 0; i < 8; ++i) s.queue(response(i));
+      s.seal();
+      s.queue(response(8), &dropped);
+      co_return;
+    }
+  };
+  Sent dropped;
+  w.world.run(*w.rb, Turn::run(sender, dropped));
+  EXPECT_TRUE(w.world.run_until([&] { return ended; }, w.world.now() + 1s)) << "although it is not closed";
+  EXPECT_EQ(reader.cids.size(), 8u);
+  EXPECT_NE(dropped.outcome, -1);
+  w.world.run(*w.rb, close_and_join(sender, scope));
+}
+
 TEST(PduSender, ADeadPeerGivesEverythingBack) {
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed=" << seed);
