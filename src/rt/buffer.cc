@@ -5,6 +5,7 @@
 #include <new>
 
 #include "base/assert.h"
+#include "base/page_memory.h"
 #include "base/units.h"
 #include "rt/wait.h"
 
@@ -15,18 +16,21 @@ namespace detail {
 // 1 MiB cut into equal pieces. Free pieces are a stack of indices.
 struct Slab {
   std::byte* memory = nullptr;
+  bool is_own = false;  // else it is a part of a huge page
   std::size_t size_class = 0;
   std::size_t piece_bytes = 0;
   std::vector<std::uint16_t> free;
 
+  explicit Slab(std::byte* part_of_page) noexcept : memory(part_of_page) {}
   Slab()
       : memory(static_cast<std::byte*>(
-            ::operator new(BufferPool::piece_bytes_max, std::align_val_t(BufferPool::alignment)))) {}
+            ::operator new(BufferPool::piece_bytes_max, std::align_val_t(BufferPool::alignment)))),
+        is_own(true) {}
   Slab(const Slab&) = delete;
   Slab& operator=(const Slab&) = delete;
   ~Slab() { drop(); }
   void drop() noexcept {
-    if (memory != nullptr) ::operator delete(memory, std::align_val_t(BufferPool::alignment));
+    if (is_own && memory != nullptr) ::operator delete(memory, std::align_val_t(BufferPool::alignment));
     memory = nullptr;
   }
   // All pieces are free. Nothing to do when they have that size already: a lone buffer that comes and goes
@@ -59,13 +63,17 @@ struct BufferPool::Waits {
   std::size_t count = 0;
 };
 
-BufferPool::BufferPool(Reactor& reactor, std::size_t budget_bytes)
+BufferPool::BufferPool(Reactor& reactor, std::size_t budget_bytes, Pages pages)
     : slabs_max_(std::max<std::size_t>(1, round_up(budget_bytes, piece_bytes_max) / piece_bytes_max)),
+      pages_(pages),
       waits_(std::make_unique<Waits>(reactor)) {}
 
 std::size_t BufferPool::waiting() const noexcept { return waits_->count; }
 
-BufferPool::~BufferPool() { HF_ASSERT(used_bytes_ == 0); }
+BufferPool::~BufferPool() {
+  HF_ASSERT(used_bytes_ == 0);
+  forget_memory();
+}
 
 constexpr std::size_t BufferPool::class_of(std::size_t bytes) noexcept {
   const std::size_t piece = std::bit_ceil(std::max(bytes, piece_bytes_min));
@@ -106,14 +114,28 @@ Slab* BufferPool::slab_for(std::size_t size_class) noexcept {
     slab = empty_.back();
     empty_.pop_back();
   } else if (slabs_.size() < slabs_max_) {
-    slabs_.push_back(std::make_unique<Slab>());
-    slab = slabs_.back().get();
+    slab = &make_slab();
   } else {
     return nullptr;
   }
   slab->cut(size_class);
   partial.push_back(slab);
   return slab;
+}
+
+// Where the budget has room for one slab only, or the system has no such run, ordinary pages serve.
+Slab& BufferPool::make_slab() {
+  static_assert(page_memory_alignment == 2 * piece_bytes_max);
+  std::byte* part = std::exchange(half_page_, nullptr);
+  if (part == nullptr && pages_ == Pages::huge && slabs_max_ - slabs_.size() >= 2) {
+    part = map_pages(page_memory_alignment);
+    if (part != nullptr) {
+      huge_pages_.push_back(part);
+      half_page_ = part + piece_bytes_max;
+    }
+  }
+  slabs_.push_back(part != nullptr ? std::make_unique<Slab>(part) : std::make_unique<Slab>());
+  return *slabs_.back();
 }
 
 Buffer BufferPool::take(std::size_t size_class, std::size_t bytes) noexcept {
@@ -141,6 +163,9 @@ void BufferPool::give_back(Slab& slab, std::byte* piece) noexcept {
 
 void BufferPool::forget_memory() noexcept {
   for (auto& slab : slabs_) slab->drop();
+  for (std::byte* page : huge_pages_) unmap_pages(page, page_memory_alignment);
+  huge_pages_.clear();
+  half_page_ = nullptr;
 }
 
 }  // namespace holdfast

@@ -1,5 +1,5 @@
 // Buffers of one core: aligned pieces of 4 KiB to 1 MiB from slabs, within a budget. When the budget is used
-// up, acquire() waits in order; nothing fails. Huge pages are never needed.
+// up, acquire() waits in order; nothing fails. Huge pages are used where asked for and never needed.
 #pragma once
 
 #include <array>
@@ -64,12 +64,17 @@ class Buffer {
 
 class BufferPool {
  public:
+  // Where slabs come from. In a huge page a piece is one run of physical memory: one segment of a disk's
+  // request, and one look into the page tables, instead of one for each 4 KiB.
+  enum class Pages : std::uint8_t { ordinary, huge };
+
   static constexpr std::size_t piece_bytes_min = 4096;
   static constexpr std::size_t piece_bytes_max = 1 << 20;  // also the size of a slab
   static constexpr std::size_t alignment = 4096;
 
-  // budget_bytes is rounded up to whole slabs of 1 MiB. Slabs are made when first needed and kept.
-  BufferPool(Reactor& reactor, std::size_t budget_bytes);
+  // budget_bytes is rounded up to whole slabs of 1 MiB. Slabs are made when first needed and kept; with huge
+  // pages the system gives two at a time.
+  BufferPool(Reactor& reactor, std::size_t budget_bytes, Pages pages = Pages::ordinary);
   BufferPool(const BufferPool&) = delete;
   BufferPool& operator=(const BufferPool&) = delete;
   ~BufferPool();  // every Buffer is back (asserted)
@@ -98,9 +103,13 @@ class BufferPool {
 
   Buffer take(std::size_t size_class, std::size_t bytes) noexcept;
   detail::Slab* slab_for(std::size_t size_class) noexcept;
+  detail::Slab& make_slab();
   void give_back(detail::Slab& slab, std::byte* piece) noexcept;
 
-  std::size_t slabs_max_;
+  const std::size_t slabs_max_;
+  const Pages pages_;
+  std::vector<std::byte*> huge_pages_;
+  std::byte* half_page_ = nullptr;  // of the last one, for the next slab
   std::vector<std::unique_ptr<detail::Slab>> slabs_;
   std::array<std::vector<detail::Slab*>, class_count> partial_;  // slabs of the class with a free piece
   std::vector<detail::Slab*> empty_;                             // slabs with no piece out, of no class

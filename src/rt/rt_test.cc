@@ -1,4 +1,5 @@
 #include <array>
+#include <cstring>
 #include <thread>
 #include <vector>
 
@@ -323,6 +324,28 @@ TEST(BufferPool, PiecesAreAlignedAndComeInClasses) {
   }
   EXPECT_EQ(pool.used_bytes(), 0u);
   EXPECT_LE(pool.slab_bytes(), pool.budget_bytes());
+}
+
+// Two slabs of a huge page, and one of ordinary pages because no whole page fits the budget any more.
+TEST(BufferPool, PiecesOfHugePagesAreApart) {
+  Machine m;
+  BufferPool pool(m.r, 3 << 20, BufferPool::Pages::huge);
+  std::vector<Buffer> all;
+  for (int value = 1;; ++value) {
+    Buffer b = pool.try_acquire(256 << 10);
+    if (!b) break;
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(b.data()) % BufferPool::alignment, 0u);
+    std::memset(b.data(), value, b.size());
+    all.push_back(std::move(b));
+  }
+  EXPECT_EQ(all.size(), 12u);
+  EXPECT_EQ(pool.slab_bytes(), pool.budget_bytes());
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    EXPECT_EQ(all[i].data()[0], static_cast<std::byte>(i + 1));
+    EXPECT_EQ(all[i].data()[all[i].size() - 1], static_cast<std::byte>(i + 1));
+  }
+  all.clear();
+  EXPECT_TRUE(pool.try_acquire(1 << 20));
 }
 
 TEST(BufferPool, WaitsInOrderWithinItsBudget) {

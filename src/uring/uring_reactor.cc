@@ -56,7 +56,7 @@ UringReactor::UringReactor(const Options& options, HelperThreads& helpers)
     : options_(options),
       helpers_(helpers),
       random_(seed_from_system()),
-      buffers_(*this, options.buffer_bytes) {}
+      buffers_(*this, options.buffer_bytes, BufferPool::Pages::huge) {}
 
 UringReactor::~UringReactor() {
   HF_ASSERT(timers_.empty() && ready_.size() == 0 && deferred_first_ == nullptr && receives_.empty());
