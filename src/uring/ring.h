@@ -50,7 +50,10 @@ class Ring {
     return (IO_URING_READ_ONCE(*ring_.sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
   }
   bool has_news() const noexcept { return has_ended() || has_kernel_work(); }
-  bool has_requests() const noexcept { return io_uring_sq_ready(&ring_) != 0; }
+  bool has_requests() const noexcept { return gathered() != 0; }
+  unsigned gathered() const noexcept { return io_uring_sq_ready(&ring_); }
+  // Hands over what was gathered, and no more than that.
+  void submit_early() noexcept { static_cast<void>(io_uring_submit(&ring_)); }
   // Hands over what was gathered and runs the kernel's deferred work. Never sleeps.
   void submit() noexcept;
   // The same, and sleeps until something has ended or the time is over.

@@ -21,6 +21,11 @@ iovec* kernel_vectors(IoVecs vectors) noexcept {
   return static_cast<iovec*>(static_cast<void*>(const_cast<IoVec*>(vectors.data())));
 }
 
+// A disk that waits for the whole batch of a turn, while the rest of the turn is decoded, stands still: so
+// operations go to it one by one, and by more the more it has to do already. Measured over TCP on a virtual
+// disk, against one batch a turn: 15 to 20 % more 4 KiB operations at depths 8 and 32, 10 % at 128.
+constexpr std::size_t under_way_per_batch = 64;
+
 constexpr std::uint64_t zero_bytes = 256 * KiB;
 // Aligned for every device; never written to.
 const std::byte* zeroes() noexcept {
@@ -76,6 +81,7 @@ void UringFile::start(FileOp& op) noexcept {
   Slot& slot = take_slot();
   slot.op = &op;
   submit(op, slot);
+  reactor_.submit_early(1 + under_way_ / under_way_per_batch);
 }
 
 void UringFile::submit(FileOp& op, Completion& to) noexcept {

@@ -257,5 +257,66 @@ TEST_F(FileTest, BlockDevice) {
   runtime_->run(twice(home(), loop.path()));
 }
 
+// Reads a file until its first byte has that value, for five seconds.
+bool comes_to_be(const std::string& path, char value) {
+  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  for (int i = 0; i < 5000; ++i) {
+    char first = 0;
+    if (::pread(fd.get(), &first, 1, 0) == 1 && first == value) return true;
+    ::usleep(1000);
+  }
+  return false;
+}
+
+// The disk does not stand still while the reactor is busy with the rest of its turn.
+TEST_F(FileTest, AnOperationReachesTheDiskWithinItsTurn) {
+  const std::string at = make_file("f", 4 * MiB);
+  auto write = [&](File& f, const IoVec& from) -> Task<void> {
+    auto wrote = co_await f.write(0, IoVecs(&from, 1));
+    EXPECT_TRUE(wrote.ok());
+  };
+  auto all = [&]() -> Task<void> {
+    auto opened = co_await home().open_file(at, OpenOptions());
+    EXPECT_TRUE(opened.ok());
+    if (!opened.ok()) co_return;
+    const Buffer ones = filled(home(), 4096, 'x');
+    const IoVec from = ones.vec();
+    TaskScope scope(home());
+    scope.spawn(write(*opened.value(), from));
+    EXPECT_TRUE(comes_to_be(at, 'x'));  // the turn goes on all the time
+    co_await scope.join();
+    co_await opened.value()->close();
+  };
+  runtime_->run(all());
+}
+
+// More at once than the ring has entries for.
+TEST_F(FileTest, ManyOperationsOfOneTurnAllEnd) {
+  const std::string at = make_file("f", 4 * MiB);
+  std::size_t ended = 0;
+  auto read = [&](File& f, std::uint64_t offset, const IoVec& into) -> Task<void> {
+    auto got = co_await f.read(offset, IoVecs(&into, 1));
+    EXPECT_TRUE(got.ok() && got.value() == 4096);
+    ++ended;
+  };
+  auto all = [&]() -> Task<void> {
+    auto opened = co_await home().open_file(at, OpenOptions());
+    EXPECT_TRUE(opened.ok());
+    if (!opened.ok()) co_return;
+    const Buffer memory = filled(home(), 1 * MiB, 9);
+    std::vector<IoVec> into(5000);
+    TaskScope scope(home());
+    for (std::size_t i = 0; i < into.size(); ++i) {
+      into[i] = IoVec{memory.data() + i % 256 * 4096, 4096};
+      scope.spawn(read(*opened.value(), i % 1024 * 4096, into[i]));
+    }
+    co_await scope.join();
+    EXPECT_TRUE(all_are(memory, 0));
+    co_await opened.value()->close();
+  };
+  runtime_->run(all());
+  EXPECT_EQ(ended, 5000u);
+}
+
 }  // namespace
 }  // namespace holdfast::uring

@@ -1,9 +1,9 @@
 // UringReactor: the production Reactor, one thread over one io_uring. Made by Runtime.
 //
 // A turn: what has ended, messages from other threads, due timers, everything that is ready, then deferred
-// messages; then one system call hands over all requests of the turn. Receives come last: an answer leaves
-// before we look for the next question. They are tried directly while the connection is busy, by the ring
-// afterwards.
+// messages; then one system call hands over all requests of the turn but those of files, which do not wait
+// for that (UringFile). Receives come last: an answer leaves before we look for the next question. They are
+// tried directly while the connection is busy, by the ring afterwards.
 //
 // Waiting is adaptive: for `spin` after the last event the thread polls memory (no system calls), then it
 // sleeps in the kernel until something ends, a timer is due or another thread sends. now() is the precise
@@ -63,6 +63,10 @@ class UringReactor final : public Reactor {
 
   // For the files and streams of this reactor.
   io_uring_sqe& request(Completion* to) noexcept { return ring_.request(to); }
+  // What was gathered does not wait for the end of the turn when it is that much.
+  void submit_early(std::size_t gathered) noexcept {
+    if (ring_.gathered() >= gathered) ring_.submit_early();
+  }
   void receive_at_end_of_turn(UringStream& s) { receives_.push_back(&s); }
   HelperThreads& helpers() noexcept { return helpers_; }
 
