@@ -1,0 +1,285 @@
+#include "pool/disk.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "base/log.h"
+#include "block/leaf_device.h"
+#include "pool/format.h"
+#include "rt/cross_core.h"
+
+namespace holdfast::pool {
+
+std::string disk_uri(std::string_view path_or_uri) {
+  if (!path_or_uri.starts_with('/')) return std::string(path_or_uri);
+  std::string uri = "aio://";
+  std::string_view rest = path_or_uri;
+  while (!rest.empty()) {
+    const std::size_t end = rest.find('/', 1);
+    uri += '/' + percent_encode(rest.substr(1, end == std::string_view::npos ? end : end - 1));
+    rest = end == std::string_view::npos ? std::string_view() : rest.substr(end);
+  }
+  return uri;
+}
+
+DiskPort::DiskPort(Disk& disk, Reactor& core, std::unique_ptr<Channel> channel)
+    : disk_(disk),
+      core_(core),
+      channel_(std::move(channel)),
+      block_bytes_(disk.block_bytes()),
+      flushed_(core) {}
+
+void DiskPort::ended(Nanos began, const Status& outcome, Kind kind) noexcept {
+  const bool slow = core_.now() - began > disk_.slow_io_;
+  if (outcome.ok() && !slow) [[likely]]
+    return;
+  if (slow) add_one(stalls_);
+  const Errc code = outcome.code();
+  if (code == Errc::ok || code == Errc::cancelled || code == Errc::out_of_range) return;
+  add_one(kind == Kind::read ? read_errors_ : write_errors_);
+  // One message at a time: the node is reused when the home core has run it.
+  if (!told_.exchange(true, std::memory_order_acq_rel)) disk_.cores_.home().send(*this);
+}
+
+void DiskPort::run() noexcept {
+  told_.store(false, std::memory_order_release);
+  disk_.changed();
+}
+
+Task<Status> DiskPort::read(std::uint64_t offset, IoVecs into) {
+  const Nanos began = core_.now();
+  Status outcome = co_await channel_->read(lba(offset), into);
+  ended(began, outcome, Kind::read);
+  co_return outcome;
+}
+
+Task<Status> DiskPort::write(std::uint64_t offset, IoVecs from, Durable durable) {
+  const Nanos began = core_.now();
+  Status outcome = co_await channel_->write(lba(offset), from, durable);
+  // A failed write may have changed something, which a flush has to cover as well.
+  if (durable == Durable::no || !outcome.ok()) add_one(writes_);
+  ended(began, outcome, Kind::write);
+  co_return outcome;
+}
+
+Task<Status> DiskPort::write_zeroes(std::uint64_t offset, std::uint64_t length, Unmap unmap) {
+  if (!disk_.can_.write_zeroes) co_return co_await zero_by_writing(offset, length);
+  const Nanos began = core_.now();
+  const BlockRange range{lba(offset), length / block_bytes_};
+  Status outcome = co_await channel_->write_zeroes(range, unmap, Durable::no);
+  add_one(writes_);
+  ended(began, outcome, Kind::write);
+  co_return outcome;
+}
+
+Task<Status> DiskPort::zero_by_writing(std::uint64_t offset, std::uint64_t length) {
+  constexpr std::uint64_t piece = 64 * KiB;
+  const ScratchBuffer zeroes(core_, std::min(length, piece));
+  std::fill_n(zeroes.data(), zeroes.size(), std::byte{0});
+  while (length > 0) {
+    const IoVec vec{zeroes.data(), std::min(length, piece)};
+    HF_CO_CHECK(co_await write(offset, IoVecs(&vec, 1), Durable::no));
+    offset += vec.size;
+    length -= vec.size;
+  }
+  co_return Status();
+}
+
+Task<Status> DiskPort::discard(std::uint64_t offset, std::uint64_t length) {
+  if (!disk_.can_.deallocate) co_return Status();
+  const Nanos began = core_.now();
+  const BlockRange range{lba(offset), length / block_bytes_};
+  Status outcome = co_await channel_->deallocate(range);
+  ended(began, outcome, Kind::other);
+  co_return outcome;
+}
+
+Task<Status> DiskPort::flush() {
+  if (!disk_.has_volatile_cache()) co_return Status();
+  const std::uint64_t wanted = disk_.writes();
+  while (disk_.flushed_.load(std::memory_order_acquire) < wanted) {
+    if (flushing_) {  // it may have begun too early for us; then the next one is ours, or somebody else's
+      const bool covers = flushing_from_ >= wanted;
+      co_await flushed_.wait();
+      if (covers && disk_.flushed_.load(std::memory_order_acquire) < wanted) co_return Error(Errc::io_error);
+      continue;
+    }
+    HF_CO_CHECK(co_await flush_now());
+  }
+  co_return Status();
+}
+
+Task<Status> DiskPort::flush_now() {
+  flushing_ = true;
+  flushing_from_ = disk_.writes();
+  const std::uint64_t from = flushing_from_;
+  const Nanos began = core_.now();
+  Status outcome = co_await channel_->flush();
+  ended(began, outcome, Kind::write);
+  flushing_ = false;
+  if (outcome.ok()) {
+    std::uint64_t before = disk_.flushed_.load(std::memory_order_relaxed);
+    while (before < from && !disk_.flushed_.compare_exchange_weak(before, from, std::memory_order_acq_rel)) {
+    }
+  }
+  flushed_.wake_all();
+  co_return outcome;
+}
+
+Disk::Disk(DeviceRegistry& registry, BlockDevice& device, std::string uri, std::string user, Nanos slow_io)
+    : registry_(registry),
+      cores_(registry.cores()),
+      device_(&device),
+      uri_(std::move(uri)),
+      user_(std::move(user)),
+      slow_io_(slow_io),
+      can_(device.capabilities()),
+      block_bytes_(device.geometry().block_bytes) {}
+
+Disk::~Disk() { HF_ASSERT(ports_.empty()); }
+
+Task<Result<std::unique_ptr<Disk>>> Disk::open(DeviceRegistry& registry, std::string uri, std::string user,
+                                               Nanos slow_io) {
+  const std::string text = disk_uri(uri);
+  const std::string what = user + ": disk '" + uri + "'";
+  BlockDevice* device = registry.find(text);
+  bool made = false;
+  if (device == nullptr) {
+    auto created = co_await registry.create(text);
+    if (!created.ok()) co_return created.error().with_context(what);
+    device = created.value();
+    made = true;
+  }
+  const std::string name = device->name();
+  std::unique_ptr<Disk> disk(new Disk(registry, *device, uri, std::move(user), slow_io));
+  disk->made_ = made;
+  Status outcome;
+  if (auto claim = registry.claim(*device, disk->user_); claim.ok()) {
+    disk->claim_ = std::move(claim).value();
+    device->subscribe(*disk);
+    outcome = co_await disk->open_ports();
+  } else {
+    outcome = claim.error();
+  }
+  if (outcome.ok() && disk->size_bytes() < wire::label_area_bytes + cluster_bytes_min) {
+    outcome = Error(Errc::invalid_argument, "it has " + format_size(disk->size_bytes()) +
+                                                ", which is too small for a disk of a pool");
+  }
+  if (!outcome.ok()) {
+    const Error error = outcome.error().with_context(what);
+    co_await disk->close();
+    co_return error;
+  }
+  co_return disk;
+}
+
+Task<Status> Disk::open_ports() {
+  for (Reactor* core : cores_) {
+    auto open_one = [this, core]() -> Task<Status> {
+      HF_CO_TRY(std::unique_ptr<Channel> channel, co_await device_->open_channel(*core));
+      ports_.push_back(std::make_unique<DiskPort>(*this, *core, std::move(channel)));
+      co_return Status();
+    };
+    HF_CO_CHECK(co_await run_on(cores_.home(), *core, open_one));
+  }
+  co_return Status();
+}
+
+Task<void> Disk::close_ports() {
+  for (auto& port : ports_) {
+    DiskPort* p = port.get();
+    auto close_one = [p]() -> Task<void> { co_await p->channel_->close(); };
+    co_await run_on(cores_.home(), p->core_, close_one);
+    // What the port told the home core arrived before the answer of this call; on the home core itself it may
+    // still be on its way.
+    while (p->told_.load(std::memory_order_acquire)) co_await cores_.home().yield();
+  }
+  ports_.clear();
+}
+
+Task<void> Disk::close() {
+  observer_ = nullptr;
+  co_await close_ports();
+  claim_.release();
+  if (device_ == nullptr) co_return;
+  BlockDevice* device = std::exchange(device_, nullptr);
+  device->unsubscribe(*this);
+  if (!made_) co_return;
+  const Status gone = co_await registry_.destroy(device->name());
+  if (!gone.ok()) HF_LOG(warn, "pool", "cannot let go of a disk", {"disk", uri_}, {"error", gone.error()});
+}
+
+void Disk::become(std::uint16_t index, const Uuid& uuid, std::uint64_t data_offset) noexcept {
+  index_ = index;
+  uuid_ = uuid;
+  data_offset_ = data_offset;
+}
+
+std::uint64_t Disk::writes() const noexcept {
+  std::uint64_t sum = 0;
+  for (const auto& port : ports_) sum += port->writes_.load(std::memory_order_acquire);
+  return sum;
+}
+
+void Disk::on_device_event(BlockDevice&, DeviceEvent event) noexcept {
+  switch (event) {
+    case DeviceEvent::resized:
+      break;
+    case DeviceEvent::removed:
+      removed_ = true;
+      break;
+    case DeviceEvent::failed:
+      failed_ = true;
+      break;
+    case DeviceEvent::recovered:
+      failed_ = false;
+      break;
+  }
+  HF_LOG(info, "pool", "a disk changed", {"user", user_}, {"disk", uri_}, {"status", status_reason()});
+  changed();
+}
+
+PoolStatus Disk::status() const noexcept {
+  if (removed_ || failed_) return PoolStatus::faulted;
+  std::uint64_t errors = 0;
+  for (const auto& port : ports_) {
+    errors += port->read_errors_.load(std::memory_order_relaxed) +
+              port->write_errors_.load(std::memory_order_relaxed);
+  }
+  return errors > 0 || can_.read_only ? PoolStatus::degraded : PoolStatus::online;
+}
+
+std::string Disk::status_reason() const {
+  const std::string who = "disk '" + uri_ + "' ";
+  if (removed_) return who + "is gone";
+  if (failed_) return who + "cannot be reached";
+  if (can_.read_only) return who + "is read-only";
+  const DiskView now = view();
+  if (now.read_errors + now.write_errors == 0) return "";
+  return who + "had " + std::to_string(now.read_errors) + " failed reads and " +
+         std::to_string(now.write_errors) + " failed writes";
+}
+
+DiskView Disk::view() const {
+  DiskView v;
+  v.uuid = uuid_;
+  v.uri = uri_;
+  v.status = status();
+  if (device_ != nullptr) {
+    v.device = device_->name();
+    v.size_bytes = size_bytes();
+  }
+  for (const auto& port : ports_) {
+    v.read_errors += port->read_errors_.load(std::memory_order_relaxed);
+    v.write_errors += port->write_errors_.load(std::memory_order_relaxed);
+    v.stalls += port->stalls_.load(std::memory_order_relaxed);
+  }
+  return v;
+}
+
+Error Disk::explain(const Error& error, std::string_view what) const {
+  return error.with_context(user_ + ": disk '" + uri_ + "': " + std::string(what));
+}
+
+}  // namespace holdfast::pool
