@@ -21,6 +21,7 @@ struct Kept {
 
 // Seeds that find the bugs of tools/mutants/fencing-*.
 constexpr Kept kept[] = {
+    {4, "an idle nexus that hears nothing of the loss of its remote children"},
     {11, "a local child that is not reached through its guard"},
     {25, "registrations that end with the process of the replica"},
     {70, "a preemption that does not wait for what is under way"},

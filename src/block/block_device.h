@@ -113,6 +113,9 @@ enum class DeviceEvent : std::uint8_t {
   removed,  // gone for good: every operation fails from now on
   failed,   // no path, or too many errors; may come back by `recovered`
   recovered,
+  // Of a device whose reservations are kept by its target: a registration or reservation may have been taken
+  // away since; reservations()->report() tells.
+  reservations_changed,
 };
 
 class BlockDevice;

@@ -23,7 +23,13 @@ enum class Phase : std::uint8_t {
 
 struct Child {
   Child(Reactor& home, std::string child_uri, ChildKey k)
-      : uri(std::move(child_uri)), key(k), left(home), settled(home), closed(home), job_ended(home) {
+      : uri(std::move(child_uri)),
+        key(k),
+        reservation_turn(home, 1),
+        left(home),
+        settled(home),
+        closed(home),
+        job_ended(home) {
     job_ended.set();
     closed.set();
     settled.set();
@@ -42,6 +48,8 @@ struct Child {
   ReservationGuard* guard = nullptr;                // of a device of this engine
   std::unique_ptr<ReservationClient> local_client;  // of the guard
   bool reserved = false;                            // we hold its reservation, as far as we know
+  bool reservation_in_doubt = false;                // a look at it is to come
+  Semaphore reservation_turn;                       // to look, or to close the device
 
   Phase phase = Phase::init;
   bool in_sync = false;           // every core reads it

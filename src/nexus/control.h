@@ -101,6 +101,7 @@ class Control final : public FaultSink, public RebuildHost, ReservationObserver 
   // Reservations (fencing.cc).
   Task<Status> reserve(Child& c);
   Task<void> unreserve(Child& c);
+  Task<void> check_reservation(ChildId id);
   void on_reservation_notice(const Uuid& host, ReservationNotice notice) noexcept override;
   void shape();  // geometry and capabilities, from the children
   void start_tasks();

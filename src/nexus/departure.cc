@@ -107,6 +107,7 @@ Task<void> Control::close_task(Child& c, ChildId id) {
 Task<void> Control::close_device(Child& c) {
   std::erase_if(events_, [&](const auto& e) { return e->id() == c.id; });
   c.id = ChildId{0};
+  const Semaphore::Permit turn = co_await c.reservation_turn.acquire();  // its report() has ended
   c.local_client.reset();
   if (c.guard != nullptr) c.guard->unsubscribe(*this);
   c.guard = nullptr;
@@ -230,6 +231,9 @@ Task<void> Control::device_event(ChildId id, DeviceEvent event) {
       }
       co_return;
     }
+    case DeviceEvent::reservations_changed:
+      co_await check_reservation(id);
+      co_return;
   }
 }
 

@@ -1,4 +1,6 @@
 // The reservations of the children: taken when a device is opened, given back when the nexus ends cleanly.
+#include <utility>
+
 #include "base/log.h"
 #include "nexus/control.h"
 
@@ -26,7 +28,24 @@ Task<Status> Control::reserve(Child& c) {
   co_return Status();
 }
 
-// Of a local child: it was taken away. Others tell by the next operation there.
+// Of a remote child: whether another host has taken it. A report that fails says nothing; then the next
+// operation there tells, or the next event.
+Task<void> Control::check_reservation(ChildId id) {
+  Child* c = find(id);
+  if (c == nullptr || !c->reserved || fenced_ || std::exchange(c->reservation_in_doubt, true)) co_return;
+  bool lost = false;
+  {
+    const Semaphore::Permit turn = co_await c->reservation_turn.acquire();
+    c->reservation_in_doubt = false;
+    if (c->id != id || !c->reserved || stopping_) co_return;
+    const auto report = co_await client_of(*c).report();
+    lost = report.ok() && is_taken(report.value(), options_.host_id);
+    if (lost) HF_LOG(warn, "nexus", "a child was taken away", {"nexus", params_.name}, {"child", c->uri});
+  }
+  if (lost) co_await fence();
+}
+
+// Of a local child: it was taken away.
 void Control::on_reservation_notice(const Uuid& host, ReservationNotice notice) noexcept {
   if (host != options_.host_id || notice == ReservationNotice::reservation_released || stopping_) return;
   scope_.spawn(fence());

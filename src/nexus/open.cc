@@ -219,6 +219,8 @@ Task<void> Control::attach(Child& c, Mode mode) {
   c.fault.reset();
   events_.push_back(std::make_unique<DeviceEvents>(*this, c.id));
   c.device->subscribe(*events_.back());
+  // It may have been taken again before anybody listened.
+  if (c.reserved && c.guard == nullptr) scope_.spawn(check_reservation(c.id));
 }
 
 void Control::shape() {

@@ -162,6 +162,12 @@ bool holds(const ReservationReport& report, const Uuid& host, const ReservationP
          unwanted(report, host, params) == nullptr;
 }
 
+bool is_taken(const ReservationReport& report, const Uuid& host) noexcept {
+  const Registrant* ours = find(report, host);
+  if (ours == nullptr) return !report.registrants.empty();
+  return report.type != ReservationType::none && !ours->holder;
+}
+
 Task<Status> take_reservation(ReservationClient& client, ReservationParams params) {
   Steps steps(client, params);
   const Status registered = co_await steps.registration();

@@ -31,6 +31,10 @@ Status check(const ReservationParams& params);
 // What a report has to show of `host`.
 bool holds(const ReservationReport& report, const Uuid& host, const ReservationParams& params) noexcept;
 
+// What a report shows when another host has taken what `host` had. That nobody has it, because the target lost
+// its reservations, is not that.
+bool is_taken(const ReservationReport& report, const Uuid& host) noexcept;
+
 // Registers, takes the reservation by the policy, and reports it to see that it is ours. When it is done,
 // what older holders had under way has ended. Repeatable. Errors: reservation_conflict, naming who holds it;
 // not_supported; those of the device.

@@ -212,6 +212,91 @@ TEST(NexusReservation, TheLossOfALocalChildIsKnownAtOnce) {
   EXPECT_EQ(rig.finish(rig.start_flush(0)), Errc::fenced);
 }
 
+// What a target keeps for this engine's host, and for others: whoever acquires has it.
+class KeptByATarget final : public ReservationClient {
+ public:
+  Task<Status> register_key(RegisterRequest r) override {
+    std::erase_if(kept.registrants, [](const Registrant& one) { return one.host == us; });
+    if (r.action != RegisterAction::remove) kept.registrants.push_back({us, r.new_key, false});
+    co_return Status();
+  }
+  Task<Status> acquire(AcquireRequest r) override {
+    kept.type = r.type;
+    kept.registrants.front().holder = true;
+    co_return Status();
+  }
+  Task<Status> release(ReleaseRequest) override { co_return Status(); }
+  Task<Result<ReservationReport>> report() override {
+    ++reports;
+    if (hold != nullptr) co_await hold->wait();
+    if (broken) co_return Error(Errc::not_connected);
+    co_return kept;
+  }
+  const Uuid& host() const noexcept override { return us; }
+  bool can_persist() const noexcept override { return true; }
+
+  ReservationReport kept;
+  unsigned reports = 0;
+  bool broken = false;
+  Event* hold = nullptr;
+};
+
+struct RemoteChild {
+  RemoteChild() {
+    rig.disks.at("b").reservations = &target;
+    if (!create(rig, {"a", "b"}, exclusive).ok()) panic("no nexus");
+    rig.pass(10ms);
+  }
+  void tell() {
+    rig.disks.at("b").device->tell(DeviceEvent::reservations_changed);
+    rig.pass(10ms);
+  }
+  bool fenced() const { return rig.nexus->view().fenced; }
+  void taken_by_another() { target.kept.registrants = {{other, other_key, true}}; }
+
+  KeptByATarget target;
+  Rig rig;
+};
+
+TEST(NexusReservation, TheLossOfARemoteChildIsKnownByItsEvent) {
+  RemoteChild r;
+  const unsigned before = r.target.reports;
+  r.tell();
+  EXPECT_EQ(r.target.reports, before + 1);
+  EXPECT_FALSE(r.fenced()) << "it is still ours";
+  r.target.kept = ReservationReport();
+  r.tell();
+  EXPECT_FALSE(r.fenced()) << "the target lost everything, and nobody else has it";
+  r.taken_by_another();
+  r.target.broken = true;
+  r.tell();
+  EXPECT_FALSE(r.fenced()) << "nothing is known";
+  r.target.broken = false;
+  r.tell();
+  EXPECT_TRUE(r.fenced());
+  EXPECT_EQ(r.rig.state(), NexusState::faulted);
+  EXPECT_EQ(r.rig.finish(r.rig.start_flush(0)), Errc::fenced);
+}
+
+TEST(NexusReservation, ManyEventsAreOneLookAfterTheOther) {
+  RemoteChild r;
+  Event hold(r.rig.home());
+  r.target.hold = &hold;
+  const unsigned before = r.target.reports;
+  for (unsigned i = 0; i < 50; ++i) r.tell();
+  EXPECT_EQ(r.target.reports, before + 1);
+  r.taken_by_another();
+  // The child leaves meanwhile: its device is there until the look has ended.
+  r.rig.disks.at("b").device->tell(DeviceEvent::removed);
+  r.rig.pass(100ms);
+  EXPECT_NE(r.rig.disks.at("b").device, nullptr);
+  hold.set();
+  r.rig.pass(100ms);
+  EXPECT_EQ(r.rig.disks.at("b").device, nullptr);
+  EXPECT_TRUE(r.fenced());
+  r.target.hold = nullptr;
+}
+
 // One of the children is enough: writes need all of them.
 TEST(NexusReservation, OneChildLostIsTheNexusLost) {
   Rig rig;

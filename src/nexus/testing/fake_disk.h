@@ -29,6 +29,7 @@ class FakeDevice final : public BlockDevice {
   Task<Result<std::unique_ptr<Channel>>> open_channel(Reactor& core) override;
   Task<IoStats> stats() override { co_return IoStats(); }
   Task<Status> rescan() override { co_return Status(); }
+  ReservationClient* reservations() noexcept override;
   Task<void> close() override { co_return; }
   void tell(DeviceEvent event) noexcept { raise(event); }
   Reactor& home() noexcept { return home_; }
@@ -64,6 +65,9 @@ struct FakeDisk {
   bool bad_for_good = false;  // writing does not help
   // A write applies nothing, says not_connected, and is applied when the test calls apply_late().
   bool write_late = false;
+
+  // Of a target: reservations are kept there. nullptr: the device is this engine's own.
+  ReservationClient* reservations = nullptr;
 
   // What happened.
   struct Op {
@@ -196,6 +200,7 @@ class FakeChannel final : public Channel {
 };
 
 inline FakeDevice::~FakeDevice() { disk_.device = nullptr; }
+inline ReservationClient* FakeDevice::reservations() noexcept { return disk_.reservations; }
 inline const Geometry& FakeDevice::geometry() const noexcept { return disk_.geometry; }
 inline const Capabilities& FakeDevice::capabilities() const noexcept { return disk_.can; }
 inline Task<Result<std::unique_ptr<Channel>>> FakeDevice::open_channel(Reactor& core) {

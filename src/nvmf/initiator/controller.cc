@@ -216,6 +216,8 @@ Task<void> Controller::go_live() {
   state_ = ControllerState::live;
   co_await publish();
   if (access() == Access::none) on_path_doubt();
+  // What the target would have told meanwhile went with the old association.
+  if (reconnects_ > 0 && info_.reservations) owner_.on_reservations_changed();
 }
 
 Access Controller::access() const noexcept {

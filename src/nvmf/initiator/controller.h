@@ -55,6 +55,8 @@ class ControllerOwner {
                              Seen seen) = 0;
   // The target was restarted since I/O flowed there, and has volatile caches. Before I/O goes there again.
   virtual Task<void> caches_lost() = 0;
+  // Somebody may have taken the namespace's reservation, or this host's registration.
+  virtual void on_reservations_changed() noexcept = 0;
   // access(), removed() or refused() may be another than before.
   virtual void on_path_changed() noexcept = 0;
   // The I/O queue that serves `core`.
@@ -133,6 +135,7 @@ class Controller final : PathOwner, SessionObserver {
   Task<void> serve_events(AdminSession& session);
   Task<void> handle_event(AdminSession& session, nvme::AsyncEvent event);
   Task<Status> namespaces_changed(AdminSession& session);
+  Task<Status> read_reservation_notices(AdminSession& session);
   Task<Status> refresh_ana(AdminSession& session);
   Task<void> check_doubt();
   Task<Status> identify_again(AdminSession& session);

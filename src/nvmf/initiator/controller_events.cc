@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "nvme/reservation.h"
 #include "nvmf/initiator/controller.h"
 
 namespace holdfast::nvmf::host {
@@ -11,6 +12,8 @@ namespace {
 
 constexpr Nanos ana_poll_interval =
     200ms;  // while the state is not one that does I/O, in case a notice is missed
+// Notifications that are read for one event: as many as a target of ours keeps, and a few.
+constexpr unsigned reservation_notices_max = 300;
 constexpr std::uint32_t wanted_events =
     nvme::oaes_namespace_attribute | nvme::oaes_ana_change;  // and only where the controller has them
 
@@ -36,6 +39,13 @@ Task<void> Controller::serve_events(AdminSession& session) {
 Task<void> Controller::handle_event(AdminSession& session, nvme::AsyncEvent event) {
   HF_LOG(info, "nvmf", "event of the target", {"device", remote_.device_name()},
          {"type", static_cast<unsigned>(event.type)}, {"info", static_cast<unsigned>(event.info)});
+  if (event.type == nvme::AsyncEventType::io_command_set &&
+      static_cast<nvme::LogPage>(event.lid) == nvme::LogPage::reservation) {
+    const Status read = co_await read_reservation_notices(session);
+    if (!read.ok())
+      HF_LOG(warn, "nvmf", "event not handled", {"device", remote_.device_name()}, {"error", read.error()});
+    co_return;
+  }
   if (event.type != nvme::AsyncEventType::notice) co_return;
   switch (static_cast<nvme::AsyncNotice>(event.info)) {
     case nvme::AsyncNotice::namespace_attribute_changed: {
@@ -60,6 +70,24 @@ Task<Status> Controller::namespaces_changed(AdminSession& session) {
   Admin admin = session.admin();
   HF_CO_CHECK(co_await admin.log_page(nvme::LogPage::changed_namespaces, nvme::nsid_all, 0, false, bytes));
   co_return co_await identify_again(session);
+}
+
+// All of them: each read takes one out of the log and lets the target tell of the next.
+Task<Status> Controller::read_reservation_notices(AdminSession& session) {
+  Admin admin = session.admin();
+  bool lost = false;
+  for (unsigned i = 0; i < reservation_notices_max; ++i) {
+    nvme::ReservationNotificationLog log{};
+    const auto bytes = std::as_writable_bytes(std::span<nvme::ReservationNotificationLog, 1>(&log, 1));
+    HF_CO_CHECK(co_await admin.log_page(nvme::LogPage::reservation, nvme::nsid_all, 0, false, bytes));
+    const auto notice = static_cast<ReservationNotice>(log.type);
+    const bool ours = log.count.get() != 0 && log.nsid.get() == space_.nsid;
+    lost = lost || (ours && (notice == ReservationNotice::registration_preempted ||
+                             notice == ReservationNotice::reservation_preempted));
+    if (log.count.get() == 0 || log.available == 0) break;
+  }
+  if (lost) owner_.on_reservations_changed();
+  co_return Status();
 }
 
 Task<Status> Controller::identify_again(AdminSession& session) {

@@ -50,6 +50,7 @@ void take_capabilities(const nvme::IdentifyController& id, ControllerInfo& info)
   const std::uint16_t oncs = id.oncs;
   info.compare = (oncs & nvme::oncs_compare) != 0;
   info.deallocate = (oncs & nvme::oncs_dataset_management) != 0;
+  info.reservations = (oncs & nvme::oncs_reservations) != 0;
   info.write_zeroes = (oncs & nvme::oncs_write_zeroes) != 0;
   info.volatile_cache = (id.vwc & nvme::vwc_present) != 0;
   info.keep_alive = id.kas.get() != 0;

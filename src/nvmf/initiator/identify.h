@@ -31,6 +31,7 @@ struct ControllerInfo {
   Nanos keep_alive_unit{0};                 // KAS: to which the controller rounds the keep alive time-out up
   bool keep_alive = false;
   bool ana = false;
+  bool reservations = false;
   bool write_zeroes = false, deallocate = false, compare = false, volatile_cache = false;
 };
 

@@ -89,6 +89,7 @@ class PathGroup final : ControllerOwner {
                      Seen seen) override;
   Task<void> caches_lost() override { return fail("the target was restarted"); }
   void on_path_changed() noexcept override;
+  void on_reservations_changed() noexcept override { raise(DeviceEvent::reservations_changed); }
   bool io_failed() const noexcept override { return flow_ == IoFlow::failed; }
 
   const Cores& cores_;

@@ -6,6 +6,7 @@
 #include "block/registry.h"
 #include "nvmf/initiator/initiator.h"
 #include "nvmf/target/target.h"
+#include "sim/net.h"
 #include "sim/node.h"
 #include "sim/reactor.h"
 #include "sim/world.h"
@@ -14,6 +15,11 @@ namespace holdfast::nvmf {
 namespace {
 
 const std::string nqn = "nqn.2019-05.io.openebs:replica-1";
+
+struct Observer final : DeviceObserver {
+  void on_device_event(BlockDevice&, DeviceEvent event) noexcept override { events.push_back(event); }
+  std::vector<DeviceEvent> events;
+};
 
 struct Host {
   Host(sim::Node& node, const std::string& name)
@@ -126,6 +132,33 @@ TEST(RemoteReservations, AreThoseOfTheTarget) {
   release.type = ReservationType::exclusive_access;
   EXPECT_TRUE(f.world.run(f.b.home, f.b.device->reservations()->release(release)).ok());
   EXPECT_EQ(f.write(f.a), Errc::ok);
+}
+
+TEST(RemoteReservations, WhoLosesThemHearsOfIt) {
+  Fixture f;
+  Observer a, b;
+  f.a.device->subscribe(a);
+  f.b.device->subscribe(b);
+  ASSERT_EQ(f.add(f.a, 1), Errc::ok);
+  ASSERT_EQ(f.add(f.b, 2), Errc::ok);
+  ASSERT_EQ(f.acquire(f.a, 1), Errc::ok);
+  f.world.run_for(100ms);
+  EXPECT_TRUE(a.events.empty() && b.events.empty()) << "nobody lost anything";
+  using Events = std::vector<DeviceEvent>;
+  ASSERT_EQ(f.acquire(f.b, 2, 1), Errc::ok);
+  f.world.run_for(10ms);
+  EXPECT_EQ(a.events, Events(1, DeviceEvent::reservations_changed));
+  EXPECT_TRUE(b.events.empty()) << "who did it knows";
+  // Again, because the log was read.
+  ASSERT_EQ(f.add(f.a, 1), Errc::ok);
+  ASSERT_EQ(f.acquire(f.a, 1, 2), Errc::ok);
+  ASSERT_EQ(f.acquire(f.b, 2, 1), Errc::reservation_conflict);
+  f.world.run_for(10ms);
+  EXPECT_EQ(b.events, Events(1, DeviceEvent::reservations_changed));
+  // What happens while the path is lost is looked for when it is back.
+  f.world.net().cut(f.a.home.node(), f.target_node);
+  f.world.run_for(5s);
+  EXPECT_EQ(a.events, Events(2, DeviceEvent::reservations_changed));
 }
 
 TEST(RemoteReservations, ATargetWithoutThemSaysSo) {

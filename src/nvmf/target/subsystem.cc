@@ -39,6 +39,8 @@ void Subsystem::Namespace::on_device_event(BlockDevice& /*from*/, DeviceEvent ev
     case DeviceEvent::removed:
     case DeviceEvent::failed:
     case DeviceEvent::recovered:
+    // A target whose reservations are kept by another one has no guard to tell its own hosts by.
+    case DeviceEvent::reservations_changed:
       return;
   }
 }
