@@ -235,6 +235,8 @@ void Disk::on_device_event(BlockDevice&, DeviceEvent event) noexcept {
     case DeviceEvent::recovered:
       failed_ = false;
       break;
+    case DeviceEvent::reservations_changed:
+      return;
   }
   HF_LOG(info, "pool", "a disk changed", {"user", user_}, {"disk", uri_}, {"status", status_reason()});
   changed();
