@@ -282,6 +282,14 @@ DISK_UUID = "5a3f6d1e-52c4-4a3c-8f0e-7d1b8a0c9e42"
 
 
 @case()
+def attach_by_kernel(bench: Bench) -> None:
+    """`holdfast attach` in the guest, with the guest's nvme-tcp."""
+    engine = bench.engine("one")
+    shared = engine.share_bdev(engine.create_bdev("malloc:///m0?size_mb=64"))
+    bench.run_guest("attach.sh", bench.programs / "holdfast", "10.0.2.2", shared.port, shared.nqn)
+
+
+@case()
 def engine_killed_and_restarted(bench: Bench) -> None:
     """A file survives the process; the kernel reconnects and repeats what was not acknowledged."""
     engine = bench.engine("one")
