@@ -48,9 +48,7 @@ class Connection {
   // For the watchdog: nothing came of Connect in time, or the peer does not move. Logs why.
   bool stalled(Nanos now);
   // It could be ended and nobody would lose a queue: no Connect was seen yet.
-  bool idles_before_connect() const noexcept {
-    return !is_connected_ && !connecting_ && !stream_shut_;
-  }
+  bool idles_before_connect() const noexcept { return !is_connected_ && !connecting_ && !stream_shut_; }
   // Asks a command that waits for memory to look again.
   void memory_may_be_free() noexcept { buffer_wait_.wake_one(); }
   // When the peer was heard of last: for keep alive.
@@ -89,6 +87,11 @@ class Connection {
   Task<bool> replace_buffer(Request& r, std::uint32_t bytes);
 
   void complete(Request& r, const nvme::CommandStatus& status, std::uint64_t result = 0);
+  // Whether reads are answered as soon as they are started, as from memory. Else the device may have nothing
+  // left to do while their data is being sent, until the host has it and asks for more.
+  void set_reads_at_once(bool at_once) noexcept {
+    sender_.set_batch_bytes(at_once ? tcp::PduSender::batch_bytes_max : batch_bytes_of_disks);
+  }
   // Success, with r.vec as data.
   void complete_with_data(Request& r, std::uint64_t result = 0);
   // An entry for the error log of the controller. False: left out, because many come at once.
@@ -145,6 +148,10 @@ class Connection {
    private:
     Stream& stream_;
   };
+
+  // Measured with reads of 128 KiB at depth 8 from a virtual disk: a third more than with batches of 1 MiB. Of
+  // memory, a sixth less.
+  static constexpr std::size_t batch_bytes_of_disks = 256 << 10;
 
   CoreContext& context_;
   Reactor& reactor_;

@@ -154,6 +154,7 @@ void IoCommands::start_read(Request& r, Target t) {
   if (status.ok()) status = connection_.check_reply(r, t.bytes);
   if (!status.ok()) return connection_.complete(r, status);
   scope_.spawn(read(r, t));
+  connection_.set_reads_at_once(r.state != Request::State::executing);
 }
 
 void IoCommands::start_write(Request& r, Target t) {

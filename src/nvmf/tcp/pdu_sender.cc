@@ -8,9 +8,6 @@
 namespace holdfast::nvmf::tcp {
 namespace {
 
-// A batch is cut after so much data: buffers come back, and a slow peer's queue is reported in steps.
-constexpr std::size_t send_bytes_max = 1 << 20;
-
 std::uint32_t crc_of(IoSlice data) noexcept {
   Crc32c crc;
   data.for_each([&](IoVec piece) {
@@ -115,6 +112,7 @@ Task<void> PduSender::run() {
     }
     std::swap(queued_, leaving_);
     for (std::size_t first = 0; first < leaving_.items.size();) {
+      if (first > 0) co_await reactor_.yield();  // what has arrived meanwhile is started before
       const std::size_t end = gather(first);
       if (!failed_) co_await send_pieces();
       report(first, end);
@@ -141,8 +139,7 @@ std::size_t PduSender::gather(std::size_t first) {
   std::size_t i = first;
   for (; i < leaving_.items.size(); ++i) {
     const Item& item = leaving_.items[i];
-    if (i > first &&
-        (data_bytes + item.data.bytes() > send_bytes_max || pieces_.size() + 2 >= io_vectors_max))
+    if (i > first && (data_bytes + item.data.bytes() > batch_bytes_ || pieces_.size() + 2 >= io_vectors_max))
       break;
     if (item.data.empty()) continue;  // part of the next piece of the arena
     pieces_.push_back(IoVec{arena + from, item.head_end - from});

@@ -82,6 +82,11 @@ class PduSender {
   // turn. When it has left, our direction of the stream ends.
   void seal() noexcept;
 
+  // A batch is cut after so much data, and the reactor gets a turn before the rest leaves. Buffers come back
+  // earlier, and the peer may ask for more meanwhile; a long send costs less by the byte.
+  static constexpr std::size_t batch_bytes_max = 1 << 20;
+  void set_batch_bytes(std::size_t bytes) noexcept { batch_bytes_ = bytes; }
+
   // The sending loop. Spawn it once; it ends after close().
   Task<void> run();
   void close() noexcept;
@@ -140,6 +145,7 @@ class PduSender {
   std::vector<IoVec> pieces_;
   EndOfTurn end_of_turn_;
   std::coroutine_handle<> waiter_;
+  std::size_t batch_bytes_ = batch_bytes_max;
   Nanos sending_since_ = no_deadline;
   bool deferred_ = false;
   bool sealed_ = false;

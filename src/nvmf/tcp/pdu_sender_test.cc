@@ -131,6 +131,7 @@ TEST(PduSender, TheOtherSideReadsWhatWasQueued) {
     w.world.spawn(*w.ra, reader.run(*w.ra, *w.host, format));
     PduSender sender(*w.rb, *w.controller);
     sender.set_format(format);
+    if (prng.chance(1, 2)) sender.set_batch_bytes(prng.between(1, 200'000));
     TaskScope scope(*w.rb);
     scope.spawn(sender.run());
 
