@@ -31,19 +31,31 @@ inline constexpr std::uint32_t cluster_bytes_max = 16 * MiB;
 inline constexpr std::uint32_t cluster_bytes_default = MiB;
 inline constexpr std::size_t blocks_per_cluster_max = cluster_bytes_max / block_bytes;
 inline constexpr unsigned disks_max = 64;
+inline constexpr std::size_t disk_uri_bytes_max = 4096;
+inline constexpr std::uint32_t clusters_max = 0xffff'fffe;  // of a pool: 4 PiB of clusters of 1 MiB
+// A volume has at most so many clusters and so many bytes, whichever is less.
+inline constexpr std::uint64_t volume_clusters_max = std::uint64_t{1} << 28;
+inline constexpr std::uint64_t volume_bytes_max = 1024 * TiB;
 inline constexpr std::size_t name_bytes_max = 255;
 inline constexpr std::size_t attribute_key_bytes_max = 64;
 inline constexpr std::size_t attribute_value_bytes_max = 32 * KiB;
 inline constexpr std::size_t attributes_bytes_max = 64 * KiB;  // keys and values of one volume
 
 // A run of clusters on one disk: cluster first + i lies at disk cluster disk_first + i of that disk's data area.
-// Made when a disk joins or grows; never changed, never removed.
+// Made when a disk joins or grows; never changed, never removed. Numbers have no gaps, in the pool and on a disk.
 struct Segment {
   std::uint32_t first = 0;  // Cluster
   std::uint32_t count = 0;
   std::uint16_t disk = 0;
   std::uint32_t disk_first = 0;
   bool operator==(const Segment&) const = default;
+};
+
+// Clusters first .. first + count - 1.
+struct ClusterRun {
+  Cluster first{};
+  std::uint32_t count = 0;
+  bool operator==(const ClusterRun&) const = default;
 };
 
 struct DiskRecord {
@@ -77,7 +89,8 @@ struct VolumeSpec {
   bool operator==(const VolumeSpec&) const = default;
 };
 
-// Where the clusters of one volume or snapshot are counted. Bytes.
+// Where the clusters of one volume or snapshot are counted. Bytes. A partial cluster with another one behind it
+// counts as two.
 struct Usage {
   std::uint64_t allocated = 0;         // mapped by it, shared or not
   std::uint64_t exclusive = 0;         // mapped by nobody else: what its deletion gives back

@@ -1,0 +1,73 @@
+// SlotArray: what the home core publishes and every core reads: a fixed number of words that point to chunks.
+// SlotTable: an array that grows. Home core; get() on any core.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "base/assert.h"
+#include "pool/effects.h"
+
+namespace holdfast::pool {
+
+class SlotArray final : public Retired {
+ public:
+  SlotArray(std::uint32_t stamp, std::size_t size)
+      : stamp_(stamp), size_(size), slots_(std::make_unique<std::atomic<std::uintptr_t>[]>(size)) {}
+
+  std::uint32_t stamp() const noexcept { return stamp_; }
+  std::size_t size() const noexcept { return size_; }
+  std::uintptr_t get(std::size_t slot) const noexcept {
+    return slot < size_ ? slots_[slot].load(std::memory_order_acquire) : 0;
+  }
+  void set(std::size_t slot, std::uintptr_t value) noexcept {
+    HF_ASSERT(slot < size_);
+    slots_[slot].store(value, std::memory_order_release);
+  }
+
+ private:
+  std::uint32_t stamp_;
+  std::size_t size_;
+  std::unique_ptr<std::atomic<std::uintptr_t>[]> slots_;
+};
+
+// What a change needs besides the thing that it changes.
+struct ChangeContext {
+  Pin& pin;
+  Effects& effects;
+
+  // Whoever still looks at it may go on.
+  void retire(std::unique_ptr<Retired> object, std::uint32_t stamp) const {
+    (pin.holds(stamp) ? pin.kept : effects.retired).push_back(std::move(object));
+  }
+};
+
+class SlotTable {
+ public:
+  SlotTable() = default;
+  SlotTable(const SlotTable&) = delete;
+  SlotTable& operator=(const SlotTable&) = delete;
+  ~SlotTable() { delete array(); }
+
+  // 0: nothing there.
+  std::uintptr_t get(std::size_t slot) const noexcept {
+    const SlotArray* now = array();
+    return now != nullptr ? now->get(slot) : 0;
+  }
+  std::size_t size() const noexcept { return array() != nullptr ? array()->size() : 0; }
+  SlotArray* array() const noexcept { return array_.load(std::memory_order_acquire); }
+
+  // The array with at least this size, and not seen by a checkpoint: grown or copied where needed.
+  SlotArray& changeable(const ChangeContext& context, std::size_t size_min);
+  // Takes the content of `other`; was empty.
+  void copy_from(const ChangeContext& context, const SlotTable& other);
+  void clear(const ChangeContext& context) { replace(context, nullptr); }
+
+ private:
+  void replace(const ChangeContext& context, std::unique_ptr<SlotArray> by);
+
+  std::atomic<SlotArray*> array_{nullptr};
+};
+
+}  // namespace holdfast::pool
