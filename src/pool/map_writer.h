@@ -1,0 +1,110 @@
+// MapWriter: what changes the map of one volume. Home core; the caller is inside the volume's WriteGate.
+//
+// Rules:
+//  - Whoever changes or fills blocks holds their range; whole clusters are taken out of the map only with all of
+//    their blocks. So what a writer sees of its blocks stays as it is, but for what it does itself.
+//  - Writers of one cluster at the same time share the cluster that the first of them picked.
+//  - Data of new blocks is on the disk before the record that maps them (the journal flushes the disk in between).
+//  - A region's new epoch is durable before data of that epoch can be: in the same commit as the map, or before the
+//    data where blocks are written in place.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "block/block_device.h"
+#include "pool/range_lock.h"
+#include "pool/record.h"
+#include "pool/space.h"
+#include "pool/volume.h"
+#include "rt/wait.h"
+
+namespace holdfast::pool {
+
+class MapWriter {
+ public:
+  explicit MapWriter(Volume& volume);
+  MapWriter(const MapWriter&) = delete;
+  MapWriter& operator=(const MapWriter&) = delete;
+  ~MapWriter();
+
+  // A range of one cluster. Errors: out_of_space, those of disks and journal.
+  Task<Status> write(ByteRange range, IoVecs from, Durable durable);
+  // The range reads as zeroes, and what it occupied is given back where that is possible.
+  Task<Status> unmap(ByteRange range, Durable durable);
+  // Completes the next cluster that has another one behind it and that nobody is writing. Enters the WriteGate
+  // itself. False: there is none.
+  Task<bool> complete_one();
+  // Operations that came so far: who completes clusters leaves a busy volume alone.
+  std::uint64_t operations() const noexcept { return operations_; }
+  // Ends complete_one().
+  Task<void> close();
+
+ private:
+  // A cluster that writers of one index fill until the last of them has it in the map. The former cluster is held
+  // as long, so that it cannot become one that other cores write in place.
+  struct Picked {
+    explicit Picked(Reactor& home) noexcept : ready(home) {}
+    Space::Pick pick;
+    std::optional<Cluster> former;
+    std::optional<Error> error;
+    Event ready;
+    unsigned users = 0;
+  };
+  class PickUser;
+  enum class Way : std::uint8_t {
+    own,    // all its blocks are own and may be overwritten
+    more,   // blocks join a cluster that only this volume has
+    fresh,  // a new cluster, or one that others fill right now
+    wait,   // the cluster is about to be only this volume's
+  };
+
+  std::uint32_t index_of(std::uint64_t offset) const noexcept {
+    return static_cast<std::uint32_t>(offset / volume_.cluster_bytes());
+  }
+  BlockSpan span_of(ByteRange range) const noexcept;
+  Task<RangeLock::Hold> lock(BlockSpan span);
+  Way way_of(BlockSpan span) const noexcept;
+  // A new cluster has to be written as a whole: else two steps would be behind it.
+  bool must_rewrite(std::uint32_t index) const noexcept;
+  std::optional<Cluster> neighbour(std::uint32_t index) const noexcept;
+
+  Task<Status> write_locked(ByteRange range, IoVecs from, Durable durable);
+  Task<Status> write_own(ByteRange range, IoVecs from, Durable durable);
+  Task<Status> write_fresh(ByteRange range, IoVecs from, Durable durable);
+  Task<Status> fill_and_record(Cluster cluster, BlockSpan blocks, ByteRange range, IoVecs from,
+                               Durable durable);
+  // Writes the blocks, the range's data within and what the volume has there around it.
+  Task<Status> fill(Cluster cluster, BlockSpan blocks, ByteRange range, IoVecs from);
+  Task<Status> read_blocks(BlockSpan blocks, std::byte* into);
+  bool owned_in(Cluster cluster, std::uint32_t index, std::uint32_t block) const noexcept;
+  bool any_owned_in(Cluster cluster, BlockSpan span) const noexcept;
+  Task<Status> renew_epoch(ByteRange range);
+  void add_epochs(ByteRange range, std::vector<Record>& to) const;
+
+  Task<Status> unmap_clusters(std::uint32_t first, std::uint32_t count, Durable durable);
+  Task<Status> unmap_part(ByteRange range, Durable durable);
+  Task<Status> zero_part(ByteRange range, Durable durable);
+  Task<Status> trim(ByteRange range, Durable durable);
+  std::uint32_t next_mapped(std::uint32_t first, std::uint32_t end) const noexcept;
+
+  std::optional<std::uint32_t> next_to_complete();
+  bool can_complete(std::uint32_t index) const noexcept;
+  Task<Status> complete(std::uint32_t index);
+  Task<Status> copy_behind(std::uint32_t index);
+
+  Volume& volume_;
+  VolumeParts& parts_;
+  Reactor& home_;
+  const unsigned core_;
+  const std::uint32_t blocks_;  // per cluster
+  RangeLock locks_;
+  std::map<std::uint32_t, Picked> picked_;  // by index
+  std::uint64_t operations_ = 0;
+  std::uint32_t complete_cursor_ = 0;
+  Gate completing_;
+};
+
+}  // namespace holdfast::pool
