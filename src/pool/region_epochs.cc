@@ -102,6 +102,14 @@ void RegionEpochs::cut(const ChangeContext& context, std::uint64_t first) {
   }
 }
 
+void RegionEpochs::clear(const ChangeContext& context) {
+  for (std::size_t slot = 0; slot < table_.size(); ++slot) {
+    const std::uintptr_t now = table_.get(slot);
+    if (!is_uniform(now)) context.retire(std::unique_ptr<Chunk>(Chunk::at(now)), Chunk::at(now)->stamp);
+  }
+  table_.clear(context);
+}
+
 RegionEpochs::Run RegionEpochs::next_run(const SlotArray* array, std::uint64_t from) noexcept {
   Run run;
   const std::uint64_t end = array != nullptr ? array->size() * std::uint64_t{chunk_regions} : 0;

@@ -28,7 +28,7 @@ class RegionEpochs {
   void cut(const ChangeContext& context, std::uint64_t first);
 
   // All regions are 0 again.
-  void clear(const ChangeContext& context) { cut(context, 0); }
+  void clear(const ChangeContext& context);
 
   struct Run {
     std::uint64_t first = 0;

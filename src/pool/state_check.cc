@@ -86,11 +86,17 @@ Status State::check(const ResizeRecord& record) const {
 
 Status State::check(const AttributesRecord& record) const {
   HF_TRY(const StateVolume* volume, check_volume(record.volume));
-  std::size_t sum = 0;
+  std::size_t sum = 0, keys = 0;
+  const auto add = [&sum, &keys](const std::string& key, const std::string& value) {
+    if (value.empty()) return;
+    sum += key.size() + value.size();
+    ++keys;
+  };
   for (const auto& [key, value] : volume->spec().attributes) {
-    sum += record.changes.contains(key) ? 0 : key.size() + value.size();
+    if (!record.changes.contains(key)) add(key, value);
   }
-  for (const auto& [key, value] : record.changes) sum += value.empty() ? 0 : key.size() + value.size();
+  for (const auto& [key, value] : record.changes) add(key, value);
+  if (keys > attributes_max) return bad(record.volume, "it has too many attributes");
   if (sum > attributes_bytes_max) return bad(record.volume, "its attributes are too long together");
   return Status();
 }

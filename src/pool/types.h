@@ -39,6 +39,7 @@ inline constexpr std::uint64_t volume_bytes_max = 1024 * TiB;
 inline constexpr std::size_t name_bytes_max = 255;
 inline constexpr std::size_t attribute_key_bytes_max = 64;
 inline constexpr std::size_t attribute_value_bytes_max = 32 * KiB;
+inline constexpr std::size_t attributes_max = 1024;            // of one volume
 inline constexpr std::size_t attributes_bytes_max = 64 * KiB;  // keys and values of one volume
 
 // A run of clusters on one disk: cluster first + i lies at disk cluster disk_first + i of that disk's data area.
