@@ -154,13 +154,12 @@ Task<Result<std::unique_ptr<Disk>>> Disk::open(DeviceRegistry& registry, std::st
   const std::string name = device->name();
   std::unique_ptr<Disk> disk(new Disk(registry, *device, uri, std::move(user), slow_io));
   disk->made_ = made;
-  Status outcome;
-  if (auto claim = registry.claim(*device, disk->user_); claim.ok()) {
+  auto claim = registry.claim(*device, disk->user_);
+  Status outcome = claim.ok() ? Status() : Status(claim.error());
+  if (outcome.ok()) {
     disk->claim_ = std::move(claim).value();
     device->subscribe(*disk);
     outcome = co_await disk->open_ports();
-  } else {
-    outcome = claim.error();
   }
   if (outcome.ok() && disk->size_bytes() < wire::label_area_bytes + cluster_bytes_min) {
     outcome = Error(Errc::invalid_argument, "it has " + format_size(disk->size_bytes()) +

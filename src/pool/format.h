@@ -81,6 +81,7 @@ HF_FIELD(Superblock, members, 512);
 
 // A commit begins and ends at a multiple of this.
 inline constexpr std::uint64_t commit_alignment = 4096;
+inline constexpr std::uint64_t journal_bytes_min = 64 * KiB;
 
 // A commit of the journal: this header, the records, zeroes up to `length`.
 struct CommitHeader {

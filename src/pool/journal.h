@@ -46,7 +46,7 @@ class Journal {
     std::uint64_t bytes = 0;   // a multiple of 4096, at least bytes_min
     Uuid instance;
   };
-  static constexpr std::uint64_t bytes_min = 64 * KiB;
+  static constexpr std::uint64_t bytes_min = wire::journal_bytes_min;
   static constexpr std::uint64_t commit_bytes_max = 256 * KiB;
 
   // Where a checkpoint stands: commits up to `sequence` are in it, the next one begins at `position`.

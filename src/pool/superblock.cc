@@ -1,0 +1,253 @@
+#include "pool/superblock.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <utility>
+
+#include "base/crc32c.h"
+#include "block/leaf_device.h"
+
+namespace holdfast::pool {
+namespace {
+
+using Wire = wire::Superblock;
+
+void put(std::uint8_t (&to)[16], const Uuid& uuid) { std::memcpy(to, uuid.bytes.data(), 16); }
+Uuid get(const std::uint8_t (&from)[16]) {
+  Uuid uuid;
+  std::memcpy(uuid.bytes.data(), from, 16);
+  return uuid;
+}
+
+template <std::size_t n>
+bool is_zero(const std::uint8_t (&bytes)[n]) {
+  return std::all_of(bytes, bytes + n, [](std::uint8_t b) { return b == 0; });
+}
+
+wire::Root to_wire(const Root& root) {
+  wire::Root w{};
+  w.sequence = root.sequence;
+  w.journal_position = root.journal_position;
+  w.incarnation = root.incarnation;
+  w.image_bytes = root.image_bytes;
+  w.image_crc32c = root.image_crc32c;
+  w.pieces = root.pieces;
+  w.first_cluster = root.first.cluster;
+  w.first_disk = root.first.disk;
+  return w;
+}
+
+Root from_wire(const wire::Root& w) {
+  return Root{w.sequence,
+              w.journal_position,
+              w.incarnation,
+              w.image_bytes,
+              w.image_crc32c,
+              w.pieces,
+              {w.first_disk, w.first_cluster}};
+}
+
+std::uint32_t checksum(Wire w) {
+  w.crc32c = 0;
+  return crc32c(bytes_of(w));
+}
+
+Error bad(const std::string& why) { return Error(Errc::bad_format, "the superblock is damaged: " + why); }
+
+Status check_reserved(const Wire& w) {
+  if (!is_zero(w.rsvd0) || !is_zero(w.rsvd1) || !is_zero(w.rsvd2) || !is_zero(w.root.rsvd))
+    return bad("reserved bytes are set");
+  if ((w.flags & ~Wire::flag_clean) != 0) return bad("reserved flags are set");
+  if (w.cipher != 0 || !is_zero(w.key_id))
+    return Error(Errc::not_supported, "the pool is encrypted, which this release cannot read");
+  return Status();
+}
+
+Status check_name(const Wire& w) {
+  const std::size_t length = w.name_bytes;
+  if (length == 0 || length > name_bytes_max) return bad("the name's length is impossible");
+  const auto* end = w.name + sizeof w.name;
+  if (!std::all_of(w.name + length, end, [](std::uint8_t b) { return b == 0; })) {
+    return bad("bytes behind the name are set");
+  }
+  return Status();
+}
+
+// Where things are on the disk.
+Status check_places(const Wire& w) {
+  const std::uint32_t cluster = w.cluster_bytes;
+  if (!is_power_of_two(cluster) || cluster < cluster_bytes_min || cluster > cluster_bytes_max)
+    return bad("the cluster size is impossible");
+  if (w.data_offset % block_bytes != 0 || w.data_offset < wire::label_area_bytes ||
+      w.data_offset > w.disk_bytes) {
+    return bad("the data area is not on the disk");
+  }
+  if (w.disk_index != 0) {
+    const bool nothing = w.journal_offset == 0 && w.journal_bytes == 0 && w.incarnation == 0 &&
+                         from_wire(w.root) == Root() && w.disk_count == 0;
+    return nothing ? Status() : Status(bad("a journal or checkpoint on a disk that has none"));
+  }
+  const std::uint64_t ring = w.journal_bytes;
+  if (ring < wire::journal_bytes_min || ring % wire::commit_alignment != 0 || ring > w.disk_bytes ||
+      w.journal_offset < wire::label_area_bytes || w.journal_offset % wire::commit_alignment != 0 ||
+      w.journal_offset > w.data_offset || ring > w.data_offset - w.journal_offset) {
+    return bad("the journal's place is impossible");
+  }
+  return Status();
+}
+
+Status check_root(const Wire& w) {
+  if (w.disk_index != 0) return Status();
+  const Root root = from_wire(w.root);
+  const std::uint64_t payloads = std::uint64_t{root.pieces} * wire::image_payload_max;
+  const bool fits = root.image_bytes > 0 && root.image_bytes <= payloads &&
+                    root.image_bytes + wire::image_payload_max > payloads;
+  if (!fits) return bad("the checkpoint's length is impossible");
+  if (root.incarnation == 0 || root.incarnation > w.incarnation)
+    return bad("the checkpoint is of the future");
+  if (root.journal_position % wire::commit_alignment != 0) return bad("the checkpoint's end is impossible");
+  if (w.disk_count == 0 || w.disk_count > disks_max || root.first.disk >= w.disk_count)
+    return bad("the number of disks is impossible");
+  for (std::size_t i = 0; i < disks_max; ++i) {
+    if (is_zero(w.members[i]) != (i >= w.disk_count)) return bad("the list of disks is impossible");
+  }
+  return Status();
+}
+
+}  // namespace
+
+void encode(const Superblock& s, unsigned copy, std::span<std::byte> to) {
+  Wire w{};
+  w.magic = Wire::magic_value;
+  w.version = wire::format_version;
+  w.sequence = s.sequence;
+  w.incompatible = s.incompatible;
+  w.read_only_compatible = s.read_only_compatible;
+  w.compatible = s.compatible;
+  put(w.pool_uuid, s.pool_uuid);
+  put(w.disk_uuid, s.disk_uuid);
+  put(w.instance, s.instance);
+  w.disk_index = s.disk_index;
+  w.copy = static_cast<std::uint8_t>(copy);
+  w.flags = s.clean ? Wire::flag_clean : 0;
+  w.cluster_bytes = s.cluster_bytes;
+  w.data_offset = s.data_offset;
+  w.disk_bytes = s.disk_bytes;
+  w.journal_offset = s.journal_offset;
+  w.journal_bytes = s.journal_bytes;
+  w.incarnation = s.incarnation;
+  w.root = to_wire(s.root);
+  w.created_unix_ns = s.created_unix_ns;
+  HF_ASSERT(s.members.size() <= disks_max && s.name.size() <= name_bytes_max);
+  w.disk_count = static_cast<std::uint16_t>(s.members.size());
+  for (std::size_t i = 0; i < s.members.size(); ++i) put(w.members[i], s.members[i]);
+  w.name_bytes = static_cast<std::uint16_t>(s.name.size());
+  std::memcpy(w.name, s.name.data(), s.name.size());
+  w.crc32c = checksum(w);
+  store(to, w);
+}
+
+Result<Superblock> parse_superblock(std::span<const std::byte> bytes, unsigned copy) {
+  if (bytes.size() < sizeof(Wire)) return bad("it is too short");
+  const auto w = load<Wire>(bytes);
+  if (w.magic != Wire::magic_value) return Error(Errc::not_found);
+  if (w.crc32c != checksum(w)) return bad("its checksum does not match");
+  if (w.version != wire::format_version) {
+    return Error(Errc::not_supported, "the pool's format has version " + std::to_string(w.version.get()) +
+                                          "; this release knows version 1");
+  }
+  if (const std::uint64_t unknown = w.incompatible & ~incompatible_known; unknown != 0) {
+    return Error(Errc::not_supported, "the pool has features of a newer release (bits " +
+                                          std::to_string(unknown) + "), without which it cannot be read");
+  }
+  HF_CHECK(check_reserved(w));
+  HF_CHECK(check_name(w));
+  if (w.copy != copy) return bad("it is another copy");
+  if (w.disk_index >= disks_max) return bad("the disk's number is impossible");
+  HF_CHECK(check_places(w));
+  HF_CHECK(check_root(w));
+  Superblock s;
+  s.sequence = w.sequence;
+  s.incompatible = w.incompatible;
+  s.read_only_compatible = w.read_only_compatible;
+  s.compatible = w.compatible;
+  s.pool_uuid = get(w.pool_uuid);
+  s.disk_uuid = get(w.disk_uuid);
+  s.instance = get(w.instance);
+  s.disk_index = w.disk_index;
+  s.clean = (w.flags & Wire::flag_clean) != 0;
+  s.cluster_bytes = w.cluster_bytes;
+  s.data_offset = w.data_offset;
+  s.disk_bytes = w.disk_bytes;
+  s.journal_offset = w.journal_offset;
+  s.journal_bytes = w.journal_bytes;
+  s.incarnation = w.incarnation;
+  s.root = from_wire(w.root);
+  s.created_unix_ns = w.created_unix_ns;
+  for (std::size_t i = 0; i < w.disk_count; ++i) s.members.push_back(get(w.members[i]));
+  s.name.assign(reinterpret_cast<const char*>(w.name), w.name_bytes);
+  return s;
+}
+
+Task<Result<Label>> read_label(Reactor& home, DiskPort& disk) {
+  const ScratchBuffer buffer(home, wire::superblock_bytes);
+  std::optional<Label> best;
+  std::optional<Error> worst;  // of what begins as a superblock
+  bool agree = true;
+  for (unsigned copy = 0; copy < 2; ++copy) {
+    const IoVec vec = buffer.vec();
+    const Status read = co_await disk.read(wire::superblock_offsets[copy], IoVecs(&vec, 1));
+    if (!read.ok()) co_return disk.disk().explain(read.error(), "reading the label");
+    auto parsed = parse_superblock({buffer.data(), buffer.size()}, copy);
+    if (parsed.ok()) {
+      const bool newer = !best || parsed.value().sequence > best->superblock.sequence;
+      agree = agree && (!best || parsed.value() == best->superblock);
+      if (newer) {
+        best.emplace();
+        best->superblock = std::move(parsed).value();
+        best->newest = copy;
+      }
+      continue;
+    }
+    agree = false;
+    // What is newer than this release must not be taken for damaged.
+    if (parsed.code() == Errc::not_supported || (parsed.code() == Errc::bad_format && !worst)) {
+      worst = parsed.error();
+    }
+  }
+  if (worst && (!best || worst->code() == Errc::not_supported))
+    co_return disk.disk().explain(*worst, "label");
+  if (!best)
+    co_return Error(Errc::not_found,
+                    disk.disk().user() + ": disk '" + disk.disk().uri() + "' is not of a pool");
+  best->copies_agree = agree;
+  co_return std::move(*best);
+}
+
+Task<Status> write_label(Reactor& home, DiskPort& disk, Label& label) {
+  const ScratchBuffer buffer(home, wire::superblock_bytes);
+  ++label.superblock.sequence;
+  const unsigned newest = label.newest;
+  for (const unsigned copy : std::array{1 - newest, newest}) {
+    encode(label.superblock, copy, {buffer.data(), buffer.size()});
+    const IoVec vec = buffer.vec();
+    Status done = co_await disk.write(wire::superblock_offsets[copy], IoVecs(&vec, 1), Durable::no);
+    if (done.ok()) done = co_await disk.flush();
+    if (!done.ok()) co_return disk.disk().explain(done.error(), "writing the label");
+    label.newest = copy;
+  }
+  label.copies_agree = true;
+  co_return Status();
+}
+
+Task<Status> wipe_label(DiskPort& disk) {
+  for (const std::uint64_t offset : wire::superblock_offsets) {
+    Status done = co_await disk.write_zeroes(offset, wire::superblock_bytes, Unmap::no);
+    if (done.ok()) done = co_await disk.flush();
+    if (!done.ok()) co_return disk.disk().explain(done.error(), "erasing the label");
+  }
+  co_return Status();
+}
+
+}  // namespace holdfast::pool
