@@ -1,0 +1,159 @@
+// The inside of a Pool: its parts, and what makes them one. Home core.
+//
+//   pool_create.cc, pool_open.cc   labels, recovery, building the parts, closing
+//   pool_checkpoint.cc             checkpoints
+//   pool_disks.cc                  adding disks, growth
+//   pool_operations.cc             volumes and snapshots
+//   pool_view.cc                   what it says of itself
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "pool/checkpoint.h"
+#include "pool/core_guard.h"
+#include "pool/disk_set.h"
+#include "pool/journal.h"
+#include "pool/pool.h"
+#include "pool/space.h"
+#include "pool/state.h"
+#include "pool/superblock.h"
+#include "pool/volume.h"
+#include "rt/scope.h"
+#include "rt/wait.h"
+
+namespace holdfast::pool {
+
+class Pool::Impl final : JournalClient, Space::Log, DiskObserver, VolumeOwner {
+ public:
+  Impl(DeviceRegistry& registry, PoolOptions options, PoolObserver* observer);
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+  ~Impl();  // let_go() was awaited
+
+  // After an error of these two only let_go() follows.
+  Task<Status> create(PoolParams params);
+  Task<Status> open(std::vector<std::string> uris, std::string name, std::optional<Uuid> uuid);
+  Task<Status> close(bool destroy);
+  // Closes whatever is open, writing nothing.
+  Task<void> let_go();
+
+  const std::string& name() const noexcept { return label_.superblock.name; }
+  const Uuid& uuid() const noexcept { return label_.superblock.pool_uuid; }
+  void set_pool(Pool& pool) noexcept { pool_ = &pool; }
+  PoolView view() const;
+  void set_thresholds(unsigned warning, unsigned critical) noexcept;
+
+  Task<Status> add_disk(std::string uri, bool force);
+  Task<Status> grow();
+  // Everything that was committed before the call is in a checkpoint.
+  Task<Status> checkpoint();
+
+  Task<Result<VolumeView>> create_volume(VolumeParams params);
+  Task<Status> destroy_volume(Uuid uuid);
+  Task<Status> resize_volume(Uuid uuid, std::uint64_t size_bytes);
+  Task<Result<VolumeView>> create_snapshot(Uuid volume, SnapshotParams params);
+  Task<Result<VolumeView>> create_clone(Uuid snapshot, SnapshotParams params);
+  Task<Status> revert_volume(Uuid volume, Uuid snapshot);
+  Task<Status> set_attributes(Uuid uuid, Attributes changes);
+  Result<VolumeView> find(const Uuid& uuid) const;
+  Result<VolumeView> find(std::string_view name) const;
+  std::vector<VolumeView> volumes() const;
+  BlockDevice* device(const Uuid& uuid) const noexcept;
+  Result<std::vector<ByteRange>> diff(std::optional<Uuid> earlier, Uuid later, std::uint64_t from,
+                                      std::size_t ranges_max) const;
+
+ private:
+  // pool_create.cc
+  Task<Status> open_disks(const std::vector<std::string>& uris);
+  Task<Status> refuse_labelled(Disk& disk) const;
+  Task<Status> label_new_disks(const PoolParams& params);
+  std::string user() const { return "pool '" + name() + "'"; }
+  Error error(Errc code, const std::string& text) const { return Error(code, user() + ": " + text); }
+
+  // pool_open.cc
+  struct Opening;  // the disks that were given, and what their labels say
+  Task<Status> read_labels(Opening& opening);
+  Status check_labels(Opening& opening, const std::string& name, const std::optional<Uuid>& uuid);
+  Task<Status> recover(Opening& opening);
+  Status check_members(Opening& opening);
+  Status check_segments() const;
+  // Makes what works on the state: the ring from `begin` to `end`.
+  void build(Journal::Mark begin, Journal::Mark end);
+  void hold_image(const std::vector<DiskCluster>& image);
+  // Makes the devices of all volumes and snapshots and registers them. pool_operations.cc
+  Task<Status> open_volumes();
+  // Takes them away again; `force`: although they are in use (busy otherwise). pool_operations.cc
+  Task<Status> close_volumes(bool force);
+
+  // pool_checkpoint.cc
+  Task<Status> run_checkpoint(bool last);
+  Task<Status> write_checkpoint(Journal::Mark mark, bool last);
+  Task<void> background_checkpoint();
+  void keep_image_reserve() noexcept;
+
+  // pool_disks.cc
+  Task<Status> check_new_disk(Disk& disk, bool force) const;
+  Task<Status> join(Disk& disk);
+  std::uint64_t clusters_on(const Disk& disk) const noexcept;         // that fit on it
+  std::uint32_t segment_clusters(std::uint16_t disk) const noexcept;  // that were taken in
+
+  // JournalClient
+  Task<Status> before_commit(std::span<const Record* const> records) override;
+  void apply(Record& record) noexcept override;
+  void checkpoint_wanted() noexcept override;
+  void journal_failed(const Error& error) noexcept override;
+  // Space::Log
+  Task<Status> make_durable() override { return journal_->flush(); }
+  void on_disk_changed(Disk& disk) noexcept override;
+  void on_device_closed(Volume& volume) noexcept override;
+
+  void tell(PoolEvent event) noexcept {
+    if (observer_ != nullptr && pool_ != nullptr) observer_->on_pool_event(*pool_, event);
+  }
+  void watch_space() noexcept;
+  PoolStatus status() const noexcept;
+  std::string status_reason() const;
+
+  DeviceRegistry& registry_;
+  Reactor& home_;
+  PoolOptions options_;
+  PoolObserver* const observer_;
+  Pool* pool_ = nullptr;
+  Label label_;                                   // of disk 0
+  std::vector<std::unique_ptr<Disk>> new_disks_;  // open, and not in disks_ yet
+  std::unique_ptr<Disk> joining_;                 // being added
+  std::unique_ptr<State> state_;
+  std::unique_ptr<DiskSet> disks_;
+  CoreGuard guard_;
+  std::unique_ptr<Space> space_;
+  std::unique_ptr<Journal> journal_;
+  std::unique_ptr<VolumeParts> parts_;
+  std::map<VolumeId, Volume*> devices_;  // the registry owns them
+  // Changes of volumes and disks, one after the other; I/O does not wait for them.
+  Semaphore changes_;
+  bool read_only_ = false;
+  bool closing_ = false;
+
+  // Clusters that a root on disk may name: the last image's; after an update of the label that failed the next
+  // one's as well.
+  std::vector<Cluster> image_;
+  bool checkpointing_ = false;
+  WaitQueue checkpoint_over_;
+  std::uint64_t checkpointed_ = 0;  // the sequence of the last one
+  Nanos checkpoint_time_{0};
+  PoolStatus told_status_ = PoolStatus::online;
+  PoolEvent told_space_ = PoolEvent::space_ok;
+  TaskScope scope_;
+};
+
+// Errors: invalid_argument, naming what may not be in a name of a pool, volume or snapshot.
+Status check_name(std::string_view what, std::string_view name);
+
+}  // namespace holdfast::pool
