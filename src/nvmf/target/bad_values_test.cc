@@ -242,5 +242,76 @@ TEST(BadValues, FabricsCommands) {
   EXPECT_TRUE(s.io.read(0, 1).status.ok());
 }
 
+// NVMe Base 2.0, section 3.3.3.1: an identifier is unique among the commands under way.
+TEST(CommandIds, OneInUseIsRefused) {
+  Rig rig;
+  ASSERT_EQ(rig.add_volume(), Errc::ok);
+  Session s(rig);
+  const auto r2t = ask(s.io, 16384);  // command 7 waits for its data
+  for (const IoOpcode opc : {IoOpcode::write, IoOpcode::read, IoOpcode::flush}) {
+    Sqe again = RawHost::io(opc, 0, 8);
+    again.cid = 7;
+    again.sgl1 = nvme::SglDescriptor::transport(opc == IoOpcode::flush ? 0 : 4096);
+    const Outcome refused = s.io.execute(again);
+    EXPECT_EQ(refused.status.code, StatusCode::command_id_conflict);
+    EXPECT_FALSE(refused.status.dnr) << "it is free again later";
+  }
+  Sqe capsule = RawHost::io(IoOpcode::write, 0, 8);
+  capsule.cid = 7;
+  capsule.sgl1 = nvme::SglDescriptor::in_capsule(4096);
+  EXPECT_EQ(s.io.execute(capsule, pattern(4096, 5)).status.code, StatusCode::command_id_conflict);
+  const Bytes data = pattern(16384, 1);
+  s.io.send(s.io.make_h2c(7, r2t.ttag, 0, data, true));
+  EXPECT_TRUE(s.io.wait_for(7).status.ok()) << "the first goes on";
+  EXPECT_EQ(s.io.read(0, 32).data, data);
+  // Answered: free again.
+  Sqe next = RawHost::io(IoOpcode::read, 0, 32);
+  next.cid = 7;
+  next.sgl1 = nvme::SglDescriptor::transport(16384);
+  for (unsigned i = 0; i < 3; ++i) EXPECT_EQ(s.io.execute(next).data, data);
+  EXPECT_EQ(s.io.write(0, data, false).status, CommandStatus()) << "other identifiers of the chain";
+}
+
+TEST(CommandIds, OneOfAParkedEventRequestIsInUse) {
+  Rig rig;
+  ASSERT_EQ(rig.add_volume(), Errc::ok);
+  Session s(rig);
+  const std::uint16_t cid = s.admin.park_event_request();
+  Sqe identify = RawHost::admin(AdminOpcode::identify, static_cast<std::uint32_t>(nvme::Cns::controller));
+  identify.cid = cid;
+  identify.sgl1 = nvme::SglDescriptor::transport(4096);
+  EXPECT_EQ(s.admin.execute(identify).status.code, StatusCode::command_id_conflict);
+  const Outcome log = s.admin.log_page(nvme::LogPage::error, 64);
+  const auto entry = load<nvme::ErrorLogEntry>(log.data);
+  EXPECT_EQ(entry.cmdid, cid);
+  EXPECT_EQ(CommandStatus::unpack(entry.status_field).code, StatusCode::command_id_conflict);
+}
+
+// Identifiers that fall into one chain, in and out in any order.
+TEST(CommandIds, ManyInOneChain) {
+  Rig rig;
+  ASSERT_EQ(rig.add_volume(), Errc::ok);
+  Session s(rig);
+  std::vector<nvme::R2t> asked;
+  const auto cid_of = [](unsigned i) { return static_cast<std::uint16_t>(i * 1024 + 3); };
+  for (unsigned i = 0; i < 20; ++i) {
+    Sqe w = big_write(16384);
+    w.cid = cid_of(i);
+    s.io.send(s.io.make_command(w));
+    const Pdu pdu = s.io.receive();
+    ASSERT_EQ(pdu.type(), PduType::r2t);
+    asked.push_back(pdu.as<nvme::R2t>());
+  }
+  for (const unsigned i : {0u, 19u, 7u, 8u, 18u, 1u}) {
+    s.io.send(s.io.make_h2c(cid_of(i), asked[i].ttag, 0, pattern(16384, i), true));
+    EXPECT_TRUE(s.io.wait_for(cid_of(i)).status.ok());
+    Sqe flush = RawHost::io(IoOpcode::flush, 0, 1);
+    flush.cid = cid_of(i);
+    EXPECT_TRUE(s.io.execute(flush).status.ok());
+    flush.cid = cid_of(4);
+    EXPECT_EQ(s.io.execute(flush).status.code, StatusCode::command_id_conflict);
+  }
+}
+
 }  // namespace
 }  // namespace holdfast::nvmf::test

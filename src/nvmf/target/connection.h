@@ -21,6 +21,7 @@
 #include "nvme/fabrics.h"
 #include "nvme/pdu.h"
 #include "nvme/status.h"
+#include "nvmf/target/command_ids.h"
 #include "nvmf/target/core_context.h"
 #include "nvmf/target/io_commands.h"
 #include "nvmf/target/registry.h"
@@ -123,6 +124,7 @@ class Connection {
   void dispatch(Request& r);
   bool admit(Request& r);
   void settle_abort(Request& r, bool aborted) noexcept;
+  void refuse_id(Request& r);
   void give_up_fused(nvme::CommandStatus status);
   Task<void> run_connect(Request& r);
   void become_queue(const ConnectReply& reply, const nvme::ConnectCmd& cmd);
@@ -185,6 +187,7 @@ class Connection {
   IoCommands io_;
   std::uint32_t entries_ = 0;
   std::uint32_t sqhd_ = 0;
+  CommandIds ids_;
   Request* fused_first_ = nullptr;  // waits for its other half, which is the next command
   bool is_connected_ = false;
   bool reporting_error_ = false;

@@ -34,6 +34,8 @@ constexpr Nanos abort_wait_max = 1s;
 
 void Connection::dispatch(Request& r) {
   ++context_.stats().commands;
+  if (is_connected_ && !ids_.insert(r)) [[unlikely]]
+    return refuse_id(r);
   const bool is_plain = r.sqe.flags == nvme::Sqe::psdt_sgl && !r.transport_error && fused_first_ == nullptr;
   if (!is_plain && !admit(r)) return;
   if (r.sqe.opc == static_cast<std::uint8_t>(AdminOpcode::fabrics)) {
@@ -49,6 +51,16 @@ void Connection::dispatch(Request& r) {
   if (!is_connected_) return complete(r, permanent(StatusCode::command_sequence_error));
   if (queue_.qid == 0) return commands_.spawn(run_admin(r));
   io_.start(r);
+}
+
+// The command that has the identifier goes on. The host cannot tell the two apart any more; the error log and
+// ours say what it did.
+void Connection::refuse_id(Request& r) {
+  give_up_fused(StatusCode::aborted_missing_fused);
+  const CommandStatus status = StatusCode::command_id_conflict;  // may be right the next time
+  if (!r.transport_error) (void)report_error(r, status, 0);
+  context_.log_refusal(peer(), queue_.qid, r.sqe.opc, status);
+  complete(r, status);
 }
 
 // What is seldom: commands whose form is wrong, and fused ones. False: r was answered, or waits.
@@ -129,6 +141,7 @@ void Connection::become_queue(const ConnectReply& reply, const nvme::ConnectCmd&
   is_connected_ = true;
   queue_ = reply.queue;
   entries_ = cmd.sqsize + 1u;
+  ids_.resize(entries_);
   no_sq_flow_control_ = (cmd.cattr & nvme::ConnectCmd::cattr_no_sq_flow_control) != 0;
   if (queue_.view == nullptr) return;
   io_.attach(*queue_.view, queue_.host_id);
@@ -249,6 +262,7 @@ void Connection::respond(Request& r, const CommandStatus& status, std::uint64_t 
   pdu.rccqe.status = status.pack();
   r.state = Request::State::responding;
   --unanswered_;
+  ids_.erase(r);
   if (r.abort != nullptr) [[unlikely]]
     settle_abort(r, status.code == StatusCode::abort_requested);
   sender_.queue(pdu, &r);
@@ -270,6 +284,7 @@ void Connection::complete_with_data(Request& r, std::uint64_t result) {
   pdu.ch.flags |= nvme::flag_success;
   r.state = Request::State::responding;
   --unanswered_;
+  ids_.erase(r);
   sender_.queue(pdu, &r, data);
 }
 

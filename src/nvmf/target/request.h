@@ -38,7 +38,9 @@ struct Request final : tcp::SendDone {
   State state = State::free;
   bool reserve = false;          // the buffer is the connection's reserve
   bool transport_error = false;  // a data digest did not match
-  AbortWait* abort = nullptr;    // the command is to end soon, and who waits for that
+  bool has_id = false;           // its identifier is in CommandIds, in the chain with ...
+  Request* same_chain = nullptr;
+  AbortWait* abort = nullptr;  // the command is to end soon, and who waits for that
   nvme::Sqe sqe{};
   Buffer buffer;
   IoVec vec;                       // the part of the buffer that the command transfers
