@@ -105,7 +105,11 @@ void Control::changed(const Child* c) noexcept {
     if (now != shown_) observer_->on_state_changed(v, shown_);
   }
   if (now != shown_) HF_LOG(info, "nexus", "state", {"nexus", params_.name}, {"state", name(now)});
-  shown_ = now;
+  const NexusState before = std::exchange(shown_, now);
+  const bool is_open = now != NexusState::shutting_down && now != NexusState::shutdown;
+  if (!is_open || device_ == nullptr) return;
+  if (now == NexusState::faulted && before != now) device_->raise(DeviceEvent::failed);
+  if (now != NexusState::faulted && before == NexusState::faulted) device_->raise(DeviceEvent::recovered);
 }
 
 Task<NexusCounters> Control::counters() {

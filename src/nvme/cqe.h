@@ -37,10 +37,15 @@ enum class AsyncNotice : std::uint8_t {
   discovery_log_change = 0xf0,
 };
 
+// Information field of an error event: an error that belongs to no command.
+enum class AsyncError : std::uint8_t { persistent_internal = 0x03, transient_internal = 0x04 };
+// Information field of a SMART event.
+enum class AsyncHealth : std::uint8_t { reliability = 0x00, temperature = 0x01, spare = 0x02 };
+
 // DW0 of the completion of an asynchronous event request.
 struct AsyncEvent {
   AsyncEventType type;
-  std::uint8_t info;  // an AsyncNotice for a notice
+  std::uint8_t info;  // an AsyncNotice, AsyncError or AsyncHealth, by the type
   std::uint8_t lid;   // log page that the host reads to clear the event
 
   constexpr std::uint32_t pack() const noexcept {

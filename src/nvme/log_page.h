@@ -88,6 +88,10 @@ HF_FIELD(SmartLog, host_reads, 64);
 HF_FIELD(SmartLog, media_errors, 160);
 HF_FIELD(SmartLog, temp_sensor, 200);
 
+// Critical warning: internal errors, or those of media, degrade the subsystem's reliability. The same bit of
+// asynchronous event configuration asks for its event.
+inline constexpr std::uint8_t critical_reliability = 1u << 2;
+
 struct FirmwareSlotLog {
   std::uint8_t afi;  // active slot 2:0
   std::uint8_t rsvd1[7];

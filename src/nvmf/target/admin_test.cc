@@ -442,6 +442,83 @@ TEST(Events, NamespaceChangesAreToldOncePerReading) {
   rig.run(second->close());
 }
 
+// A device that fails when the test says so.
+class TellingDevice final : public BlockDevice {
+ public:
+  explicit TellingDevice(BlockDevice& below)
+      : BlockDevice(Identity{"telling", Uuid::from_name("telling"), "test:", "test"}), below_(below) {}
+  const Geometry& geometry() const noexcept override { return below_.geometry(); }
+  const Capabilities& capabilities() const noexcept override { return below_.capabilities(); }
+  Task<Result<std::unique_ptr<Channel>>> open_channel(Reactor& core) override {
+    return below_.open_channel(core);
+  }
+  Task<IoStats> stats() override { return below_.stats(); }
+  Task<void> close() override { co_return; }
+  void tell(DeviceEvent event) noexcept { raise(event); }
+
+ private:
+  BlockDevice& below_;
+};
+
+TEST(Events, AFailedDeviceIsAnErrorAndACriticalWarning) {
+  using nvme::LogPage;
+  Rig rig;
+  ASSERT_EQ(rig.add_volume(), Errc::ok);
+  TellingDevice device(*rig.device);
+  NamespaceConfig ns;
+  ns.nsid = 5;
+  ASSERT_EQ(rig.run(rig.target->add_namespace(volume_nqn, ns, device)).code(), Errc::ok);
+  Session s(rig);
+  const auto critical = [&](std::uint32_t nsid) {
+    return load<nvme::SmartLog>(s.admin.log_page(LogPage::smart, 512, nsid, 0, 0, true).data)
+        .critical_warning;
+  };
+  const auto is_error = [](const nvme::AsyncEvent& e) {
+    return e.type == nvme::AsyncEventType::error && e.info == 4 && e.lid == 1;
+  };
+  const auto is_health = [](const nvme::AsyncEvent& e) {
+    return e.type == nvme::AsyncEventType::smart && e.info == 0 && e.lid == 2;
+  };
+  for (unsigned i = 0; i < 3; ++i) s.admin.park_event_request();
+  device.tell(DeviceEvent::failed);
+  device.tell(DeviceEvent::failed);
+  auto told = events(s.admin);
+  ASSERT_EQ(told.size(), 1u) << "SMART events have to be asked for, and it failed once";
+  EXPECT_TRUE(is_error(told[0]));
+  EXPECT_EQ(critical(nvme::nsid_all), 4u);
+  EXPECT_EQ(critical(5), 4u);
+  EXPECT_EQ(critical(1), 0u);
+  ASSERT_TRUE(set_feature(s, nvme::Feature::async_event_config, 4).status.ok());
+  told = events(s.admin);
+  ASSERT_EQ(told.size(), 1u) << "it is so already";
+  EXPECT_TRUE(is_health(told[0]));
+  // Told again only after their pages were read; a page that is read with RAE stays unread.
+  device.tell(DeviceEvent::recovered);
+  EXPECT_EQ(critical(nvme::nsid_all), 0u);
+  device.tell(DeviceEvent::failed);
+  EXPECT_TRUE(events(s.admin).empty());
+  const auto entry = load<nvme::ErrorLogEntry>(s.admin.log_page(LogPage::error, 64).data);
+  EXPECT_EQ(entry.error_count, 2u);
+  EXPECT_EQ(entry.sqid, 0xffffu) << "of no command";
+  EXPECT_EQ(entry.cmdid, 0xffffu);
+  EXPECT_EQ(entry.nsid, 5u);
+  told = events(s.admin);
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_TRUE(is_error(told[0]));
+  s.admin.park_event_request();
+  s.admin.log_page(LogPage::smart, 512);
+  told = events(s.admin);
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_TRUE(is_health(told[0]));
+  // What is over before anybody could be told is not told.
+  device.tell(DeviceEvent::recovered);
+  device.tell(DeviceEvent::failed);
+  device.tell(DeviceEvent::recovered);
+  s.admin.log_page(LogPage::smart, 512);
+  EXPECT_TRUE(events(s.admin).empty());
+  ASSERT_EQ(rig.run(rig.target->remove_namespace(volume_nqn, 5)).code(), Errc::ok);
+}
+
 TEST(Events, AnaChanges) {
   Rig rig(1, 2);
   ASSERT_EQ(rig.add_volume(), Errc::ok);

@@ -1,6 +1,7 @@
 #include "nvmf/target/controller.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "base/log.h"
@@ -13,6 +14,28 @@ namespace {
 
 // KAS: the host's timeout is rounded up to whole seconds.
 constexpr std::uint32_t keep_alive_granularity_ms = 1000;
+
+// What the notices are on the wire, in the order of Controller::Notice.
+struct EventKind {
+  nvme::AsyncEventType type;
+  std::uint32_t enabled_by;  // 0: always
+  std::uint8_t info;
+  nvme::LogPage page;
+};
+constexpr std::uint8_t info_of(auto info) noexcept { return static_cast<std::uint8_t>(info); }
+constexpr EventKind kinds[] = {
+    {nvme::AsyncEventType::notice, nvme::oaes_namespace_attribute,
+     info_of(nvme::AsyncNotice::namespace_attribute_changed), nvme::LogPage::changed_namespaces},
+    {nvme::AsyncEventType::notice, nvme::oaes_ana_change, info_of(nvme::AsyncNotice::ana_change),
+     nvme::LogPage::ana},
+    {nvme::AsyncEventType::notice, nvme::oaes_discovery_change,
+     info_of(nvme::AsyncNotice::discovery_log_change), nvme::LogPage::discovery},
+    // Masked by a feature of its own; "reservation log page available".
+    {nvme::AsyncEventType::io_command_set, 0, 0, nvme::LogPage::reservation},
+    {nvme::AsyncEventType::error, 0, info_of(nvme::AsyncError::transient_internal), nvme::LogPage::error},
+    {nvme::AsyncEventType::smart, nvme::critical_reliability, info_of(nvme::AsyncHealth::reliability),
+     nvme::LogPage::smart},
+};
 
 // Runs f() on the core of a connection. The connection is there when the call arrives: its last word to home,
 // detach, waits for an answer that home sends after this call.
@@ -235,16 +258,36 @@ void Controller::namespace_changed(std::uint32_t nsid) {
 
 void Controller::record_error(const ErrorReport& report) {
   nvme::ErrorLogEntry entry{};
-  entry.error_count = ++error_count_;
   entry.sqid = report.qid;
   entry.cmdid = report.cid;
   entry.status_field = report.status.pack();
   entry.parm_error_location = report.location;
   entry.lba = report.lba;
   entry.nsid = report.nsid;
+  add_error(entry);
+}
+
+void Controller::add_error(nvme::ErrorLogEntry entry) {
+  entry.error_count = ++error_count_;
   entry.trtype = static_cast<std::uint8_t>(nvme::TransportType::tcp);
   errors_.push_front(entry);
   if (errors_.size() > errors_max) errors_.pop_back();
+}
+
+void Controller::device_failed(std::uint32_t nsid) {
+  nvme::ErrorLogEntry entry{};
+  entry.sqid = entry.cmdid = entry.parm_error_location = 0xffff;
+  entry.status_field = nvme::CommandStatus(nvme::StatusCode::internal_error).pack();
+  entry.nsid = nsid;
+  add_error(entry);
+  raise(Notice::error);
+  raise(Notice::health);
+}
+
+void Controller::async_event_config_changed() {
+  NoticeState& health = state_of(Notice::health);
+  if (subsystem_.critical_warning(nvme::nsid_all) != 0 && !health.unread) health.pending = true;
+  pump();
 }
 
 std::set<std::uint32_t> Controller::take_changed_namespaces(bool retain) {
@@ -253,40 +296,22 @@ std::set<std::uint32_t> Controller::take_changed_namespaces(bool retain) {
 
 void Controller::log_was_read(nvme::LogPage page, bool retain) {
   if (retain) return;
-  if (page == nvme::LogPage::changed_namespaces) {
-    notice_[static_cast<std::size_t>(Notice::namespace_attribute)].unread = false;
+  static_assert(std::size(kinds) == notices);
+  for (std::size_t i = 0; i < notices; ++i) {
+    if (kinds[i].page == page) notice_[i].unread = false;
   }
-  if (page == nvme::LogPage::reservation) {
-    notice_[static_cast<std::size_t>(Notice::reservation)].unread = false;
-  }
-  if (page == nvme::LogPage::ana) notice_[static_cast<std::size_t>(Notice::ana)].unread = false;
-  if (page == nvme::LogPage::discovery) notice_[static_cast<std::size_t>(Notice::discovery)].unread = false;
   pump();
 }
 
 void Controller::raise(Notice notice) {
-  notice_[static_cast<std::size_t>(notice)].pending = true;
+  state_of(notice).pending = true;
   pump();
 }
 
 // Tells the host what is pending, as far as it wants to know and has requests parked.
 void Controller::pump() {
-  struct Kind {
-    nvme::AsyncEventType type;
-    std::uint32_t enabled_by;  // 0: always
-    nvme::AsyncNotice info;
-    nvme::LogPage page;
-  };
-  constexpr auto notice = nvme::AsyncEventType::notice;
-  static constexpr Kind kinds[notices] = {
-      {notice, nvme::oaes_namespace_attribute, nvme::AsyncNotice::namespace_attribute_changed,
-       nvme::LogPage::changed_namespaces},
-      {notice, nvme::oaes_ana_change, nvme::AsyncNotice::ana_change, nvme::LogPage::ana},
-      {notice, nvme::oaes_discovery_change, nvme::AsyncNotice::discovery_log_change,
-       nvme::LogPage::discovery},
-      // Masked by a feature of its own; "reservation log page available".
-      {nvme::AsyncEventType::io_command_set, 0, nvme::AsyncNotice{}, nvme::LogPage::reservation},
-  };
+  // What was wrong and is over is nothing to tell.
+  if (subsystem_.critical_warning(nvme::nsid_all) == 0) state_of(Notice::health).pending = false;
   for (std::size_t i = 0; i < notices; ++i) {
     NoticeState& state = notice_[i];
     if (!state.pending || state.unread || parked_.empty() || ending_) continue;
@@ -296,8 +321,7 @@ void Controller::pump() {
     state.unread = true;
     const ParkedEvent event = parked_.front();
     parked_.erase(parked_.begin());
-    const nvme::AsyncEvent what{kinds[i].type, static_cast<std::uint8_t>(kinds[i].info),
-                                static_cast<std::uint8_t>(kinds[i].page)};
+    const nvme::AsyncEvent what{kinds[i].type, kinds[i].info, static_cast<std::uint8_t>(kinds[i].page)};
     answer(event, nvme::CommandStatus(), what.pack());
   }
 }

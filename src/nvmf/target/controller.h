@@ -93,6 +93,9 @@ class Controller {
   void reservation_changed(std::uint32_t nsid, ReservationNotice notice);
   // The oldest notification, which is forgotten unless `retain`; zeroes when there is none.
   nvme::ReservationNotificationLog reservation_log(bool retain);
+  // The device of a namespace has failed: an entry in the error log that belongs to no command, an error event
+  // and a SMART event.
+  void device_failed(std::uint32_t nsid);
   void record_error(const ErrorReport& report);
   // Newest first.
   const std::deque<nvme::ErrorLogEntry>& errors() const noexcept { return errors_; }
@@ -100,7 +103,8 @@ class Controller {
   // The host has read the log page of an event, which may be raised again. Gives the namespaces that changed.
   std::set<std::uint32_t> take_changed_namespaces(bool retain);
   void log_was_read(nvme::LogPage page, bool retain);
-  void async_event_config_changed() { pump(); }
+  // What is wrong already is told to whoever asks for it now.
+  void async_event_config_changed();
 
   static constexpr std::size_t errors_max = 64;
   static constexpr unsigned aborts_max = 4;  // ACL + 1
@@ -117,8 +121,8 @@ class Controller {
     std::uint16_t tag;
     std::uint16_t cid;
   };
-  enum class Notice : std::uint8_t { namespace_attribute, ana, discovery, reservation };
-  static constexpr std::size_t notices = 4;
+  enum class Notice : std::uint8_t { namespace_attribute, ana, discovery, reservation, error, health };
+  static constexpr std::size_t notices = 6;
   struct ReservationEvent {
     std::uint64_t number;
     std::uint32_t nsid;
@@ -158,6 +162,8 @@ class Controller {
   Task<void> shut_down(nvme::ShutdownNotice how, unsigned nth);
 
   // controller.cc
+  void add_error(nvme::ErrorLogEntry entry);
+  NoticeState& state_of(Notice notice) noexcept { return notice_[static_cast<std::size_t>(notice)]; }
   void raise(Notice notice);
   void pump();
   void answer(ParkedEvent event, nvme::CommandStatus status, std::uint32_t dw0);

@@ -20,7 +20,7 @@ constexpr std::uint32_t save_bit = 1u << 31;  // of Set Features, command dword 
 // Events that a host may ask for. The rest of the feature is refused, so nobody waits for what never comes.
 constexpr std::uint32_t async_events_known = nvme::oaes_namespace_attribute | nvme::oaes_firmware_activation |
                                              nvme::oaes_ana_change | nvme::oaes_discovery_change |
-                                             0xff;  // SMART critical warnings, none of which ever occurs
+                                             0xff;  // SMART critical warnings
 
 bool is_known(Feature feature) noexcept {
   switch (feature) {

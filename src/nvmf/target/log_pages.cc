@@ -53,8 +53,9 @@ nvme::Counter128 counter(std::uint64_t value) { return {value, 0}; }
 // "Thousands of 512 byte units, rounded up."
 nvme::Counter128 data_units(std::uint64_t bytes) { return counter((bytes + 511'999) / 512'000); }
 
-Bytes smart_log(const Controller& c, const IoStats& stats) {
+Bytes smart_log(const Controller& c, std::uint32_t nsid, const IoStats& stats) {
   nvme::SmartLog log{};
+  log.critical_warning = c.subsystem().critical_warning(nsid);
   log.avail_spare = 100;
   log.data_units_read = data_units(stats.read_bytes);
   log.data_units_written = data_units(stats.write_bytes);
@@ -210,8 +211,9 @@ Task<CommandStatus> get_log_page(Controller& c, const nvme::Sqe& sqe, std::span<
       page = error_log(c);
       break;
     case LogPage::smart: {
-      const IoStats stats = co_await c.subsystem().stats(sqe.nsid == 0 ? nvme::nsid_all : sqe.nsid.get());
-      page = smart_log(c, stats);
+      const std::uint32_t nsid = sqe.nsid == 0 ? nvme::nsid_all : sqe.nsid.get();
+      const IoStats stats = co_await c.subsystem().stats(nsid);
+      page = smart_log(c, nsid, stats);
       break;
     }
     case LogPage::firmware_slot:

@@ -38,7 +38,9 @@ void Subsystem::Namespace::on_device_event(BlockDevice& /*from*/, DeviceEvent ev
     // Commands fail with the device's error from now on; whoever owns the device removes the namespace.
     case DeviceEvent::removed:
     case DeviceEvent::failed:
+      return subsystem.device_failed(*this, true);
     case DeviceEvent::recovered:
+      return subsystem.device_failed(*this, false);
     // A target whose reservations are kept by another one has no guard to tell its own hosts by.
     case DeviceEvent::reservations_changed:
       return;
@@ -182,6 +184,18 @@ Task<void> Subsystem::refresh(std::uint32_t nsid) {
   };
   co_await for_each_view(nsid, apply);
   tell_namespace_changed(nsid);
+}
+
+void Subsystem::device_failed(Namespace& ns, bool failed) {
+  if (std::exchange(ns.failed, failed) == failed || !failed) return;
+  for (auto& [cntlid, controller] : controllers_) controller->device_failed(ns.config.nsid);
+}
+
+std::uint8_t Subsystem::critical_warning(std::uint32_t nsid) const noexcept {
+  const bool any = std::any_of(namespaces_.begin(), namespaces_.end(), [nsid](const auto& one) {
+    return (nsid == nvme::nsid_all || nsid == one.first) && one.second->failed;
+  });
+  return any ? nvme::critical_reliability : 0;
 }
 
 void Subsystem::tell_namespace_changed(std::uint32_t nsid) {

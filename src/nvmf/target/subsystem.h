@@ -39,6 +39,7 @@ class Subsystem {
     ReservationGuard* const guard;  // nullptr: no reservations
     Geometry geometry;
     Capabilities capabilities;
+    bool failed = false;  // its device, which says so
     std::uint64_t ana_changes =
         0;                 // of its ANA group: each namespace is a group of its own, named by its nsid
     Semaphore fence_turn;  // of fused commands
@@ -77,6 +78,8 @@ class Subsystem {
   const Namespace* find(std::uint32_t nsid) const noexcept;
   // Of one namespace, or of all by nvme::nsid_all.
   Task<IoStats> stats(std::uint32_t nsid);
+  // SMART: of one namespace, or of all by nvme::nsid_all.
+  std::uint8_t critical_warning(std::uint32_t nsid) const noexcept;
   // What the devices cache. Nothing to do while no core has an I/O queue.
   Task<Status> flush();
   // Feature 83h: of one namespace, or of all for nsid_all.
@@ -119,6 +122,7 @@ class Subsystem {
   template <class F>
   Task<void> for_each_view(std::uint32_t nsid, F& f);
   Task<void> refresh(std::uint32_t nsid);
+  void device_failed(Namespace& ns, bool failed);
   void tell_namespace_changed(std::uint32_t nsid);
 
   Registry& registry_;
