@@ -18,6 +18,30 @@ void event_waits(Test& t) {
            fmt::format("an asynchronous event without a reason: {}, DW0 {:#x}", sc::text(a.status), a.dw0));
 }
 
+void id_in_use(Test& t) {
+  Session s(t);
+  const std::uint16_t cid = s.admin().submit(Command(admin::async_event));
+  Command identify(admin::identify);
+  s.admin().send(s.admin().capsule(identify.dw(10, 1).reads(4096).cid(cid)));
+  if (!s.admin().refuses_id(cid)) return;
+  s.admin().expect_good("Identify with another", s.identify(0x01));
+}
+
+void health_event_waits(Test& t) {
+  Session s(t);
+  constexpr std::uint32_t warnings = 0x1f;  // feature 0Bh, bits 4:0
+  s.admin().expect_good("Set Features, SMART warnings", s.set_feature(0x0b, warnings));
+  const Answer set = s.get_feature(0x0b);
+  s.admin().expect_good("Get Features, asynchronous events", set);
+  if (!t.ok() || !t.equal("SMART warnings as they were set", set.dw0 & warnings, warnings)) return;
+  const std::uint8_t critical = u8(s.log_data(0x02, 512), 0);
+  const std::uint16_t cid = s.admin().submit(Command(admin::async_event));
+  const Answer a = s.admin().await_within(cid, 300ms);
+  const bool is_smart = a.arrived && (a.dw0 & 7) == 1;
+  if (critical == 0) t.expect(!is_smart, "a SMART event, although the log has no critical warning");
+  if (is_smart) t.equal("log page of a SMART event", a.dw0 >> 16 & 0xff, 2u);
+}
+
 void event_limit(Test& t) {
   Session s(t);
   const unsigned limit = u8(s.controller(), 259) + 1u;
@@ -246,6 +270,8 @@ void add_admin_cases(Cases& to) {
   constexpr const char* event_section = "5.2 (Asynchronous Event Request)";
   add("event", "An asynchronous event request waits", event_section,
       "It is answered when there is an event, not before", event_waits);
+  add("event-health", "SMART events", "5.2, 5.27.1.8",
+      "Warnings are configured one by one, and none comes without its bit in the log", health_event_waits);
   add("event-limit", "AERL", event_section, "A request over the limit is refused: limit exceeded",
       event_limit);
   add("event-reset", "Event requests and a reset", "5.2, 3.7.2", "They end with the reset",
@@ -289,6 +315,8 @@ void add_admin_cases(Cases& to) {
   add("phase", "Phase tag", cqe_section, "It is 0 over Fabrics", phase_tag);
   add("cid", "Command identifiers", cqe_section,
       "A response has the identifier of its command, whichever that is", identifiers);
+  add("cid-in-use", "An identifier that is in use", "3.3.3.1, 3.3.3.2.1 (status 03h)",
+      "The second command is refused: command ID conflict", id_in_use, Level::optional);
   add("cid-zero", "Command identifier 0", cqe_section, "It is as good as any other", identifier_zero);
 }
 

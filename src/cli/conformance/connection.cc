@@ -288,6 +288,15 @@ bool Connection::expect_status(std::string_view what, const Answer& answer,
   return false;
 }
 
+bool Connection::refuses_id(std::uint16_t cid) {
+  const Pdu p = receive();
+  if (!p) return false;
+  const unsigned status = p.type() == pdu::response ? u16(p.raw, 22) >> 1 & 0x7ffu : sc::success;
+  if (status == sc::id_conflict) return test_.equal("CID", u16(p.raw, 20), cid);
+  test_.not_supported("identifiers in use are not looked for");
+  return false;
+}
+
 bool Connection::expect_refused(std::string_view what, const Answer& answer) {
   if (!answer.arrived) return false;
   if (answer.status != sc::success) return true;

@@ -73,6 +73,9 @@ class Connection {
   bool expect_good(std::string_view what, const Answer& answer) {
     return expect_status(what, answer, {sc::success});
   }
+  // The next PDU refuses a second command with an identifier that is in use. How far a controller looks for
+  // those is its own affair (status 03h): not supported when this one does not. False: the case is over.
+  bool refuses_id(std::uint16_t cid);
   // Any failure will do.
   bool expect_refused(std::string_view what, const Answer& answer);
 

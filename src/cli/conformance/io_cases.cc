@@ -236,6 +236,22 @@ void fused(Test& t, bool holds) {
   v.expect_content("content behind Compare and Write", 400, holds ? after : before);
 }
 
+void id_in_use(Test& t) {
+  Session s(t);
+  const auto queue = s.io_queue();
+  const Bytes data = pattern(s.block_bytes(), 1);
+  constexpr std::uint16_t cid = 0x77;
+  queue->send(queue->capsule(s.write_command(0, data, Session::Carry::by_r2t).cid(cid)));
+  const Pdu r2t = queue->receive();
+  if (!r2t || !t.equal("PDU type", r2t.type(), pdu::r2t)) return;
+  queue->send(queue->capsule(s.read_command(0, 1).cid(cid)));
+  if (!queue->refuses_id(cid)) return;
+  queue->send(make_h2c_data(cid, u16(r2t.raw, pdu::at_ttag), 0, data, true, queue->agreed()));
+  const Pdu p = queue->receive();
+  if (!p || !t.equal("PDU type", p.type(), pdu::response)) return;
+  t.equal("the status of the first command", static_cast<unsigned>(u16(p.raw, 22) >> 1), 0);
+}
+
 void fused_alone(Test& t) {
   Volume v(t);
   if (!t.needs((u16(v.s.controller(), 522) & 1) != 0, "FUSES bit 0 (Compare and Write) is clear")) return;
@@ -280,6 +296,8 @@ void add_io_cases(Cases& to) {
   add("flush", "Flush", "3.1; Base 2.0, 7.1", "It is for every controller", [](Test& t) { flush(t, 0); });
   add("flush-all", "Flush of all namespaces", "Base 2.0, 7.1 (VWC)",
       "VWC says whether NSID FFFFFFFFh is for Flush", [](Test& t) { flush(t, nsid_all); });
+  add("cid-in-use", "An identifier that is in use", "Base 2.0, 3.3.3.1, 3.3.3.2.1 (status 03h)",
+      "The second command is refused, the first goes on", id_in_use, writes, Level::optional);
   add("compare", "Compare", "3.2.1", "Equal data succeeds, other data is a compare failure", compare, false,
       Level::optional);
   add(
