@@ -3,7 +3,8 @@
 //   pool_create.cc, pool_open.cc   labels, recovery, building the parts, closing
 //   pool_checkpoint.cc             checkpoints
 //   pool_disks.cc                  adding disks, growth
-//   pool_operations.cc             volumes and snapshots
+//   pool_volumes.cc                devices of volumes and snapshots
+//   pool_operations.cc             what makes, changes and ends them
 //   pool_view.cc                   what it says of itself
 #pragma once
 
@@ -87,10 +88,29 @@ class Pool::Impl final : JournalClient, Space::Log, DiskObserver, VolumeOwner {
   // Makes what works on the state: the ring from `begin` to `end`.
   void build(Journal::Mark begin, Journal::Mark end);
   void hold_image(const std::vector<DiskCluster>& image);
-  // Makes the devices of all volumes and snapshots and registers them. pool_operations.cc
+
+  // pool_volumes.cc
+  // Makes the devices of all volumes and snapshots and registers them.
   Task<Status> open_volumes();
-  // Takes them away again; `force`: although they are in use (busy otherwise). pool_operations.cc
+  // Takes them away again; `force`: although they are in use (busy otherwise).
   Task<Status> close_volumes(bool force);
+  Status add_device(const StateVolume& volume);
+  Task<void> remove_device(VolumeId id);
+  Status check_unused(VolumeId id) const;
+  Task<void> complete_in_background();
+  VolumeView view_of(const StateVolume& volume) const;
+  Result<const StateVolume*> known(const Uuid& uuid) const;
+
+  // pool_operations.cc
+  Status check_changeable() const;
+  Status check_new(std::string_view what, const std::string& new_name, const Uuid& new_uuid,
+                   const Attributes& attributes) const;
+  Result<std::uint64_t> size_of(std::string_view volume_name, std::uint64_t bytes) const;
+  Result<const StateVolume*> known(const Uuid& uuid, VolumeKind kind) const;
+  Task<Result<Space::Promise>> reserve(std::uint64_t clusters, const std::string& for_what);
+  Task<Status> commit_one(Record record, Durable durable);
+  Task<Result<VolumeView>> add_volume(VolumeSpec spec, Durable durable);
+  Task<Status> while_paused(VolumeId id, Record record, Durable durable);
 
   // pool_checkpoint.cc
   Task<Status> run_checkpoint(bool last);
@@ -140,6 +160,7 @@ class Pool::Impl final : JournalClient, Space::Log, DiskObserver, VolumeOwner {
   Semaphore changes_;
   bool read_only_ = false;
   bool closing_ = false;
+  StopSource completion_stop_;
 
   // Clusters that a root on disk may name: the last image's; after an update of the label that failed the next
   // one's as well.
