@@ -1,0 +1,250 @@
+#include "pool/journal.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "base/crc32c.h"
+#include "base/log.h"
+#include "block/leaf_device.h"
+#include "pool/format.h"
+
+namespace holdfast::pool {
+namespace {
+
+constexpr std::uint64_t header_bytes = sizeof(wire::CommitHeader);
+
+std::uint64_t commit_length(std::uint64_t record_bytes) {
+  return round_up(header_bytes + record_bytes, wire::commit_alignment);
+}
+
+}  // namespace
+
+// One call of commit(). Lives in its frame.
+struct Journal::Request {
+  Request(Reactor& home, std::vector<Record> wanted, bool must_be_durable)
+      : records(std::move(wanted)), durable(must_be_durable), ended(home) {
+    for (const Record& r : records) encode(r, bytes);
+  }
+  std::vector<Record> records;
+  std::vector<std::byte> bytes;
+  const bool durable;
+  std::optional<Error> error;
+  Event ended;
+};
+
+struct Journal::Batch {
+  std::vector<Request*> requests;
+  std::vector<const Record*> records;
+  std::uint64_t record_bytes = 0;
+  bool durable = false;
+};
+
+Journal::Journal(Reactor& home, DiskPort& disk, const Ring& ring, std::uint64_t incarnation, Mark begin,
+                 Mark end, JournalClient& client)
+    : home_(home),
+      disk_(disk),
+      ring_(ring),
+      incarnation_(incarnation),
+      client_(client),
+      tail_(begin),
+      head_(end),
+      durable_(end.sequence),
+      room_(home),
+      scope_(home) {
+  HF_ASSERT(ring.bytes >= bytes_min && ring.bytes % wire::commit_alignment == 0);
+  HF_ASSERT(begin.position <= end.position && end.position - begin.position <= ring.bytes);
+}
+
+Journal::~Journal() { HF_ASSERT(waiting_.empty() && !pumping_); }
+
+Task<void> Journal::close() {
+  if (!frozen_) freeze(Error(Errc::failed_precondition, disk_.disk().user() + " is being closed"));
+  co_await scope_.join();
+}
+
+void Journal::freeze(Error why) {
+  frozen_ = std::move(why);
+  room_.wake_all();
+}
+
+Task<Status> Journal::commit(std::vector<Record> records, Durable durable) {
+  if (frozen_) co_return *frozen_;
+  Request request(home_, std::move(records), durable == Durable::yes);
+  if (commit_length(request.bytes.size()) > std::min(commit_bytes_max, ring_.bytes / 4)) {
+    co_return Error(Errc::invalid_argument,
+                    disk_.disk().user() + ": a change of " + std::to_string(request.bytes.size()) +
+                        " bytes is too large for its journal of " + format_size(ring_.bytes));
+  }
+  waiting_.push_back(&request);
+  if (!pumping_) {
+    pumping_ = true;
+    scope_.spawn(pump());
+  }
+  co_await request.ended.wait();
+  if (request.error) co_return std::move(*request.error);
+  co_return Status();
+}
+
+Task<Status> Journal::flush() {
+  const std::uint64_t written = head_.sequence;
+  if (durable_ >= written) co_return Status();
+  HF_CO_CHECK(co_await disk_.flush());
+  durable_ = std::max(durable_, written);
+  co_return Status();
+}
+
+Task<void> Journal::pump() {
+  while (!waiting_.empty()) {
+    Batch batch;
+    collect(batch);
+    co_await write_batch(batch);
+  }
+  pumping_ = false;
+}
+
+void Journal::collect(Batch& batch) {
+  const std::uint64_t most = std::min(commit_bytes_max, ring_.bytes / 4);
+  while (!waiting_.empty()) {
+    Request* next = waiting_.front();
+    if (!batch.requests.empty() && commit_length(batch.record_bytes + next->bytes.size()) > most) break;
+    waiting_.pop_front();
+    batch.requests.push_back(next);
+    batch.record_bytes += next->bytes.size();
+    batch.durable = batch.durable || next->durable;
+    for (const Record& r : next->records) batch.records.push_back(&r);
+  }
+}
+
+Task<void> Journal::write_batch(Batch& batch) {
+  const Nanos began = home_.now();
+  const std::uint64_t length = commit_length(batch.record_bytes);
+  Status outcome = co_await make_room(length);
+  if (outcome.ok()) outcome = co_await client_.before_commit(batch.records);
+  if (outcome.ok() && frozen_) outcome = *frozen_;
+  if (outcome.ok()) {
+    outcome = co_await put(batch);
+    if (!outcome.ok()) {
+      const Error error = disk_.disk().explain(outcome.error(), "writing the journal");
+      HF_LOG(error, "pool", "the journal cannot be written; the pool changes no more", {"error", error});
+      freeze(Error(Errc::failed_precondition, error.message() + "; export the pool and import it again"));
+      client_.journal_failed(error);
+    }
+  }
+  if (outcome.ok()) {
+    ++stats_.commits;
+    stats_.records += batch.records.size();
+    stats_.commit_time += home_.now() - began;
+    for (Request* request : batch.requests) {
+      for (Record& record : request->records) client_.apply(record);
+    }
+  }
+  for (Request* request : batch.requests) {
+    if (!outcome.ok()) request->error = outcome.error();
+    request->ended.set();
+  }
+  if (!frozen_ && used_bytes() > ring_.bytes / 2 && !wanted_) {
+    wanted_ = true;
+    client_.checkpoint_wanted();
+  }
+}
+
+Task<Status> Journal::make_room(std::uint64_t length) {
+  const auto needed = [&] {
+    const std::uint64_t rest = rest_of_lap();
+    return rest < length ? rest + length : length;
+  };
+  if (frozen_) co_return *frozen_;
+  bool tried = false;
+  while (used_bytes() + needed() > ring_.bytes) {
+    if (!wanted_) {
+      if (tried && checkpoint_error_) {
+        co_return Error(Errc::out_of_space, disk_.disk().user() +
+                                                ": the journal is full, and no checkpoint succeeds: " +
+                                                checkpoint_error_->message());
+      }
+      tried = true;
+      checkpoint_error_.reset();
+      wanted_ = true;
+      client_.checkpoint_wanted();
+    }
+    if (wanted_) co_await room_.wait();
+    if (frozen_) co_return *frozen_;
+  }
+  co_return Status();
+}
+
+void Journal::checkpoint_ended(const Status& outcome, Mark mark) noexcept {
+  wanted_ = false;
+  if (outcome.ok()) {
+    HF_ASSERT(mark.position >= tail_.position && mark.position <= head_.position);
+    tail_ = mark;
+    durable_ = std::max(durable_, mark.sequence);
+    checkpoint_error_.reset();
+  } else {
+    checkpoint_error_ = outcome.error();
+  }
+  room_.wake_all();
+}
+
+// Writes the commit that makes the rest of this lap mean nothing, when the next one does not fit into it.
+Task<Status> Journal::skip_rest() {
+  const ScratchBuffer buffer(home_, wire::commit_alignment);
+  std::fill_n(buffer.data(), buffer.size(), std::byte{0});
+  wire::CommitHeader header = this->header(rest_of_lap(), 0);
+  header.flags = wire::CommitHeader::flag_skip;
+  const std::span<std::byte> bytes(buffer.data(), buffer.size());
+  seal(header, bytes);
+  const IoVec vec = buffer.vec();
+  HF_CO_CHECK(co_await disk_.write(place_of_head(), IoVecs(&vec, 1), Durable::no));
+  advance(header.length);
+  co_return Status();
+}
+
+wire::CommitHeader Journal::header(std::uint64_t length, std::uint64_t record_bytes) const noexcept {
+  wire::CommitHeader header{};
+  header.magic = wire::CommitHeader::magic_value;
+  header.sequence = head_.sequence + 1;
+  header.incarnation = incarnation_;
+  header.durable_sequence = durable_;
+  header.length = static_cast<std::uint32_t>(length);
+  header.record_bytes = static_cast<std::uint32_t>(record_bytes);
+  std::memcpy(header.instance, ring_.instance.bytes.data(), sizeof header.instance);
+  return header;
+}
+
+// Puts the header in front of what is in `bytes` already, with the checksum over all of it.
+void Journal::seal(wire::CommitHeader& header, std::span<std::byte> bytes) noexcept {
+  header.crc32c = 0;
+  store(bytes, header);
+  header.crc32c = crc32c(bytes);
+  store(bytes, header);
+}
+
+void Journal::advance(std::uint64_t length) noexcept {
+  ++head_.sequence;
+  head_.position += length;
+}
+
+Task<Status> Journal::put(const Batch& batch) {
+  const std::uint64_t length = commit_length(batch.record_bytes);
+  if (rest_of_lap() < length) HF_CO_CHECK(co_await skip_rest());
+  const ScratchBuffer buffer(home_, length);
+  std::byte* to = buffer.data() + header_bytes;
+  for (const Request* request : batch.requests)
+    to = std::copy(request->bytes.begin(), request->bytes.end(), to);
+  std::fill(to, buffer.data() + length, std::byte{0});
+  wire::CommitHeader header = this->header(length, batch.record_bytes);
+  seal(header, std::span<std::byte>(buffer.data(), length));
+  // A durable write covers itself alone: it is enough when everything before it is durable already.
+  const bool alone = batch.durable && durable_ == head_.sequence;
+  const IoVec vec{buffer.data(), length};
+  const Durable durable = alone ? Durable::yes : Durable::no;
+  HF_CO_CHECK(co_await disk_.write(place_of_head(), IoVecs(&vec, 1), durable));
+  if (batch.durable && !alone) HF_CO_CHECK(co_await disk_.flush());
+  advance(length);
+  if (batch.durable) durable_ = head_.sequence;
+  co_return Status();
+}
+
+}  // namespace holdfast::pool

@@ -1,0 +1,126 @@
+#include <algorithm>
+#include <cstring>
+#include <optional>
+#include <utility>
+
+#include "base/crc32c.h"
+#include "block/leaf_device.h"
+#include "pool/format.h"
+#include "pool/journal.h"
+
+namespace holdfast::pool {
+namespace {
+
+// How far behind the end a commit is looked for that knew of a damaged one. The first commit after the damage
+// begins within the longest commit, and a flush between two commits is known to the one after it.
+constexpr std::uint64_t lookahead_bytes = 4 * MiB;
+
+class Reader {
+ public:
+  Reader(Reactor& home, DiskPort& disk, const Journal::Ring& ring)
+      : disk_(disk), ring_(ring), buffer_(home, Journal::commit_bytes_max) {}
+
+  struct Commit {
+    wire::CommitHeader header;
+    std::span<const std::byte> records;  // valid until the next call
+  };
+  // The commit at a position, if a whole one is there, whatever its sequence. Errors: io_error.
+  Task<Result<std::optional<Commit>>> at(std::uint64_t position) {
+    const std::uint64_t place = position % ring_.bytes;
+    const std::uint64_t rest = ring_.bytes - place;
+    std::optional<Commit> none;
+    HF_CO_CHECK(co_await fill(place, wire::commit_alignment));
+    const auto header = load<wire::CommitHeader>(bytes(wire::commit_alignment));
+    if (header.magic != wire::CommitHeader::magic_value || header.length % wire::commit_alignment != 0 ||
+        header.length == 0 || header.length > rest || header.flags > wire::CommitHeader::flag_skip ||
+        std::memcmp(header.instance, ring_.instance.bytes.data(), sizeof header.instance) != 0) {
+      co_return none;
+    }
+    const bool skip = header.flags == wire::CommitHeader::flag_skip;
+    const std::uint64_t covered = skip ? wire::commit_alignment : header.length.get();
+    if (covered > buffer_.size() || header.record_bytes > covered - sizeof header ||
+        (skip && (header.length != rest || header.record_bytes != 0))) {
+      co_return none;
+    }
+    HF_CO_CHECK(co_await fill(place, covered));
+    wire::CommitHeader unsealed = header;
+    unsealed.crc32c = 0;
+    Crc32c crc;
+    crc.update(bytes_of(unsealed));
+    crc.update(bytes(covered).subspan(sizeof header));
+    if (crc.value() != header.crc32c) co_return none;
+    none.emplace(Commit{header, bytes(covered).subspan(sizeof header, header.record_bytes)});
+    co_return none;
+  }
+
+ private:
+  std::span<const std::byte> bytes(std::uint64_t count) const noexcept { return {buffer_.data(), count}; }
+  Task<Status> fill(std::uint64_t place, std::uint64_t count) {
+    const IoVec vec{buffer_.data(), count};
+    Status read = co_await disk_.read(ring_.offset + place, IoVecs(&vec, 1));
+    if (!read.ok()) co_return disk_.disk().explain(read.error(), "reading the journal");
+    co_return read;
+  }
+
+  DiskPort& disk_;
+  const Journal::Ring& ring_;
+  const ScratchBuffer buffer_;
+};
+
+Error damaged(const DiskPort& disk, std::uint64_t sequence, const std::string& why) {
+  return Error(Errc::bad_format, disk.disk().user() + ": disk '" + disk.disk().uri() + "': commit " +
+                                     std::to_string(sequence) + " of the journal " + why);
+}
+
+// Whether a commit behind the end knew the missing one to be durable: then it was not lost, it is damaged.
+Task<Status> check_end(Reader& reader, const DiskPort& disk, const Journal::Ring& ring, Journal::Mark begin,
+                       const JournalScan& scan, std::uint64_t incarnation_max) {
+  const std::uint64_t missing = scan.end.sequence + 1;
+  const std::uint64_t room = ring.bytes - (scan.end.position - begin.position);
+  const std::uint64_t ahead = std::min(room, lookahead_bytes);
+  for (std::uint64_t step = wire::commit_alignment; step < ahead; step += wire::commit_alignment) {
+    HF_CO_TRY(const auto found, co_await reader.at(scan.end.position + step));
+    if (!found || found->header.sequence <= missing) continue;
+    const std::uint64_t incarnation = found->header.incarnation;
+    if (incarnation < scan.incarnation || incarnation > incarnation_max) continue;
+    if (found->header.durable_sequence >= missing)
+      co_return damaged(disk, missing, "is damaged; commits after it are there");
+  }
+  co_return Status();
+}
+
+}  // namespace
+
+Task<Result<JournalScan>> recover_journal(Reactor& home, DiskPort& disk, Journal::Ring ring,
+                                          Journal::Mark begin, std::uint64_t incarnation_min,
+                                          std::uint64_t incarnation_max, RecordSink take) {
+  Reader reader(home, disk, ring);
+  JournalScan scan;
+  scan.end = begin;
+  scan.incarnation = incarnation_min;
+  while (scan.end.position - begin.position < ring.bytes) {
+    HF_CO_TRY(const auto found, co_await reader.at(scan.end.position));
+    if (!found || found->header.sequence != scan.end.sequence + 1) break;
+    const std::uint64_t incarnation = found->header.incarnation;
+    if (incarnation < scan.incarnation || incarnation > incarnation_max) break;
+    if (scan.end.position + found->header.length - begin.position > ring.bytes) break;
+    std::span<const std::byte> rest = found->records;
+    while (!rest.empty()) {
+      auto record = decode(rest);
+      if (!record.ok())
+        co_return damaged(disk, found->header.sequence, "is wrong: " + record.error().message());
+      const Status taken = take(found->header.sequence, record.value());
+      if (!taken.ok())
+        co_return damaged(disk, found->header.sequence, "is wrong: " + taken.error().message());
+      ++scan.records;
+    }
+    ++scan.commits;
+    ++scan.end.sequence;
+    scan.end.position += found->header.length;
+    scan.incarnation = incarnation;
+  }
+  HF_CO_CHECK(co_await check_end(reader, disk, ring, begin, scan, incarnation_max));
+  co_return scan;
+}
+
+}  // namespace holdfast::pool
