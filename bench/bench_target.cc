@@ -1,6 +1,8 @@
 // The target alone, without the engine around it: exports the devices of some URIs, to measure and profile
 // the data path by itself.
 //   bench-target PORT CORES SPIN_US URI...      subsystems nqn.2019-05.io.openebs:bench0, bench1, ...
+// SIGUSR1: prints for how many nanoseconds the first core has been busy.
+#include <atomic>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -25,6 +27,22 @@ struct Arguments {
 };
 
 uring::Runtime* running = nullptr;
+
+class TellBusy final : public Message {
+ public:
+  void run() noexcept override {
+    asked_ = false;
+    std::printf("%lld\n", static_cast<long long>(running->home().busy().count()));
+    std::fflush(stdout);
+  }
+  void ask() noexcept {
+    if (!asked_.exchange(true)) running->home().send(*this);
+  }
+
+ private:
+  std::atomic<bool> asked_{false};
+};
+TellBusy tell_busy;
 
 Task<Status> export_devices(DeviceRegistry& registry, nvmf::Target& target, const Arguments& arguments) {
   Endpoint at{"127.0.0.1", arguments.port};
@@ -76,6 +94,7 @@ int main(int argc, char** argv) {
   }
   running = runtime.value().get();
   for (const int signal : {SIGTERM, SIGINT}) std::signal(signal, [](int) { running->stop(); });
+  std::signal(SIGUSR1, [](int) { tell_busy.ask(); });
   const Status served = runtime.value()->run(serve(*runtime.value(), arguments));
   if (!served.ok()) std::fprintf(stderr, "%s\n", served.error().message().c_str());
   return served.ok() ? 0 : 1;

@@ -10,7 +10,8 @@ usage: bench/peer.py --spdk DIR [--bin DIR] [--seconds S] [--rounds N] [--only T
   --file PATH    over this file (it must exist, 1 GiB or more) instead of over memory
   --realtime     for a machine that does other work too (root)
   --write        replace the table of its kind in docs/performance.md; else it is printed
-The target has core 0 and the client core 1. CPU: our process' time, the peer's busy time as its reactor counts it.
+The target has core 0 and the client core 1. CPU: the time of our process, polling included. Busy: the time in which a
+reactor found something to do, as each counts it; the peer polls all of the rest.
 """
 import argparse
 import json
@@ -60,9 +61,11 @@ class Spdk:
                               capture_output=True, text=True, check=True)
         return done.stdout
 
-    def cpu_seconds(self):
+    def busy_seconds(self):
         state = json.loads(self.call("framework_get_reactors"))
         return sum(reactor["busy"] for reactor in state["reactors"]) / state["tick_rate"]
+
+    cpu_seconds = busy_seconds  # its process takes all of its core
 
     def stop(self):
         self.process.stop()
@@ -76,18 +79,19 @@ class Client:
         self.bench = bench
         self.seconds = seconds
 
-    def run(self, where, access, block, qd, cpu_seconds):
+    def run(self, where, access, block, qd, target):
         command = self.bench.on_core(1, self.program, "--no-huge", "-s", "400", "-c", "0x2", "-L", "-q", str(qd), "-o",
                                      str(block), "-w", *access, "-t", str(self.seconds), "-r", where)
-        before = cpu_seconds()
+        before = target.cpu_seconds(), target.busy_seconds()
         text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        used = cpu_seconds() - before
+        used = target.cpu_seconds() - before[0], target.busy_seconds() - before[1]
         total = re.search(r"^Total\s*:\s+([\d.]+)\s+[\d.]+\s+([\d.]+)", text, re.M)
         if not total:
             sys.exit(f"{' '.join(command)} printed no total:\n{text}")
         iops = float(total[1])
         p99 = float(re.search(r"99\.00000% :\s+([\d.]+)us", text)[1])
-        return {"iops": iops, "mean": float(total[2]), "p99": p99, "cpu": used * 1e6 / (iops * self.seconds)}
+        return {"iops": iops, "mean": float(total[2]), "p99": p99, "cpu": used[0] * 1e6 / (iops * self.seconds),
+                "busy": used[1] * 1e6 / (iops * self.seconds)}
 
 
 def median(runs):
@@ -102,8 +106,8 @@ def ours_at(uri):
 def measure(options, bench, folder):
     client = Client(options.spdk, bench, options.seconds)
     device = f"aio://{options.file}?blk_size=4096" if options.file else "malloc:///bench?size_mb=512&blk_size=4096"
-    rows = ["| | IOPS | peer | ratio | mean us | peer | p99 us | peer | CPU us per I/O | peer | ratio |",
-            "|---|---|---|---|---|---|---|---|---|---|---|"]
+    rows = ["| | IOPS | peer | ratio | mean us | peer | p99 us | peer | CPU us per I/O | busy | "
+            "peer busy | CPU / busy | busy / busy |", "|---|---|---|---|---|---|---|---|---|---|---|---|---|"]
     theirs_at = f"trtype:TCP adrfam:IPv4 traddr:127.0.0.1 trsvcid:{PEER_PORT} subnqn:{PEER_NQN}"
     work = [row for row in WORK if options.only in row[0]]
     results = {title: ([], []) for title, *_ in work}
@@ -116,16 +120,17 @@ def measure(options, bench, folder):
                 target, where = Spdk(options.spdk, bench, folder, options.file), theirs_at
             try:
                 if not options.file:  # a fresh page costs more than the I/O
-                    Client(options.spdk, bench, 1).run(where, ["write"], 128 * 1024, 8, target.cpu_seconds)
+                    Client(options.spdk, bench, 1).run(where, ["write"], 128 * 1024, 8, target)
                 for title, access, block, qd in work:
-                    results[title][side].append(client.run(where, access, block, qd, target.cpu_seconds))
+                    results[title][side].append(client.run(where, access, block, qd, target))
             finally:
                 target.stop()
     for title, (ours, theirs) in results.items():
         us, peer = median(ours), median(theirs)
         rows.append(f"| {title} | {us['iops'] / 1000:.1f} k | {peer['iops'] / 1000:.1f} k | "
                     f"**{us['iops'] / peer['iops']:.2f}** | {us['mean']:.1f} | {peer['mean']:.1f} | {us['p99']:.1f} | "
-                    f"{peer['p99']:.1f} | {us['cpu']:.2f} | {peer['cpu']:.2f} | **{us['cpu'] / peer['cpu']:.2f}** |")
+                    f"{peer['p99']:.1f} | {us['cpu']:.2f} | {us['busy']:.2f} | {peer['busy']:.2f} | "
+                    f"**{us['cpu'] / peer['busy']:.2f}** | {us['busy'] / peer['busy']:.2f} |")
     return rows
 
 

@@ -83,6 +83,11 @@ class Process:
         fields = pathlib.Path(f"/proc/{self.child.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / HERTZ
 
+    def busy_seconds(self):
+        """Of our target: the time of turns that found something to do."""
+        self.child.send_signal(signal.SIGUSR1)
+        return int(self.child.stdout.readline()) * 1e-9
+
     def resident_mib(self):
         text = pathlib.Path(f"/proc/{self.child.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+)", text)[1]) / 1024

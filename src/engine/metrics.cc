@@ -27,6 +27,7 @@ double thread_cpu_seconds() {
 
 struct CoreSample {
   double cpu_seconds = 0;
+  double busy_seconds = 0;
   std::size_t buffer_budget = 0;
   std::size_t buffer_used = 0;
   std::size_t buffer_taken = 0;
@@ -38,6 +39,7 @@ Task<void> collect_cores(Engine& engine, MetricFamilies& f) {
   auto take = [&samples](Reactor& r) -> Task<void> {
     CoreSample& s = samples[r.core()];
     s.cpu_seconds = thread_cpu_seconds();
+    s.busy_seconds = std::chrono::duration<double>(r.busy()).count();
     s.buffer_budget = r.buffers().budget_bytes();
     s.buffer_used = r.buffers().used_bytes();
     s.buffer_taken = r.buffers().slab_bytes();
@@ -50,6 +52,8 @@ Task<void> collect_cores(Engine& engine, MetricFamilies& f) {
     const std::string core = std::to_string(i);
     f.counter("holdfast_core_cpu_seconds_total", "CPU time of an I/O core's thread, polling included",
               {{"core", core}}, s.cpu_seconds);
+    f.counter("holdfast_core_busy_seconds_total", "Time in which an I/O core had something to do",
+              {{"core", core}}, s.busy_seconds);
     f.gauge("holdfast_buffer_budget_bytes", "I/O buffer memory that a core may use", {{"core", core}},
             as_double(s.buffer_budget));
     f.gauge("holdfast_buffer_used_bytes", "I/O buffer memory in use now", {{"core", core}},

@@ -35,6 +35,9 @@ class Reactor {
   // Index of this core among the cores of the process.
   virtual unsigned core() const noexcept = 0;
   virtual Nanos now() const noexcept = 0;  // monotonic
+  // How long turns have found something to do; waiting and polling are not in it. Zero in the simulation, where
+  // turns take no time.
+  virtual Nanos busy() const noexcept { return Nanos{0}; }
   virtual WallTime wall_now() const noexcept = 0;
   virtual Prng& random() noexcept = 0;
   virtual BufferPool& buffers() noexcept = 0;

@@ -65,6 +65,7 @@ UringReactor::~UringReactor() {
 
 Status UringReactor::open() {
   HF_CHECK(ring_.open());
+  opened_at_ = now();
   doorbell_.reactor = this;
   // Blocking on purpose: io_uring answers EAGAIN for a non-blocking descriptor and does not wait.
   doorbell_.fd = ::eventfd(0, EFD_CLOEXEC);
@@ -196,7 +197,9 @@ void UringReactor::wait_for_news() noexcept {
   const Nanos spin_end = always ? time + 1ms : last_event_ + options_.spin;
   if (time < spin_end) {
     const Nanos next = timers_.next();
-    if (spin(std::min(spin_end, next)) || always || next <= spin_end) {
+    const bool news = spin(std::min(spin_end, next));
+    idle_ += now() - time;
+    if (news || always || next <= spin_end) {
       if (ring_.has_kernel_work()) ring_.submit();
       return;
     }
@@ -213,7 +216,7 @@ bool UringReactor::spin(Nanos until) noexcept {
       if (receives_.empty()) {
         relax();
       } else if (may_receive()) {
-        return try_receives();
+        return true;
       }
     }
     if (now() >= until) return has_news();
@@ -229,8 +232,9 @@ void UringReactor::sleep_in_kernel() noexcept {
   }
   sleeping_.exchange(true, std::memory_order_acq_rel);
   if (messages_.empty()) {
-    const Nanos next = timers_.next();
-    ring_.submit_and_wait(next == no_deadline ? next : next - now());
+    const Nanos next = timers_.next(), from = now();
+    ring_.submit_and_wait(next == no_deadline ? next : next - from);
+    idle_ += now() - from;
   }
   sleeping_.exchange(false, std::memory_order_acq_rel);
   was_idle_ = false;

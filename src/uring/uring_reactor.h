@@ -40,6 +40,7 @@ class UringReactor final : public Reactor {
 
   unsigned core() const noexcept override { return options_.core; }
   Nanos now() const noexcept override;
+  Nanos busy() const noexcept override { return now() - opened_at_ - idle_; }
   WallTime wall_now() const noexcept override;
   Prng& random() noexcept override { return random_; }
   BufferPool& buffers() noexcept override { return buffers_; }
@@ -108,7 +109,7 @@ class UringReactor final : public Reactor {
   bool may_receive() noexcept;
   void hand_over_receives() noexcept;
   void wait_for_news() noexcept;
-  // True as soon as there is news, false when the time is over.
+  // True as soon as there is news, or something may be received; false when the time is over.
   bool spin(Nanos until) noexcept;
   void sleep_in_kernel() noexcept;
   bool has_news() const noexcept { return ring_.has_news() || !messages_.empty(); }
@@ -125,6 +126,8 @@ class UringReactor final : public Reactor {
   Message* deferred_first_ = nullptr;
   Message* deferred_last_ = nullptr;
   std::vector<UringStream*> receives_;
+  Nanos opened_at_{0};
+  Nanos idle_{0};  // polled or slept since then
   Nanos last_event_{0};
   bool was_idle_ = false;
   Doorbell doorbell_;

@@ -241,6 +241,25 @@ Task<int> yielding_does_not_starve_timers(Reactor& r) {
   co_return yields;
 }
 
+// A task that works for 20 ms between two sleeps of 20 ms.
+TEST(Reactor, CountsTheTimeInWhichItIsBusy) {
+  auto runtime = make_runtime(1);
+  Reactor& r = runtime->home();
+  auto work = [&]() -> Task<Nanos> {
+    co_await r.sleep(20ms);
+    const Nanos before = r.busy();
+    const Nanos until = r.now() + 20ms;
+    while (r.now() < until) {
+    }
+    co_await r.sleep(20ms);
+    co_return r.busy() - before;
+  };
+  const Nanos begun = r.now();
+  const Nanos busy = runtime->run(work());
+  EXPECT_GE(busy, 20ms);
+  EXPECT_LE(busy, r.now() - begun - 35ms);
+}
+
 TEST(Reactor, YieldingDoesNotStarveTimers) {
   auto rt = make_runtime();
   EXPECT_GT(rt->run(yielding_does_not_starve_timers(rt->home())), 10);
