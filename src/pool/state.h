@@ -33,6 +33,7 @@ class StateVolume final : public Retired {  // one volume or snapshot
 
  private:
   friend class State;
+  friend class ImageReader;
   VolumeSpec spec_;
   VolumeMap map_;
   RegionEpochs epochs_;
