@@ -1,6 +1,8 @@
 // Epochs: what lets a mirror copy only what changed. A device that keeps them remembers for each region (1 MiB)
 // the last epoch in which it was written, through crashes; the epoch is a counter that the mirror announces.
-// Design: a region's new epoch is durable before the first write of that epoch touches it.
+// Design: a region's new epoch is durable before the first write of that epoch touches it. Written means: by a
+// write, write zeroes or deallocate, also where that changes no byte and allocates or frees nothing here, since
+// it may have changed something on another device of the mirror.
 #pragma once
 
 #include <cstdint>

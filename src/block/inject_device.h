@@ -21,6 +21,9 @@ class InjectDevice final : public BlockDevice, DeviceObserver {
   Task<Result<std::unique_ptr<Channel>>> open_channel(Reactor& core) override;
   Task<IoStats> stats() override { return below_.device().stats(); }
   Task<Status> rescan() override { return below_.device().rescan(); }
+  // Not injected into.
+  EpochClient* epochs() noexcept override { return below_.device().epochs(); }
+  SnapshotClient* snapshots() noexcept override { return below_.device().snapshots(); }
   Task<void> close() override;
 
   // From now on, on every core, in the order of adding. Home core; gives the number that remove() takes.

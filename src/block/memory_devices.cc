@@ -13,7 +13,7 @@ namespace {
 class MallocChannel final : public LeafChannel {
  public:
   MallocChannel(MallocDevice& device, Reactor& core) noexcept
-      : LeafChannel(device, core), memory_(device.memory()) {}
+      : LeafChannel(device, core), memory_(device.memory()), epochs_(device.memory_epochs()) {}
 
   Task<Status> read(Lba first, IoVecs into) override {
     const BlockRange range = range_of(first, into);
@@ -29,6 +29,7 @@ class MallocChannel final : public LeafChannel {
   Task<Status> write(Lba first, IoVecs from, Durable) override {
     const BlockRange range = range_of(first, from);
     HF_CO_CHECK(admit(range, Access::write));
+    mark(range);
     std::uint64_t at = offset_of(first);
     for (const IoVec& v : from) {
       if (!memory_.write(at, v.data, v.size)) co_return fail(Error(Errc::out_of_space));
@@ -39,12 +40,14 @@ class MallocChannel final : public LeafChannel {
   }
   Task<Status> write_zeroes(BlockRange range, Unmap, Durable) override {
     HF_CO_CHECK(admit(range, Access::write));
+    mark(range);
     memory_.zero(offset_of(range.first), bytes(range.count));
     counters().write_done(bytes(range.count));
     co_return Status();
   }
   Task<Status> deallocate(BlockRange range) override {
     HF_CO_CHECK(admit(range, Access::write));
+    mark(range);
     memory_.zero(offset_of(range.first), bytes(range.count));
     counters().unmap_done(bytes(range.count));
     co_return Status();
@@ -52,7 +55,11 @@ class MallocChannel final : public LeafChannel {
   Task<Status> flush() override { co_return admit(BlockRange(), Access::read); }
 
  private:
+  void mark(BlockRange range) noexcept {
+    if (epochs_ != nullptr && range.count > 0) epochs_->mark(offset_of(range.first), bytes(range.count));
+  }
   SparseMemory& memory_;
+  MemoryEpochs* const epochs_;  // nullptr: none are kept
 };
 
 class NullChannel final : public LeafChannel {
@@ -96,6 +103,7 @@ struct Wanted {
   Geometry geometry;
   std::optional<Uuid> uuid;
   bool resize = false;
+  bool epochs = false;
 };
 
 Result<std::uint64_t> wanted_bytes(const Uri& uri, UriParameters& parameters, std::uint32_t block_bytes) {
@@ -112,7 +120,7 @@ Result<std::uint64_t> wanted_bytes(const Uri& uri, UriParameters& parameters, st
   return count * unit;
 }
 
-Result<Wanted> parse(const Uri& uri, bool can_resize) {
+Result<Wanted> parse(const Uri& uri, bool is_malloc) {
   UriParameters parameters(uri);
   Wanted wanted;
   Geometry& g = wanted.geometry;
@@ -121,8 +129,9 @@ Result<Wanted> parse(const Uri& uri, bool can_resize) {
     return Error(Errc::invalid_argument, "'" + uri.text + "': blk_size must be 512 or 4096");
   g.block_bytes = block ? static_cast<std::uint32_t>(*block) : 512;
   HF_TRY(wanted.uuid, parameters.take_uuid());
-  if (can_resize) {
+  if (is_malloc) {
     HF_TRY(wanted.resize, parameters.take_flag("resize"));
+    HF_TRY(wanted.epochs, parameters.take_flag("epochs"));
   }
   auto size = wanted_bytes(uri, parameters, g.block_bytes);
   const bool has_size = size.ok();
@@ -143,12 +152,17 @@ BlockDevice::Identity identity(const Uri& uri, const Wanted& wanted, const char*
   return id;
 }
 
-template <class Device>
-Task<Result<std::unique_ptr<BlockDevice>>> make(const Uri& uri, const Cores& cores, const char* product,
-                                                bool can_resize) {
-  HF_CO_TRY(const Wanted wanted, parse(uri, can_resize));
+Task<Result<std::unique_ptr<BlockDevice>>> make_malloc(const Uri& uri, const Cores& cores) {
+  HF_CO_TRY(const Wanted wanted, parse(uri, true));
+  std::unique_ptr<BlockDevice> device = std::make_unique<MallocDevice>(
+      identity(uri, wanted, "Malloc disk", cores), cores, wanted.geometry, wanted.epochs);
+  co_return device;
+}
+
+Task<Result<std::unique_ptr<BlockDevice>>> make_null(const Uri& uri, const Cores& cores) {
+  HF_CO_TRY(const Wanted wanted, parse(uri, false));
   std::unique_ptr<BlockDevice> device =
-      std::make_unique<Device>(identity(uri, wanted, product, cores), cores, wanted.geometry);
+      std::make_unique<NullDevice>(identity(uri, wanted, "Null disk", cores), cores, wanted.geometry);
   co_return device;
 }
 
@@ -167,8 +181,10 @@ Task<Status> resize_existing(const Uri& uri, BlockDevice& existing) {
 
 }  // namespace
 
-MallocDevice::MallocDevice(Identity identity, const Cores& cores, const Geometry& geometry)
-    : LeafDevice(std::move(identity), cores, geometry, memory_capabilities()), memory_(cores.count() > 1) {}
+MallocDevice::MallocDevice(Identity identity, const Cores& cores, const Geometry& geometry, bool epochs)
+    : LeafDevice(std::move(identity), cores, geometry, memory_capabilities()), memory_(cores.count() > 1) {
+  if (epochs) epochs_ = std::make_unique<MemoryEpochs>(memory_, geometry.size_bytes());
+}
 
 Task<Result<std::unique_ptr<Channel>>> MallocDevice::open_channel(Reactor& core) {
   std::unique_ptr<Channel> channel = std::make_unique<MallocChannel>(*this, core);
@@ -178,6 +194,7 @@ Task<Result<std::unique_ptr<Channel>>> MallocDevice::open_channel(Reactor& core)
 Status MallocDevice::resize(std::uint64_t block_count) {
   if (block_count < geometry().block_count)
     return Error(Errc::invalid_argument, "device '" + name() + "' cannot become smaller");
+  if (epochs_) epochs_->resize(block_count * block_bytes());
   set_block_count(block_count);
   return Status();
 }
@@ -193,7 +210,7 @@ Task<Result<std::unique_ptr<Channel>>> NullDevice::open_channel(Reactor& core) {
 DeviceRegistry::Scheme malloc_scheme(const Cores& cores) {
   DeviceRegistry::Scheme scheme;
   scheme.name = name_without_slash;
-  scheme.create = [&cores](const Uri& uri) { return make<MallocDevice>(uri, cores, "Malloc disk", true); };
+  scheme.create = [&cores](const Uri& uri) { return make_malloc(uri, cores); };
   scheme.refresh = resize_existing;
   return scheme;
 }
@@ -201,7 +218,7 @@ DeviceRegistry::Scheme malloc_scheme(const Cores& cores) {
 DeviceRegistry::Scheme null_scheme(const Cores& cores) {
   DeviceRegistry::Scheme scheme;
   scheme.name = name_without_slash;
-  scheme.create = [&cores](const Uri& uri) { return make<NullDevice>(uri, cores, "Null disk", false); };
+  scheme.create = [&cores](const Uri& uri) { return make_null(uri, cores); };
   return scheme;
 }
 

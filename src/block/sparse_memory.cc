@@ -108,6 +108,11 @@ bool SparseMemory::write(std::uint64_t offset, const std::byte* from, std::size_
   return true;
 }
 
+bool SparseMemory::has(std::uint64_t offset) noexcept {
+  const Lock lock(*this, offset);
+  return chunk(offset) != nullptr;
+}
+
 void SparseMemory::zero(std::uint64_t offset, std::uint64_t bytes) noexcept {
   const std::uint64_t used_bytes = used_end_.load() * chunk_bytes;
   const std::uint64_t end = std::min(offset + bytes, used_bytes);

@@ -25,6 +25,8 @@ class SparseMemory {
   void read(std::uint64_t offset, std::byte* to, std::size_t bytes) noexcept;
   // False when there is no memory left; a part may have been written.
   bool write(std::uint64_t offset, const std::byte* from, std::size_t bytes) noexcept;
+  // Whether the chunk there has memory; without, it reads as zeroes.
+  bool has(std::uint64_t offset) noexcept;
   // Gives the memory of whole chunks back.
   void zero(std::uint64_t offset, std::uint64_t bytes) noexcept;
 

@@ -1,5 +1,5 @@
-// Any command and any Connect data are taken apart without a fault of ours. Input: 64 bytes of command, then
-// Connect data.
+// Any command and any Connect data are taken apart without a fault of ours, as is any snapshot request. Input: 64
+// bytes of command, then Connect data; all of it is also the snapshot request.
 #include <algorithm>
 #include <cstdlib>
 
@@ -8,6 +8,7 @@
 #include "nvme/identify.h"
 #include "nvme/log_page.h"
 #include "nvme/property.h"
+#include "nvme/vendor.h"
 
 using namespace holdfast;
 using namespace holdfast::nvme;
@@ -52,5 +53,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   require(status.ok() == (to_errc(status) == Errc::ok));
   nqn(connect.subnqn);
   nqn(connect.hostnqn);
+  const auto snapshot = parse_snapshot(std::as_bytes(std::span(data, size)));
+  require(!snapshot.ok() || parse_snapshot(encode(snapshot.value()).value()).value() == snapshot.value());
   return 0;
 }

@@ -208,6 +208,33 @@ Task<Status> Admin::abort(std::uint16_t sqid, std::uint16_t cid) {
   co_return Status();
 }
 
+Task<Status> Admin::vendor(const VendorCommand& wanted, std::uint32_t nsid) {
+  HF_ASSERT(wanted.data.size() % 4 == 0);
+  const IoVec vec{wanted.data.data(), wanted.data.size()};
+  Command command;
+  command.sqe = wanted.sqe;
+  command.sqe.nsid = nsid;
+  command.sqe.cdw10 = static_cast<std::uint32_t>(wanted.data.size() / 4);
+  switch (static_cast<nvme::VendorOpcode>(wanted.sqe.opc)) {
+    case nvme::VendorOpcode::act:
+      break;
+    case nvme::VendorOpcode::put:
+      command.transfer = Transfer::to_controller;
+      break;
+    case nvme::VendorOpcode::get:
+      command.transfer = Transfer::to_host;
+      break;
+  }
+  command.length = static_cast<std::uint32_t>(wanted.data.size());
+  if (command.length > 0) command.data = IoVecs(&vec, 1);
+  command.timeout = timeout_;
+  co_await queue_.issue(command);
+  if (command.end != CommandEnd::completed) co_return command_error(queue_, command, wanted.what);
+  const CommandStatus status = CommandStatus::unpack(command.cqe.status);
+  if (status.ok()) co_return Status();
+  co_return Error(nvme::vendor_errc(status), std::string(wanted.what) + ": " + status_text(status));
+}
+
 Task<Result<nvme::AsyncEvent>> Admin::next_event() {
   Command command;
   command.sqe.opc = static_cast<std::uint8_t>(AdminOpcode::async_event_request);

@@ -14,6 +14,7 @@
 #include "nvme/identify.h"
 #include "nvme/log_page.h"
 #include "nvme/property.h"
+#include "nvme/vendor.h"
 #include "nvmf/initiator/config.h"
 #include "nvmf/initiator/queue.h"
 
@@ -39,6 +40,18 @@ struct Connected {
 // busy, not_connected, timed_out.
 Task<Result<Connected>> fabrics_connect(Queue& queue, ConnectArgs args, Nanos timeout);
 
+// A command of our own for the namespace (nvme/vendor.h); may be sent more than once.
+struct VendorCommand {
+  VendorCommand(const char* name, nvme::VendorOpcode opcode, nvme::VendorFunction function) noexcept
+      : what(name) {
+    sqe.opc = static_cast<std::uint8_t>(opcode);
+    sqe.cdw12 = static_cast<std::uint32_t>(function);
+  }
+  const char* what;           // for messages
+  nvme::Sqe sqe{};            // all but nsid and the dwords of data
+  std::span<std::byte> data;  // whole dwords, in the direction of the opcode; the caller's
+};
+
 // Commands on a connected admin queue. Every function is bounded by `timeout` per command. Errors:
 // not_connected when the queue ended, timed_out, or the code of the status with a text that names command and
 // status.
@@ -59,6 +72,7 @@ class Admin {
   Task<Status> keep_alive();
   // Asks the target to end a command. ok does not say that it did.
   Task<Status> abort(std::uint16_t sqid, std::uint16_t cid);
+  Task<Status> vendor(const VendorCommand& command, std::uint32_t nsid);
   // Waits for the next event, however long that takes.
   Task<Result<nvme::AsyncEvent>> next_event();
 

@@ -86,6 +86,8 @@ class Controller final : PathOwner, SessionObserver {
   Task<Status> use_core(unsigned core);
   // Identifies the namespace again. Errors: not_connected, and those of identify_namespace.
   Task<Status> refresh();
+  // Errors: not_connected without an association; those of the command.
+  Task<Status> run(const VendorCommand& command);
   // What is under way ends soon; only close() follows.
   Task<void> cancel();
   // Orderly shutdown where the target can be reached, then all connections are closed. Every channel is

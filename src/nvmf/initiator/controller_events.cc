@@ -170,4 +170,13 @@ Task<Status> Controller::refresh() {
   co_return co_await identify_again(session);
 }
 
+Task<Status> Controller::run(const VendorCommand& command) {
+  if (session_ == nullptr || state_ != ControllerState::live || lost_) co_return Error(Errc::not_connected);
+  AdminSession& session = *session_;
+  const Gate::Hold hold = session.use();
+  if (!hold) co_return Error(Errc::not_connected);
+  Admin admin = session.admin();
+  co_return co_await admin.vendor(command, space_.nsid);
+}
+
 }  // namespace holdfast::nvmf::host

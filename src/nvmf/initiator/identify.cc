@@ -138,6 +138,10 @@ void take_geometry(const nvme::IdentifyNamespace& ns, NamespaceInfo& info) noexc
   geometry.deallocated_reads_zero = (ns.dlfeat & 7) == nvme::dlfeat_reads_zero;
   info.zeroes_may_deallocate = (ns.dlfeat & nvme::dlfeat_deac_supported) != 0;
   info.ana_group = ns.anagrpid;
+  const auto own = load<nvme::VendorNamespace>(std::as_bytes(std::span(ns.vs)));
+  const std::uint32_t features = own.magic == nvme::VendorNamespace::magic_value ? own.features.get() : 0;
+  info.epochs = (features & nvme::VendorNamespace::has_epochs) != 0;
+  info.snapshots = (features & nvme::VendorNamespace::has_snapshots) != 0;
 }
 
 Status check_uuid(const NamespaceInfo& info, const RemoteConfig& remote) {

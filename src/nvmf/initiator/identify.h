@@ -40,7 +40,8 @@ struct NamespaceInfo {
   Uuid uuid;   // by UUID descriptor, else NGUID; nil when the namespace has neither
   Uuid nguid;  // nil: none
   std::uint32_t ana_group = 0;
-  bool zeroes_may_deallocate = false;  // write zeroes honours DEAC
+  bool zeroes_may_deallocate = false;      // write zeroes honours DEAC
+  bool epochs = false, snapshots = false;  // a target of ours that has these commands for the namespace
   Geometry geometry;
   Capabilities capabilities;
 };

@@ -10,7 +10,8 @@
 namespace holdfast::nvmf::host {
 namespace {
 
-constexpr Nanos quiet_poll = 50ms;  // while a failed device waits for its past to be over
+constexpr Nanos quiet_poll = 50ms;     // while a failed device waits for its past to be over
+constexpr Nanos command_retry = 20ms;  // between two tries of a command, unless a path changes before
 
 Task<void> close_path(Controller& path) { return path.close(); }
 
@@ -35,6 +36,7 @@ PathGroup::PathGroup(const Cores& cores, RemoteConfig remote)
       queues_(cores.count()),
       wake_(home_),
       flow_lock_(home_, 1),
+      commands_(home_),
       scope_(home_) {
   for (Reactor* core : cores_) ios_.push_back(std::make_unique<CoreIo>(*core, remote_.config));
   ControllerOwner& me = *this;
@@ -112,10 +114,32 @@ Task<Status> PathGroup::refresh() {
   co_return *first;
 }
 
+// nullptr: none has access.
+Controller* PathGroup::best_path() const noexcept {
+  const auto best = std::max_element(paths_.begin(), paths_.end(),
+                                     [](const auto& a, const auto& b) { return a->access() < b->access(); });
+  return (*best)->access() == Access::none ? nullptr : best->get();
+}
+
+// What was sent before may still be executed by an association that was lost: harmless to epochs, which never
+// go back.
+Task<Status> PathGroup::run(const VendorCommand& command) {
+  const Gate::Hold hold = commands_.enter();
+  while (hold && !stop_.stop_requested() && flow_ != IoFlow::failed) {
+    if (Controller* path = best_path()) {
+      Status done = co_await path->run(command);
+      if (done.code() != Errc::not_connected) co_return done;
+    }
+    co_await wake_.wait(home_.now() + command_retry, stop_.token());
+  }
+  co_return Error(Errc::not_connected, std::string(command.what) + ": no path to the device");
+}
+
 Task<void> PathGroup::close() {
   stop_.request_stop();
   for (auto& path : paths_) co_await path->cancel();
   co_await scope_.join();
+  co_await commands_.close();
   std::vector<Task<void>> closes;
   closes.reserve(paths_.size());
   for (auto& path : paths_) closes.push_back(close_path(*path));

@@ -54,6 +54,9 @@ class PathGroup final : ControllerOwner {
   // Identifies the namespace again, on every path that is connected. Errors: not_connected, and those of
   // identify_namespace, when no path succeeded.
   Task<Status> refresh();
+  // A command of our own, on the path that I/O prefers. Waits for one as I/O does, and is sent again when it was
+  // lost with its path. Errors: not_connected when the device has failed, timed_out; those of the command.
+  Task<Status> run(const VendorCommand& command);
   // As Controller::close(), all paths at once.
   Task<void> close();
 
@@ -72,6 +75,7 @@ class PathGroup final : ControllerOwner {
  private:
   Task<void> first_try(std::size_t index);
   bool any_access() const noexcept;
+  Controller* best_path() const noexcept;
   Nanos wait_max() const noexcept;
   Task<bool> any_unresolved();
   Status check_same(const NamespaceInfo& found, unsigned queues, Seen seen) const;
@@ -114,6 +118,7 @@ class PathGroup final : ControllerOwner {
   WaitQueue wake_;
   Semaphore flow_lock_;  // one at a time fails or resumes I/O
   StopSource stop_;
+  Gate commands_;  // held by run()
   TaskScope scope_;
 };
 

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "nvmf/initiator/remote_channel.h"
+#include "nvmf/initiator/remote_epochs.h"
 #include "nvmf/initiator/remote_reservations.h"
 #include "rt/cross_core.h"
 
@@ -34,6 +35,8 @@ RemoteDevice::RemoteDevice(Identity identity, const Cores& cores, std::unique_pt
     : BlockDevice(std::move(identity)),
       cores_(cores),
       paths_(std::move(paths)),
+      epochs_(host::make_remote_epochs(*paths_)),
+      snapshots_(host::make_remote_snapshots(*paths_)),
       geometry_(paths_->space().geometry),
       capabilities_(paths_->space().capabilities) {
   paths_->set_observer(*this);

@@ -49,6 +49,11 @@ class RemoteDevice final : public BlockDevice, host::PathGroupObserver {
   Task<Status> rescan() override { return paths_->refresh(); }
   // Of the host identifier that the device connects with.
   ReservationClient* reservations() noexcept override { return reservations_.get(); }
+  // Of targets of ours that have them for the namespace.
+  EpochClient* epochs() noexcept override { return paths_->space().epochs ? epochs_.get() : nullptr; }
+  SnapshotClient* snapshots() noexcept override {
+    return paths_->space().snapshots ? snapshots_.get() : nullptr;
+  }
   Task<void> close() override { return paths_->close(); }
 
   // Whether I/O flows, and each path's state and ANA state. Home core.
@@ -63,6 +68,8 @@ class RemoteDevice final : public BlockDevice, host::PathGroupObserver {
   const Cores& cores_;
   std::unique_ptr<host::PathGroup> paths_;
   std::unique_ptr<ReservationClient> reservations_;
+  std::unique_ptr<EpochClient> epochs_;
+  std::unique_ptr<SnapshotClient> snapshots_;
   Geometry geometry_;
   Capabilities capabilities_;
 };

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "nvme/fabrics.h"
 #include "nvme/feature.h"
+#include "nvme/vendor.h"
 #include "nvmf/target/controller.h"
 #include "nvmf/target/subsystem.h"
 
@@ -19,6 +20,7 @@ using nvme::Property;
 using nvme::StatusCode;
 
 AdminTransfer admin_transfer(const nvme::Sqe& sqe) noexcept {
+  if (nvme::is_vendor_opcode(sqe.opc)) return vendor_transfer(sqe);
   AdminTransfer t;
   const auto feature = static_cast<Feature>(sqe.cdw10 & 0xff);
   switch (static_cast<AdminOpcode>(sqe.opc)) {
@@ -67,6 +69,10 @@ Task<AdminReply> Controller::admin(const AdminCall& call) {
   const auto opcode = static_cast<AdminOpcode>(call.sqe.opc);
   if (opcode == AdminOpcode::fabrics) co_return fabrics(call);
   if (!cc_.en) co_return permanent(StatusCode::command_sequence_error);
+  if (nvme::is_vendor_opcode(call.sqe.opc)) {
+    const AdminReply reply = co_await vendor(*this, call.sqe, call.data);
+    co_return reply;
+  }
   switch (opcode) {
     case AdminOpcode::identify:
       co_return identify(*this, call.sqe, call.data);

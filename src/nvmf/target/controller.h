@@ -218,6 +218,9 @@ Task<nvme::CommandStatus> get_log_page(Controller& controller, const nvme::Sqe& 
 // features.cc
 AdminReply get_features(Controller& controller, const nvme::Sqe& sqe, std::span<std::byte> into);
 AdminReply set_features(Controller& controller, const nvme::Sqe& sqe, std::span<const std::byte> from);
+// vendor.cc: commands of our own.
+AdminTransfer vendor_transfer(const nvme::Sqe& sqe) noexcept;
+Task<AdminReply> vendor(Controller& controller, const nvme::Sqe& sqe, std::span<std::byte> data);
 // controller_reservations.cc: features 82h and 83h.
 AdminReply get_reservation_feature(const Controller& controller, const nvme::Sqe& sqe, bool current);
 Task<AdminReply> set_reservation_feature(Controller& controller, const nvme::Sqe& sqe);

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "nvme/reservation.h"
+#include "nvme/vendor.h"
 #include "nvmf/target/controller.h"
 #include "nvmf/target/subsystem.h"
 
@@ -42,6 +43,7 @@ nvme::IdentifyController common(const Controller& c) {
   id.aerl = async_event_requests_max - 1;
   id.elpe = Controller::errors_max - 1;
   id.lpa = nvme::lpa_extended_data;
+  id.avscc = 1;          // our own commands have the form of the specification
   id.kas = 10;           // one second
   id.rtd3e = 5'000'000;  // microseconds that a shutdown may take: what Linux waits anyhow
   id.maxcmd = static_cast<std::uint16_t>(target.queue_entries_max);
@@ -130,6 +132,11 @@ nvme::IdentifyNamespace describe(const Subsystem& subsystem, const Subsystem::Na
   id.nsattr = ns.capabilities.read_only ? nvme::nsattr_write_protected : 0;
   std::memcpy(id.nguid, ns.config.uuid.bytes.data(), sizeof id.nguid);
   id.lbaf[0].lbads = static_cast<std::uint8_t>(std::countr_zero(g.block_bytes));
+  nvme::VendorNamespace own{};
+  own.magic = nvme::VendorNamespace::magic_value;
+  own.features = (ns.device.epochs() != nullptr ? nvme::VendorNamespace::has_epochs : 0) |
+                 (ns.device.snapshots() != nullptr ? nvme::VendorNamespace::has_snapshots : 0);
+  std::memcpy(id.vs, &own, sizeof own);
   return id;
 }
 

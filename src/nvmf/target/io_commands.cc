@@ -19,21 +19,6 @@ namespace {
 // Blocks without write_zeroes of their own get zeroes in pieces of this size.
 constexpr std::uint32_t zero_piece_bytes = 128 * 1024;
 
-CommandStatus ana_status(nvme::AnaState state) noexcept {
-  switch (state) {
-    case nvme::AnaState::optimized:
-    case nvme::AnaState::non_optimized:
-      return {};
-    case nvme::AnaState::inaccessible:
-      return StatusCode::ana_inaccessible;
-    case nvme::AnaState::persistent_loss:
-      return StatusCode::ana_persistent_loss;
-    case nvme::AnaState::change:
-      return StatusCode::ana_transition;
-  }
-  return StatusCode::internal_path_error;
-}
-
 bool is_offered(IoOpcode opcode) noexcept {
   switch (opcode) {
     case IoOpcode::flush:
@@ -82,6 +67,21 @@ std::optional<ReservedAccess> access_of(IoOpcode opcode) noexcept {
 }
 
 }  // namespace
+
+CommandStatus ana_status(nvme::AnaState state) noexcept {
+  switch (state) {
+    case nvme::AnaState::optimized:
+    case nvme::AnaState::non_optimized:
+      return {};
+    case nvme::AnaState::inaccessible:
+      return StatusCode::ana_inaccessible;
+    case nvme::AnaState::persistent_loss:
+      return StatusCode::ana_persistent_loss;
+    case nvme::AnaState::change:
+      return StatusCode::ana_transition;
+  }
+  return StatusCode::internal_path_error;
+}
 
 CommandStatus IoCommands::find_namespace(const Request& r, NamespaceView*& ns) noexcept {
   ns = view_->find(r.sqe.nsid);

@@ -8,6 +8,7 @@
 
 #include "nvme/log_page.h"
 #include "nvme/sqe.h"
+#include "nvme/vendor.h"
 #include "nvmf/target/controller.h"
 #include "nvmf/target/subsystem.h"
 
@@ -95,6 +96,9 @@ Bytes effects_log() {
   for (AdminOpcode opc : {AdminOpcode::get_log_page, AdminOpcode::identify, AdminOpcode::abort,
                           AdminOpcode::set_features, AdminOpcode::get_features,
                           AdminOpcode::async_event_request, AdminOpcode::keep_alive, AdminOpcode::fabrics}) {
+    log.acs[static_cast<std::uint8_t>(opc)] = nvme::effects_supported;
+  }
+  for (nvme::VendorOpcode opc : {nvme::VendorOpcode::act, nvme::VendorOpcode::put, nvme::VendorOpcode::get}) {
     log.acs[static_cast<std::uint8_t>(opc)] = nvme::effects_supported;
   }
   for (IoOpcode opc : {IoOpcode::flush, IoOpcode::read, IoOpcode::compare, IoOpcode::verify,

@@ -16,7 +16,8 @@ Subsystem::Namespace::Namespace(Subsystem& s, const NamespaceConfig& c, BlockDev
       guard(g),
       geometry(d.geometry()),
       capabilities(d.capabilities()),
-      fence_turn(s.registry().home(), 1) {
+      fence_turn(s.registry().home(), 1),
+      uses(s.registry().home()) {
   if (guard != nullptr) guard->subscribe(*this);
 }
 
@@ -64,6 +65,11 @@ bool Subsystem::allows(std::string_view host_nqn) const noexcept {
 }
 
 const Subsystem::Namespace* Subsystem::find(std::uint32_t nsid) const noexcept {
+  const auto it = namespaces_.find(nsid);
+  return it == namespaces_.end() ? nullptr : it->second.get();
+}
+
+Subsystem::Namespace* Subsystem::find(std::uint32_t nsid) noexcept {
   const auto it = namespaces_.find(nsid);
   return it == namespaces_.end() ? nullptr : it->second.get();
 }
@@ -145,6 +151,7 @@ Task<Status> Subsystem::remove_namespace(std::uint32_t nsid) {
   removed->device.unsubscribe(*removed);
   ++ana_changes_;
   tell_namespace_changed(nsid);
+  co_await removed->uses.close();
   co_await remove_from_views(nsid);
   HF_LOG(info, "nvmf", "namespace removed", {"nqn", config_.nqn}, {"nsid", nsid});
   co_return Status();

@@ -43,6 +43,7 @@ class Subsystem {
     std::uint64_t ana_changes =
         0;                 // of its ANA group: each namespace is a group of its own, named by its nsid
     Semaphore fence_turn;  // of fused commands
+    Gate uses;             // held by admin commands that use the device
   };
   using Namespaces = std::map<std::uint32_t, std::unique_ptr<Namespace>>;
 
@@ -76,6 +77,7 @@ class Subsystem {
   Task<void> lift_fence(std::uint32_t nsid);
   // nullptr when it is not active.
   const Namespace* find(std::uint32_t nsid) const noexcept;
+  Namespace* find(std::uint32_t nsid) noexcept;
   // Of one namespace, or of all by nvme::nsid_all.
   Task<IoStats> stats(std::uint32_t nsid);
   // SMART: of one namespace, or of all by nvme::nsid_all.

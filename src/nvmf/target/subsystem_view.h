@@ -12,10 +12,14 @@
 #include "block/block_device.h"
 #include "block/reservation_guard.h"
 #include "nvme/log_page.h"
+#include "nvme/status.h"
 #include "nvmf/target/range_fence.h"
 #include "rt/wait.h"
 
 namespace holdfast::nvmf::target {
+
+// ok, or what a command for a namespace in this state is answered with.
+nvme::CommandStatus ana_status(nvme::AnaState state) noexcept;
 
 // Held by every command that uses a namespace's channel: the channel stays open, and a host that takes the
 // right to it away waits for the command.
