@@ -34,6 +34,8 @@ class MapWriter {
   Task<Status> write(ByteRange range, IoVecs from, Durable durable);
   // The range reads as zeroes, and what it occupied is given back where that is possible.
   Task<Status> unmap(ByteRange range, Durable durable);
+  // The regions of the range count as written in the present epoch, durably.
+  Task<Status> renew_epoch(ByteRange range);
   // Completes the next cluster that has another one behind it and that nobody is writing. Enters the WriteGate
   // itself. False: there is none.
   Task<bool> complete_one();
@@ -81,7 +83,6 @@ class MapWriter {
   Task<Status> read_blocks(BlockSpan blocks, std::byte* into);
   bool owned_in(Cluster cluster, std::uint32_t index, std::uint32_t block) const noexcept;
   bool any_owned_in(Cluster cluster, BlockSpan span) const noexcept;
-  Task<Status> renew_epoch(ByteRange range);
   void add_epochs(ByteRange range, std::vector<Record>& to) const;
 
   Task<Status> unmap_clusters(std::uint32_t first, std::uint32_t count, Durable durable);
