@@ -299,7 +299,7 @@ void add_admin_cases(Cases& to) {
   constexpr const char* sqe_section = "3.3.3.1 (submission queue entry)";
   add("psdt", "PRPs", sqe_section, "Fabrics commands use SGLs only: invalid field", psdt);
   add("fuse", "FUSE on an admin command", sqe_section, "It is refused", fuse_reserved);
-  constexpr const char* sgl_section = "4.1.2 (SGLs); NVMe/TCP 1.0, 3.3";
+  constexpr const char* sgl_section = "4.1.2 (SGLs); NVMe/TCP 1.0, 3.3.2";
   add("sgl-segment", "An SGL segment descriptor", sgl_section,
       "It is not for NVMe/TCP: SGL descriptor type invalid", [](Test& t) { sgl_type(t, 0x20); });
   add("sgl-reserved", "An SGL type that does not exist", sgl_section, "SGL descriptor type invalid",

@@ -102,7 +102,7 @@ class Command {
     return *this;
   }
 
-  // SGL identifiers (NVMe Base 2.0, section 4.1.2; NVMe/TCP 1.0, section 3.3): transport data block, and data
+  // SGL identifiers (NVMe Base 2.0, section 4.1.2; NVMe/TCP 1.0, section 3.3.2): transport data block, and data
   // block with an offset into the capsule.
   static constexpr std::uint8_t sgl_transport = 0x5a, sgl_in_capsule = 0x01;
 

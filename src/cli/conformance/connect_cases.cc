@@ -319,7 +319,7 @@ void add_connect_cases(Cases& to) {
   add("queues", "Several I/O queues", "As many I/O queues as Number of Queues grants work", several_queues);
   add("kato-zero", "No keep alive", "With KATO 0 the controller waits for ever", kato_zero);
   add("data-length", "Connect with too little data", "Connect has 1,024 bytes of data", in_capsule_only);
-  constexpr const char* disconnect_section = "3.2 (Disconnect)";
+  constexpr const char* disconnect_section = "3.4 (Disconnect)";
   add("disconnect", "Disconnect of an I/O queue", "The queue ends after the response, the controller stays",
       disconnect, disconnect_section, Level::optional);
   add("disconnect-admin", "Disconnect of the admin queue", "It is refused: invalid queue type",

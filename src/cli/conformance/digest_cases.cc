@@ -119,7 +119,7 @@ void wrong_data_digest(Test& t) {
 void add_digest_cases(Cases& to) {
   const auto add = [&](const char* id, const char* title, const char* requirement,
                        std::function<void(Test&)> run) {
-    to.push_back({std::string("tcp.digest.") + id, title, Spec::tcp, "3.3.1, 3.6.2", requirement,
+    to.push_back({std::string("tcp.digest.") + id, title, Spec::tcp, "3.3.1.1, 3.5 (digests)", requirement,
                   Level::optional, false, std::move(run)});
   };
   add("header", "Header digests", "Every PDU carries the CRC-32C of its header, once both sides agreed",

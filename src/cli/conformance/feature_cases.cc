@@ -176,9 +176,9 @@ void add_feature_cases(Cases& to) {
   } mandatory[] = {{"arbitration", "Arbitration", arbitration, "5.27.1.1"},
                    {"power", "Power management", power, "5.27.1.2"},
                    {"temperature", "Temperature threshold", temperature, "5.27.1.3"},
-                   {"error-recovery", "Error recovery", error_recovery, "5.27.1.4"},
+                   {"error-recovery", "Error recovery", error_recovery, "NVM Command Set 1.0, 4.1.3.2"},
                    {"queues", "Number of queues", queues, "5.27.1.5"},
-                   {"atomicity", "Write atomicity", write_atomicity, "5.27.1.7"},
+                   {"atomicity", "Write atomicity", write_atomicity, "NVM Command Set 1.0, 4.1.3.3"},
                    {"events", "Asynchronous event configuration", events, "5.27.1.8"},
                    {"keep-alive", "Keep alive timer", keep_alive, "5.27.1.12"}};
   for (const auto& m : mandatory) {
@@ -193,10 +193,10 @@ void add_feature_cases(Cases& to) {
   add("events-set", "Event mask", "5.27.1.8", "What was set reads back", event_mask);
   add("kato", "KATO of Connect", "5.27.1.12, 3.9", "The timer is what Connect said, rounded up to KAS", kato);
   add("kato-set", "Setting KATO", "5.27.1.12", "What was set reads back, rounded up to KAS", kato_set);
-  add("write-cache", "Volatile write cache", "5.27.1.4 (06h)", "With VWC the feature is there", cache,
+  add("write-cache", "Volatile write cache", "5.27.1.4", "With VWC the feature is there", cache,
       Level::optional);
-  add("write-cache-absent", "No volatile write cache", "5.27.1.4 (06h)",
-      "Without VWC the feature may be refused", cache_absent, Level::optional);
+  add("write-cache-absent", "No volatile write cache", "5.27.1.4", "Without VWC the feature may be refused",
+      cache_absent, Level::optional);
   add("host-id", "Host identifier", "5.27.1.25", "It is what Connect said", host_identifier);
   add("host-id-64", "Host identifier of 64 bits", "5.27.1.25", "Over Fabrics it has 128 bits: invalid field",
       host_identifier_64);

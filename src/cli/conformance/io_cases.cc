@@ -286,9 +286,9 @@ void add_io_cases(Cases& to) {
   add("parallel", "Reads at the same time", "3.2.4; Base 2.0, 3.3.1",
       "Commands of a queue end in any order, each once", several_at_once);
   add("write", "Write", "3.2.6", "What was written is read", write, writes);
-  add("write-capsule", "Write with in-capsule data", "3.2.6; NVMe/TCP 1.0, 3.3.2", "What was written is read",
+  add("write-capsule", "Write with in-capsule data", "3.2.6; NVMe/TCP 1.0, 3.3.1", "What was written is read",
       write_in_capsule, writes, Level::optional);
-  add("write-r2t", "A small write by R2T", "3.2.6; NVMe/TCP 1.0, 3.3.2",
+  add("write-r2t", "A small write by R2T", "3.2.6; NVMe/TCP 1.0, 3.3.2.2",
       "Data that would fit into the capsule may be sent when it is asked for", write_by_r2t, writes);
   add("write-fua", "Write with FUA", "3.2.6", "FUA is for every controller", write_fua, writes);
   add("write-mdts", "The largest write and read", "3.2.6; Base 2.0, 5.17.2.1 (MDTS)",

@@ -169,15 +169,15 @@ void add_tcp_data_cases(Cases& to) {
     to.push_back({std::string("tcp.data.") + id, title, Spec::tcp, section, requirement, Level::mandatory,
                   false, std::move(run)});
   };
-  constexpr const char* r2t_section = "3.3.2, 3.6.2 (R2T)";
+  constexpr const char* r2t_section = "3.3.2.2, 3.6.2.10 (R2T)";
   add("r2t", "R2T asks for data of the command", r2t_section,
       "R2T names the command, and a part of its data that begins where the part before ended", r2t_form);
-  add("one-pdu", "R2T answered by one PDU", "3.3.2, 3.6.2 (H2CData)",
+  add("one-pdu", "R2T answered by one PDU", "3.3.2.2, 3.6.2.8 (H2CData)",
       "H2CData may carry all that R2T asks for", [](Test& t) { answer_in_pieces(t, 1u << 20); });
   for (const std::uint32_t bytes : {4u, 512u, 4096u}) {
     const std::string id = fmt::format("pieces-{}", bytes);
     const std::string title = fmt::format("R2T answered by PDUs of {} bytes", bytes);
-    add(id.c_str(), title.c_str(), "3.3.2, 3.6.2 (H2CData)",
+    add(id.c_str(), title.c_str(), "3.3.2.2, 3.6.2.8 (H2CData)",
         "The host chooses how it divides the data of an R2T",
         [bytes](Test& t) { answer_in_pieces(t, bytes); });
   }
@@ -187,21 +187,21 @@ void add_tcp_data_cases(Cases& to) {
       "A command that waits for data does not keep others of its queue waiting", others_go_on);
   add("ttag", "TTAGs are unique", r2t_section,
       "R2Ts that are outstanding at a time have different transfer tags", tags_are_unique);
-  add("maxr2t", "MAXR2T", "3.6.2 (ICReq, R2T)",
+  add("maxr2t", "MAXR2T", "3.3.2.2, 3.6.2.2 (ICReq)",
       "A controller has no more R2Ts of a command outstanding than MAXR2T allows", maxr2t_limit);
-  add("success", "SUCCESS flag", "3.3.2, 3.6.2 (C2HData)",
+  add("success", "SUCCESS flag", "3.3.2.1, 3.6.2.9 (C2HData)",
       "With SQ flow control disabled C2HData may end a command by SUCCESS and LAST_PDU; no response follows",
       success_flag);
-  add("no-success", "No SUCCESS flag with flow control", "3.3.2, 3.6.2 (C2HData)",
+  add("no-success", "No SUCCESS flag with flow control", "3.3.2.1, 3.6.2.9 (C2HData)",
       "While SQ flow control is in use every command has a response", no_success_flag);
-  add("c2h", "C2HData in order and whole", "3.3.2, 3.6.2 (C2HData)",
+  add("c2h", "C2HData in order and whole", "3.3.2.1, 3.6.2.9 (C2HData)",
       "C2HData PDUs carry the data of a command in order and completely; the last has LAST_PDU",
       read_data_is_whole);
-  add("in-capsule", "In-capsule data", "3.3.2, 3.6.2 (CapsuleCmd)",
+  add("in-capsule", "In-capsule data", "3.3.1, 3.6.2.6 (CapsuleCmd)",
       "Data in the capsule is not asked for by R2T", in_capsule_no_r2t);
-  add("in-capsule-max", "More in-capsule data than IOCCSZ", "3.3.2",
+  add("in-capsule-max", "More in-capsule data than IOCCSZ", "3.3.1",
       "Data over the capsule's size is not accepted", in_capsule_too_large);
-  add("admin-capsule", "In-capsule data on the admin queue", "3.3.2",
+  add("admin-capsule", "In-capsule data on the admin queue", "3.3.1",
       "Admin command capsules carry up to 8 KiB of data", admin_capsule);
 }
 

@@ -90,9 +90,9 @@ Bytes controllers_pdu(const Connection& c, std::uint8_t type, std::size_t hlen) 
   return make_pdu(type, Bytes(hlen), {}, 0, c.agreed());
 }
 
-constexpr const char* header_section = "3.6.2 (common header), 3.5";
-constexpr const char* sequence_section = "3.5, 3.6.2 (C2HTermReq)";
-constexpr const char* data_section = "3.3.2, 3.6.2 (H2CData)";
+constexpr const char* header_section = "3.6.2.1 (common header), 3.5";
+constexpr const char* sequence_section = "3.5, 3.6.2.5 (C2HTermReq)";
+constexpr const char* data_section = "3.3.2.2, 3.6.2.8 (H2CData)";
 
 std::vector<WrongPdu> set_up_errors() {
   return {
@@ -130,7 +130,7 @@ std::vector<WrongPdu> set_up_errors() {
        {{pdu::fes_field}, 4}},
       {"icreq-hpda",
        "ICReq with HPDA over 31",
-       "3.6.2 (ICReq)",
+       "3.1, 3.6.2.2 (ICReq)",
        before_set_up([](const Connection&) {
          IcReq req;
          req.hpda = 32;
@@ -261,7 +261,7 @@ std::vector<WrongPdu> data_errors() {
        {{pdu::fes_field, pdu::fes_range, pdu::fes_limit}}},
       {"maxh2cdata",
        "H2CData larger than MAXH2CDATA",
-       "3.6.2 (ICResp, H2CData)",
+       "3.3.2.2, 3.6.2.3 (ICResp)",
        in_data([](const DataFlow& f) {
          const Bytes more = pattern(std::size_t{f.agreed().maxh2cdata} + 512, 1);
          return make_h2c_data(f.cid(), f.ttag(), f.r2to(), more, false, f.agreed());
@@ -337,10 +337,10 @@ void add_tcp_error_cases(Cases& to) {
     return rank(a) < rank(b);
   });
   to.push_back({"tcp.error-report.header", "C2HTermReq carries the header of the PDU in error", Spec::tcp,
-                "3.6.2 (C2HTermReq)", "The data of C2HTermReq is the header of the PDU in error",
+                "3.5, 3.6.2.5 (C2HTermReq)", "The data of C2HTermReq is the header of the PDU in error",
                 Level::mandatory, false, term_carries_header});
   to.push_back({"tcp.error.h2ctermreq", "H2CTermReq ends the connection", Spec::tcp,
-                "3.5, 3.6.2 (H2CTermReq)", "A controller that receives H2CTermReq ends the connection",
+                "3.5, 3.6.2.4 (H2CTermReq)", "A controller that receives H2CTermReq ends the connection",
                 Level::mandatory, false, host_terminates});
 }
 

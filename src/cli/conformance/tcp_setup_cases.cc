@@ -7,7 +7,7 @@
 namespace holdfast::cli::conformance {
 namespace {
 
-constexpr const char* ic_section = "3.6.2 (ICReq, ICResp)";
+constexpr const char* ic_section = "3.1, 3.6.2.2 (ICReq), 3.6.2.3 (ICResp)";
 
 // A connection set up with `req` that serves a whole controller afterwards.
 void works_with(Test& t, const IcReq& req) {
@@ -174,11 +174,11 @@ void add_tcp_setup_cases(Cases& to) {
     works_with(t, req);
   });
   add("segments", "ICReq in eight segments", "PDU boundaries are independent of TCP segments",
-      split_everywhere, "3.6.1 (PDUs in the byte stream)");
+      split_everywhere, "2 (PDUs and TCP segments)");
   add("bytes", "A command capsule byte by byte", "PDU boundaries are independent of TCP segments",
-      one_byte_at_a_time, "3.6.1 (PDUs in the byte stream)");
+      one_byte_at_a_time, "2 (PDUs and TCP segments)");
   add("batch", "Sixteen capsules in one segment", "PDU boundaries are independent of TCP segments",
-      many_in_one_segment, "3.6.1 (PDUs in the byte stream)");
+      many_in_one_segment, "2 (PDUs and TCP segments)");
   add("pause", "A pause before ICReq", "A host may take a moment before it sends ICReq",
       silent_connections_end);
   add_alignments(to);

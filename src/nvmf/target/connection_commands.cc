@@ -148,7 +148,7 @@ void Connection::become_queue(const ConnectReply& reply, const nvme::ConnectCmd&
   wants_large_staging_ = true;
 }
 
-// Of an I/O queue (NVMe-oF 1.1, section 3.2): the response is the last thing that the host hears.
+// Of an I/O queue (NVMe-oF 1.1, section 3.4): the response is the last thing that the host hears.
 void Connection::run_disconnect(Request& r) {
   if (nvme::as<nvme::DisconnectCmd>(r.sqe).recfmt != 0) {
     return complete(r, permanent(StatusCode::connect_incompatible_format));
@@ -280,7 +280,7 @@ void Connection::complete_with_data(Request& r, std::uint64_t result) {
     sender_.queue(pdu, nullptr, data);
     return respond(r, CommandStatus(), result);
   }
-  // Without flow control the host needs nothing that a response would carry (NVMe/TCP 1.0, section 3.3.2.3).
+  // Without flow control the host needs nothing that a response would carry (NVMe/TCP 1.0, section 3.3.2.1).
   pdu.ch.flags |= nvme::flag_success;
   r.state = Request::State::responding;
   --unanswered_;
