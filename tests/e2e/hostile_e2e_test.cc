@@ -26,10 +26,8 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using std::chrono::steady_clock;
 using testing::HasSubstr;
-using testing_support::call;
 using testing_support::EngineProcess;
 using testing_support::ScratchDir;
-namespace v1 = mayastor::v1;
 
 // An engine with one core, a disk for the neighbour and one for the hostile hosts.
 struct Scene {
@@ -48,18 +46,7 @@ struct Scene {
     resident_before = engine.resident_bytes();
   }
 
-  std::string share(const std::string& name) {
-    v1::CreateBdevRequest create;
-    create.set_uri("malloc:///" + name + "?size_mb=16");
-    v1::CreateBdevResponse created;
-    EXPECT_TRUE(call(engine.bdev(), &v1::BdevRpc::Stub::Create, create, &created).ok());
-    v1::BdevShareRequest request;
-    request.set_name(name);
-    request.set_protocol(v1::NVMF);
-    v1::BdevShareResponse shared;
-    EXPECT_TRUE(call(engine.bdev(), &v1::BdevRpc::Stub::Share, request, &shared).ok());
-    return shared.bdev().share_uri();
-  }
+  std::string share(const std::string& name) const { return testing_support::share_malloc(engine, name, 16); }
   static void raise_limits() {
     rlimit limit{};
     ::getrlimit(RLIMIT_NOFILE, &limit);

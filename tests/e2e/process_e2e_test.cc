@@ -26,19 +26,7 @@ using testing_support::call;
 using testing_support::EngineProcess;
 using testing_support::run;
 using testing_support::ScratchDir;
-
-std::string share_malloc(EngineProcess& engine, const std::string& name) {
-  v1::CreateBdevRequest create;
-  create.set_uri("malloc:///" + name + "?size_mb=64");
-  v1::CreateBdevResponse created;
-  EXPECT_TRUE(call(engine.bdev(), &v1::BdevRpc::Stub::Create, create, &created).ok());
-  v1::BdevShareRequest share;
-  share.set_name(name);
-  share.set_protocol(v1::NVMF);
-  v1::BdevShareResponse shared;
-  EXPECT_TRUE(call(engine.bdev(), &v1::BdevRpc::Stub::Share, share, &shared).ok());
-  return shared.bdev().share_uri();
-}
+using testing_support::share_malloc;
 
 TEST(Process, StartToFirstIoTakesLessThan300Milliseconds) {
   ScratchDir scratch;

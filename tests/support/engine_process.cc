@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
+#include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -219,6 +220,20 @@ Finished run(const std::vector<std::string>& command) {
   ::waitpid(pid, &status, 0);
   finished.status = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
   return finished;
+}
+
+std::string share_malloc(const EngineProcess& engine, const std::string& name, unsigned size_mib) {
+  namespace v1 = mayastor::v1;
+  v1::CreateBdevRequest create;
+  create.set_uri("malloc:///" + name + "?size_mb=" + std::to_string(size_mib));
+  v1::CreateBdevResponse created;
+  EXPECT_TRUE(call(engine.bdev(), &v1::BdevRpc::Stub::Create, create, &created).ok());
+  v1::BdevShareRequest share;
+  share.set_name(name);
+  share.set_protocol(v1::NVMF);
+  v1::BdevShareResponse shared;
+  EXPECT_TRUE(call(engine.bdev(), &v1::BdevRpc::Stub::Share, share, &shared).ok());
+  return shared.bdev().share_uri();
 }
 
 }  // namespace holdfast::testing_support

@@ -89,6 +89,9 @@ struct Finished {
 };
 Finished run(const std::vector<std::string>& command);
 
+// Makes malloc:///name and exports it; its URI. A failure is one of the test.
+std::string share_malloc(const EngineProcess& engine, const std::string& name, unsigned size_mib = 64);
+
 // One unary call, with a deadline that no healthy engine misses.
 template <class Stub, class Request, class Reply>
 grpc::Status call(Stub& stub, grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Reply*),
