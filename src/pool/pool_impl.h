@@ -22,6 +22,7 @@
 #include "pool/disk_set.h"
 #include "pool/journal.h"
 #include "pool/pool.h"
+#include "pool/recovery.h"
 #include "pool/space.h"
 #include "pool/state.h"
 #include "pool/superblock.h"
@@ -79,11 +80,8 @@ class Pool::Impl final : JournalClient, Space::Log, DiskObserver, VolumeOwner {
   Error error(Errc code, const std::string& text) const { return Error(code, user() + ": " + text); }
 
   // pool_open.cc
-  struct Opening;  // the disks that were given, and what their labels say
-  Task<Status> read_labels(Opening& opening);
-  Status check_labels(Opening& opening, const std::string& name, const std::optional<Uuid>& uuid);
-  Task<Status> recover(Opening& opening);
-  Status check_members(Opening& opening);
+  // The disks that the state knows; all of them are there.
+  Status take_members();
   Status check_segments() const;
   // Makes what works on the state: the ring from `begin` to `end`.
   void build(Journal::Mark begin, Journal::Mark end);
@@ -121,7 +119,9 @@ class Pool::Impl final : JournalClient, Space::Log, DiskObserver, VolumeOwner {
   // pool_disks.cc
   Task<Status> check_new_disk(Disk& disk, bool force) const;
   Task<Status> join(Disk& disk);
-  std::uint64_t clusters_on(const Disk& disk) const noexcept;         // that fit on it
+  std::uint64_t clusters_on(const Disk& disk) const noexcept {  // that fit on it
+    return clusters_that_fit(disk, label_.superblock.cluster_bytes);
+  }
   std::uint32_t segment_clusters(std::uint16_t disk) const noexcept;  // that were taken in
 
   // JournalClient

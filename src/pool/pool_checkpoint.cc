@@ -1,0 +1,80 @@
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+#include "pool/image.h"
+#include "pool/pool_impl.h"
+
+namespace holdfast::pool {
+
+void Pool::Impl::checkpoint_wanted() noexcept {
+  if (!checkpointing_) scope_.spawn(background_checkpoint());
+}
+
+Task<void> Pool::Impl::background_checkpoint() {
+  const Status done = co_await run_checkpoint(false);
+  if (!done.ok()) {
+    HF_LOG(error, "pool", "a checkpoint failed", {"pool", name()}, {"error", done.error()});
+  }
+}
+
+Task<Status> Pool::Impl::checkpoint() {
+  if (read_only_) co_return *journal_->frozen();
+  const std::uint64_t wanted = journal_->mark().sequence;
+  while (checkpointing_) co_await checkpoint_over_.wait();
+  if (checkpointed_ >= wanted) co_return Status();
+  co_return co_await run_checkpoint(false);
+}
+
+// One at a time. `last`: nothing is committed any more.
+Task<Status> Pool::Impl::run_checkpoint(bool last) {
+  HF_ASSERT(!checkpointing_);
+  checkpointing_ = true;
+  const Nanos began = home_.now();
+  const Journal::Mark mark = journal_->mark();
+  Status outcome = co_await write_checkpoint(mark, last);
+  checkpoint_time_ = home_.now() - began;
+  checkpointing_ = false;
+  if (outcome.ok()) checkpointed_ = mark.sequence;
+  journal_->checkpoint_ended(outcome, mark);
+  checkpoint_over_.wake_all();
+  co_return outcome;
+}
+
+Task<Status> Pool::Impl::write_checkpoint(Journal::Mark mark, bool last) {
+  std::vector<Cluster> taken;
+  ImageWriter writer(*state_);
+  ImageIdentity identity{label_.superblock.instance, label_.superblock.incarnation, mark};
+  ImageSource source = [&writer](std::span<std::byte> to) { return writer.next(to); };
+  ImageClusters clusters = [this] { return space_->pick_for_image(); };
+  auto root = co_await write_image(home_, *disks_, identity, std::move(source), std::move(clusters), taken);
+  Effects effects;
+  writer.finish(effects);
+  space_->retire(std::move(effects));
+  if (!root.ok()) {
+    for (const Cluster c : taken) space_->free_image_cluster(c);
+    co_return root.error().with_context(user());
+  }
+  // The commits before the mark may not be durable yet; the image is, and takes their place.
+  Superblock& s = label_.superblock;
+  s.root = root.value();
+  s.clean = last;
+  s.members.clear();
+  for (const DiskRecord& disk : state_->disks()) s.members.push_back(disk.uuid);
+  const Status written = co_await write_label(home_, disks_->at(0).home(), label_);
+  if (!written.ok()) {  // which root counts is not known
+    image_.insert(image_.end(), taken.begin(), taken.end());
+    co_return written.error();
+  }
+  std::swap(image_, taken);
+  for (const Cluster c : taken) space_->free_image_cluster(c);
+  keep_image_reserve();
+  co_return Status();
+}
+
+// Room for the next image, which may be somewhat longer than this one.
+void Pool::Impl::keep_image_reserve() noexcept {
+  space_->set_image_reserve(image_.size() + std::max<std::size_t>(1, image_.size() / 4));
+}
+
+}  // namespace holdfast::pool

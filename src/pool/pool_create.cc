@@ -1,0 +1,163 @@
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "base/log.h"
+#include "pool/pool_impl.h"
+
+namespace holdfast::pool {
+namespace {
+
+constexpr std::uint64_t journal_bytes_usual_min = 4 * MiB;
+constexpr std::uint64_t journal_bytes_usual_max = 128 * MiB;
+constexpr std::uint64_t data_alignment = MiB;
+constexpr std::uint32_t clusters_min = 4;  // of a new disk
+
+// By the capacity, but never more than an eighth of the disk that it lies on.
+std::uint64_t usual_journal_bytes(std::uint64_t capacity, std::uint64_t disk_bytes) {
+  const std::uint64_t wanted = std::clamp(capacity / 256, journal_bytes_usual_min, journal_bytes_usual_max);
+  const std::uint64_t most = std::max(disk_bytes / 8, Journal::bytes_min);
+  return std::min(wanted, most) / Journal::bytes_min * Journal::bytes_min;
+}
+
+Status check_params(const PoolParams& params, const PoolOptions& options) {
+  HF_CHECK(check_name("pool", params.name));
+  const auto wrong = [&](const std::string& text) {
+    return Error(Errc::invalid_argument, "pool '" + params.name + "': " + text);
+  };
+  const std::uint32_t cluster = params.cluster_bytes;
+  if (!is_power_of_two(cluster) || cluster < cluster_bytes_min || cluster > cluster_bytes_max) {
+    return wrong("a cluster size of " + format_size(cluster) +
+                 " is not possible; it is a power of two from " + format_size(cluster_bytes_min) + " to " +
+                 format_size(cluster_bytes_max));
+  }
+  if (params.disks.empty() || params.disks.size() > disks_max)
+    return wrong("it needs 1 to " + std::to_string(disks_max) + " disks");
+  if (params.uuid && params.uuid->is_nil()) return wrong("its UUID must not be zero");
+  const std::uint64_t journal = options.journal_bytes;
+  if (journal != 0 && (journal < Journal::bytes_min || journal % wire::commit_alignment != 0))
+    return wrong("a journal of " + format_size(journal) + " is not possible");
+  return Status();
+}
+
+}  // namespace
+
+Status check_name(std::string_view what, std::string_view name) {
+  const auto wrong = [&](const std::string& why) {
+    return Error(Errc::invalid_argument, "the name of a " + std::string(what) + " " + why);
+  };
+  if (name.empty()) return wrong("is missing");
+  if (name.size() > name_bytes_max)
+    return wrong("is longer than " + std::to_string(name_bytes_max) + " bytes");
+  const bool printable = std::all_of(
+      name.begin(), name.end(), [](char c) { return static_cast<unsigned char>(c) > 0x20 && c != 0x7f; });
+  if (!printable) return wrong("has a space or control character");
+  return Status();
+}
+
+Task<Status> Pool::Impl::open_disks(const std::vector<std::string>& uris) {
+  for (const std::string& uri : uris) {
+    const BlockDevice* known = registry_.find(disk_uri(uri));
+    for (const auto& disk : new_disks_) {
+      if (&disk->device() == known)
+        co_return error(Errc::invalid_argument, "disk '" + uri + "' is given twice");
+    }
+    HF_CO_TRY(std::unique_ptr<Disk> disk, co_await Disk::open(registry_, uri, user(), options_.slow_io));
+    new_disks_.push_back(std::move(disk));
+  }
+  co_return Status();
+}
+
+// A disk that is of a pool already, or looks as if it were.
+Task<Status> Pool::Impl::refuse_labelled(Disk& disk) const {
+  const auto label = co_await read_label(home_, disk.home());
+  if (label.code() == Errc::not_found) co_return Status();
+  if (label.code() == Errc::io_error) co_return label.error();
+  const std::string who = "disk '" + disk.uri() + "' ";
+  if (!label.ok())
+    co_return error(Errc::failed_precondition,
+                    who + "has a label of a pool (" + label.error().message() + ")");
+  co_return error(Errc::failed_precondition, who + "is of pool '" + label.value().superblock.name +
+                                                 "': import that one, or destroy it first");
+}
+
+Task<Status> Pool::Impl::create(PoolParams params) {
+  HF_CO_CHECK(check_params(params, options_));
+  Superblock& s = label_.superblock;
+  s.name = params.name;
+  HF_CO_CHECK(co_await open_disks(params.disks));
+  for (const auto& disk : new_disks_) {
+    if (disk->is_read_only())
+      co_return error(Errc::failed_precondition, "disk '" + disk->uri() + "' is read-only");
+    if (!params.force) HF_CO_CHECK(co_await refuse_labelled(*disk));
+  }
+  HF_CO_CHECK(co_await label_new_disks(params));
+  build(Journal::Mark(), Journal::Mark());
+  keep_image_reserve();
+  // The pool exists from the moment at which the label of disk 0 is durable.
+  HF_CO_CHECK(co_await run_checkpoint(false));
+  HF_LOG(info, "pool", "pool created", {"pool", name()}, {"uuid", uuid().to_string()},
+         {"disks", disks_->count()});
+  co_return Status();
+}
+
+// Decides what is where, makes the empty state, and labels all disks but disk 0.
+Task<Status> Pool::Impl::label_new_disks(const PoolParams& params) {
+  std::uint64_t capacity = 0;
+  for (const auto& disk : new_disks_) capacity += disk->size_bytes();
+  const std::uint64_t ring = options_.journal_bytes != 0
+                                 ? options_.journal_bytes
+                                 : usual_journal_bytes(capacity, new_disks_.front()->size_bytes());
+  Superblock& s = label_.superblock;
+  Prng& random = home_.random();
+  s.pool_uuid = params.uuid ? *params.uuid : Uuid::random(random);
+  s.instance = Uuid::random(random);
+  s.cluster_bytes = params.cluster_bytes;
+  s.created_unix_ns = static_cast<std::uint64_t>(home_.wall_now());
+  state_ = std::make_unique<State>(params.cluster_bytes);
+  disks_ = std::make_unique<DiskSet>(params.cluster_bytes);
+  Effects none;
+  std::vector<Label> labels;
+  std::uint64_t first = 0;
+  for (std::uint16_t i = 0; i < new_disks_.size(); ++i) {
+    Disk& disk = *new_disks_[i];
+    Label& label = labels.emplace_back();
+    label.superblock = s;
+    Superblock& own = label.superblock;
+    own.disk_index = i;
+    own.disk_uuid = Uuid::random(random);
+    own.disk_bytes = disk.size_bytes();
+    if (i == 0) {
+      own.journal_offset = wire::label_area_bytes;
+      own.journal_bytes = ring;
+      own.incarnation = 1;
+    }
+    own.data_offset = round_up(wire::label_area_bytes + own.journal_bytes,
+                               std::min<std::uint64_t>(params.cluster_bytes, data_alignment));
+    disk.become(i, own.disk_uuid, own.data_offset);
+    const std::uint64_t count = clusters_on(disk);
+    if (count < clusters_min)
+      co_return error(Errc::invalid_argument, "disk '" + disk.uri() + "' is too small: it has room for " +
+                                                  std::to_string(count) + " clusters");
+    if (first + count > std::numeric_limits<std::uint32_t>::max())
+      co_return error(Errc::invalid_argument,
+                      "so many clusters cannot be numbered; take a larger cluster size");
+    const Segment segment{static_cast<std::uint32_t>(first), static_cast<std::uint32_t>(count), i, 0};
+    const DiskRecord record{i, own.disk_uuid, disk.uri()};
+    const Record added = AddDiskRecord{record, segment};
+    state_->apply(added, none);
+    first += count;
+  }
+  state_->settle(none);
+  // What was there before is nothing from now on, whatever happens next.
+  for (const auto& disk : new_disks_) HF_CO_CHECK(co_await wipe_label(disk->home()));
+  for (std::size_t i = 1; i < labels.size(); ++i)
+    HF_CO_CHECK(co_await write_label(home_, new_disks_[i]->home(), labels[i]));
+  label_ = std::move(labels.front());
+  for (auto& disk : new_disks_) disks_->add(std::move(disk));
+  new_disks_.clear();
+  disks_->publish(state_->segments());
+  co_return Status();
+}
+
+}  // namespace holdfast::pool

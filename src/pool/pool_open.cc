@@ -1,0 +1,159 @@
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+#include "pool/pool_impl.h"
+#include "pool/recovery.h"
+
+namespace holdfast::pool {
+
+Pool::Impl::Impl(DeviceRegistry& registry, PoolOptions options, PoolObserver* observer)
+    : registry_(registry),
+      home_(registry.cores().home()),
+      options_(options),
+      observer_(observer),
+      guard_(registry.cores()),
+      changes_(home_, 1),
+      checkpoint_over_(home_),
+      scope_(home_) {}
+
+Pool::Impl::~Impl() { HF_ASSERT(disks_ == nullptr && new_disks_.empty()); }
+
+Task<Status> Pool::Impl::open(std::vector<std::string> uris, std::string name, std::optional<Uuid> uuid) {
+  label_.superblock.name = name;
+  if (uris.empty()) co_return Error(Errc::invalid_argument, user() + ": no disks are given");
+  HF_CO_CHECK(co_await open_disks(uris));
+  HF_CO_TRY(const std::vector<Label> labels, co_await read_labels(home_, new_disks_));
+  HF_CO_TRY(const std::size_t first, check_labels(new_disks_, labels, name, uuid));
+  label_ = labels[first];
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    const Superblock& own = labels[i].superblock;
+    new_disks_[i]->become(own.disk_index, own.disk_uuid, own.data_offset);
+    read_only_ = read_only_ || own.read_only() || new_disks_[i]->is_read_only();
+  }
+  HF_CO_TRY(Recovered found, co_await recover(home_, new_disks_, label_.superblock, RecordObserver()));
+  state_ = std::move(found.state);
+  disks_ = std::make_unique<DiskSet>(label_.superblock.cluster_bytes);
+  HF_CO_CHECK(take_members());
+  disks_->publish(state_->segments());
+  HF_CO_CHECK(check_segments());
+  Superblock& s = label_.superblock;
+  if (!read_only_) {
+    // Durable before the first commit: a commit that an earlier run left behind never follows one of this run.
+    ++s.incarnation;
+    s.clean = false;
+    HF_CO_CHECK(co_await write_label(home_, disks_->at(0).home(), label_));
+  }
+  build(found.begin, found.scan.end);
+  hold_image(found.image);
+  if (read_only_)
+    journal_->freeze(
+        Error(Errc::read_only, user() + " is read-only: it has features of a newer release, or a disk "
+                                        "that cannot be written"));
+  HF_CO_CHECK(co_await open_volumes());
+  HF_LOG(info, "pool", "pool opened", {"pool", this->name()}, {"uuid", this->uuid().to_string()},
+         {"volumes", state_->volumes().size()}, {"commits", found.scan.commits}, {"read_only", read_only_});
+  co_return Status();
+}
+
+// Every disk that the state knows is there. One that it does not know was about to be added when the pool ended.
+Status Pool::Impl::take_members() {
+  std::string missing;
+  for (const DiskRecord& record : state_->disks()) {
+    const auto found = std::find_if(new_disks_.begin(), new_disks_.end(), [&](const auto& disk) {
+      return disk != nullptr && disk->index() == record.index && disk->uuid() == record.uuid;
+    });
+    if (found == new_disks_.end()) {
+      missing += (missing.empty() ? "" : ", ") + std::string("disk ") + std::to_string(record.index) +
+                 " (UUID " + record.uuid.to_string() + ", last seen as '" + record.uri + "')";
+    } else {
+      disks_->add(std::move(*found));
+    }
+  }
+  std::erase(new_disks_, nullptr);
+  if (!missing.empty())
+    return error(Errc::failed_precondition, missing + " is missing; give all of its disks");
+  for (const auto& disk : new_disks_) {
+    HF_LOG(warn, "pool", "a disk with the pool's label is not a member; adding it may have been cut off",
+           {"pool", name()}, {"disk", disk->uri()});
+  }
+  return Status();
+}
+
+Status Pool::Impl::check_segments() const {
+  for (const Segment& segment : state_->segments()) {
+    const Disk* disk = disks_->find(segment.disk);
+    if (disk == nullptr) return error(Errc::bad_format, "a segment lies on a disk that it does not have");
+    if (std::uint64_t{segment.disk_first} + segment.count > clusters_on(*disk)) {
+      return error(Errc::failed_precondition, "disk '" + disk->uri() + "' has become smaller: it has " +
+                                                  format_size(disk->size_bytes()) + " now");
+    }
+  }
+  return Status();
+}
+
+void Pool::Impl::build(Journal::Mark begin, Journal::Mark end) {
+  const Superblock& s = label_.superblock;
+  Space::Log& log = *this;
+  JournalClient& client = *this;
+  space_ = std::make_unique<Space>(home_, *state_, *disks_, guard_, log);
+  const Journal::Ring ring{s.journal_offset, s.journal_bytes, s.instance};
+  journal_ = std::make_unique<Journal>(home_, disks_->at(0).home(), ring, s.incarnation, begin, end, client);
+  parts_.reset(new VolumeParts{registry_.cores(), *state_, *disks_, *journal_, *space_, guard_});
+  checkpointed_ = begin.sequence;
+  for (std::uint16_t i = 0; i < disks_->count(); ++i) disks_->at(i).observe(this);
+  told_status_ = status();
+}
+
+void Pool::Impl::hold_image(const std::vector<DiskCluster>& image) {
+  for (const DiskCluster& at : image) {
+    const auto cluster = disks_->cluster_at(at.disk, at.cluster);
+    if (!cluster) continue;
+    state_->clusters().hold(*cluster);
+    image_.push_back(*cluster);
+  }
+  keep_image_reserve();
+}
+
+Task<Status> Pool::Impl::close(bool destroy) {
+  const Semaphore::Permit alone = co_await changes_.acquire();
+  HF_CO_CHECK(co_await close_volumes(false));
+  co_await scope_.join();
+  while (checkpointing_) co_await checkpoint_over_.wait();
+  if (destroy) {
+    // Without disk 0's label there is no pool; what is left on the others is found and refused.
+    for (std::uint16_t i = 0; i < disks_->count(); ++i) {
+      const Status wiped = co_await wipe_label(disks_->at(i).home());
+      if (!wiped.ok())
+        HF_LOG(warn, "pool", "a disk keeps its label", {"pool", name()}, {"error", wiped.error()});
+    }
+  } else if (!journal_->frozen()) {
+    const Status done = co_await run_checkpoint(true);
+    if (!done.ok())
+      HF_LOG(warn, "pool", "closed without a checkpoint", {"pool", name()}, {"error", done.error()});
+  }
+  HF_LOG(info, "pool", destroy ? "pool destroyed" : "pool closed", {"pool", name()},
+         {"uuid", uuid().to_string()});
+  co_await let_go();
+  co_return Status();
+}
+
+Task<void> Pool::Impl::let_go() {
+  closing_ = true;
+  if (journal_ != nullptr) {
+    const Status gone = co_await close_volumes(true);
+    gone.ignore("forced: it cannot be busy");
+    co_await journal_->close();
+    co_await scope_.join();
+    co_await space_->close();
+  }
+  parts_.reset();
+  journal_.reset();
+  space_.reset();
+  if (disks_ != nullptr) co_await disks_->close();
+  disks_.reset();
+  for (auto& disk : new_disks_) co_await disk->close();
+  new_disks_.clear();
+}
+
+}  // namespace holdfast::pool
