@@ -167,6 +167,22 @@ std::optional<Cluster> ClusterCounts::find_free(std::uint32_t from, std::uint32_
   return std::nullopt;
 }
 
+std::optional<Cluster> ClusterCounts::find_used(std::uint32_t from, std::uint32_t to) const noexcept {
+  HF_ASSERT(to <= size_);
+  while (from < to) {
+    const Chunk* at = chunk(from / chunk_clusters);
+    const std::uint32_t chunk_first = from - from % chunk_clusters;
+    const std::uint32_t end = std::min(to - chunk_first, chunk_clusters);
+    if (at != nullptr && at->used > 0) {
+      for (std::uint32_t i = from - chunk_first; i < end; ++i) {
+        if (at->words[i].load(std::memory_order_relaxed) != 0) return Cluster{chunk_first + i};
+      }
+    }
+    from = chunk_first + end;
+  }
+  return std::nullopt;
+}
+
 std::size_t ClusterCounts::memory() const noexcept {
   return chunks_ * sizeof(Chunk) + table_.size() * sizeof(std::uintptr_t);
 }

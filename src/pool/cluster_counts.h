@@ -52,6 +52,8 @@ class ClusterCounts {
   std::uint64_t disk_clusters(std::uint16_t disk) const noexcept;
   // The first free cluster in [from, to).
   std::optional<Cluster> find_free(std::uint32_t from, std::uint32_t to) const noexcept;
+  // The first cluster in [from, to) that is named or held.
+  std::optional<Cluster> find_used(std::uint32_t from, std::uint32_t to) const noexcept;
 
   // Memory that this takes, bytes.
   std::size_t memory() const noexcept;

@@ -29,6 +29,26 @@ class Lines {
 
 std::string text(std::uint64_t n) { return std::to_string(n); }
 
+// A value for each cluster that has one, in a pool of any size.
+template <class T>
+class PerCluster {
+ public:
+  explicit PerCluster(std::uint32_t clusters) : chunks_((std::size_t{clusters} + chunk - 1) / chunk) {}
+  T& operator[](Cluster cluster) {
+    std::vector<T>& values = chunks_[to_index(cluster) / chunk];
+    if (values.empty()) values.resize(chunk);
+    return values[to_index(cluster) % chunk];
+  }
+  T get(Cluster cluster) const {
+    const std::vector<T>& values = chunks_[to_index(cluster) / chunk];
+    return values.empty() ? T{} : values[to_index(cluster) % chunk];
+  }
+
+ private:
+  static constexpr std::uint32_t chunk = ClusterCounts::chunk_clusters;
+  std::vector<std::vector<T>> chunks_;
+};
+
 void check_partial(const Partial& partial, VolumeId volume, std::uint32_t blocks, Lines& lines) {
   const std::uint32_t own = partial.own_blocks();
   const std::string cluster = "cluster " + text(to_index(partial.cluster()));
@@ -46,9 +66,8 @@ void check_partial(const Partial& partial, VolumeId volume, std::uint32_t blocks
 // What all leaves say together.
 class Recount {
  public:
-  Recount(const State& state, Lines& lines) : state_(state), lines_(lines) {
-    counts_.resize(state.clusters().size());
-  }
+  Recount(const State& state, Lines& lines)
+      : state_(state), lines_(lines), counts_(state.clusters().size()) {}
 
   void add(const StateVolume& volume) {
     const VolumeMap& map = volume.map();
@@ -77,14 +96,20 @@ class Recount {
         lines_.add("a leaf has " + text(leaf->owners()) + " owners and is in " + text(owners) + " maps");
       }
     }
-    std::uint64_t unnamed = 0;
-    for (std::uint32_t c = 0; c < counts_.size(); ++c) {
-      unnamed += counts_[c] == 0 ? 1 : 0;
-      if (state_.clusters().count(Cluster{c}) == counts_[c]) continue;
-      lines_.add("cluster " + text(c) + " is named " + text(counts_[c]) + " times and counts as " +
-                 text(state_.clusters().count(Cluster{c})));
+    const ClusterCounts& clusters = state_.clusters();
+    std::uint64_t names = 0, free = clusters.size();
+    for (std::uint32_t c = 0; c < clusters.size(); ++c) {
+      const std::optional<Cluster> used = clusters.find_used(c, clusters.size());
+      if (!used) break;
+      c = to_index(*used);
+      names += counts_.get(*used);
+      --free;
+      if (clusters.count(*used) == counts_.get(*used)) continue;
+      lines_.add("cluster " + text(c) + " is named " + text(counts_.get(*used)) + " times and counts as " +
+                 text(clusters.count(*used)));
     }
-    if (state_.clusters().free_clusters() > unnamed) lines_.add("more clusters are free than are not named");
+    if (names != names_) lines_.add("clusters are named that count as free");
+    if (clusters.free_clusters() != free) lines_.add("the sum of free clusters is wrong");
   }
 
  private:
@@ -111,8 +136,9 @@ class Recount {
   }
 
   void name(Cluster cluster, VolumeId volume) {
-    if (to_index(cluster) < counts_.size()) {
-      ++counts_[to_index(cluster)];
+    if (to_index(cluster) < state_.clusters().size()) {
+      ++counts_[cluster];
+      ++names_;
     } else {
       lines_.of(volume, "cluster ", text(to_index(cluster)), " is beyond the disks");
     }
@@ -121,7 +147,8 @@ class Recount {
   const State& state_;
   Lines& lines_;
   std::map<const Leaf*, std::uint32_t> owners_;
-  std::vector<std::uint32_t> counts_;
+  PerCluster<std::uint32_t> counts_;
+  std::uint64_t names_ = 0;
 };
 
 void check_spec(const State& state, const StateVolume& volume, Lines& lines) {
@@ -199,9 +226,9 @@ std::vector<std::string> check_invariants(const State& state) {
 std::vector<std::string> check_places(const State& state) {
   Lines lines;
   std::set<const Leaf*> seen;
-  std::vector<std::uint64_t> places(state.clusters().size());
+  PerCluster<std::uint64_t> places(state.clusters().size());
   const auto name = [&lines, &places](Cluster cluster, std::uint64_t index, VolumeId volume) {
-    std::uint64_t& place = places[to_index(cluster)];
+    std::uint64_t& place = places[cluster];
     if (place != 0 && place != index + 1) {
       lines.of(volume, "cluster ", text(to_index(cluster)), " is at ", text(index), " and at ",
                text(place - 1));

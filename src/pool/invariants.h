@@ -12,7 +12,7 @@ namespace holdfast::pool {
 std::vector<std::string> check_invariants(const State& state);
 // Clusters that are named at two different places, so that two maps which have no history in common have the same
 // bytes: no record leads there, but an image that is damaged and fits by chance may say so. Takes 8 bytes for each
-// cluster of the pool. Each breach as one line, at most 100.
+// cluster that is mapped. Each breach as one line, at most 100.
 std::vector<std::string> check_places(const State& state);
 
 }  // namespace holdfast::pool

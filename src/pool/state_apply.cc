@@ -11,7 +11,7 @@ namespace holdfast::pool {
 void State::apply(const Record& record, Effects& effects) {
   const Status may = check(record);
   if (!may.ok()) panic(may.error().message().c_str());
-  std::visit([this, &effects](const auto& r) { apply(r, effects); }, record);
+  std::visit([this, &effects](const auto& r) { apply_one(r, effects); }, record);
 }
 
 template <class Change>
@@ -24,7 +24,7 @@ void State::change_map(StateVolume& volume, std::uint64_t first, std::uint64_t e
   set_claimed(volume, std::max(volume.claimed_ + after, before) - before);
 }
 
-void State::apply(const CreateRecord& record, Effects& effects) {
+void State::apply_one(const CreateRecord& record, Effects& effects) {
   auto made = std::make_unique<StateVolume>(record.spec);
   if (record.spec.source != VolumeId::none) {
     StateVolume& source = *get(record.spec.source);
@@ -36,7 +36,7 @@ void State::apply(const CreateRecord& record, Effects& effects) {
   insert(std::move(made));
 }
 
-void State::apply(const DeleteRecord& record, Effects& effects) {
+void State::apply_one(const DeleteRecord& record, Effects& effects) {
   const auto at = volumes_.find(record.volume);
   std::unique_ptr<StateVolume> volume = std::move(at->second);
   volumes_.erase(at);
@@ -48,7 +48,7 @@ void State::apply(const DeleteRecord& record, Effects& effects) {
   effects.retired.push_back(std::move(volume));
 }
 
-void State::apply(const ResizeRecord& record, Effects& effects) {
+void State::apply_one(const ResizeRecord& record, Effects& effects) {
   StateVolume& volume = *get(record.volume);
   const std::uint64_t before = clusters_of(volume.spec_);
   const std::uint64_t after = record.size_bytes / cluster_bytes_;
@@ -63,7 +63,7 @@ void State::apply(const ResizeRecord& record, Effects& effects) {
   reserved_ += reserve_of(volume);
 }
 
-void State::apply(const AttributesRecord& record, Effects&) {
+void State::apply_one(const AttributesRecord& record, Effects&) {
   Attributes& attributes = get(record.volume)->spec_.attributes;
   for (const auto& [key, value] : record.changes) {
     if (value.empty()) {
@@ -74,7 +74,7 @@ void State::apply(const AttributesRecord& record, Effects&) {
   }
 }
 
-void State::apply(const RevertRecord& record, Effects& effects) {
+void State::apply_one(const RevertRecord& record, Effects& effects) {
   StateVolume& volume = *get(record.volume);
   const StateVolume& snapshot = *find(record.snapshot);
   const std::uint64_t size = snapshot.spec_.size_bytes;
@@ -100,7 +100,7 @@ void State::apply(const RevertRecord& record, Effects& effects) {
   reserved_ += reserve_of(volume);
 }
 
-void State::apply(const WriteRecord& record, Effects& effects) {
+void State::apply_one(const WriteRecord& record, Effects& effects) {
   StateVolume& volume = *get(record.volume);
   const BlockSpan span{record.index, record.first_block, record.block_count};
   change_map(volume, record.index, std::uint64_t{record.index} + 1, [&volume, &record, span, &effects, this] {
@@ -108,14 +108,14 @@ void State::apply(const WriteRecord& record, Effects& effects) {
   });
 }
 
-void State::apply(const CompleteRecord& record, Effects& effects) {
+void State::apply_one(const CompleteRecord& record, Effects& effects) {
   StateVolume& volume = *get(record.volume);
   change_map(volume, record.index, std::uint64_t{record.index} + 1, [&volume, &record, &effects, this] {
     volume.map_.complete(map_context(effects), record.index);
   });
 }
 
-void State::apply(const UnmapRecord& record, Effects& effects) {
+void State::apply_one(const UnmapRecord& record, Effects& effects) {
   StateVolume& volume = *get(record.volume);
   const std::uint64_t first = record.first, end = first + record.count;
   change_map(volume, first, end, [&volume, first, end, &effects, this] {
@@ -123,29 +123,29 @@ void State::apply(const UnmapRecord& record, Effects& effects) {
   });
 }
 
-void State::apply(const TrimRecord& record, Effects& effects) {
+void State::apply_one(const TrimRecord& record, Effects& effects) {
   StateVolume& volume = *get(record.volume);
   const BlockSpan span{record.index, record.first_block, record.block_count};
   change_map(volume, record.index, std::uint64_t{record.index} + 1,
              [&volume, span, &effects, this] { volume.map_.trim(map_context(effects), span); });
 }
 
-void State::apply(const RegionRecord& record, Effects& effects) {
+void State::apply_one(const RegionRecord& record, Effects& effects) {
   get(record.volume)->epochs_.raise(context(effects), record.first, record.count, record.epoch);
 }
 
-void State::apply(const EpochRecord& record, Effects&) {
+void State::apply_one(const EpochRecord& record, Effects&) {
   VolumeSpec& spec = get(record.volume)->spec_;
   spec.epoch = std::max(spec.epoch, record.epoch);
   spec.sealed = std::max(spec.sealed, record.sealed);
 }
 
-void State::apply(const AddDiskRecord& record, Effects& effects) {
+void State::apply_one(const AddDiskRecord& record, Effects& effects) {
   disks_.push_back(record.disk);
   clusters_.add_segment(context(effects), record.segment);
 }
 
-void State::apply(const GrowRecord& record, Effects& effects) {
+void State::apply_one(const GrowRecord& record, Effects& effects) {
   clusters_.add_segment(context(effects), record.segment);
 }
 

@@ -19,7 +19,7 @@ std::uint64_t regions_of(const VolumeSpec& spec) noexcept {
 }  // namespace
 
 Status State::check(const Record& record) const {
-  return std::visit([this](const auto& r) { return check(r); }, record);
+  return std::visit([this](const auto& r) { return check_one(r); }, record);
 }
 
 Result<const StateVolume*> State::check_volume(VolumeId id) const {
@@ -54,7 +54,7 @@ Status State::check_spec(const VolumeSpec& spec) const {
   return Status();
 }
 
-Status State::check(const CreateRecord& record) const {
+Status State::check_one(const CreateRecord& record) const {
   const VolumeSpec& spec = record.spec;
   HF_CHECK(check_spec(spec));
   if (spec.id != next_id_) return bad(spec.id, "the next id is " + std::to_string(to_index(next_id_)));
@@ -74,17 +74,17 @@ Status State::check(const CreateRecord& record) const {
   return fits ? Status() : bad(spec.id, "its size does not fit its source");
 }
 
-Status State::check(const DeleteRecord& record) const {
+Status State::check_one(const DeleteRecord& record) const {
   HF_CHECK(check_volume(record.volume));
   return Status();
 }
 
-Status State::check(const ResizeRecord& record) const {
+Status State::check_one(const ResizeRecord& record) const {
   HF_CHECK(check_writable(record.volume));
   return check_size(record.size_bytes);
 }
 
-Status State::check(const AttributesRecord& record) const {
+Status State::check_one(const AttributesRecord& record) const {
   HF_TRY(const StateVolume* volume, check_volume(record.volume));
   std::size_t sum = 0, keys = 0;
   const auto add = [&sum, &keys](const std::string& key, const std::string& value) {
@@ -101,7 +101,7 @@ Status State::check(const AttributesRecord& record) const {
   return Status();
 }
 
-Status State::check(const RevertRecord& record) const {
+Status State::check_one(const RevertRecord& record) const {
   HF_TRY(const StateVolume* volume, check_writable(record.volume));
   HF_TRY(const StateVolume* snapshot, check_volume(record.snapshot));
   if (snapshot->spec().kind != VolumeKind::snapshot) return bad(record.snapshot, "it is no snapshot");
@@ -109,7 +109,7 @@ Status State::check(const RevertRecord& record) const {
   return Status();
 }
 
-Status State::check(const WriteRecord& record) const {
+Status State::check_one(const WriteRecord& record) const {
   HF_TRY(const StateVolume* volume, check_writable(record.volume));
   if (record.index >= clusters_of(volume->spec())) return bad(record.volume, "a write behind its end");
   const BlockSpan span{record.index, record.first_block, record.block_count};
@@ -117,13 +117,13 @@ Status State::check(const WriteRecord& record) const {
   return why == nullptr ? Status() : bad(record.volume, why);
 }
 
-Status State::check(const CompleteRecord& record) const {
+Status State::check_one(const CompleteRecord& record) const {
   HF_TRY(const StateVolume* volume, check_volume(record.volume));
   const char* why = volume->map().check_complete(record.index);
   return why == nullptr ? Status() : bad(record.volume, why);
 }
 
-Status State::check(const UnmapRecord& record) const {
+Status State::check_one(const UnmapRecord& record) const {
   HF_TRY(const StateVolume* volume, check_writable(record.volume));
   const std::uint64_t end = std::uint64_t{record.first} + record.count;
   if (record.count == 0 || end > clusters_of(volume->spec())) {
@@ -132,7 +132,7 @@ Status State::check(const UnmapRecord& record) const {
   return Status();
 }
 
-Status State::check(const TrimRecord& record) const {
+Status State::check_one(const TrimRecord& record) const {
   HF_TRY(const StateVolume* volume, check_writable(record.volume));
   const std::uint32_t end = std::uint32_t{record.first_block} + record.block_count;
   if (record.index >= clusters_of(volume->spec()) || record.block_count == 0 || end > blocks_per_cluster()) {
@@ -142,7 +142,7 @@ Status State::check(const TrimRecord& record) const {
   return why == nullptr ? Status() : bad(record.volume, why);
 }
 
-Status State::check(const RegionRecord& record) const {
+Status State::check_one(const RegionRecord& record) const {
   HF_TRY(const StateVolume* volume, check_writable(record.volume));
   const std::uint64_t end = std::uint64_t{record.first} + record.count;
   if (record.count == 0 || end > regions_of(volume->spec())) return bad(record.volume, "no such regions");
@@ -152,7 +152,7 @@ Status State::check(const RegionRecord& record) const {
   return Status();
 }
 
-Status State::check(const EpochRecord& record) const {
+Status State::check_one(const EpochRecord& record) const {
   HF_TRY(const StateVolume* volume, check_writable(record.volume));
   if (record.sealed > std::max(record.epoch, volume->spec().epoch)) {
     return bad(record.volume, "an epoch is sealed that was not announced");
@@ -171,7 +171,7 @@ Status State::check_segment(const Segment& segment) const {
   return Status();
 }
 
-Status State::check(const AddDiskRecord& record) const {
+Status State::check_one(const AddDiskRecord& record) const {
   const DiskRecord& disk = record.disk;
   if (disk.index != disks_.size() || disk.index >= disks_max) return bad("a disk has not the next index");
   if (disk.uuid.is_nil()) return bad("the UUID of a disk is nil");
@@ -182,7 +182,7 @@ Status State::check(const AddDiskRecord& record) const {
   return check_segment(record.segment);
 }
 
-Status State::check(const GrowRecord& record) const {
+Status State::check_one(const GrowRecord& record) const {
   if (record.segment.disk >= disks_.size()) return bad("a segment is on no disk");
   return check_segment(record.segment);
 }

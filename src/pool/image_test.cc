@@ -1,0 +1,234 @@
+#include "pool/image.h"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdio>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "base/prng.h"
+#include "pool/invariants.h"
+
+namespace holdfast::pool {
+namespace {
+
+std::vector<std::byte> image_of(State& state) {
+  std::vector<std::byte> bytes, piece(64 * KiB);
+  ImageWriter writer(state);
+  while (!writer.done()) {
+    const std::size_t n = writer.next(piece);
+    bytes.insert(bytes.end(), piece.begin(), piece.begin() + static_cast<std::ptrdiff_t>(n));
+  }
+  Effects effects;
+  writer.finish(effects);
+  state.settle(effects);
+  return bytes;
+}
+
+Result<std::unique_ptr<State>> load(std::span<const std::byte> bytes) {
+  ImageReader reader;
+  for (; !bytes.empty(); bytes = bytes.subspan(std::min<std::size_t>(bytes.size(), 64 * KiB))) {
+    HF_CHECK(reader.feed(bytes.first(std::min<std::size_t>(bytes.size(), 64 * KiB))));
+  }
+  return reader.finish();
+}
+
+// A State that is built record by record.
+struct Builder {
+  explicit Builder(std::uint32_t cluster_bytes, std::uint32_t clusters) : state(cluster_bytes) {
+    apply(AddDiskRecord{DiskRecord{0, Uuid::from_name("disk"), "file:///d"}, Segment{0, clusters, 0, 0}});
+  }
+  ~Builder() { state.settle(effects); }
+  void apply(const Record& record) {
+    state.apply(record, effects);
+    state.settle(effects);
+  }
+  VolumeId create(std::uint64_t size, VolumeId source = VolumeId::none) {
+    VolumeSpec spec;
+    spec.id = state.next_id();
+    spec.name = "v" + std::to_string(to_index(spec.id));
+    spec.uuid = Uuid::from_name(spec.name);
+    spec.size_bytes = size;
+    if (const StateVolume* of = state.find(source)) {
+      spec.kind = of->spec().kind == VolumeKind::volume ? VolumeKind::snapshot : VolumeKind::volume;
+      spec.source = source;
+      spec.source_uuid = of->spec().uuid;
+    }
+    apply(CreateRecord{spec});
+    return spec.id;
+  }
+  void write(VolumeId volume, std::uint32_t index, std::uint16_t first, std::uint16_t count) {
+    apply(WriteRecord{volume, index, Cluster{next++}, first, count});
+  }
+  State state;
+  Effects effects;
+  std::uint32_t next = 0;
+};
+
+std::vector<std::byte> small_image() {
+  Builder b(64 * KiB, 1000);
+  const VolumeId v = b.create(600 * 64 * KiB);
+  b.write(v, 0, 0, 16);
+  b.write(v, 1, 0, 16);
+  b.write(v, 5, 3, 4);
+  b.write(v, 599, 0, 16);
+  b.apply(EpochRecord{v, 7, 3});
+  b.apply(RegionRecord{v, 1, 3, 6});
+  b.apply(AttributesRecord{v, {{"k", "v"}}});
+  const VolumeId s = b.create(600 * 64 * KiB, v);
+  b.write(v, 1, 5, 1);
+  const VolumeId c = b.create(600 * 64 * KiB, s);
+  b.write(c, 5, 4, 8);
+  return image_of(b.state);
+}
+
+std::string hex(std::span<const std::byte> bytes) {
+  std::string text;
+  char digits[3];
+  for (const std::byte b : bytes) {
+    std::snprintf(digits, sizeof digits, "%02x", static_cast<unsigned>(b));
+    text += digits;
+  }
+  return text;
+}
+
+std::string hex(const Uuid& uuid) { return hex(std::as_bytes(std::span(uuid.bytes))); }
+
+// The example of docs/format/pool.md.
+TEST(Image, BytesAreThoseOfTheFormat) {
+  Builder b(64 * KiB, 100);
+  const VolumeId v = b.create(2 * 64 * KiB);
+  b.apply(EpochRecord{v, 2, 1});
+  b.apply(RegionRecord{v, 0, 1, 2});
+  b.write(v, 0, 0, 16);
+  b.create(2 * 64 * KiB, v);
+  b.write(v, 0, 1, 2);
+  std::string expected =
+      "2000000001000000 4846535441543031 01000000 00000100 03000000 01000000 01000000 02000000 "
+      "2100000002000000 0000 0900 00000000 " +
+      hex(Uuid::from_name("disk")) +
+      " 66696c653a2f2f2f64 "
+      "1000000003000000 00000000 64000000 00000000 0000 0000 "
+      "6200000004000000 01000000 00 00 0200 00000000 00000000 " +
+      hex(Uuid::from_name("v1")) + std::string(32, '0') +
+      "0000020000000000 0000000000000000 02000000 01000000 00000000 00000000" + std::string(32, '0') +
+      "7631 "
+      "6200000004000000 02000000 01 00 0200 01000000 00000000 " +
+      hex(Uuid::from_name("v2")) + hex(Uuid::from_name("v1")) +
+      "0000020000000000 0000000000000000 00000000 00000000 00000000 00000000" + std::string(32, '0') +
+      "7632 "
+      "2400000005000000 00000000 0000 0100 0000 0100 01000000 00000000 0600000000000000 ffff000000000000 "
+      "1400000006000000 01000000 01000000 00000000 01000000 00000000 "
+      "1400000007000000 01000000 01000000 00000000 01000000 02000000 "
+      "1000000005000000 01000000 0100 0000 0000 0100 00000000 "
+      "1400000006000000 02000000 01000000 00000000 01000000 01000000 "
+      "1000000008000000 d501000000000000 02000000 00000000";
+  std::erase(expected, ' ');
+  EXPECT_EQ(hex(image_of(b.state)), expected);
+}
+
+// The checkpoint's checksum is the first guard. This is the second one: whatever comes through, comes out as a state
+// that keeps its rules, or not at all.
+TEST(Image, EachByteChangedIsRefusedOrMakesACleanState) {
+  const std::vector<std::byte> image = small_image();
+  std::size_t refused = 0, clean = 0;
+  for (std::size_t at = 0; at < image.size(); ++at) {
+    for (const unsigned flip : {0x01u, 0x02u, 0x10u, 0x80u, 0xffu}) {
+      std::vector<std::byte> changed = image;
+      changed[at] ^= std::byte(flip);
+      const Result<std::unique_ptr<State>> loaded = load(changed);
+      if (!loaded.ok()) {
+        EXPECT_EQ(loaded.code(), Errc::bad_format);
+        EXPECT_NE(loaded.error().message().find("byte "), std::string::npos) << loaded.error().message();
+        ++refused;
+        continue;
+      }
+      ++clean;
+      const std::vector<std::string> breaches = check_invariants(*loaded.value());
+      ASSERT_TRUE(breaches.empty()) << "byte " << at << ": " << breaches[0];
+    }
+  }
+  EXPECT_GT(refused, image.size() * 2);
+  EXPECT_GT(clean, 100u);  // names, UUIDs, free clusters in the place of others
+}
+
+TEST(Image, EachTruncationIsRefused) {
+  const std::vector<std::byte> image = small_image();
+  for (std::size_t length = 0; length < image.size(); ++length) {
+    const auto loaded = load(std::span(image).first(length));
+    ASSERT_EQ(loaded.code(), Errc::bad_format) << length;
+  }
+  std::vector<std::byte> more = image;
+  more.insert(more.end(), image.begin(), image.begin() + 40);
+  EXPECT_EQ(load(more).code(), Errc::bad_format);
+  more.assign(image.begin(), image.end());
+  more.push_back(std::byte{0});
+  EXPECT_EQ(load(more).code(), Errc::bad_format);
+}
+
+double milliseconds(std::chrono::steady_clock::time_point since) {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - since).count();
+}
+
+// A volume of 1 TiB whose every cluster is mapped and every region has another epoch.
+void fill(Builder& b, VolumeId volume, std::uint32_t clusters) {
+  b.apply(EpochRecord{volume, 3, 0});
+  for (std::uint32_t i = 0; i < clusters; ++i) {
+    b.write(volume, i, 0, 256);
+    b.apply(RegionRecord{volume, i, 1, 1 + i % 3});
+  }
+}
+
+TEST(StateScale, MemoryAndSnapshotOfAVolumeOf1TiB) {
+  constexpr std::uint32_t clusters = 1u << 20;
+  Builder b(MiB, 2 * clusters);
+  const VolumeId v = b.create(TiB);
+  fill(b, v, clusters);
+  const double per_mib = double(b.state.memory()) / clusters;
+  std::printf("memory: %.2f bytes per allocated MiB\n", per_mib);
+  EXPECT_LT(per_mib, 16.0);
+
+  auto began = std::chrono::steady_clock::now();
+  b.create(TiB, v);
+  const double snapshot_ms = milliseconds(began);
+  began = std::chrono::steady_clock::now();
+  ImageWriter writer(b.state);
+  const double pin_ms = milliseconds(began);
+  writer.finish(b.effects);
+  began = std::chrono::steady_clock::now();
+  b.write(v, 77, 0, 1);
+  const double copy_ms = milliseconds(began);
+  std::printf("snapshot: %.3f ms, first write after it: %.3f ms, beginning a checkpoint: %.3f ms\n",
+              snapshot_ms, copy_ms, pin_ms);
+  // Generous: other programs run on this machine.
+  EXPECT_LT(snapshot_ms, 50);
+  EXPECT_LT(pin_ms, 50);
+  EXPECT_LT(copy_ms, 50);
+}
+
+TEST(StateScale, ImageOf100VolumesWith10SnapshotsEach) {
+  constexpr std::uint32_t mapped = 2048;  // clusters of each volume, and 64 written anew after each snapshot
+  Builder b(MiB, 100 * (mapped + 10 * 64));
+  for (int i = 0; i < 100; ++i) {
+    const VolumeId v = b.create(100 * GiB);
+    for (std::uint32_t c = 0; c < mapped; ++c) b.write(v, c * 7, 0, 256);
+    for (std::uint32_t s = 0; s < 10; ++s) {
+      b.create(100 * GiB, v);
+      for (std::uint32_t c = 0; c < 64; ++c) b.write(v, (c * 32 + s) * 7, 0, 256);
+    }
+  }
+  const std::vector<std::byte> image = image_of(b.state);
+  const auto began = std::chrono::steady_clock::now();
+  const auto loaded = load(image);
+  const double ms = milliseconds(began);
+  ASSERT_TRUE(loaded.ok()) << loaded.error().message();
+  std::printf("image of %.1f MiB: %.0f ms to load\n", double(image.size()) / MiB, ms);
+  EXPECT_LT(ms, 5000);
+  EXPECT_EQ(loaded.value()->volumes().size(), 1100u);
+  EXPECT_EQ(loaded.value()->clusters().free_clusters(), b.state.clusters().free_clusters());
+}
+
+}  // namespace
+}  // namespace holdfast::pool
