@@ -96,6 +96,7 @@ Task<Status> Pool::Impl::create(PoolParams params) {
   keep_image_reserve();
   // The pool exists from the moment at which the label of disk 0 is durable.
   HF_CO_CHECK(co_await run_checkpoint(false));
+  HF_CO_CHECK(co_await open_volumes());
   HF_LOG(info, "pool", "pool created", {"pool", name()}, {"uuid", uuid().to_string()},
          {"disks", disks_->count()});
   co_return Status();

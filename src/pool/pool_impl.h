@@ -131,6 +131,7 @@ class Pool::Impl final : JournalClient, Space::Log, DiskObserver, VolumeOwner {
   void journal_failed(const Error& error) noexcept override;
   // Space::Log
   Task<Status> make_durable() override { return journal_->flush(); }
+  void space_returned() noexcept override { watch_space(); }
   void on_disk_changed(Disk& disk) noexcept override;
   void on_device_closed(Volume& volume) noexcept override;
 

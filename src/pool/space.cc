@@ -223,6 +223,7 @@ Task<void> Space::give_back(std::vector<ClusterRun> freed) {
       state_.settle(free);
       returning_ -= piece.count;
     }
+    log_.space_returned();
     changed_.wake_all();
   }
 }

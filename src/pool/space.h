@@ -27,10 +27,12 @@ namespace holdfast::pool {
 
 class Space {
  public:
-  // Makes the records that were applied until now durable: Journal::flush.
   class Log {
    public:
+    // Makes the records that were applied until now durable: Journal::flush.
     virtual Task<Status> make_durable() = 0;
+    // Freed clusters are free.
+    virtual void space_returned() noexcept = 0;
 
    protected:
     ~Log() = default;

@@ -48,6 +48,7 @@ struct Bench final : Space::Log {
     while (!durable) co_await machine.home().sleep(1ms);
     co_return outcome ? Status(*outcome) : Status();
   }
+  void space_returned() noexcept override {}
   void apply(const Record& record) {
     Effects effects;
     ASSERT_TRUE(state.check(record).ok()) << state.check(record).error().message();

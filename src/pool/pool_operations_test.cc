@@ -1,0 +1,271 @@
+// Volumes, snapshots and clones: what is made, what is refused, what is counted.
+#include <gtest/gtest.h>
+
+#include "pool/testing/pool_bench.h"
+
+namespace holdfast::pool {
+namespace {
+
+using namespace testing_support;  // NOLINT: tests only
+
+constexpr std::uint64_t cluster = 64 * KiB;
+constexpr std::uint64_t size = 16 * cluster;
+
+VolumeParams params(const std::string& name, std::uint64_t bytes = size) {
+  VolumeParams p;
+  p.name = name;
+  p.uuid = uuid_of(name);
+  p.size_bytes = bytes;
+  return p;
+}
+
+TEST(PoolOperations, HostileNamesUuidsSizesAndAttributesAreRefused) {
+  PoolBench b;
+  b.volume("v", size);
+  struct Case {
+    const char* what;
+    std::function<void(VolumeParams&)> change;
+    Errc expected;
+  };
+  const Case cases[] = {
+      {"no name", [](VolumeParams& p) { p.name = ""; }, Errc::invalid_argument},
+      {"a control character", [](VolumeParams& p) { p.name = "a\nb"; }, Errc::invalid_argument},
+      {"a zero byte", [](VolumeParams& p) { p.name = std::string("a\0b", 3); }, Errc::invalid_argument},
+      {"a long name", [](VolumeParams& p) { p.name = std::string(256, 'x'); }, Errc::invalid_argument},
+      {"no uuid", [](VolumeParams& p) { p.uuid = Uuid(); }, Errc::invalid_argument},
+      {"no size", [](VolumeParams& p) { p.size_bytes = 0; }, Errc::invalid_argument},
+      {"all sizes", [](VolumeParams& p) { p.size_bytes = ~std::uint64_t{0}; }, Errc::invalid_argument},
+      {"more than there can be", [](VolumeParams& p) { p.size_bytes = volume_bytes_max + 1; },
+       Errc::invalid_argument},
+      {"a long key", [](VolumeParams& p) { p.attributes[std::string(65, 'k')] = "v"; },
+       Errc::invalid_argument},
+      {"no key", [](VolumeParams& p) { p.attributes[""] = "v"; }, Errc::invalid_argument},
+      {"a long value", [](VolumeParams& p) { p.attributes["k"] = std::string(33 * KiB, 'v'); },
+       Errc::invalid_argument},
+      {"the name of another", [](VolumeParams& p) { p.name = "v"; }, Errc::already_exists},
+      {"the uuid of another", [](VolumeParams& p) { p.uuid = uuid_of("v"); }, Errc::already_exists},
+      {"the name of a device", [&b](VolumeParams& p) { p.name = b.paths[0]; }, Errc::already_exists},
+  };
+  for (const Case& c : cases) {
+    VolumeParams p = params("new");
+    c.change(p);
+    const auto made = b.machine.run(b.pool->create_volume(p));
+    EXPECT_EQ(made.code(), c.expected) << c.what;
+    SnapshotParams s;
+    s.name = p.name;
+    s.uuid = p.uuid;
+    s.attributes = p.attributes;
+    if (p.size_bytes == size) {
+      EXPECT_EQ(b.machine.run(b.pool->create_snapshot(uuid_of("v"), s)).code(), c.expected) << c.what;
+    }
+  }
+  EXPECT_EQ(b.pool->volumes().size(), 1u);
+}
+
+TEST(PoolOperations, SizesAreRoundedUpToClusters) {
+  PoolBench b;
+  EXPECT_EQ(b.volume("v", 1).geometry().size_bytes(), cluster);
+  EXPECT_EQ(b.volume("w", cluster + 1).geometry().size_bytes(), 2 * cluster);
+}
+
+TEST(PoolOperations, WhatIsNotThereOrOfTheWrongKindIsRefused) {
+  PoolBench b;
+  b.volume("v", size);
+  ASSERT_EQ(b.snapshot("v", "s"), Errc::ok);
+  const Uuid none = uuid_of("none");
+  EXPECT_EQ(b.destroy("none"), Errc::not_found);
+  EXPECT_EQ(b.snapshot("none", "x"), Errc::not_found);
+  EXPECT_EQ(b.snapshot("s", "x"), Errc::invalid_argument);
+  EXPECT_EQ(b.clone("v", "x"), Errc::invalid_argument);
+  EXPECT_EQ(b.clone("none", "x"), Errc::not_found);
+  EXPECT_EQ(b.machine.run(b.pool->resize_volume(uuid_of("s"), size)).code(), Errc::invalid_argument);
+  EXPECT_EQ(b.machine.run(b.pool->revert_volume(uuid_of("v"), none)).code(), Errc::not_found);
+  EXPECT_EQ(b.machine.run(b.pool->revert_volume(uuid_of("s"), uuid_of("s"))).code(), Errc::invalid_argument);
+  EXPECT_EQ(b.machine.run(b.pool->set_attributes(none, Attributes())).code(), Errc::not_found);
+  EXPECT_EQ(b.pool->find(none).code(), Errc::not_found);
+  EXPECT_EQ(b.pool->find("none").code(), Errc::not_found);
+  EXPECT_EQ(b.pool->diff(none, uuid_of("v"), 0, 10).code(), Errc::not_found);
+  EXPECT_EQ(b.pool->diff(std::nullopt, uuid_of("v"), 0, 0).code(), Errc::invalid_argument);
+  EXPECT_EQ(b.pool->device(none), nullptr);
+}
+
+TEST(PoolOperations, WhatIsInUseStays) {
+  PoolBench b;
+  Tracked v(b, b.volume("v", size));
+  ASSERT_EQ(b.snapshot("v", "s"), Errc::ok);
+  EXPECT_EQ(b.destroy("v"), Errc::busy);
+  EXPECT_EQ(b.machine.run(b.pool->revert_volume(uuid_of("v"), uuid_of("s"))).code(), Errc::busy);
+  EXPECT_EQ(b.machine.run(b.pool->close()).code(), Errc::busy);
+  auto claim = b.machine.registry.claim(b.device("s"), "a test");
+  ASSERT_TRUE(claim.ok());
+  EXPECT_EQ(b.destroy("s"), Errc::busy);
+  claim.value().release();
+  EXPECT_EQ(b.destroy("s"), Errc::ok);
+  EXPECT_EQ(v.write(0, 4 * KiB), Errc::ok);
+}
+
+TEST(PoolOperations, SnapshotsAndClonesGoInAnyOrderAndTheSpaceComesBack) {
+  const std::string names[] = {"s1", "s2", "c1", "c2", "v"};
+  // The orders in which they go.
+  const int orders[][5] = {
+      {0, 1, 2, 3, 4}, {4, 3, 2, 1, 0}, {1, 0, 4, 2, 3}, {2, 4, 0, 3, 1}, {4, 0, 2, 1, 3}};
+  for (const auto& order : orders) {
+    PoolBench b;
+    std::map<std::string, Bytes> bytes;
+    const std::uint64_t empty = b.used();
+    const auto write_some = [&](const std::string& name, std::uint64_t offset, std::uint64_t length) {
+      Tracked t(b, b.device(name));
+      if (bytes.contains(name)) t.bytes = bytes[name];
+      ASSERT_EQ(t.write(offset, length), Errc::ok);
+      bytes[name] = t.bytes;
+    };
+    b.volume("v", size);
+    write_some("v", 0, 4 * cluster);
+    ASSERT_EQ(b.snapshot("v", "s1"), Errc::ok);
+    bytes["s1"] = bytes["v"];
+    write_some("v", cluster + 512, 3 * KiB);
+    ASSERT_EQ(b.snapshot("v", "s2"), Errc::ok);
+    bytes["s2"] = bytes["v"];
+    ASSERT_EQ(b.clone("s1", "c1"), Errc::ok);
+    bytes["c1"] = bytes["s1"];
+    ASSERT_EQ(b.clone("s2", "c2"), Errc::ok);
+    bytes["c2"] = bytes["s2"];
+    write_some("c2", cluster + 2048, 9 * KiB);
+    write_some("c1", 6 * cluster, cluster);
+    write_some("v", 0, size);
+    EXPECT_EQ(b.pool->find(uuid_of("s1")).value().clones, 1u);
+    for (const int gone : order) {
+      ASSERT_EQ(b.destroy(names[gone]), Errc::ok) << names[gone];
+      bytes.erase(names[gone]);
+      for (const auto& [name, expected] : bytes) {
+        Tracked t(b, b.device(name));
+        EXPECT_EQ(t.difference_to(expected), "") << name << " after " << names[gone];
+      }
+    }
+    b.settle();
+    EXPECT_EQ(b.used(), empty);
+  }
+}
+
+TEST(PoolOperations, ARevertedVolumeHasTheSnapshotsContentAndSize) {
+  PoolBench b;
+  Bytes then;
+  {
+    Tracked v(b, b.volume("v", size));
+    ASSERT_EQ(v.write(0, 3 * cluster), Errc::ok);
+    ASSERT_EQ(b.snapshot("v", "s"), Errc::ok);
+    then = v.bytes;
+    ASSERT_EQ(v.write(cluster, 4 * cluster), Errc::ok);
+  }
+  ASSERT_EQ(b.machine.run(b.pool->resize_volume(uuid_of("v"), 2 * size)).code(), Errc::ok);
+  EXPECT_EQ(b.machine.run(b.pool->revert_volume(uuid_of("v"), uuid_of("s"))).code(), Errc::ok);
+  EXPECT_EQ(b.device("v").geometry().size_bytes(), size);
+  {
+    Tracked v(b, b.device("v"));
+    EXPECT_EQ(v.difference_to(then), "");
+    v.bytes = then;
+    ASSERT_EQ(v.write(2 * cluster, 4 * KiB), Errc::ok);
+    EXPECT_EQ(v.difference(), "");
+    Tracked s(b, b.device("s"));
+    EXPECT_EQ(s.difference_to(then), "");
+  }
+  b.volume("other", size);
+  EXPECT_EQ(b.machine.run(b.pool->revert_volume(uuid_of("other"), uuid_of("s"))).code(),
+            Errc::invalid_argument);
+}
+
+struct Ear final : DeviceObserver {
+  void on_device_event(BlockDevice&, DeviceEvent event) noexcept override { events.push_back(event); }
+  std::vector<DeviceEvent> events;
+};
+
+TEST(PoolOperations, AVolumeIsResizedWhileItIsUsed) {
+  PoolBench b;
+  Tracked v(b, b.volume("v", size));
+  Ear ear;
+  b.device("v").subscribe(ear);
+  ASSERT_EQ(v.write(size - 4 * KiB, 4 * KiB), Errc::ok);
+  ASSERT_EQ(b.machine.run(b.pool->resize_volume(uuid_of("v"), 2 * size - 1)).code(), Errc::ok);
+  EXPECT_EQ(ear.events, std::vector<DeviceEvent>{DeviceEvent::resized});
+  v.bytes.resize(2 * size);
+  ASSERT_EQ(v.write(2 * size - 4 * KiB, 4 * KiB), Errc::ok);
+  EXPECT_EQ(v.difference(), "");
+  ASSERT_EQ(b.machine.run(b.pool->resize_volume(uuid_of("v"), 2 * size)).code(), Errc::ok);  // as it is
+  EXPECT_EQ(ear.events.size(), 1u);
+  ASSERT_EQ(b.machine.run(b.pool->resize_volume(uuid_of("v"), cluster)).code(), Errc::ok);
+  EXPECT_EQ(b.usage("v").allocated, 0u);
+  Bytes data = filled(512, 1);
+  EXPECT_EQ(v.channel.write(cluster / 512, data), Errc::out_of_range);
+  ASSERT_EQ(b.machine.run(b.pool->resize_volume(uuid_of("v"), size)).code(), Errc::ok);
+  EXPECT_EQ(v.difference_to(filled(size, 0)), "") << "what was cut off does not come back";
+  EXPECT_EQ(b.machine.run(b.pool->resize_volume(uuid_of("v"), 0)).code(), Errc::invalid_argument);
+  EXPECT_EQ(b.machine.run(b.pool->resize_volume(uuid_of("v"), ~std::uint64_t{0})).code(),
+            Errc::invalid_argument);
+}
+
+TEST(PoolOperations, AttributesLiveWithTheVolume) {
+  PoolBench b;
+  VolumeParams p = params("v");
+  p.attributes = {{"a", "1"}, {"b", "2"}, {"empty", ""}};
+  ASSERT_TRUE(b.machine.run(b.pool->create_volume(p)).ok());
+  const Attributes changes{{"a", ""}, {"c", "3"}};
+  ASSERT_TRUE(b.machine.run(b.pool->set_attributes(p.uuid, changes)).ok());
+  const Attributes expected{{"b", "2"}, {"c", "3"}};
+  EXPECT_EQ(b.pool->find("v").value().spec.attributes, expected);
+  b.reopen();
+  EXPECT_EQ(b.pool->find("v").value().spec.attributes, expected);
+}
+
+TEST(PoolOperations, UsageTellsWhatIsSharedAndWhatADeletionGivesBack) {
+  PoolBench b;
+  Tracked v(b, b.volume("v", size));
+  ASSERT_EQ(v.write(0, 4 * cluster), Errc::ok);
+  ASSERT_EQ(b.snapshot("v", "s"), Errc::ok);
+  EXPECT_EQ(b.usage("v").shared, 4 * cluster);
+  EXPECT_EQ(b.usage("s").exclusive, 0u);
+  ASSERT_EQ(v.write(0, cluster), Errc::ok);
+  EXPECT_EQ(b.usage("v").exclusive, cluster);
+  EXPECT_EQ(b.usage("s").exclusive, cluster);
+  const VolumeView view = b.pool->find(uuid_of("v")).value();
+  EXPECT_EQ(view.ancestor_bytes, 4 * cluster);
+  EXPECT_EQ(b.pool->volumes()[0].ancestor_bytes, 4 * cluster);
+  const std::vector<ByteRange> expected{{0, cluster}};
+  EXPECT_EQ(b.pool->diff(uuid_of("s"), uuid_of("v"), 0, 10).value(), expected);
+  const std::vector<ByteRange> all{{0, 4 * cluster}};
+  EXPECT_EQ(b.pool->diff(std::nullopt, uuid_of("v"), 0, 10).value(), all);
+}
+
+TEST(PoolOperations, ADeviceThatSomebodyDestroysLeavesTheVolumeInThePool) {
+  PoolBench b;
+  b.volume("v", size);
+  ASSERT_TRUE(b.machine.run(b.machine.registry.destroy("v")).ok());
+  EXPECT_EQ(b.pool->device(uuid_of("v")), nullptr);
+  EXPECT_EQ(b.snapshot("v", "s"), Errc::ok);
+  b.reopen();
+  EXPECT_NE(b.pool->device(uuid_of("v")), nullptr);
+}
+
+// Clusters with another one behind them become whole when nobody writes, and give up what was behind.
+TEST(PoolOperations, PartialClustersAreCompletedInTheBackground) {
+  BenchParams with;
+  with.completion = true;
+  PoolBench b(with);
+  Tracked v(b, b.volume("v", size));
+  ASSERT_EQ(v.write(0, 2 * cluster), Errc::ok);
+  ASSERT_EQ(v.deallocate(cluster + 8 * KiB, 16 * KiB), Errc::ok);
+  ASSERT_EQ(b.snapshot("v", "s"), Errc::ok);
+  const Bytes then = v.bytes;
+  ASSERT_EQ(v.write(4 * KiB, 4 * KiB), Errc::ok);
+  ASSERT_EQ(v.write(cluster + 512, 512), Errc::ok);
+  EXPECT_EQ(b.usage("v").allocated, 4 * cluster);
+  b.settle();
+  EXPECT_EQ(b.usage("v").partial_clusters, 0u);
+  EXPECT_EQ(b.usage("v").exclusive, 2 * cluster);
+  EXPECT_EQ(b.usage("s").exclusive, 2 * cluster);
+  EXPECT_EQ(v.difference(), "");
+  Tracked s(b, b.device("s"));
+  EXPECT_EQ(s.difference_to(then), "");
+}
+
+}  // namespace
+}  // namespace holdfast::pool

@@ -1,0 +1,112 @@
+#include "pool/volume_epochs.h"
+
+#include <gtest/gtest.h>
+
+#include "pool/testing/pool_bench.h"
+
+namespace holdfast::pool {
+namespace {
+
+using namespace testing_support;  // NOLINT: tests only
+
+struct Epochs {
+  explicit Epochs(PoolBench& on, const std::string& name) : bench(on), client(*on.device(name).epochs()) {}
+  Errc announce(std::uint32_t e) { return bench.machine.run(client.announce(e)).code(); }
+  Errc seal(std::uint32_t e) { return bench.machine.run(client.seal(e)).code(); }
+  EpochState state() { return bench.machine.run(client.state()).value(); }
+  // "0110": region 0 first.
+  std::string changed(std::uint32_t since) { return text(client.changed_since(since, 0, state().regions)); }
+  std::string allocated() { return text(client.allocated(0, state().regions)); }
+  std::string text(Task<Result<RegionBitmap>> task) {
+    auto bits = bench.machine.run(std::move(task));
+    if (!bits.ok()) return bits.error().message();
+    std::string s;
+    for (std::uint64_t i = 0; i < bits.value().count; ++i)
+      s += (bits.value().words[i / 64] >> (i % 64) & 1) != 0 ? '1' : '0';
+    return s;
+  }
+  PoolBench& bench;
+  EpochClient& client;
+};
+
+TEST(VolumeEpochs, RegionsRememberTheEpochOfTheirLastWriteAlsoWhenThePoolIsOpenedAgain) {
+  PoolBench b;
+  {
+    Tracked v(b, b.volume("v", 4 * MiB));
+    Epochs e(b, "v");
+    ASSERT_EQ(v.write(0, 64 * KiB), Errc::ok);
+    EXPECT_EQ(e.state(), (EpochState{0, 0, MiB, 4}));
+    EXPECT_EQ(e.changed(0), "0000") << "without an announced epoch none is kept";
+    ASSERT_EQ(e.announce(3), Errc::ok);
+    ASSERT_EQ(v.write(MiB - 512, 1024), Errc::ok);
+    EXPECT_EQ(e.changed(0), "1100");
+    ASSERT_EQ(e.announce(4), Errc::ok);
+    ASSERT_EQ(v.write(MiB, 512), Errc::ok);
+    ASSERT_EQ(v.write(3 * MiB, 512), Errc::ok);
+    EXPECT_EQ(e.changed(3), "0101");
+    EXPECT_EQ(e.changed(2), "1101");
+    EXPECT_EQ(e.changed(4), "0000");
+    EXPECT_EQ(e.allocated(), "1101");
+    ASSERT_EQ(e.seal(3), Errc::ok);
+    ASSERT_EQ(e.announce(5), Errc::ok);
+    ASSERT_EQ(v.deallocate(2 * MiB, 2 * MiB), Errc::ok);
+    EXPECT_EQ(e.changed(4), "0011") << "also where nothing was: another device of the mirror may have had it";
+  }
+  b.reopen();
+  Epochs e(b, "v");
+  EXPECT_EQ(e.state(), (EpochState{5, 3, MiB, 4}));
+  EXPECT_EQ(e.changed(2), "1111");
+  EXPECT_EQ(e.changed(3), "0111");
+}
+
+TEST(VolumeEpochs, RefusesWhatGoesBackwardsOrBeyond) {
+  PoolBench b;
+  b.volume("v", 4 * MiB);
+  Epochs e(b, "v");
+  ASSERT_EQ(e.announce(7), Errc::ok);
+  EXPECT_EQ(e.announce(6), Errc::invalid_argument);
+  EXPECT_EQ(e.announce(7), Errc::ok);
+  EXPECT_EQ(e.seal(8), Errc::invalid_argument);
+  EXPECT_EQ(e.seal(7), Errc::ok);
+  EXPECT_EQ(e.seal(5), Errc::ok);
+  EXPECT_EQ(e.state().sealed, 7u);
+  EXPECT_EQ(b.machine.run(e.client.changed_since(0, 0, 5)).code(), Errc::invalid_argument);
+  EXPECT_EQ(b.machine.run(e.client.changed_since(0, ~std::uint64_t{0}, 2)).code(), Errc::invalid_argument);
+  EXPECT_EQ(b.machine.run(e.client.allocated(5, 0)).code(), Errc::invalid_argument);
+  EXPECT_EQ(e.text(e.client.allocated(4, 0)), "");
+}
+
+// The first write of an epoch to a region is preceded by a durable record; the later ones go straight to the disk.
+TEST(VolumeEpochs, AnInPlaceWriteOfANewEpochComesAfterItsDurableRecord) {
+  PoolBench b;
+  Tracked v(b, b.volume("v", 4 * MiB));
+  Epochs e(b, "v");
+  ASSERT_EQ(v.write(0, 64 * KiB), Errc::ok);
+  ASSERT_EQ(e.announce(1), Errc::ok);
+  b.settle();
+  // Nothing reaches the data while the journal cannot be written.
+  b.disk(0).faults().bad.push_back({.offset = MiB, .length = 256 * KiB, .reads = false, .writes = true});
+  const Bytes before = v.channel.content(0, 4 * KiB);
+  Bytes data = filled(4 * KiB, 0xab);
+  EXPECT_NE(v.channel.write(0, data), Errc::ok);
+  EXPECT_EQ(v.channel.content(0, 4 * KiB), before);
+}
+
+TEST(VolumeEpochs, OneRecordARegionAndEpoch) {
+  PoolBench b;
+  Tracked v(b, b.volume("v", 4 * MiB));
+  Epochs e(b, "v");
+  ASSERT_EQ(v.write(0, 128 * KiB), Errc::ok);
+  ASSERT_EQ(e.announce(1), Errc::ok);
+  b.settle();
+  const sim::DiskStats before = b.disk(0).stats();
+  ASSERT_EQ(v.write(0, 4 * KiB), Errc::ok);
+  EXPECT_EQ(b.disk(0).stats().writes, before.writes + 2);
+  const sim::DiskStats then = b.disk(0).stats();
+  ASSERT_EQ(v.write(64 * KiB, 4 * KiB), Errc::ok);
+  EXPECT_EQ(b.disk(0).stats().writes, then.writes + 1);
+  EXPECT_EQ(b.disk(0).stats().syncs, then.syncs);
+}
+
+}  // namespace
+}  // namespace holdfast::pool

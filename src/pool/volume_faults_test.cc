@@ -1,0 +1,168 @@
+// What goes wrong under a volume: no space, errors of a disk in data and in the journal, a lost and a slow disk.
+#include <gtest/gtest.h>
+
+#include "pool/testing/pool_bench.h"
+
+namespace holdfast::pool {
+namespace {
+
+using namespace testing_support;  // NOLINT: tests only
+
+constexpr std::uint64_t cluster = 64 * KiB;
+
+BenchParams small() {
+  BenchParams p;
+  p.disk_bytes = 4 * MiB;
+  return p;
+}
+
+// Writes cluster after cluster until one is refused; how many were taken.
+std::uint64_t fill(Tracked& v, Errc& last) {
+  std::uint64_t n = 0;
+  for (; (n + 1) * cluster <= v.bytes.size(); ++n) {
+    last = v.write(n * cluster, cluster);
+    if (last != Errc::ok) break;
+  }
+  return n;
+}
+
+TEST(VolumeFaults, AFullPoolRefusesNewClustersAndNothingElse) {
+  PoolBench b(small());
+  Tracked v(b, b.volume("v", 16 * MiB));
+  Errc last = Errc::ok;
+  const std::uint64_t n = fill(v, last);
+  EXPECT_EQ(last, Errc::out_of_space);
+  ASSERT_GT(n, 20u);
+  EXPECT_EQ(v.write(0, cluster), Errc::ok) << "an overwrite needs no space";
+  EXPECT_EQ(b.snapshot("v", "s"), Errc::ok) << "nor does a snapshot";
+  EXPECT_EQ(v.write(0, 4 * KiB), Errc::out_of_space) << "but the first write after it does";
+  EXPECT_EQ(v.difference(), "");
+  EXPECT_EQ(b.destroy("s"), Errc::ok);
+  EXPECT_EQ(v.write(0, 4 * KiB), Errc::ok);
+  EXPECT_EQ(v.deallocate(0, 3 * cluster), Errc::ok);
+  EXPECT_EQ(v.write((n + 1) * cluster, 3 * cluster), Errc::ok) << "what is freed is there at once";
+  EXPECT_EQ(v.write((n + 5) * cluster, 512), Errc::out_of_space);
+  EXPECT_EQ(v.difference(), "");
+  EXPECT_EQ(b.pool->view().status, PoolStatus::online);
+}
+
+TEST(VolumeFaults, SpaceEventsComeBeforeItIsFull) {
+  PoolBench b(small());
+  Tracked v(b, b.volume("v", 16 * MiB));
+  Errc last = Errc::ok;
+  fill(v, last);
+  const std::vector<PoolEvent> expected{PoolEvent::space_warning, PoolEvent::space_critical};
+  EXPECT_EQ(b.events, expected);
+  ASSERT_EQ(v.deallocate(0, 16 * MiB), Errc::ok);
+  b.settle();
+  ASSERT_FALSE(b.events.empty());
+  EXPECT_EQ(b.events.back(), PoolEvent::space_ok);
+}
+
+TEST(VolumeFaults, AThickVolumeHasItsSpaceAlsoAfterASnapshot) {
+  PoolBench b(small());
+  const std::uint64_t size = 16 * cluster;
+  Tracked thick(b, b.volume("thick", size, true));
+  Tracked thin(b, b.volume("thin", 16 * MiB));
+  EXPECT_EQ(b.usage("thick").reserved, size);
+  ASSERT_EQ(thick.write(0, size / 2), Errc::ok);
+  EXPECT_EQ(b.usage("thick").reserved, size / 2);
+  ASSERT_EQ(b.snapshot("thick", "s"), Errc::ok);
+  EXPECT_EQ(b.usage("thick").reserved, size);
+  Errc last = Errc::ok;
+  fill(thin, last);
+  EXPECT_EQ(last, Errc::out_of_space);
+  EXPECT_EQ(b.snapshot("thick", "s2"), Errc::ok) << "nothing was written since: nothing more to reserve";
+  ASSERT_EQ(thick.write(0, size), Errc::ok);
+  EXPECT_EQ(thick.difference(), "");
+  EXPECT_EQ(b.snapshot("thick", "s3"), Errc::out_of_space);
+  ASSERT_EQ(thick.deallocate(0, size), Errc::ok);
+  EXPECT_EQ(thin.write(15 * MiB, 512), Errc::out_of_space) << "what a thick volume frees stays its own";
+  ASSERT_EQ(thick.write(0, size), Errc::ok);
+}
+
+TEST(VolumeFaults, AThickVolumeThatDoesNotFitLeavesNothingBehind) {
+  PoolBench b(small());
+  VolumeParams p;
+  p.name = "big";
+  p.uuid = uuid_of("big");
+  p.size_bytes = 64 * MiB;
+  p.thick = true;
+  const auto refused = b.machine.run(b.pool->create_volume(p));
+  EXPECT_EQ(refused.code(), Errc::out_of_space);
+  EXPECT_NE(refused.error().message().find("'big'"), std::string::npos) << refused.error().message();
+  EXPECT_TRUE(b.pool->volumes().empty());
+  EXPECT_EQ(b.pool->device(p.uuid), nullptr);
+  p.thick = false;
+  EXPECT_TRUE(b.machine.run(b.pool->create_volume(p)).ok());
+}
+
+TEST(VolumeFaults, AnErrorOfTheDiskInDataIsThatWritesAlone) {
+  PoolBench b;
+  Tracked v(b, b.volume("v", 16 * cluster));
+  ASSERT_EQ(v.write(0, cluster), Errc::ok);
+  b.disk(0).faults().write_error_per_mille = 1000;
+  Bytes data = filled(4 * KiB, 1);
+  EXPECT_EQ(v.channel.write(0, data), Errc::io_error);
+  EXPECT_EQ(v.channel.write(4 * cluster / 512, data), Errc::io_error);  // its cluster is not mapped
+  b.disk(0).faults().write_error_per_mille = 0;
+  EXPECT_EQ(b.usage("v").allocated, cluster);
+  ASSERT_EQ(v.write(0, 4 * KiB), Errc::ok);
+  ASSERT_EQ(v.write(4 * cluster, 4 * KiB), Errc::ok);
+  EXPECT_EQ(v.difference(), "");
+  const PoolView view = b.pool->view();
+  EXPECT_EQ(view.disks[0].write_errors, 2u);
+  EXPECT_EQ(view.status, PoolStatus::degraded);
+}
+
+TEST(VolumeFaults, AJournalThatCannotBeWrittenFreezesTheMapButNotWhatIsThere) {
+  PoolBench b;
+  Tracked v(b, b.volume("v", 16 * cluster));
+  ASSERT_EQ(v.write(0, cluster), Errc::ok);
+  b.disk(0).faults().bad.push_back({.offset = MiB, .length = 256 * KiB, .reads = false, .writes = true});
+  Bytes data = filled(4 * KiB, 1);
+  EXPECT_EQ(v.channel.write(4 * cluster / 512, data), Errc::io_error);
+  EXPECT_EQ(b.pool->view().status, PoolStatus::faulted);
+  EXPECT_EQ(v.write(8 * KiB, 4 * KiB), Errc::ok) << "in place";
+  EXPECT_NE(v.channel.write(5 * cluster / 512, data), Errc::ok);
+  EXPECT_NE(b.snapshot("v", "s"), Errc::ok);
+  const BlockRange some{Lba{0}, cluster / 512};
+  EXPECT_NE(b.machine.run(v.channel.channel->deallocate(some)).code(), Errc::ok);
+  EXPECT_EQ(v.difference(), "");
+}
+
+TEST(VolumeFaults, ALostDiskTakesItsClustersAndNobodyElses) {
+  BenchParams p;
+  p.disks = 2;
+  PoolBench b(p);
+  Tracked v(b, b.volume("v", 64 * cluster));
+  // Backwards: one behind the other they would lie on one disk.
+  for (std::uint64_t i = 64; i > 0; --i) ASSERT_EQ(v.write((i - 1) * cluster, cluster), Errc::ok);
+  b.disk(1).faults().failed = true;
+  unsigned good = 0;
+  unsigned bad = 0;
+  for (std::uint64_t at = 0; at < v.bytes.size(); at += cluster) {
+    Bytes got(4 * KiB);
+    (v.channel.read(at / 512, got) == Errc::ok ? good : bad) += 1;
+  }
+  EXPECT_EQ(good + bad, 64u);
+  EXPECT_GT(good, 0u);
+  EXPECT_GT(bad, 0u);
+  EXPECT_NE(b.pool->view().status, PoolStatus::online);
+  EXPECT_NE(b.pool->view().status_reason.find("/dev/d1"), std::string::npos) << b.pool->view().status_reason;
+  b.disk(1).faults().failed = false;
+  EXPECT_EQ(v.difference(), "") << "the disk is back";
+}
+
+TEST(VolumeFaults, ASlowDiskIsCounted) {
+  PoolBench b;
+  Tracked v(b, b.volume("v", 16 * cluster));
+  ASSERT_EQ(v.write(0, cluster), Errc::ok);
+  EXPECT_EQ(b.pool->view().disks[0].stalls, 0u);
+  b.disk(0).faults().stalled_until = b.machine.world.now() + std::chrono::seconds(3);
+  ASSERT_EQ(v.write(0, 4 * KiB), Errc::ok);
+  EXPECT_GE(b.pool->view().disks[0].stalls, 1u);
+}
+
+}  // namespace
+}  // namespace holdfast::pool
