@@ -44,9 +44,9 @@ class Writer {
     HF_CO_CHECK(take_cluster());
     const Cluster first = taken_.back();
     root_.first = DiskCluster{disks_.locate(first).disk, disks_.disk_cluster(first)};
-    std::size_t size = fetch(present_);
+    std::size_t size = co_await fetch(present_);
     for (bool more = true; more;) {
-      const std::size_t next_size = size < wire::image_payload_max ? 0 : fetch(next_);
+      const std::size_t next_size = co_await fetch(next_);
       more = next_size > 0;
       HF_CO_CHECK(co_await put(size, more));
       std::copy_n(next_.data() + sizeof(Header), next_size, present_.data() + sizeof(Header));
@@ -66,11 +66,16 @@ class Writer {
     offset_ = 0;
     return Status();
   }
-  std::size_t fetch(const ScratchBuffer& into) {
+  // Less than a whole payload: the image has ended.
+  Task<std::size_t> fetch(const ScratchBuffer& into) {
     const std::span<std::byte> payload(into.data() + sizeof(Header), wire::image_payload_max);
-    const std::size_t size = source_(payload);
+    std::size_t size = source_.next(payload);
+    while (size < payload.size() && !source_.done()) {
+      co_await home_.yield();
+      size += source_.next(payload.subspan(size));
+    }
     crc_.update(payload.first(size));
-    return size;
+    co_return size;
   }
   Task<Status> put(std::size_t size, bool more) {
     Header header{};

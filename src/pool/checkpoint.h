@@ -15,8 +15,12 @@
 
 namespace holdfast::pool {
 
-// Fills the span; less than all of it: the image has ended.
-using ImageSource = std::function<std::size_t(std::span<std::byte>)>;
+// Where an image comes from: next() puts bytes at the front of the span and gives their number, less than fit also
+// when others shall have their turn before it is called again; done(): all was given.
+struct ImageSource {
+  std::function<std::size_t(std::span<std::byte>)> next;
+  std::function<bool()> done;
+};
 // A free cluster for the image; nullopt: none is left.
 using ImageClusters = std::function<std::optional<Cluster>()>;
 using ImageSink = std::function<Status(std::span<const std::byte>)>;

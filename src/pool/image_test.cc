@@ -129,6 +129,25 @@ TEST(Image, BytesAreThoseOfTheFormat) {
   EXPECT_EQ(hex(image_of(b.state)), expected);
 }
 
+// A map that is long and almost empty is written in many short turns, most of which give nothing.
+TEST(Image, LongMapsAreWrittenInTurns) {
+  Builder b(64 * KiB, 100);
+  const VolumeId v = b.create(volume_clusters_max * 64 * KiB);
+  b.write(v, static_cast<std::uint32_t>(volume_clusters_max - 1), 0, 16);
+  ImageWriter writer(b.state);
+  std::vector<std::byte> bytes, piece(64 * KiB);
+  std::size_t turns = 0;
+  for (; !writer.done(); ++turns) {
+    const std::size_t n = writer.next(piece);
+    bytes.insert(bytes.end(), piece.begin(), piece.begin() + static_cast<std::ptrdiff_t>(n));
+  }
+  writer.finish(b.effects);
+  EXPECT_GT(turns, 10u);
+  const auto loaded = load(bytes);
+  ASSERT_TRUE(loaded.ok()) << loaded.error().message();
+  EXPECT_TRUE(loaded.value()->find(v)->map().find(volume_clusters_max - 1).whole());
+}
+
 // The checkpoint's checksum is the first guard. This is the second one: whatever comes through, comes out as a state
 // that keeps its rules, or not at all.
 TEST(Image, EachByteChangedIsRefusedOrMakesACleanState) {

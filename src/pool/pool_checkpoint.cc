@@ -45,7 +45,8 @@ Task<Status> Pool::Impl::write_checkpoint(Journal::Mark mark, bool last) {
   std::vector<Cluster> taken;
   ImageWriter writer(*state_);
   ImageIdentity identity{label_.superblock.instance, label_.superblock.incarnation, mark};
-  ImageSource source = [&writer](std::span<std::byte> to) { return writer.next(to); };
+  ImageSource source{[&writer](std::span<std::byte> to) { return writer.next(to); },
+                     [&writer] { return writer.done(); }};
   ImageClusters clusters = [this] { return space_->pick_for_image(); };
   auto root = co_await write_image(home_, *disks_, identity, std::move(source), std::move(clusters), taken);
   Effects effects;
