@@ -16,6 +16,7 @@
 #include "cli/bench/bench.h"
 #include "cli/bench/report.h"
 #include "nvmf/initiator/initiator.h"
+#include "pool/pool_scheme.h"
 #include "uring/runtime.h"
 
 namespace holdfast::cli {
@@ -85,6 +86,7 @@ Task<Result<BenchReport>> bench_uri(const Cores& cores, std::string uri, BenchOp
   DeviceRegistry registry(cores);
   register_builtin_schemes(registry, cores);
   nvmf::register_nvmf_scheme(registry, cores, nvmf::InitiatorConfig());
+  registry.add_scheme("pool", pool::pool_scheme(registry));
   const Result<BlockDevice*> device = co_await registry.create(uri);
   if (!device.ok()) {
     co_await registry.close();
