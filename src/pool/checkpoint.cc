@@ -40,7 +40,6 @@ class Writer {
   Task<Result<Root>> run() {
     root_.sequence = identity_.mark.sequence;
     root_.journal_position = identity_.mark.position;
-    root_.incarnation = identity_.incarnation;
     HF_CO_CHECK(take_cluster());
     const Cluster first = taken_.back();
     root_.first = DiskCluster{disks_.locate(first).disk, disks_.disk_cluster(first)};

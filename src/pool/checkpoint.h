@@ -27,7 +27,6 @@ using ImageSink = std::function<Status(std::span<const std::byte>)>;
 
 struct ImageIdentity {
   Uuid instance;
-  std::uint64_t incarnation = 0;
   Journal::Mark mark;
 };
 

@@ -19,17 +19,16 @@ inline constexpr std::uint32_t format_version = 1;
 struct Root {
   le64 sequence;          //  0  commits up to this one are in it
   le64 journal_position;  //  8  of the commit after it; counts on through all laps of the ring
-  le64 incarnation;       // 16  of the pool when it was taken: commits after it have at least this one
-  le64 image_bytes;       // 24  without headers
-  le32 image_crc32c;      // 32
-  le32 pieces;            // 36
-  le32 first_cluster;     // 40  on the disk first_disk
-  le16 first_disk;        // 44
-  std::uint8_t rsvd[2];   // 46  zero
+  le64 image_bytes;       // 16  without headers
+  le32 image_crc32c;      // 24
+  le32 pieces;            // 28
+  le32 first_cluster;     // 32  on the disk first_disk
+  le16 first_disk;        // 36
+  std::uint8_t rsvd[2];   // 38  zero
 };
-static_assert(Wire<Root> && sizeof(Root) == 48);
-HF_FIELD(Root, image_bytes, 24);
-HF_FIELD(Root, first_disk, 44);
+static_assert(Wire<Root> && sizeof(Root) == 40);
+HF_FIELD(Root, image_bytes, 16);
+HF_FIELD(Root, first_disk, 36);
 
 struct Superblock {
   static constexpr std::uint64_t magic_value = 0x3130'4c4f'4f50'4648;  // "HFPOOL01"
@@ -53,10 +52,12 @@ struct Superblock {
   le32 cluster_bytes;  // 100
   le64 data_offset;    // 104  bytes from the start of the disk to its cluster 0
   le64 disk_bytes;     // 112  size of the disk when it was written: a smaller one has lost its end
-  le64 journal_offset;                  // 120  disk 0 only, else zero, like all that follows up to `root`
-  le64 journal_bytes;                   // 128
-  le64 incarnation;                     // 136  +1 each time the pool is opened
-  Root root;                            // 144
+  le64 journal_offset;  // 120  disk 0 only, else zero, like all that follows up to `root`
+  le64 journal_bytes;   // 128
+  le64 incarnation;     // 136  +1 each time the pool is opened
+  Root root;            // 144
+  le64
+      recovered_sequence;  // 184  the last commit of earlier incarnations; whatever they left behind it counts no more
   le64 created_unix_ns;                 // 192
   le32 cipher;                          // 200  0: not encrypted
   std::uint8_t rsvd0[4];                // 204  zero
@@ -75,6 +76,7 @@ HF_FIELD(Superblock, disk_index, 96);
 HF_FIELD(Superblock, cluster_bytes, 100);
 HF_FIELD(Superblock, incarnation, 136);
 HF_FIELD(Superblock, root, 144);
+HF_FIELD(Superblock, recovered_sequence, 184);
 HF_FIELD(Superblock, created_unix_ns, 192);
 HF_FIELD(Superblock, name, 256);
 HF_FIELD(Superblock, members, 512);

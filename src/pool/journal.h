@@ -126,18 +126,26 @@ class Journal {
 // What recovery found in the ring.
 struct JournalScan {
   Journal::Mark end;
-  std::uint64_t incarnation = 0;  // of the last commit
   std::uint64_t commits = 0;
   std::uint64_t records = 0;
 };
 
+// Which runs' commits count: up to `recovered` those of earlier incarnations, and after it those of this one alone.
+// What an earlier run left behind the commits that were recovered after it, whole or in part, never counts again.
+struct JournalAge {
+  std::uint64_t incarnation = 0;
+  std::uint64_t recovered = 0;
+
+  bool counts(std::uint64_t sequence, std::uint64_t of) const noexcept {
+    return sequence <= recovered ? of < incarnation : of == incarnation;
+  }
+};
+
 // Reads the commits after `begin` and hands their records over in order. A commit counts when it is whole, is the
-// next one and its incarnation is not below that of the one before it, `incarnation_min` for the first, nor above
-// `incarnation_max`. Errors: io_error; bad_format (a record that cannot be, or what `take` said; a commit that
-// later ones knew to be durable is damaged).
+// next one and of the right age. Errors: io_error; bad_format (a record that cannot be, or what `take` said; a
+// commit that later ones knew to be durable is damaged).
 using RecordSink = std::function<Status(std::uint64_t sequence, Record& record)>;
 Task<Result<JournalScan>> recover_journal(Reactor& home, DiskPort& disk, Journal::Ring ring,
-                                          Journal::Mark begin, std::uint64_t incarnation_min,
-                                          std::uint64_t incarnation_max, RecordSink take);
+                                          Journal::Mark begin, JournalAge age, RecordSink take);
 
 }  // namespace holdfast::pool

@@ -74,15 +74,14 @@ Error damaged(const DiskPort& disk, std::uint64_t sequence, const std::string& w
 
 // Whether a commit behind the end knew the missing one to be durable: then it was not lost, it is damaged.
 Task<Status> check_end(Reader& reader, const DiskPort& disk, const Journal::Ring& ring, Journal::Mark begin,
-                       const JournalScan& scan, std::uint64_t incarnation_max) {
+                       const JournalScan& scan, JournalAge age) {
   const std::uint64_t missing = scan.end.sequence + 1;
   const std::uint64_t room = ring.bytes - (scan.end.position - begin.position);
   const std::uint64_t ahead = std::min(room, lookahead_bytes);
   for (std::uint64_t step = wire::commit_alignment; step < ahead; step += wire::commit_alignment) {
     HF_CO_TRY(const auto found, co_await reader.at(scan.end.position + step));
     if (!found || found->header.sequence <= missing) continue;
-    const std::uint64_t incarnation = found->header.incarnation;
-    if (incarnation < scan.incarnation || incarnation > incarnation_max) continue;
+    if (!age.counts(found->header.sequence, found->header.incarnation)) continue;
     if (found->header.durable_sequence >= missing)
       co_return damaged(disk, missing, "is damaged; commits after it are there");
   }
@@ -92,17 +91,14 @@ Task<Status> check_end(Reader& reader, const DiskPort& disk, const Journal::Ring
 }  // namespace
 
 Task<Result<JournalScan>> recover_journal(Reactor& home, DiskPort& disk, Journal::Ring ring,
-                                          Journal::Mark begin, std::uint64_t incarnation_min,
-                                          std::uint64_t incarnation_max, RecordSink take) {
+                                          Journal::Mark begin, JournalAge age, RecordSink take) {
   Reader reader(home, disk, ring);
   JournalScan scan;
   scan.end = begin;
-  scan.incarnation = incarnation_min;
   while (scan.end.position - begin.position < ring.bytes) {
     HF_CO_TRY(const auto found, co_await reader.at(scan.end.position));
     if (!found || found->header.sequence != scan.end.sequence + 1) break;
-    const std::uint64_t incarnation = found->header.incarnation;
-    if (incarnation < scan.incarnation || incarnation > incarnation_max) break;
+    if (!age.counts(found->header.sequence, found->header.incarnation)) break;
     if (scan.end.position + found->header.length - begin.position > ring.bytes) break;
     std::span<const std::byte> rest = found->records;
     while (!rest.empty()) {
@@ -117,9 +113,8 @@ Task<Result<JournalScan>> recover_journal(Reactor& home, DiskPort& disk, Journal
     ++scan.commits;
     ++scan.end.sequence;
     scan.end.position += found->header.length;
-    scan.incarnation = incarnation;
   }
-  HF_CO_CHECK(co_await check_end(reader, disk, ring, begin, scan, incarnation_max));
+  HF_CO_CHECK(co_await check_end(reader, disk, ring, begin, scan, age));
   co_return scan;
 }
 

@@ -44,7 +44,7 @@ Task<Status> Pool::Impl::run_checkpoint(bool last) {
 Task<Status> Pool::Impl::write_checkpoint(Journal::Mark mark, bool last) {
   std::vector<Cluster> taken;
   ImageWriter writer(*state_);
-  ImageIdentity identity{label_.superblock.instance, label_.superblock.incarnation, mark};
+  ImageIdentity identity{label_.superblock.instance, mark};
   ImageSource source{[&writer](std::span<std::byte> to) { return writer.next(to); },
                      [&writer] { return writer.done(); }};
   ImageClusters clusters = [this] { return space_->pick_for_image(); };

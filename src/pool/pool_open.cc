@@ -39,8 +39,10 @@ Task<Status> Pool::Impl::open(std::vector<std::string> uris, std::string name, s
   HF_CO_CHECK(check_segments());
   Superblock& s = label_.superblock;
   if (!read_only_) {
-    // Durable before the first commit: a commit that an earlier run left behind never follows one of this run.
+    // Durable before the first commit: what an earlier run left behind the last commit never counts again, even
+    // when a torn write of this run happens to make it whole.
     ++s.incarnation;
+    s.recovered_sequence = found.scan.end.sequence;
     s.clean = false;
     HF_CO_CHECK(co_await write_label(home_, disks_->at(0).home(), label_));
   }

@@ -81,11 +81,11 @@ Task<Result<Recovered>> recover(Reactor& home, std::span<const std::unique_ptr<D
     recovered.state->settle(effects);
     return Status();
   };
+  const JournalAge age{superblock.incarnation, superblock.recovered_sequence};
   Disk* const first = member(0);
   HF_ASSERT(first != nullptr);  // check_labels
   HF_CO_TRY(recovered.scan,
-            co_await recover_journal(home, first->home(), ring, recovered.begin, root.incarnation,
-                                     superblock.incarnation, std::move(take)));
+            co_await recover_journal(home, first->home(), ring, recovered.begin, age, std::move(take)));
   co_return recovered;
 }
 

@@ -29,7 +29,6 @@ wire::Root to_wire(const Root& root) {
   wire::Root w{};
   w.sequence = root.sequence;
   w.journal_position = root.journal_position;
-  w.incarnation = root.incarnation;
   w.image_bytes = root.image_bytes;
   w.image_crc32c = root.image_crc32c;
   w.pieces = root.pieces;
@@ -39,13 +38,8 @@ wire::Root to_wire(const Root& root) {
 }
 
 Root from_wire(const wire::Root& w) {
-  return Root{w.sequence,
-              w.journal_position,
-              w.incarnation,
-              w.image_bytes,
-              w.image_crc32c,
-              w.pieces,
-              {w.first_disk, w.first_cluster}};
+  return Root{w.sequence,     w.journal_position, w.image_bytes,
+              w.image_crc32c, w.pieces,           {w.first_disk, w.first_cluster}};
 }
 
 std::uint32_t checksum(Wire w) {
@@ -85,7 +79,7 @@ Status check_places(const Wire& w) {
   }
   if (w.disk_index != 0) {
     const bool nothing = w.journal_offset == 0 && w.journal_bytes == 0 && w.incarnation == 0 &&
-                         from_wire(w.root) == Root() && w.disk_count == 0;
+                         w.recovered_sequence == 0 && from_wire(w.root) == Root() && w.disk_count == 0;
     return nothing ? Status() : Status(bad("a journal or checkpoint on a disk that has none"));
   }
   const std::uint64_t ring = w.journal_bytes;
@@ -104,8 +98,7 @@ Status check_root(const Wire& w) {
   const bool fits = root.image_bytes > 0 && root.image_bytes <= payloads &&
                     root.image_bytes + wire::image_payload_max > payloads;
   if (!fits) return bad("the checkpoint's length is impossible");
-  if (root.incarnation == 0 || root.incarnation > w.incarnation)
-    return bad("the checkpoint is of the future");
+  if (w.incarnation == 0) return bad("the pool was never opened");
   if (root.journal_position % wire::commit_alignment != 0) return bad("the checkpoint's end is impossible");
   if (w.disk_count == 0 || w.disk_count > disks_max || root.first.disk >= w.disk_count)
     return bad("the number of disks is impossible");
@@ -138,6 +131,7 @@ void encode(const Superblock& s, unsigned copy, std::span<std::byte> to) {
   w.journal_bytes = s.journal_bytes;
   w.incarnation = s.incarnation;
   w.root = to_wire(s.root);
+  w.recovered_sequence = s.recovered_sequence;
   w.created_unix_ns = s.created_unix_ns;
   HF_ASSERT(s.members.size() <= disks_max && s.name.size() <= name_bytes_max);
   w.disk_count = static_cast<std::uint16_t>(s.members.size());
@@ -184,6 +178,7 @@ Result<Superblock> parse_superblock(std::span<const std::byte> bytes, unsigned c
   s.journal_bytes = w.journal_bytes;
   s.incarnation = w.incarnation;
   s.root = from_wire(w.root);
+  s.recovered_sequence = w.recovered_sequence;
   s.created_unix_ns = w.created_unix_ns;
   for (std::size_t i = 0; i < w.disk_count; ++i) s.members.push_back(get(w.members[i]));
   s.name.assign(reinterpret_cast<const char*>(w.name), w.name_bytes);

@@ -30,7 +30,6 @@ struct DiskCluster {
 struct Root {
   std::uint64_t sequence = 0;
   std::uint64_t journal_position = 0;
-  std::uint64_t incarnation = 0;
   std::uint64_t image_bytes = 0;
   std::uint32_t image_crc32c = 0;
   std::uint32_t pieces = 0;
@@ -56,6 +55,7 @@ struct Superblock {
   std::uint64_t journal_bytes = 0;
   std::uint64_t incarnation = 0;
   Root root;
+  std::uint64_t recovered_sequence = 0;
   std::uint64_t created_unix_ns = 0;
   std::vector<Uuid> members;
   std::string name;

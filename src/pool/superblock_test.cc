@@ -28,7 +28,8 @@ Superblock first_disk() {
   s.data_offset = 5 * MiB;
   s.disk_bytes = 100 * MiB;
   s.incarnation = 3;
-  s.root = Root{9, 8192, 2, 100, 5, 1, {1, 4}};
+  s.root = Root{9, 8192, 100, 5, 1, {1, 4}};
+  s.recovered_sequence = 11;
   s.members = {uuid_of(2), uuid_of(4)};
   s.name = "p";
   return s;
@@ -38,7 +39,7 @@ Superblock other_disk() {
   Superblock s = first_disk();
   s.disk_uuid = uuid_of(4);
   s.disk_index = 1;
-  s.journal_offset = s.journal_bytes = s.incarnation = 0;
+  s.journal_offset = s.journal_bytes = s.incarnation = s.recovered_sequence = 0;
   s.data_offset = MiB;
   s.root = Root();
   s.members.clear();
@@ -98,7 +99,7 @@ TEST(Superblock, RefusesWhatCannotBe) {
       {"journal too small", [](auto& w) { w.journal_bytes = 4096; }},
       {"image without bytes", [](auto& w) { w.root.image_bytes = 0; }},
       {"image too long", [](auto& w) { w.root.image_bytes = 2 * wire::image_payload_max; }},
-      {"checkpoint of the future", [](auto& w) { w.root.incarnation = 4; }},
+      {"never opened", [](auto& w) { w.incarnation = 0; }},
       {"checkpoint position", [](auto& w) { w.root.journal_position = 100; }},
       {"no members", [](auto& w) { w.disk_count = 0; }},
       {"more members than named", [](auto& w) { w.disk_count = 3; }},
