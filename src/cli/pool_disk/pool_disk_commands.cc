@@ -1,0 +1,106 @@
+#include "cli/pool_disk/pool_disk_commands.h"
+
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "base/log.h"
+#include "base/units.h"
+#include "block/builtin.h"
+#include "block/registry.h"
+#include "cli/pool_disk/pool_json.h"
+#include "pool/check.h"
+#include "uring/runtime.h"
+
+namespace holdfast::cli {
+namespace {
+
+constexpr int exit_unreadable = 2;
+
+struct CommandOptions {
+  std::vector<std::string> disks;
+};
+
+Task<Result<pool::PoolOnDisk>> look(const Cores& cores, std::vector<std::string> disks, bool keep_records) {
+  DeviceRegistry registry(cores);
+  register_builtin_schemes(registry, cores);
+  auto found = co_await pool::check_pool(registry, std::move(disks), keep_records);
+  co_await registry.close();
+  co_return found;
+}
+
+// The disks as they are; an error was told when there is nothing.
+std::optional<pool::PoolOnDisk> look(Tool& tool, const CommandOptions& o, bool keep_records) {
+  Output& out = tool.output();
+  log::configure(out.verbosity > 1 ? log::Level::info : log::Level::off, log::Format::text);
+  uring::Runtime::Options options;
+  options.spin_us = 0;
+  options.memory_bytes = 16 * MiB;
+  auto runtime = uring::Runtime::create(options);
+  if (!runtime.ok()) {
+    out.error(runtime.error());
+    return std::nullopt;
+  }
+  auto found = runtime.value()->run(look(runtime.value()->cores(), o.disks, keep_records));
+  if (!found.ok()) {
+    out.error(found.error(), "is the pool open in an engine? Export it first");
+    return std::nullopt;
+  }
+  return std::move(found).value();
+}
+
+void show(Output& out, const pool::PoolOnDisk& pool) {
+  for (const std::string& line : pool.findings) out.line("finding: " + line);
+  for (const std::string& line : pool.notes) out.note(line);
+  if (!pool.findings.empty()) {
+    out.line(fmt::format("{} findings", pool.findings.size()));
+    return;
+  }
+  out.line(
+      fmt::format("pool '{}' is clean: {} disks, {} volumes and snapshots, {} commits after the checkpoint",
+                  pool.superblock.name, pool.disks.size(), pool.state->volumes().size(), pool.scan.commits));
+}
+
+int check(Tool& tool, const CommandOptions& o) {
+  const auto pool = look(tool, o, false);
+  if (!pool) return exit_unreadable;
+  Output& out = tool.output();
+  out.answer(check_json(*pool), [&] { show(out, *pool); });
+  return pool->findings.empty() ? exit_ok : exit_failed;
+}
+
+int dump(Tool& tool, const CommandOptions& o) {
+  const auto pool = look(tool, o, true);
+  if (!pool) return exit_unreadable;
+  Output& out = tool.output();
+  const nlohmann::ordered_json tree = dump_json(*pool);
+  out.answer(tree, [&] { out.line(tree.dump(2)); });
+  return pool->findings.empty() ? exit_ok : exit_failed;
+}
+
+void add_disks(CLI::App& to, CommandOptions& o) {
+  to.add_option("DISK", o.disks, "Paths or device URIs: all disks of the pool, in any order")->required();
+}
+
+}  // namespace
+
+void add_pool_disk_commands(Tool& tool) {
+  auto& group = tool.add_group(tool.app(), "pool", "Look at the disks of a pool that no engine has open");
+  auto& checked = tool.keep<CommandOptions>();
+  auto& c = tool.add_command(group, "check", "Check every rule of the on-disk format; nothing is written",
+                             [&tool, &checked] { return check(tool, checked); });
+  add_disks(c, checked);
+  c.footer(
+      "Exit status: 0 the pool is clean, 1 something was found, 2 the disks cannot be read.\n\n"
+      "  holdfast pool check /dev/sdb /dev/sdc -o json");
+  auto& dumped = tool.keep<CommandOptions>();
+  auto& d = tool.add_command(group, "dump", "Show labels, segments, volumes and the journal as JSON",
+                             [&tool, &dumped] { return dump(tool, dumped); });
+  add_disks(d, dumped);
+  tool.add_output_options(group);
+}
+
+}  // namespace holdfast::cli
