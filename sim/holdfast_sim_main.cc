@@ -17,6 +17,7 @@
 #include "sim/cluster/fencing.h"
 #include "sim/cluster/run.h"
 #include "sim/paths/run.h"
+#include "sim/pool/run.h"
 
 namespace {
 
@@ -27,8 +28,12 @@ constexpr const char* usage =
     "holdfast-sim --seeds A-B [--jobs N]   many runs; prints the seeds that fail\n"
     "holdfast-sim --forever [--jobs N]     random seeds until one fails\n"
     "     --first-failure                  with --seeds: stops at the first failing seed\n"
-    "     --scenario cluster|paths|fencing what is run: a mirror on its machines (default), one device with\n"
-    "                                      several paths, or a mirror that another nexus takes over\n";
+    "     --scenario cluster|paths|fencing|pool   what is run: a mirror on its machines (default), one "
+    "device\n"
+    "                                      with several paths, a mirror that another nexus takes over, or a\n"
+    "                                      pool that crashes at every step of its metadata (seeds 1 to "
+    "1884:\n"
+    "                                      all sequences of up to three operations)\n";
 
 struct Scenario {
   std::string_view name;
@@ -39,6 +44,7 @@ constexpr Scenario scenarios[] = {
     {"cluster", holdfast::sim::run_seed, holdfast::sim::describe_seed},
     {"paths", holdfast::sim::run_paths_seed, holdfast::sim::describe_paths_seed},
     {"fencing", holdfast::sim::run_fencing_seed, holdfast::sim::describe_fencing_seed},
+    {"pool", holdfast::sim::run_pool_seed, holdfast::sim::describe_pool_seed},
 };
 
 struct Options {
@@ -113,6 +119,7 @@ bool run_one(const Scenario& scenario, std::uint64_t seed, bool verbose) {
   fmt::print("seed {}: {}, {} operations ({} failed), {} faults, {} steps, {:.3f} virtual s, trace {:016x}\n",
              seed, r.failures.empty() ? "passed" : "FAILED", r.operations, r.operations_failed, r.faults,
              r.steps, r.virtual_seconds, r.trace);
+  if (r.states > 0) fmt::print("{} crashed states\n", r.states);
   return r.failures.empty();
 }
 
@@ -144,6 +151,7 @@ class Campaign {
   }
   bool over() const { return first_failure_ && !failed_.empty(); }
   std::uint64_t passed() const { return passed_; }
+  std::uint64_t states() const { return states_; }
   const std::vector<std::uint64_t>& failed() const { return failed_; }
 
  private:
@@ -153,14 +161,18 @@ class Campaign {
     std::uint64_t count;
     int results;
   };
+  struct Outcome {  // of one seed, from the process that ran it
+    bool passed = false;
+    std::uint64_t states = 0;
+  };
 
   [[noreturn]] void work(std::uint64_t first, std::uint64_t count, int results) {
     for (std::uint64_t seed = first; seed < first + count; ++seed) {
       const RunResult r = scenario_.run(seed, false);
       for (const std::string& why : r.failures) fmt::print("seed {} FAILED: {}\n", seed, why);
       std::fflush(stdout);
-      const char ok = r.failures.empty() ? '1' : '0';
-      if (write(results, &ok, 1) != 1) _exit(1);
+      const Outcome outcome{r.failures.empty(), r.states};
+      if (write(results, &outcome, sizeof outcome) != sizeof outcome) _exit(1);
     }
     std::exit(0);
   }
@@ -174,8 +186,9 @@ class Campaign {
     const Batch batch = *it;
     running_.erase(it);
     std::uint64_t done = 0;
-    for (char ok = 0; read(batch.results, &ok, 1) == 1; ++done) {
-      if (ok == '1') {
+    for (Outcome o; read(batch.results, &o, sizeof o) == sizeof o; ++done) {
+      states_ += o.states;
+      if (o.passed) {
         ++passed_;
       } else {
         failed_.push_back(batch.first + done);
@@ -201,6 +214,7 @@ class Campaign {
   const bool first_failure_;
   std::vector<Batch> running_;
   std::uint64_t passed_ = 0;
+  std::uint64_t states_ = 0;
   std::vector<std::uint64_t> failed_;
 };
 
@@ -220,6 +234,7 @@ int run_many(const Options& o) {
   }
   campaign.finish();
   fmt::print("{} passed, {} failed\n", campaign.passed(), campaign.failed().size());
+  if (campaign.states() > 0) fmt::print("{} crashed states visited\n", campaign.states());
   auto failed = campaign.failed();
   std::sort(failed.begin(), failed.end());
   for (const std::uint64_t seed : failed) {

@@ -1,0 +1,253 @@
+#include "sim/pool/crash_disk.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace holdfast::sim {
+namespace {
+
+Geometry geometry_of(std::uint64_t bytes) {
+  Geometry g;
+  g.block_bytes = DiskImage::sector_bytes;
+  g.block_count = bytes / g.block_bytes;
+  return g;
+}
+
+Capabilities what_it_can() {
+  Capabilities can;
+  can.write_zeroes = can.deallocate = true;
+  return can;
+}
+
+}  // namespace
+
+const char* name(Crash crash) noexcept {
+  switch (crash) {
+    case Crash::process:
+      return "process";
+    case Crash::power_none:
+      return "power, nothing kept";
+    case Crash::power_all:
+      return "power, all kept";
+    case Crash::power_ops:
+      return "power, whole operations";
+    case Crash::power_4k:
+      return "power, 4 KiB pieces";
+    case Crash::power_512:
+      return "power, sectors";
+  }
+  return "";
+}
+
+void DiskImage::read(std::uint64_t offset, std::span<std::byte> into) const noexcept {
+  while (!into.empty()) {
+    const std::size_t skip = offset % page_bytes;
+    const std::size_t n = std::min(into.size(), page_bytes - skip);
+    const auto& page = pages_[offset / page_bytes];
+    if (page == nullptr) {
+      std::memset(into.data(), 0, n);
+    } else {
+      std::memcpy(into.data(), page->data() + skip, n);
+    }
+    into = into.subspan(n);
+    offset += n;
+  }
+}
+
+void DiskImage::write(std::uint64_t offset, std::span<const std::byte> from) {
+  while (!from.empty()) {
+    const std::size_t skip = offset % page_bytes;
+    const std::size_t n = std::min(from.size(), page_bytes - skip);
+    auto& page = pages_[offset / page_bytes];
+    if (page == nullptr) {
+      page = std::make_shared<Page>();
+    } else if (page.use_count() > 1) {
+      page = std::make_shared<Page>(*page);
+    }
+    std::memcpy(page->data() + skip, from.data(), n);
+    from = from.subspan(n);
+    offset += n;
+  }
+}
+
+void DiskImage::fill(std::uint64_t offset, const Page& page) {
+  const auto shared = std::make_shared<Page>(page);
+  for (std::size_t i = offset / page_bytes; i < pages_.size(); ++i) {
+    if (pages_[i] == nullptr) pages_[i] = shared;
+  }
+}
+
+class CrashChannel final : public LeafChannel {
+ public:
+  CrashChannel(CrashDisk& disk, Reactor& core) noexcept : LeafChannel(disk, core), disk_(disk) {}
+
+  Task<Status> read(Lba first, IoVecs into) override {
+    HF_CO_CHECK(admit(range_of(first, into), Access::read));
+    co_await turn();
+    std::uint64_t at = offset_of(first);
+    for (const IoVec& v : into) {
+      disk_.image_.read(at, {v.data, v.size});
+      at += v.size;
+    }
+    co_return Status();
+  }
+  Task<Status> write(Lba first, IoVecs from, Durable durable) override {
+    HF_CO_CHECK(admit(range_of(first, from), Access::write));
+    DiskEvent event;
+    event.durable = durable == Durable::yes;
+    event.offset = offset_of(first);
+    for (const IoVec& v : from) event.content.insert(event.content.end(), v.data, v.data + v.size);
+    co_return co_await change(std::move(event));
+  }
+  Task<Status> write_zeroes(BlockRange range, Unmap, Durable durable) override {
+    HF_CO_CHECK(admit(range, Access::write));
+    DiskEvent event;
+    event.durable = durable == Durable::yes;
+    event.offset = offset_of(range.first);
+    event.content.resize(bytes(range.count));
+    co_return co_await change(std::move(event));
+  }
+  // Leaves what can be told from anything that a volume may show.
+  Task<Status> deallocate(BlockRange range) override {
+    HF_CO_CHECK(admit(range, Access::write));
+    DiskEvent event;
+    event.offset = offset_of(range.first);
+    event.content.assign(bytes(range.count), std::byte{0xdd});
+    co_return co_await change(std::move(event));
+  }
+  Task<Status> flush() override {
+    DiskEvent event;
+    event.flush = true;
+    co_return co_await change(std::move(event));
+  }
+
+ private:
+  Task<void> turn() {
+    if (disk_.log_ == nullptr) co_return;
+    for (std::uint64_t n = 1 + core().random().below(3); n > 0; --n) co_await core().yield();
+  }
+  Task<Status> change(DiskEvent event) {
+    if (disk_.log_ == nullptr) {
+      if (!event.flush) disk_.image_.write(event.offset, event.content);
+      co_return Status();
+    }
+    const std::size_t begun = disk_.begin(std::move(event));
+    co_await turn();
+    disk_.end(begun);
+    co_return Status();
+  }
+
+  CrashDisk& disk_;
+};
+
+CrashDisk::CrashDisk(std::string name, const Cores& cores, DiskImage image, CrashLog* log)
+    : LeafDevice(Identity{name, Uuid::from_name(name), "bdev:///" + name, "Crash disk"}, cores,
+                 geometry_of(image.size()), what_it_can()),
+      log_(log),
+      first_(image),
+      image_(std::move(image)) {}
+
+Task<Result<std::unique_ptr<Channel>>> CrashDisk::open_channel(Reactor& core) {
+  std::unique_ptr<Channel> channel = std::make_unique<CrashChannel>(*this, core);
+  co_return channel;
+}
+
+void CrashDisk::grow(std::uint64_t bytes) {
+  image_.resize(bytes);
+  set_block_count(bytes / block_bytes());
+}
+
+std::size_t CrashDisk::begin(DiskEvent event) {
+  event.begun = log_->tick();
+  events_.push_back(std::move(event));
+  return events_.size() - 1;
+}
+
+void CrashDisk::end(std::size_t index) {
+  DiskEvent& event = events_[index];
+  event.ended = log_->tick();
+  order_.push_back(index);
+  if (!event.flush) image_.write(event.offset, event.content);
+}
+
+void CrashDisk::moments(Moment from, std::vector<Moment>& into) const {
+  for (const DiskEvent& event : events_) {
+    if (event.begun >= from) into.push_back(event.begun);
+    if (event.ended >= from && event.ended != never) into.push_back(event.ended);
+  }
+}
+
+// At the moment of a crash, whatever has its time is past.
+bool CrashDisk::is_durable(const DiskEvent& event, Moment at) const noexcept {
+  if (event.ended > at) return false;
+  if (event.durable) return true;
+  return std::any_of(events_.begin(), events_.end(),
+                     [&](const DiskEvent& f) { return f.flush && f.begun > event.ended && f.ended <= at; });
+}
+
+DiskImage CrashDisk::crashed(Moment at, Crash crash, Prng& random) const {
+  DiskImage image = first_;
+  image.resize(image_.size());
+  std::vector<const DiskEvent*>
+      happened;  // writes in the order in which they took effect, those under way last
+  for (const std::size_t i : order_) {
+    if (events_[i].ended <= at && !events_[i].flush) happened.push_back(&events_[i]);
+  }
+  for (const DiskEvent& event : events_) {
+    if (event.begun <= at && event.ended > at && !event.flush) happened.push_back(&event);
+  }
+  // By sector, what it may be besides what is in `image`.
+  std::map<std::uint64_t, std::vector<std::pair<const std::byte*, const DiskEvent*>>> open;
+  constexpr std::size_t sector = DiskImage::sector_bytes;
+  for (const DiskEvent* event : happened) {
+    const bool settled = crash == Crash::process ? event->ended <= at : is_durable(*event, at);
+    if (settled) {
+      image.write(event->offset, event->content);
+      const std::uint64_t first = event->offset / sector;
+      open.erase(open.lower_bound(first), open.lower_bound(first + event->content.size() / sector));
+      continue;
+    }
+    for (std::size_t i = 0; i < event->content.size(); i += sector)
+      open[(event->offset + i) / sector].emplace_back(event->content.data() + i, event);
+  }
+  std::map<const DiskEvent*, bool> kept;
+  std::uint64_t roll = 0;
+  std::uint64_t rolled_for = ~std::uint64_t{0};
+  for (const auto& [number, versions] : open) {
+    std::size_t choice = 0;  // 0: as it was; n: version n - 1
+    switch (crash) {
+      case Crash::power_none:
+        break;
+      case Crash::power_all:
+        choice = versions.size();
+        break;
+      case Crash::power_ops:
+        for (std::size_t i = 0; i < versions.size(); ++i) {
+          const auto [it, made] = kept.try_emplace(versions[i].second, false);
+          if (made) it->second = random.chance(1, 2);
+          if (it->second) choice = i + 1;
+        }
+        break;
+      case Crash::power_4k:
+        if (number / 8 != rolled_for) roll = random.next();
+        rolled_for = number / 8;
+        choice = roll % (versions.size() + 1);
+        break;
+      case Crash::process:
+      case Crash::power_512:
+        choice = random.below(versions.size() + 1);
+        break;
+    }
+    if (choice == 0) continue;
+    std::array<std::byte, sector> content;
+    std::copy_n(versions[choice - 1].first, sector, content.begin());
+    if (crash == Crash::power_512 && !is_data(content) && random.chance(1, 8)) {
+      for (std::byte& b : content) b = static_cast<std::byte>(random.next());
+    }
+    image.write(number * sector, content);
+  }
+  return image;
+}
+
+}  // namespace holdfast::sim

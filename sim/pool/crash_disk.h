@@ -1,0 +1,114 @@
+// CrashDisk: a disk that writes down what was done to it, so that its content at any crash can be made afterwards:
+// the run goes on, and each moment of it becomes as many crashed disks as are wanted.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/endian.h"
+#include "base/prng.h"
+#include "block/leaf_device.h"
+
+namespace holdfast::sim {
+
+// The content of a disk. Copies share pages.
+class DiskImage {
+ public:
+  static constexpr std::size_t page_bytes = 4096;
+  static constexpr std::size_t sector_bytes = 512;
+  using Page = std::array<std::byte, page_bytes>;
+
+  explicit DiskImage(std::uint64_t bytes = 0) : pages_(bytes / page_bytes) {}
+  std::uint64_t size() const noexcept { return pages_.size() * page_bytes; }
+  void resize(std::uint64_t bytes) { pages_.resize(bytes / page_bytes); }
+  void read(std::uint64_t offset, std::span<std::byte> into) const noexcept;
+  void write(std::uint64_t offset, std::span<const std::byte> from);
+  // Every page from `offset` on that was never written becomes this one.
+  void fill(std::uint64_t offset, const Page& page);
+
+ private:
+  std::vector<std::shared_ptr<Page>> pages_;  // nullptr: zeroes
+};
+
+// Counts the beginnings and ends of operations. A crash is at a moment: what has ended before it has happened, what
+// has begun before it may have happened in part.
+using Moment = std::uint64_t;
+inline constexpr Moment never = std::numeric_limits<Moment>::max();
+
+struct DiskEvent {
+  bool flush = false;
+  bool durable = false;  // a write that is durable when it has ended
+  std::uint64_t offset = 0;
+  std::vector<std::byte> content;  // of writes, and of what a discard leaves
+  Moment begun = 0;
+  Moment ended = never;
+};
+
+// All disks of a machine write into one log.
+class CrashLog {
+ public:
+  Moment now() const noexcept { return now_; }
+  Moment tick() noexcept { return ++now_; }
+
+ private:
+  Moment now_ = 0;
+};
+
+enum class Crash : std::uint8_t {
+  process,     // what has ended is there; of what is under way each sector or not
+  power_none,  // nothing that is not durable is there
+  power_all,   // everything is there
+  power_ops,   // each operation, as a whole, or not
+  power_4k,    // each 4 KiB has any of the contents since it was durable
+  power_512,   // each sector has; sectors of metadata may be garbage
+};
+inline constexpr Crash crashes[] = {Crash::process,   Crash::power_none, Crash::power_all,
+                                    Crash::power_ops, Crash::power_4k,   Crash::power_512};
+const char* name(Crash crash) noexcept;
+
+class CrashDisk final : public LeafDevice {
+ public:
+  // With a log operations take their turn and are written down; without one they are done at once.
+  CrashDisk(std::string name, const Cores& cores, DiskImage image, CrashLog* log);
+
+  Task<Result<std::unique_ptr<Channel>>> open_channel(Reactor& core) override;
+  Task<void> close() override { co_return; }
+  void grow(std::uint64_t bytes);
+
+  // What is on it after a crash at that moment. `is_data` says of a sector that it is a volume's, whose torn
+  // sectors are old or new and nothing else.
+  DiskImage crashed(Moment at, Crash crash, Prng& random) const;
+  const DiskImage& image() const noexcept { return image_; }
+  // Moments at which something of this disk began or ended, from `from` on.
+  void moments(Moment from, std::vector<Moment>& into) const;
+
+ private:
+  friend class CrashChannel;
+  std::size_t begin(DiskEvent event);
+  void end(std::size_t event);
+  bool is_durable(const DiskEvent& event, Moment at) const noexcept;
+
+  CrashLog* const log_;
+  const DiskImage first_;
+  DiskImage image_;
+  std::vector<DiskEvent> events_;
+  std::vector<std::size_t> order_;  // events by their end
+};
+
+// What volumes write says whose it is, so that it is known wherever it turns up.
+inline constexpr std::uint64_t data_magic = 0x6174'6164'2d66'6821;
+// Zeroes are written to volumes, too.
+inline bool is_data(std::span<const std::byte> sector) noexcept {
+  const std::uint64_t begin = load<le64>(sector);
+  return begin == data_magic || begin == 0;
+}
+
+}  // namespace holdfast::sim

@@ -1,0 +1,481 @@
+#include "sim/pool/crash_run.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/units.h"
+#include "sim/reactor.h"
+
+namespace holdfast::sim {
+namespace {
+
+constexpr std::uint64_t sector = DiskImage::sector_bytes;
+constexpr std::uint64_t cluster_sectors = CrashRun::cluster_bytes / sector;
+constexpr std::uint64_t block_sectors = 8;
+constexpr std::uint64_t disk_bytes = MiB + CrashRun::journal_bytes + 28 * CrashRun::cluster_bytes;
+constexpr const char* pool_name = "p";
+
+// A disk that was used before: what a volume never wrote must not show.
+DiskImage used_disk() {
+  DiskImage image(disk_bytes);
+  DiskImage::Page page;
+  page.fill(std::byte{0xee});
+  image.fill(MiB, page);
+  return image;
+}
+
+pool::PoolOptions options(bool completion) {
+  pool::PoolOptions o;
+  o.journal_bytes = CrashRun::journal_bytes;
+  o.background_completion = completion;
+  return o;
+}
+
+}  // namespace
+
+const char* name(CrashOp op) noexcept {
+  switch (op) {
+    case CrashOp::create:
+      return "create";
+    case CrashOp::remove:
+      return "delete";
+    case CrashOp::resize:
+      return "resize";
+    case CrashOp::snapshot:
+      return "snapshot";
+    case CrashOp::clone:
+      return "clone";
+    case CrashOp::remove_snapshot:
+      return "delete-snapshot";
+    case CrashOp::first_write:
+      return "first-write";
+    case CrashOp::overwrite:
+      return "overwrite";
+    case CrashOp::deallocate:
+      return "deallocate";
+    case CrashOp::add_disk:
+      return "add-disk";
+    case CrashOp::grow:
+      return "grow";
+    case CrashOp::checkpoint:
+      return "checkpoint";
+    case CrashOp::flush:
+      return "flush";
+    case CrashOp::reopen:
+      return "reopen";
+    case CrashOp::revert:
+      return "revert";
+  }
+  return "";
+}
+
+CrashRun::CrashRun(std::uint64_t seed, bool completion)
+    : world_(seed),
+      node_(world_.add_node("a")),
+      process_(node_.start()),
+      registry_(process_.cores()),
+      completion_(completion),
+      random_(seed ^ 0x6372'6173'68) {
+  add(used_disk());
+  members_ = 1;
+  steps_.push_back(std::make_unique<Step>());
+  steps_.back()->ended = 0;
+  steps_.back()->disks = 1;
+  pool::PoolParams params;
+  params.name = pool_name;
+  params.disks = uris();
+  params.cluster_bytes = cluster_bytes;
+  auto made = await(pool::Pool::create(registry_, params, options(completion_), nullptr));
+  if (!made.ok()) panic(made.error().message().c_str());
+  pool_ = std::move(made).value();
+  created_ = log_.tick();
+  create();
+  if (!failure_.empty()) return;
+  write(*objects().begin(), 0, 2 * block_sectors);
+  snapshot();
+  flush();
+  settle();
+}
+
+CrashRun::CrashRun(std::uint64_t seed, bool completion, std::vector<DiskImage> disks, const Objects& objects,
+                   std::uint64_t tags)
+    : world_(seed),
+      node_(world_.add_node("a")),
+      process_(node_.start()),
+      registry_(process_.cores()),
+      completion_(completion),
+      random_(seed ^ 0x6372'6173'68),
+      members_(disks.size()),
+      tags_(tags),
+      names_(100) {
+  for (DiskImage& image : disks) add(std::move(image));
+  steps_.push_back(std::make_unique<Step>());
+  Step& first = *steps_.back();
+  first.ended = 0;
+  first.disks = members_;
+  // The histories of the first life are over: what was found is all that there is.
+  for (const auto& [object_name, object] : objects) {
+    Object& copy = first.after[object_name] = object;
+    copy.sectors = std::make_shared<Sectors>(*object.sectors);
+    for (auto& history : *copy.sectors) {
+      Version& v = versions_.emplace_back(*history.back());
+      v.begun = v.acked = v.durable = 0;
+      history = {&v};
+    }
+  }
+  open();
+}
+
+CrashRun::~CrashRun() {
+  if (pool_) {
+    const Status closed = await(pool_->close());
+    closed.ignore("the run is over");
+    pool_.reset();
+  }
+  await(registry_.close());
+}
+
+CrashDisk& CrashRun::add(DiskImage image) {
+  auto made = std::make_unique<CrashDisk>("d" + std::to_string(disks_.size()), process_.cores(),
+                                          std::move(image), &log_);
+  CrashDisk* const disk = made.get();
+  const auto there = registry_.adopt(std::move(made));
+  if (!there.ok()) panic("a disk's name is taken");
+  disks_.push_back(disk);
+  return *disk;
+}
+
+std::vector<std::string> CrashRun::uris() const {
+  std::vector<std::string> all;
+  for (std::size_t i = 0; i < members_; ++i) all.push_back(disks_[i]->name());
+  return all;
+}
+
+void CrashRun::open() {
+  auto opened =
+      await(pool::Pool::open(registry_, uris(), pool_name, std::nullopt, options(completion_), nullptr));
+  if (opened.ok()) {
+    pool_ = std::move(opened).value();
+  } else {
+    failure_ = "opening: " + opened.error().message();
+  }
+}
+
+// What an operation leaves to be done in the background.
+void CrashRun::settle() { world_.run_for(std::chrono::milliseconds(completion_ ? 600 : 20)); }
+
+void CrashRun::check(const Status& status, const std::string& what) {
+  if (!status.ok() && failure_.empty()) failure_ = what + ": " + status.error().message();
+}
+
+std::vector<Moment> CrashRun::moments(Moment from) const {
+  std::vector<Moment> all;
+  for (const CrashDisk* disk : disks_) disk->moments(from, all);
+  all.push_back(log_.now());
+  std::sort(all.begin(), all.end());
+  all.erase(std::unique(all.begin(), all.end()), all.end());
+  return all;
+}
+
+void CrashRun::run(CrashOp op) {
+  if (!failure_.empty()) return;
+  ++operations_;
+  switch (op) {
+    case CrashOp::create:
+      create();
+      break;
+    case CrashOp::remove:
+      remove(false);
+      break;
+    case CrashOp::resize:
+      resize();
+      break;
+    case CrashOp::snapshot:
+      snapshot();
+      break;
+    case CrashOp::clone:
+      clone();
+      break;
+    case CrashOp::remove_snapshot:
+      remove(true);
+      break;
+    case CrashOp::first_write:
+      first_write();
+      break;
+    case CrashOp::overwrite:
+      overwrite();
+      break;
+    case CrashOp::deallocate:
+      deallocate();
+      break;
+    case CrashOp::add_disk:
+      add_disk();
+      break;
+    case CrashOp::grow:
+      grow();
+      break;
+    case CrashOp::checkpoint:
+      check(await(pool_->checkpoint()), "checkpoint");
+      break;
+    case CrashOp::flush:
+      flush();
+      break;
+    case CrashOp::reopen:
+      reopen();
+      break;
+    case CrashOp::revert:
+      revert();
+      break;
+  }
+  if (random_.chance(1, 2)) settle();  // or the next one begins while the last one's remains are cleared away
+}
+
+void CrashRun::step(const std::string& what, Objects after, const std::function<Task<Status>()>& change) {
+  auto made = std::make_unique<Step>();
+  made->what = what;
+  made->begun = log_.tick();
+  made->after = std::move(after);
+  const Status done = await(change());
+  made->ended = log_.tick();
+  made->disks = members_;
+  if (done.code() == Errc::out_of_space) return;  // as if it had not been asked for
+  check(done, what);
+  steps_.push_back(std::move(made));
+}
+
+Objects::value_type* CrashRun::pick(bool snapshot) {
+  std::vector<Objects::value_type*> those;
+  for (auto& item : objects()) {
+    if (item.second.snapshot == snapshot) those.push_back(&item);
+  }
+  return those.empty() ? nullptr : those[random_.below(those.size())];
+}
+
+void CrashRun::create() {
+  if (objects().size() > 8) return;
+  pool::VolumeParams params;
+  params.name = new_name("v");
+  params.uuid = Uuid::from_name(params.name);
+  params.size_bytes = 3 * cluster_bytes;
+  params.thick = random_.chance(1, 4);
+  Objects after = objects();
+  Version& zeroes = versions_.emplace_back();
+  zeroes.acked = zeroes.durable = 0;
+  after[params.name] =
+      Object{params.uuid, false,
+             std::make_shared<Sectors>(3 * cluster_sectors, std::vector<const Version*>{&zeroes})};
+  step("create " + params.name, std::move(after), [this, &params]() -> Task<Status> {
+    const auto made = co_await pool_->create_volume(params);
+    if (!made.ok()) co_return made.error();
+    co_return Status();
+  });
+}
+
+void CrashRun::remove(bool snapshot) {
+  const auto* victim = pick(snapshot);
+  if (victim == nullptr) return;
+  const Uuid uuid = victim->second.uuid;
+  Objects after = objects();
+  const std::string what = victim->first;
+  after.erase(what);
+  step("delete " + what, std::move(after), [this, uuid] { return pool_->destroy_volume(uuid); });
+}
+
+void CrashRun::resize() {
+  const auto* volume = pick(false);
+  if (volume == nullptr) return;
+  const std::uint64_t now = volume->second.sectors->size() / cluster_sectors;
+  const std::uint64_t wanted =
+      now > 2 && random_.chance(1, 2) ? now - 1 - random_.below(now - 1) : now + 1 + random_.below(2);
+  const Uuid uuid = volume->second.uuid;
+  Objects after = objects();
+  Object& changed = after[volume->first];
+  Version& zeroes = versions_.emplace_back();
+  zeroes.acked = zeroes.durable = 0;
+  changed.sectors = std::make_shared<Sectors>(*changed.sectors);
+  changed.sectors->resize(wanted * cluster_sectors, std::vector<const Version*>{&zeroes});
+  step("resize " + volume->first, std::move(after),
+       [this, uuid, wanted] { return pool_->resize_volume(uuid, wanted * cluster_bytes); });
+}
+
+void CrashRun::snapshot() {
+  const auto* volume = pick(false);
+  if (volume == nullptr || objects().size() > 8) return;
+  pool::SnapshotParams params;
+  params.name = new_name("s");
+  params.uuid = Uuid::from_name(params.name);
+  Objects after = objects();
+  after[params.name] = Object{params.uuid, true, std::make_shared<Sectors>(*volume->second.sectors)};
+  const Uuid uuid = volume->second.uuid;
+  step("snapshot " + volume->first + " " + params.name, std::move(after),
+       [this, &params, uuid]() -> Task<Status> {
+         const auto made = co_await pool_->create_snapshot(uuid, params);
+         if (!made.ok()) co_return made.error();
+         co_return Status();
+       });
+}
+
+void CrashRun::clone() {
+  const auto* source = pick(true);
+  if (source == nullptr || objects().size() > 8) return;
+  pool::SnapshotParams params;
+  params.name = new_name("c");
+  params.uuid = Uuid::from_name(params.name);
+  Objects after = objects();
+  after[params.name] = Object{params.uuid, false, std::make_shared<Sectors>(*source->second.sectors)};
+  const Uuid uuid = source->second.uuid;
+  step("clone " + source->first + " " + params.name, std::move(after),
+       [this, &params, uuid]() -> Task<Status> {
+         const auto made = co_await pool_->create_clone(uuid, params);
+         if (!made.ok()) co_return made.error();
+         co_return Status();
+       });
+}
+
+void CrashRun::revert() {
+  const auto* snapshot = pick(true);
+  if (snapshot == nullptr) return;
+  auto found = pool_->find(snapshot->second.uuid);
+  const Uuid source = found.ok() ? found.value().spec.source_uuid : Uuid();
+  for (const auto& [volume_name, volume] : objects()) {
+    if (volume.snapshot || volume.uuid != source) continue;
+    Objects after = objects();
+    after[volume_name].sectors = std::make_shared<Sectors>(*snapshot->second.sectors);
+    const Uuid to = snapshot->second.uuid;
+    step("revert " + volume_name + " to " + snapshot->first, std::move(after),
+         [this, source, to] { return pool_->revert_volume(source, to); });
+    return;
+  }
+}
+
+bool CrashRun::on_channel(const std::string& object, const std::function<Task<Status>(Channel&)>& use) {
+  BlockDevice* const device = pool_->device(Uuid::from_name(object));
+  if (device == nullptr) {
+    failure_ = "there is no device of " + object;
+    return false;
+  }
+  auto opened = await(device->open_channel(process_.core(0)));
+  if (!opened.ok()) {
+    check(opened.error(), "channel of " + object);
+    return false;
+  }
+  const std::unique_ptr<Channel> channel = std::move(opened).value();
+  const Status done = await(use(*channel));
+  if (done.code() != Errc::out_of_space) check(done, "I/O to " + object);
+  await(channel->close());
+  return done.ok();
+}
+
+// A write that failed may be there or not.
+void CrashRun::acknowledge(Version& v, bool done) {
+  if (!done) return;
+  v.acked = log_.tick();
+  unflushed_.push_back(&v);
+}
+
+void CrashRun::write(Objects::value_type& object, std::uint64_t first, std::uint64_t count) {
+  Version& v = versions_.emplace_back();
+  v.tag = ++tags_;
+  v.begun = log_.tick();
+  std::vector<std::byte> bytes(count * sector);
+  for (std::uint64_t i = 0; i < count; ++i) {
+    fill_sector(std::span(bytes).subspan(i * sector, sector), v.tag, first + i);
+    (*object.second.sectors)[first + i].push_back(&v);
+  }
+  const bool done = on_channel(object.first, [&bytes, first](Channel& channel) -> Task<Status> {
+    const IoVec vec{bytes.data(), bytes.size()};
+    co_return co_await channel.write(Lba{first}, IoVecs(&vec, 1), Durable::no);
+  });
+  acknowledge(v, done);
+}
+
+// Into clusters that the volume has nothing of, if there are any: each is a commit of its own.
+void CrashRun::first_write() {
+  auto* volume = pick(false);
+  if (volume == nullptr) return;
+  const std::uint64_t clusters = volume->second.sectors->size() / cluster_sectors;
+  unsigned writes = 0;
+  const std::uint64_t skip = random_.below(clusters);
+  for (std::uint64_t i = 0; i < clusters && writes < 2; ++i) {
+    const std::uint64_t at = (i + skip) % clusters * cluster_sectors;
+    const auto* begin = volume->second.sectors->data() + at;
+    if (std::any_of(begin, begin + cluster_sectors, [](const auto& h) { return h.back()->tag != 0; }))
+      continue;
+    const std::uint64_t block = random_.below(cluster_sectors / block_sectors - 1) * block_sectors;
+    const bool small = random_.chance(1, 3);
+    write(*volume, at + block + (small ? 3 : 0),
+          small ? 1 + random_.below(8) : block_sectors * (1 + random_.below(2)));
+    ++writes;
+  }
+  if (writes == 0) overwrite();
+}
+
+void CrashRun::overwrite() {
+  auto* volume = pick(false);
+  if (volume == nullptr) return;
+  const auto& sectors = *volume->second.sectors;
+  const std::uint64_t start = random_.below(sectors.size());
+  std::uint64_t first = 0;  // of the written ones, if there are any
+  for (std::uint64_t i = 0; i < sectors.size(); ++i) {
+    if (sectors[(start + i) % sectors.size()].back()->tag == 0) continue;
+    first = (start + i) % sectors.size();
+    break;
+  }
+  if (random_.chance(1, 2)) first = first / block_sectors * block_sectors;
+  const std::uint64_t most = std::min<std::uint64_t>(sectors.size() - first, random_.chance(1, 6) ? 150 : 12);
+  write(*volume, first, 1 + random_.below(most));
+}
+
+void CrashRun::deallocate() {
+  auto* volume = pick(false);
+  if (volume == nullptr) return;
+  auto& sectors = *volume->second.sectors;
+  std::uint64_t first = 0;
+  std::uint64_t count = sectors.size();
+  if (random_.chance(1, 2)) {
+    first = random_.below(sectors.size() / cluster_sectors) * cluster_sectors;
+    count = cluster_sectors;
+  } else if (random_.chance(1, 2)) {
+    first = random_.below(sectors.size());
+    count = 1 + random_.below(std::min<std::uint64_t>(sectors.size() - first, 40));
+  }
+  Version& v = versions_.emplace_back();
+  v.begun = log_.tick();
+  for (std::uint64_t i = 0; i < count; ++i) sectors[first + i].push_back(&v);
+  const bool done = on_channel(volume->first, [first, count](Channel& channel) -> Task<Status> {
+    const BlockRange range{Lba{first}, count};
+    co_return co_await channel.deallocate(range);
+  });
+  acknowledge(v, done);
+}
+
+void CrashRun::add_disk() {
+  if (disks_.size() > 3) return;
+  add(used_disk());
+  const std::string uri = disks_.back()->name();
+  ++members_;
+  step("add disk", objects(), [this, uri] { return pool_->add_disk(uri, false); });
+}
+
+void CrashRun::grow() {
+  CrashDisk& disk = *disks_[random_.below(members_)];
+  if (disk.image().size() < 4 * MiB) disk.grow(disk.image().size() + 5 * cluster_bytes);
+  step("grow", objects(), [this] { return pool_->grow(); });
+}
+
+void CrashRun::flush() {
+  const auto* volume = pick(false);
+  if (volume == nullptr) return;
+  const std::vector<Version*> covered = std::exchange(unflushed_, {});
+  if (!on_channel(volume->first, [](Channel& channel) { return channel.flush(); })) return;
+  const Moment done = log_.tick();
+  for (Version* v : covered) v->durable = done;
+}
+
+void CrashRun::reopen() {
+  check(await(pool_->close()), "close");
+  pool_.reset();
+  open();
+}
+
+}  // namespace holdfast::sim

@@ -1,0 +1,128 @@
+// CrashRun: a pool that runs on disks which write down what is done to them, and the model of what it was told.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/prng.h"
+#include "block/registry.h"
+#include "pool/pool.h"
+#include "sim/node.h"
+#include "sim/pool/crash_disk.h"
+#include "sim/pool/model.h"
+#include "sim/world.h"
+
+namespace holdfast::sim {
+
+enum class CrashOp : std::uint8_t {
+  create,
+  remove,
+  resize,
+  snapshot,
+  clone,
+  remove_snapshot,
+  first_write,
+  overwrite,
+  deallocate,
+  add_disk,
+  grow,
+  checkpoint,
+  // In long sequences only.
+  flush,
+  reopen,
+  revert,
+};
+inline constexpr unsigned crash_op_count = 15;
+const char* name(CrashOp op) noexcept;
+
+class CrashRun {
+ public:
+  static constexpr std::uint32_t cluster_bytes = 64 << 10;
+  static constexpr std::uint64_t journal_bytes = 64 << 10;
+
+  // A new pool with a volume that has data, and a snapshot of it. `completion`: clusters that stand before others
+  // are completed in the background.
+  explicit CrashRun(std::uint64_t seed, bool completion);
+  // The pool on these disks, which has these objects.
+  CrashRun(std::uint64_t seed, bool completion, std::vector<DiskImage> disks, const Objects& objects,
+           std::uint64_t tags);
+  CrashRun(const CrashRun&) = delete;
+  CrashRun& operator=(const CrashRun&) = delete;
+  ~CrashRun();
+
+  void run(CrashOp op);
+  // What went wrong while it ran; empty: nothing.
+  const std::string& failure() const noexcept { return failure_; }
+
+  Moment now() const noexcept { return log_.now(); }
+  // When the pool had been created.
+  Moment created() const noexcept { return created_; }
+  const std::vector<std::unique_ptr<Step>>& steps() const noexcept { return steps_; }
+  const std::vector<CrashDisk*>& disks() const noexcept { return disks_; }
+  std::uint64_t tags() const noexcept { return tags_; }
+  std::uint64_t operations() const noexcept { return operations_; }
+  std::uint64_t world_steps() const noexcept { return world_.steps(); }
+  // Moments at which something began or ended, `from` on, in order.
+  std::vector<Moment> moments(Moment from) const;
+
+ private:
+  template <class T>
+  T await(Task<T> task) {
+    return world_.run(process_.core(0), std::move(task));
+  }
+  CrashDisk& add(DiskImage image);
+  void open();
+  void settle();
+  void check(const Status& status, const std::string& what);
+  std::vector<std::string> uris() const;
+  // Runs a change that leaves `after`.
+  void step(const std::string& what, Objects after, const std::function<Task<Status>()>& change);
+  Objects& objects() noexcept { return steps_.back()->after; }
+  std::string new_name(const char* kind) { return kind + std::to_string(names_++); }
+  // A volume or snapshot; nullptr: there is none.
+  Objects::value_type* pick(bool snapshot);
+
+  void create();
+  void remove(bool snapshot);
+  void resize();
+  void snapshot();
+  void clone();
+  void revert();
+  void first_write();
+  void overwrite();
+  void deallocate();
+  void add_disk();
+  void grow();
+  void flush();
+  void reopen();
+  void write(Objects::value_type& object, std::uint64_t first, std::uint64_t count);
+  // Whether it was done; out_of_space is no failure.
+  bool on_channel(const std::string& name, const std::function<Task<Status>(Channel&)>& use);
+  void acknowledge(Version& v, bool done);
+
+  World world_;
+  Node& node_;
+  Process& process_;
+  DeviceRegistry registry_;
+  const bool completion_;
+  Prng random_;
+  CrashLog log_;
+  Moment created_ = 0;
+  std::vector<CrashDisk*> disks_;  // the registry's
+  std::size_t members_ = 0;        // disks of the pool
+  std::unique_ptr<pool::Pool> pool_;
+  std::vector<std::unique_ptr<Step>> steps_;
+  std::deque<Version> versions_;
+  std::vector<Version*> unflushed_;
+  std::uint64_t tags_ = 0;
+  std::uint64_t operations_ = 0;
+  unsigned names_ = 0;
+  std::string failure_;
+};
+
+}  // namespace holdfast::sim
