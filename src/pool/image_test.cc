@@ -4,11 +4,13 @@
 #include <array>
 #include <chrono>
 #include <cstdio>
+#include <map>
 #include <string>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "base/prng.h"
+#include "pool/image_format.h"
 #include "pool/invariants.h"
 
 namespace holdfast::pool {
@@ -27,7 +29,7 @@ std::vector<std::byte> image_of(State& state) {
   return bytes;
 }
 
-Result<std::unique_ptr<State>> load(std::span<const std::byte> bytes) {
+Result<std::unique_ptr<State>> load_image(std::span<const std::byte> bytes) {
   ImageReader reader;
   for (; !bytes.empty(); bytes = bytes.subspan(std::min<std::size_t>(bytes.size(), 64 * KiB))) {
     HF_CHECK(reader.feed(bytes.first(std::min<std::size_t>(bytes.size(), 64 * KiB))));
@@ -143,9 +145,145 @@ TEST(Image, LongMapsAreWrittenInTurns) {
   }
   writer.finish(b.effects);
   EXPECT_GT(turns, 10u);
-  const auto loaded = load(bytes);
+  const auto loaded = load_image(bytes);
   ASSERT_TRUE(loaded.ok()) << loaded.error().message();
   EXPECT_TRUE(loaded.value()->find(v)->map().find(volume_clusters_max - 1).whole());
+}
+
+TEST(Image, ManyRunsAreSeveralItems) {
+  Builder b(64 * KiB, 5000);
+  const VolumeId v = b.create(std::uint64_t{2} * 4500 * Leaf::entries * 64 * KiB);
+  b.apply(EpochRecord{v, 3, 0});
+  for (std::uint32_t i = 0; i < 4500; ++i) {
+    b.write(v, 2 * i * Leaf::entries, 0, 16);
+    b.apply(RegionRecord{v, 2 * i, 1, 1 + i % 2});
+  }
+  const std::vector<std::byte> image = image_of(b.state);
+  std::map<wire::ItemType, int> items;
+  std::span<const std::byte> rest(image);
+  while (!rest.empty()) {
+    const auto header = load<wire::ItemHeader>(rest);
+    ++items[static_cast<wire::ItemType>(header.type.get())];
+    rest = rest.subspan(sizeof header + header.bytes);
+  }
+  EXPECT_EQ(items[wire::ItemType::map], 2);
+  EXPECT_EQ(items[wire::ItemType::epochs], 2);
+  const auto loaded = load_image(image);
+  ASSERT_TRUE(loaded.ok()) << loaded.error().message();
+  EXPECT_TRUE(image_of(*loaded.value()) == image);
+}
+
+// The items of an image, to be changed one by one.
+class Items {
+ public:
+  explicit Items(std::span<const std::byte> image) {
+    while (!image.empty()) {
+      const std::size_t length = sizeof(wire::ItemHeader) + load<wire::ItemHeader>(image).bytes;
+      items_.emplace_back(image.begin(), image.begin() + static_cast<std::ptrdiff_t>(length));
+      image = image.subspan(length);
+    }
+  }
+  // The nth item of a type, without its header.
+  std::span<std::byte> body(wire::ItemType type, std::size_t nth = 0) {
+    return std::span(items_[at(type, nth)]).subspan(sizeof(wire::ItemHeader));
+  }
+  template <class T>
+  void put(wire::ItemType type, std::size_t nth, std::size_t offset, T value) {
+    store(body(type, nth).subspan(offset), Le<T>(value));
+  }
+  void drop(wire::ItemType type, std::size_t nth = 0) {
+    items_.erase(items_.begin() + static_cast<std::ptrdiff_t>(at(type, nth)));
+  }
+  void twice(wire::ItemType type, std::size_t nth = 0) {
+    const auto where = items_.begin() + static_cast<std::ptrdiff_t>(at(type, nth));
+    const std::vector<std::byte> copy = *where;
+    items_.insert(where, copy);
+  }
+  void swap(wire::ItemType a, wire::ItemType b) { std::swap(items_[at(a, 0)], items_[at(b, 0)]); }
+  std::vector<std::byte> bytes() {
+    std::vector<std::byte> all;
+    for (std::vector<std::byte>& item : items_) {
+      const bool end = load<wire::ItemHeader>(item).type == static_cast<std::uint16_t>(wire::ItemType::end);
+      if (end) store(std::span(item).subspan(sizeof(wire::ItemHeader)), le64(all.size()));
+      all.insert(all.end(), item.begin(), item.end());
+    }
+    return all;
+  }
+
+ private:
+  std::size_t at(wire::ItemType type, std::size_t nth) const {
+    for (std::size_t i = 0;; ++i) {
+      if (load<wire::ItemHeader>(items_[i]).type != static_cast<std::uint16_t>(type)) continue;
+      if (nth-- == 0) return i;
+    }
+  }
+  std::vector<std::vector<std::byte>> items_;
+};
+
+struct BadImage {
+  const char* what;
+  void (*change)(Items& items);
+  const char* text;
+};
+
+// Volume 1 of 600 clusters: leaf 0 {runs 0..0, partial 1 before another cluster, partial 5}, leaf 1 {87}; snapshot 2:
+// leaf 2 {run 0..1, partial 5}, leaf 1; clone 3: leaf 3, leaf 1.
+TEST(Image, NonsenseIsRefused) {
+  using T = wire::ItemType;
+  using u8 = std::uint8_t;
+  using u16 = std::uint16_t;
+  using u32 = std::uint32_t;
+  const BadImage table[] = {
+      {"magic", [](Items& i) { i.put<u32>(T::image, 0, 0, 1); }, "no image begins so"},
+      {"version", [](Items& i) { i.put<u32>(T::image, 0, 8, 2); }, "version"},
+      {"cluster size", [](Items& i) { i.put<u32>(T::image, 0, 12, 65537); }, "cluster size"},
+      {"next id", [](Items& i) { i.put<u32>(T::image, 0, 16, 3); }, "ids of volumes"},
+      {"start twice", [](Items& i) { i.twice(T::image); }, "out of order"},
+      {"disk twice", [](Items& i) { i.twice(T::disk); }, "out of order"},
+      {"segment missing", [](Items& i) { i.drop(T::segment); }, "missing"},
+      {"segment twice", [](Items& i) { i.twice(T::segment); }, "last one ended"},
+      {"volume missing", [](Items& i) { i.drop(T::volume, 2); }, "missing"},
+      {"volume twice", [](Items& i) { i.twice(T::volume); }, "out of order"},
+      {"disk behind segment", [](Items& i) { i.swap(T::disk, T::segment); }, "on no disk"},
+      {"own source", [](Items& i) { i.put<u32>(T::volume, 1, 8, 2); }, "no such volume id"},
+      {"source to come", [](Items& i) { i.put<u32>(T::volume, 1, 8, 3); }, "no such source"},
+      {"clone of a volume", [](Items& i) { i.put<u32>(T::volume, 2, 8, 1); }, "source of a volume"},
+      {"snapshot of nothing", [](Items& i) { i.put<u32>(T::volume, 1, 8, 0); }, "no such source"},
+      {"encrypted", [](Items& i) { i.put<u32>(T::volume, 0, 72, 1); }, "encrypted"},
+      {"leaf number", [](Items& i) { i.put<u32>(T::leaf, 1, 0, 2); }, "a leaf is out of order"},
+      {"empty leaf", [](Items& i) { i.put<u16>(T::leaf, 1, 4, 0); }, "no such length"},
+      {"runs out of order", [](Items& i) { i.put<u16>(T::leaf, 2, 8, 5); }, "out of order"},
+      {"run too long", [](Items& i) { i.put<u16>(T::leaf, 1, 10, 500); }, "out of order"},
+      {"cluster beyond", [](Items& i) { i.put<u32>(T::leaf, 1, 12, 1000); }, "beyond the disks"},
+      {"behind itself", [](Items& i) { i.put<u32>(T::leaf, 0, 24, 4); }, "behind itself"},
+      {"no own block", [](Items& i) { i.put<u16>(T::leaf, 0, 28, 0); }, "a partial cluster is none"},
+      {"all blocks own", [](Items& i) { i.put<u16>(T::leaf, 0, 28, 0xffff); }, "a partial cluster is none"},
+      {"block beyond", [](Items& i) { i.put<u8>(T::leaf, 0, 30, 1); }, "beyond their cluster"},
+      {"behind for nothing", [](Items& i) { i.put<u16>(T::leaf, 0, 36, 0x20); }, "for nothing"},
+      {"leaf in no map", [](Items& i) { i.drop(T::map, 2); }, "in no map"},
+      {"map of nothing", [](Items& i) { i.put<u32>(T::map, 0, 0, 9); }, "of no volume"},
+      {"map twice", [](Items& i) { i.twice(T::map); }, "out of order"},
+      {"epochs before map", [](Items& i) { i.swap(T::map, T::epochs); }, "no such leaf|out of order"},
+      {"map beyond", [](Items& i) { i.put<u32>(T::map, 0, 8, 1); }, "out of order"},
+      {"no such leaf", [](Items& i) { i.put<u32>(T::map, 0, 16, 1); }, "no such leaf"},
+      {"leaf elsewhere", [](Items& i) { i.put<u32>(T::map, 2, 16, 1); }, "two places"},
+      {"epoch to come", [](Items& i) { i.put<u32>(T::epochs, 0, 16, 8); }, "epoch to come"},
+      {"region beyond", [](Items& i) { i.put<u32>(T::epochs, 0, 8, 36); }, "out of order"},
+      {"epochs of a snapshot", [](Items& i) { i.put<u32>(T::epochs, 0, 0, 2); }, "a snapshot has no epochs"},
+      {"leaves", [](Items& i) { i.put<u32>(T::end, 0, 8, 5); }, "something is missing"},
+      {"no end", [](Items& i) { i.drop(T::end); }, "does not end"},
+      {"two ends", [](Items& i) { i.twice(T::end); }, "behind the end"},
+  };
+  const std::vector<std::byte> image = small_image();
+  for (const BadImage& bad : table) {
+    SCOPED_TRACE(bad.what);
+    Items items(image);
+    bad.change(items);
+    const auto loaded = load_image(items.bytes());
+    ASSERT_EQ(loaded.code(), Errc::bad_format);
+    EXPECT_THAT(loaded.error().message(), testing::ContainsRegex(bad.text));
+  }
+  EXPECT_TRUE(load_image(Items(image).bytes()).ok());
 }
 
 // The checkpoint's checksum is the first guard. This is the second one: whatever comes through, comes out as a state
@@ -157,7 +295,7 @@ TEST(Image, EachByteChangedIsRefusedOrMakesACleanState) {
     for (const unsigned flip : {0x01u, 0x02u, 0x10u, 0x80u, 0xffu}) {
       std::vector<std::byte> changed = image;
       changed[at] ^= std::byte(flip);
-      const Result<std::unique_ptr<State>> loaded = load(changed);
+      const Result<std::unique_ptr<State>> loaded = load_image(changed);
       if (!loaded.ok()) {
         EXPECT_EQ(loaded.code(), Errc::bad_format);
         EXPECT_NE(loaded.error().message().find("byte "), std::string::npos) << loaded.error().message();
@@ -176,15 +314,15 @@ TEST(Image, EachByteChangedIsRefusedOrMakesACleanState) {
 TEST(Image, EachTruncationIsRefused) {
   const std::vector<std::byte> image = small_image();
   for (std::size_t length = 0; length < image.size(); ++length) {
-    const auto loaded = load(std::span(image).first(length));
+    const auto loaded = load_image(std::span(image).first(length));
     ASSERT_EQ(loaded.code(), Errc::bad_format) << length;
   }
   std::vector<std::byte> more = image;
   more.insert(more.end(), image.begin(), image.begin() + 40);
-  EXPECT_EQ(load(more).code(), Errc::bad_format);
+  EXPECT_EQ(load_image(more).code(), Errc::bad_format);
   more.assign(image.begin(), image.end());
   more.push_back(std::byte{0});
-  EXPECT_EQ(load(more).code(), Errc::bad_format);
+  EXPECT_EQ(load_image(more).code(), Errc::bad_format);
 }
 
 double milliseconds(std::chrono::steady_clock::time_point since) {
@@ -240,7 +378,7 @@ TEST(StateScale, ImageOf100VolumesWith10SnapshotsEach) {
   }
   const std::vector<std::byte> image = image_of(b.state);
   const auto began = std::chrono::steady_clock::now();
-  const auto loaded = load(image);
+  const auto loaded = load_image(image);
   const double ms = milliseconds(began);
   ASSERT_TRUE(loaded.ok()) << loaded.error().message();
   std::printf("image of %.1f MiB: %.0f ms to load\n", double(image.size()) / MiB, ms);

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "pool/image.h"
 #include "pool/invariants.h"
 
 namespace holdfast::pool {
@@ -128,6 +129,24 @@ TEST_F(StateTest, WhatIsLetGoOfIsHeldUntilItIsSettled) {
   EXPECT_FALSE(state.exclusive(view(1, 1)));
   state.settle(effects);
   EXPECT_TRUE(state.exclusive(view(1, 1)));
+}
+
+// The copy that a checkpoint makes necessary is held like what it is a copy of.
+TEST_F(StateTest, ALeafThatIsCopiedForACheckpointStaysHeld) {
+  create(1, 100);
+  write(1, 0, 50);
+  snapshot(2, 1);
+  remove(2);
+  Effects of_remove = std::move(effects);
+  effects = Effects();
+  ImageWriter writer(state);
+  write(1, 1, 51);
+  EXPECT_FALSE(state.exclusive(view(1, 0)));
+  of_remove.append(std::move(effects));
+  effects = Effects();
+  state.settle(of_remove);
+  EXPECT_TRUE(state.exclusive(view(1, 0)));
+  writer.finish(effects);
 }
 
 TEST_F(StateTest, SnapshotsGoInAnyOrderAndClonesKeepWhatTheyShare) {
