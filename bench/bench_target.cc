@@ -14,6 +14,7 @@
 #include "block/builtin.h"
 #include "block/registry.h"
 #include "nvmf/target/target.h"
+#include "pool/pool_scheme.h"
 #include "uring/runtime.h"
 
 namespace {
@@ -66,6 +67,7 @@ Task<Status> export_devices(DeviceRegistry& registry, nvmf::Target& target, cons
 Task<Status> serve(uring::Runtime& runtime, const Arguments& arguments) {
   DeviceRegistry registry(runtime.cores());
   register_builtin_schemes(registry, runtime.cores());
+  registry.add_scheme("pool", pool::pool_scheme(registry));
   nvmf::Target target(runtime.cores(), nvmf::TargetConfig());
   Status exported = co_await export_devices(registry, target, arguments);
   if (exported.ok()) co_await runtime.home().sleep(std::chrono::hours(24), runtime.stop_token());

@@ -170,6 +170,7 @@ class Pool::Impl final : JournalClient, Space::Log, DiskObserver, VolumeOwner {
   WaitQueue checkpoint_over_;
   std::uint64_t checkpointed_ = 0;  // the sequence of the last one
   Nanos checkpoint_time_{0};
+  Nanos snapshot_pause_{0};
   PoolStatus told_status_ = PoolStatus::online;
   PoolEvent told_space_ = PoolEvent::space_ok;
   TaskScope scope_;

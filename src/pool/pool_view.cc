@@ -43,6 +43,7 @@ PoolView Pool::Impl::view() const {
   v.commits = journal_->stats().commits;
   v.commit_time = journal_->stats().commit_time;
   v.checkpoint_time = checkpoint_time_;
+  v.snapshot_pause = snapshot_pause_;
   for (std::uint16_t i = 0; i < disks_->count(); ++i) {
     DiskView& disk = v.disks.emplace_back(disks_->at(i).view());
     disk.capacity_bytes = clusters.disk_clusters(i) * cluster;
