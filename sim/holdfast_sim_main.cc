@@ -28,12 +28,14 @@ constexpr const char* usage =
     "holdfast-sim --seeds A-B [--jobs N]   many runs; prints the seeds that fail\n"
     "holdfast-sim --forever [--jobs N]     random seeds until one fails\n"
     "     --first-failure                  with --seeds: stops at the first failing seed\n"
-    "     --scenario cluster|paths|fencing|pool   what is run: a mirror on its machines (default), one "
-    "device\n"
-    "                                      with several paths, a mirror that another nexus takes over, or a\n"
-    "                                      pool that crashes at every step of its metadata (seeds 1 to "
+    "     --scenario S                     what is run:\n"
+    "       cluster                        a mirror on its machines (default)\n"
+    "       paths                          one device with several paths\n"
+    "       fencing                        a mirror that another nexus takes over\n"
+    "       pool                           a pool that crashes at every step of its metadata (seeds 1 to "
     "1884:\n"
-    "                                      all sequences of up to three operations)\n";
+    "                                      all sequences of up to three operations)\n"
+    "       epochs                         a mirror that crashes all the time and copies only what changed\n";
 
 struct Scenario {
   std::string_view name;
@@ -45,6 +47,7 @@ constexpr Scenario scenarios[] = {
     {"paths", holdfast::sim::run_paths_seed, holdfast::sim::describe_paths_seed},
     {"fencing", holdfast::sim::run_fencing_seed, holdfast::sim::describe_fencing_seed},
     {"pool", holdfast::sim::run_pool_seed, holdfast::sim::describe_pool_seed},
+    {"epochs", holdfast::sim::run_epochs_seed, holdfast::sim::describe_epochs_seed},
 };
 
 struct Options {

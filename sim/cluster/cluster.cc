@@ -293,6 +293,45 @@ void Cluster::check_joined(const Replica& r) {
   }
 }
 
+// Promise: after a crash, and for a child that is back, at most the regions are copied that were touched since the
+// seal that both agree on.
+void Cluster::expect_copies(const nexus::Record& before, const nexus::NexusView& view) {
+  copy_bytes_max_.clear();
+  std::vector<const EpochTable*> sources;
+  for (const nexus::ChildView& c : view.children) {
+    for (const Replica& r : replicas_) {
+      if (r.uri == c.uri && !r.local && c.state == nexus::ChildState::online) sources.push_back(&r.table);
+    }
+  }
+  for (const nexus::ChildView& c : view.children) {
+    const auto at =
+        std::find_if(replicas_.begin(), replicas_.end(), [&](const Replica& r) { return r.uri == c.uri; });
+    const nexus::ChildRecord* known = before.find(at->uuid);
+    if (!c.rebuild || at->local || known == nullptr || sources.empty()) continue;
+    const std::uint64_t since = known->healthy ? view.sealed_epoch : known->in_sync_through;
+    if (!known->healthy && since == 0) continue;  // nothing was ever sealed with it
+    std::vector<bool> touched = at->table.changed_since(static_cast<std::uint32_t>(since));
+    for (const EpochTable* source : sources) {
+      const std::vector<bool> there = source->changed_since(static_cast<std::uint32_t>(since));
+      for (std::size_t i = 0; i < touched.size(); ++i) touched[i] = touched[i] || there[i];
+    }
+    const auto regions = static_cast<std::uint64_t>(std::count(touched.begin(), touched.end(), true));
+    copy_bytes_max_[c.uri] = regions * EpochTable::region_bytes;
+    if (!c.rebuild->is_partial) fail(fmt::format("{} is copied in full", at->node->name()));
+  }
+}
+
+void Cluster::check_copied(const nexus::RebuildRecord& record) {
+  const auto expected = copy_bytes_max_.extract(record.child_uri);
+  if (expected.empty()) return;
+  const std::uint64_t copied = record.blocks_transferred * record.block_size;
+  note(fmt::format("copied {} of at most {} bytes to {}", copied, expected.mapped(), record.child_uri));
+  if (copied > expected.mapped()) {
+    fail(fmt::format("{} bytes were copied to {}; the regions touched since the last seal have {}", copied,
+                     record.child_uri, expected.mapped()));
+  }
+}
+
 void Cluster::check_replicas() {
   for (std::uint64_t block = 0; block < history_->block_count(); ++block) {
     const Replica* first = nullptr;

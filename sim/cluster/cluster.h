@@ -6,11 +6,13 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "sim/cluster/epoch_disk.h"
 #include "sim/cluster/history.h"
 #include "sim/cluster/store.h"
 #include "sim/cluster/swarm.h"
@@ -33,6 +35,7 @@ struct Replica {
   bool local = false;    // on the nexus's machine
   bool dead = false;     // its disk failed for good
   bool suspect = false;  // lost its cache while the record called it healthy
+  EpochTable table;      // with Swarm::epochs; outlives the engine
   std::unique_ptr<ReplicaEngine> engine;
 };
 
@@ -84,6 +87,9 @@ class Cluster {
   std::uint64_t writes() const noexcept { return writes_; }
   // P1, at the moment of an acknowledgement: the record's healthy children hold the value.
   void check_acknowledged(std::uint64_t first, std::uint64_t count, Value value);
+  // A nexus was created from this record: what each rebuild that it began may copy at most.
+  void expect_copies(const nexus::Record& before, const nexus::NexusView& view);
+  void check_copied(const nexus::RebuildRecord& record);
   // The last word: all that the record calls healthy hold the same legal values.
   void check_replicas();
   Value on_disk(const Replica& r, std::uint64_t block) const;
@@ -106,6 +112,7 @@ class Cluster {
   std::unique_ptr<Host> host_;
   std::unique_ptr<BlockHistory> history_;
   std::vector<std::string> failures_;
+  std::map<std::string, std::uint64_t> copy_bytes_max_;  // by child, of the next rebuild that ends
   std::uint64_t writes_ = 0;
   Nanos nexus_crashed_at_{-1'000'000'000'000};
 };

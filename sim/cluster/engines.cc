@@ -28,6 +28,13 @@ Task<Status> export_device(nvmf::Target& target, std::string nqn, BlockDevice& d
   co_return Status();
 }
 
+Result<BlockDevice*> with_epochs(DeviceRegistry& devices, BlockDevice& disk, Replica& replica) {
+  HF_TRY(DeviceClaim claim, devices.claim(disk, "epochs"));
+  BlockDevice::Identity identity = disk.identity();
+  identity.name += "+epochs";
+  return devices.adopt(make_epoch_disk(std::move(identity), std::move(claim), replica.table));
+}
+
 Uuid volume_uuid() { return Uuid::from_name("the volume"); }
 
 }  // namespace
@@ -55,6 +62,9 @@ Task<Status> ReplicaEngine::try_start() {
   const std::string uri = fmt::format("aio://{}?blk_size={}&uuid={}", replica_.disk_path,
                                       cluster_.swarm().block_bytes, replica_.uuid);
   HF_CO_TRY(BlockDevice * device, co_await devices_.create(uri));
+  if (cluster_.swarm().epochs) {
+    HF_CO_TRY(device, with_epochs(devices_, *device, replica_));
+  }
   co_return co_await export_device(target_, replica_nqn(replica_), *device, device->identity().uuid);
 }
 
@@ -122,7 +132,9 @@ Task<Status> NexusEngine::try_create(bool everybody) {
   params.size_bytes = cluster_.swarm().volume_bytes;
   params.children = choose_children(everybody || cluster_.record() == nullptr);
   params.membership_key = volume_key();
+  const nexus::Record before = cluster_.record() == nullptr ? nexus::Record() : *cluster_.record();
   HF_CO_TRY(nexus_, co_await nexuses_.create(std::move(params)));
+  if (cluster_.swarm().epochs) cluster_.expect_copies(before, nexus_->view());
   co_return Status();
 }
 
@@ -224,6 +236,7 @@ void NexusEngine::on_child_changed(const nexus::NexusView&, const nexus::ChildVi
 
 void NexusEngine::on_rebuild_ended(const nexus::NexusView&, const nexus::RebuildRecord& record) noexcept {
   cluster_.note(fmt::format("rebuild of {}: {}", record.child_uri, nexus::name(record.state)));
+  cluster_.check_copied(record);
 }
 
 Task<void> NexusEngine::stop() {

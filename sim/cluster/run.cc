@@ -65,11 +65,8 @@ bool last_checks(Cluster& cluster) {
   return cluster.failures().empty();
 }
 
-}  // namespace
-
-RunResult run_seed(std::uint64_t seed, bool verbose) {
+RunResult run(const Swarm& swarm, bool verbose) {
   RunResult result;
-  const Swarm swarm = Swarm::draw(seed);
   Cluster cluster(swarm, verbose);
   World& world = cluster.world();
   log::configure(log::Level::info, log::Format::text);
@@ -94,6 +91,11 @@ RunResult run_seed(std::uint64_t seed, bool verbose) {
   return result;
 }
 
+}  // namespace
+
+RunResult run_seed(std::uint64_t seed, bool verbose) { return run(Swarm::draw(seed), verbose); }
 std::string describe_seed(std::uint64_t seed) { return Swarm::draw(seed).to_string(); }
+RunResult run_epochs_seed(std::uint64_t seed, bool verbose) { return run(Swarm::draw_epochs(seed), verbose); }
+std::string describe_epochs_seed(std::uint64_t seed) { return Swarm::draw_epochs(seed).to_string(); }
 
 }  // namespace holdfast::sim

@@ -22,5 +22,8 @@ struct RunResult {
 RunResult run_seed(std::uint64_t seed, bool verbose);
 // What the seed draws, for people.
 std::string describe_seed(std::uint64_t seed);
+// The same with replicas that keep epochs (Swarm::draw_epochs); what is copied after a crash is checked, too.
+RunResult run_epochs_seed(std::uint64_t seed, bool verbose);
+std::string describe_epochs_seed(std::uint64_t seed);
 
 }  // namespace holdfast::sim

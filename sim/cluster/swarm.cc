@@ -111,12 +111,31 @@ Swarm Swarm::draw(std::uint64_t seed) {
   return s;
 }
 
+Swarm Swarm::draw_epochs(std::uint64_t seed) {
+  Swarm s = draw(seed);
+  Prng p(seed ^ 0xe90c45e90c45);
+  s.epochs = true;
+  s.remote_replicas = 3;
+  s.local_child = p.chance(1, 6);
+  s.volume_bytes = p.between(16, 64) * 64 * KiB;
+  s.operation_blocks_max = std::min(s.operation_blocks_max, static_cast<unsigned>(64 * KiB / s.block_bytes));
+  if (p.chance(2, 3)) s.hot_blocks = 3 * 64 * KiB / s.block_bytes;
+  s.nexus.settle_interval = between(p, 50ms, 2s);
+  s.nexus_crash = true;
+  s.replica_crash = p.chance(3, 4);
+  s.power_loss = s.replica_crash && p.chance(1, 2);
+  s.disk_dies = false;
+  if (p.chance(1, 2)) s.partition = s.freeze = s.disk_stall = s.refuse = false;  // crashes, and little else
+  draw_pace(s, p);
+  return s;
+}
+
 std::string Swarm::to_string() const {
   std::string text = fmt::format(
-      "seed {}: {} remote replicas{}, cores replica/nexus/host {}/{}/{}, blocks of {}, volume {}, {}{}\n",
-      seed, remote_replicas, local_child ? " and a local one" : "", replica_cores, nexus_cores, host_cores,
-      block_bytes, format_size(volume_bytes), disk.volatile_cache ? "volatile caches" : "no caches",
-      digests ? ", digests" : "");
+      "seed {}: {} remote replicas{}{}, cores replica/nexus/host {}/{}/{}, blocks of {}, volume {}, {}{}\n",
+      seed, remote_replicas, epochs ? " with epochs" : "", local_child ? " and a local one" : "",
+      replica_cores, nexus_cores, host_cores, block_bytes, format_size(volume_bytes),
+      disk.volatile_cache ? "volatile caches" : "no caches", digests ? ", digests" : "");
   text += fmt::format("  disks: discarded reads as {}, discard {}, write zeroes {}, tail {} per mille\n",
                       static_cast<int>(disk.discarded), disk.can_discard, disk.can_write_zeroes,
                       disk.tail_per_mille);

@@ -14,6 +14,8 @@ namespace holdfast::sim {
 
 struct Swarm {
   static Swarm draw(std::uint64_t seed);
+  // Of the epoch campaign: replicas keep epochs, engines and the nexus crash all the time.
+  static Swarm draw_epochs(std::uint64_t seed);
   std::string to_string() const;
 
   std::uint64_t seed = 0;
@@ -27,6 +29,7 @@ struct Swarm {
   std::uint32_t block_bytes = 512;
   std::uint64_t volume_bytes = 1 << 20;
   bool digests = false;
+  bool epochs = false;  // of the remote replicas
   DiskOptions disk;
   LinkOptions link;
   nexus::NexusOptions nexus;

@@ -60,7 +60,7 @@ ChildView view_of(const Child& child) {
   if (child.job) view.rebuild = child.job->stats();
   view.fault_timestamp = child.fault_time;
   view.local = child.local;
-  view.has_io_log = child.phase != Phase::open && child.missed.has_value();
+  view.has_io_log = child.phase != Phase::open && (child.missed.has_value() || child.since.has_value());
   return view;
 }
 

@@ -26,6 +26,7 @@ struct Child {
       : uri(std::move(child_uri)),
         key(k),
         reservation_turn(home, 1),
+        epoch_calls_ended(home),
         left(home),
         settled(home),
         closed(home),
@@ -51,19 +52,31 @@ struct Child {
   bool reservation_in_doubt = false;                // a look at it is to come
   Semaphore reservation_turn;                       // to look, or to close the device
 
+  // Of a device that keeps epochs; nullptr otherwise.
+  EpochClient* epochs = nullptr;
+  EpochState epoch_state;    // as the device had it when it was opened
+  std::uint32_t told = 0;    // the highest epoch announced to it, in all its openings
+  unsigned epoch_calls = 0;  // under way
+  WaitQueue epoch_calls_ended;
+  std::uint32_t known_from = 0;  // its regions tell what changed in epochs above this one
+
   Phase phase = Phase::init;
-  bool in_sync = false;           // every core reads it
-  bool joining = false;           // every core counts it for writes, the record is being changed
+  bool in_sync = false;      // every core reads it
+  bool catching_up = false;  // was healthy; differs from the source in `missed`, in what nobody acknowledged
+  bool joining = false;      // every core counts it for writes, the record is being changed
   bool recorded_healthy = false;  // what the record shall say
   bool suspended = false;         // the last in-sync one, and its last operation failed
   bool removing = false;          // leaves the record for good
   Errc suspended_by = Errc::ok;
-  std::uint64_t in_sync_through = 0;  // epoch, when not healthy
+  std::uint64_t in_sync_through = 0;  // when not healthy: the last sealed epoch of its time in sync
   std::optional<Fault> fault;         // none: closed because its device is gone
   std::optional<WallTime> fault_time;
 
-  // What it has not got, beside what the cores tracked since it left. nullopt: unknown, so everything.
+  // What it has not got, beside what the cores tracked since it left. nullopt: see `since`.
   std::optional<DirtyMap> missed;
+  // It has what was written in epochs up to this one; the regions' epochs tell the rest. nullopt, too: its past
+  // is unknown, so it gets everything.
+  std::optional<std::uint32_t> since;
   std::unique_ptr<RebuildJob> job;
 
   // Of the departure under way.
@@ -76,6 +89,20 @@ struct Child {
   ChildGeometry geometry() const {
     return {uri, device->geometry().block_bytes, device->geometry().block_count};
   }
+};
+
+// A call to a child's EpochClient. Neither device nor child goes before it has ended.
+class EpochCall {
+ public:
+  explicit EpochCall(Child& c) noexcept : child_(c) { ++c.epoch_calls; }
+  EpochCall(const EpochCall&) = delete;
+  EpochCall& operator=(const EpochCall&) = delete;
+  ~EpochCall() {
+    if (--child_.epoch_calls == 0) child_.epoch_calls_ended.wake_all();
+  }
+
+ private:
+  Child& child_;
 };
 
 // State and reason as the API shows them (interop/dataplane.md section 3.1).

@@ -19,7 +19,9 @@ Control::Control(DeviceRegistry& registry, MembershipStore& store, NexusParams p
       observer_(observer),
       keeper_(home_, store,
               params_.membership_key.empty() ? params_.uuid.to_string() : params_.membership_key, options_,
-              [this](std::uint64_t epoch) { return wanted_record(epoch); }),
+              [this] { return wanted_record(); }),
+      epoch_turn_(home_, 1),
+      settle_turn_(home_, 1),
       in_sync_turn_(home_, 1),
       ops_(home_, 1),
       scope_(home_) {}
@@ -90,6 +92,8 @@ NexusView Control::view() const {
   v.fenced = fenced_;
   v.membership_pending = keeper_.pending();
   v.epoch = keeper_.epoch();
+  v.announced_epoch = epoch_;
+  v.sealed_epoch = sealed_;
   for (const auto& c : children_) {
     v.children.push_back(view_of(*c));
     if (c->job) ++v.rebuilds;

@@ -10,9 +10,26 @@
 //    hold time is over.
 //  - A child that left comes back only after its old operations have ended and its device was closed and
 //    opened again: a late write of the old association cannot overtake the rebuild.
-//  - What a child missed is known from three maps: what the cores tracked since it left (including what no
-//    flush had covered then), what an unfinished rebuild left over, and nothing else. A child whose past is
-//    unknown (new, or named unhealthy by the record of an earlier run) is copied in full.
+//  - What a child missed while this nexus ran is known from two maps, to 64 KiB: what the cores tracked since it
+//    left (including what no flush had covered then), and what an unfinished rebuild left over.
+//  - What it missed in earlier runs is known from epochs, where the children keep them. A child that the record
+//    calls unhealthy lacks at most the regions whose last epoch, on a source or on itself, is above its
+//    in_sync_through. After an unclean end the healthy children differ at most in regions whose last epoch is
+//    above the highest sealed one, in writes that were never acknowledged: one of them is copied to the others,
+//    which are read elsewhere meanwhile (Mode::catching_up). Until that is done the record calls only the one
+//    healthy: a copy that power loss interrupts leaves blocks that hold neither what was there nor what came.
+//  - Any other child (new, without epochs, or one that lost its past) gets everything; of a source that keeps
+//    epochs only what was ever written or is allocated.
+//
+// Epochs
+//  - A new epoch is announced to all children before the first write of it, also to those being rebuilt; at
+//    opening, when a child comes or goes, and when the volume settles.
+//  - Epochs up to e are sealed when all children counted e + 1, every write that began before that has ended,
+//    and all that the record calls healthy were flushed afterwards, in sync and equal. So not while a departure is
+//    still to be recorded.
+//  - Every region's epoch on an in-sync child is at least that of its last change: whatever is copied is written
+//    at the destination in the current epoch, and a full copy touches all that ever changed on the source.
+//  - The current epoch is never sealed: a clean shutdown announces one more first.
 #pragma once
 
 #include <deque>
@@ -104,8 +121,32 @@ class Control final : public FaultSink, public RebuildHost, ReservationObserver 
   Task<void> check_reservation(ChildId id);
   void on_reservation_notice(const Uuid& host, ReservationNotice notice) noexcept override;
   void shape();  // geometry and capabilities, from the children
-  void start_tasks();
-  Record wanted_record(std::uint64_t epoch) const;
+  Task<void> start_tasks();
+  Record wanted_record() const;
+  Task<Status> doubt_healthy(Child& c, Child& source);
+  void keep_former(const Record& record);
+  // Epochs (epochs.cc).
+  Task<Status> read_epochs(Child& c);
+  bool lost_its_past(const Child& c, std::uint64_t known) const;
+  Task<Status> open_epochs();
+  Task<Status> announce_to(Child& c, std::uint32_t epoch);
+  Task<Status> advance(Child* newcomer);
+  Task<bool> next_epoch();
+  Task<void> new_epoch();
+  Task<Status> admit(Child& c, Mode mode);
+  Task<void> seal_children();
+  Task<void> seal_all();
+  void recall_former(Child& c);
+  Task<void> seal_at(Child& c, std::uint32_t epoch);
+  bool may_seal(const std::vector<ChildId>& flushed) const;
+  Child* source_by_epochs(std::optional<std::uint32_t> since) const;
+  enum class Which : std::uint8_t { changed, allocated };
+  Task<Status> add_regions(Child& c, Which which, std::uint32_t since, DirtyMap& to);
+  Task<Status> add_changes(Child& c, Child& source, std::uint32_t since, DirtyMap& to);
+  Task<Status> add_contents(Child& c, Child& source, DirtyMap& to);
+  Task<std::optional<DirtyMap>> plan_rebuild(Child& c);
+  Task<void> outlast_writes();
+  Task<void> settle_now();
 
   // Departure and return (departure.cc).
   void begin_leave(Child& c, std::optional<Fault> fault);
@@ -113,13 +154,16 @@ class Control final : public FaultSink, public RebuildHost, ReservationObserver 
   Task<void> close_task(Child& c, ChildId id);
   Task<void> close_device(Child& c);
   Task<bool> join(Child& c, ChildId id);
+  Task<void> make_readable(Child& c, ChildId id);
+  Task<bool> outlast_its_seal(Child& c, ChildId id);
   Task<void> fence();
   Task<Status> reopen_last(Child& c);
   Task<void> retire_absent();
   Task<void> device_event(ChildId id, DeviceEvent event);
 
   // Background work (upkeep.cc).
-  void launch_rebuild(Child& c);
+  Task<void> launch_rebuild(Child& c);
+  Task<void> window_copied(ChildId destination, Span blocks) override;
   Task<void> run_job(Child& c);
   void job_ended(Child& c, RebuildState end);
   Task<Errc> rewrite(ChildId id, Span blocks, IoVecs good);
@@ -176,12 +220,17 @@ class Control final : public FaultSink, public RebuildHost, ReservationObserver 
   bool stopped_ = false;
   bool fenced_ = false;
   bool clean_ = false;
-  bool unsettled_ = false;  // since the run before, which ended uncleanly
+  bool unsettled_ = false;           // since the run before, which ended uncleanly
+  std::uint32_t epoch_ = 0;          // announced to every child that keeps epochs
+  std::uint32_t sealed_ = 0;         // below epoch_
+  std::vector<ChildRecord> former_;  // children of earlier runs that may come back
   bool settle_wanted_ = false;
   bool settling_ = false;
   bool healing_ = false;
   NexusCounters counters_;
   StopSource stop_;
+  Semaphore epoch_turn_;    // who announces, and who is added to the lists meanwhile
+  Semaphore settle_turn_;   // who settles
   Semaphore in_sync_turn_;  // who joins, and who reopens the last in-sync child
   Semaphore ops_;           // operations of the API, one at a time; failures do not wait for it
   TaskScope scope_;

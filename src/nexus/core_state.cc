@@ -62,6 +62,19 @@ void CoreState::set_mode(ChildId id, Mode mode) noexcept {
   changed_.wake_all();
 }
 
+void CoreState::set_behind(ChildId id, DirtyMap behind) noexcept {
+  if (CoreChild* c = find(id)) c->behind = std::move(behind);
+}
+
+void CoreState::caught_up(ChildId id, const Span& span) noexcept {
+  CoreChild* c = find(id);
+  if (c == nullptr || c->mode != Mode::catching_up) return;
+  const std::uint64_t per_region = c->behind.blocks_per_region();
+  for (std::uint64_t r = span.first / per_region; r * per_region < span.first + span.count; ++r) {
+    c->behind.clear_region(r);
+  }
+}
+
 void CoreState::doubt(ChildId id) noexcept {
   if (CoreChild* c = find(id)) c->doubted = true;
 }
@@ -126,6 +139,9 @@ void CoreState::resize(std::uint64_t block_count) {
   volume_.block_count = block_count;
   recent_.grow(block_count);
   settling_.grow(block_count);
+  for (auto& c : members_) {
+    if (c->mode == Mode::catching_up) c->behind.grow(block_count);
+  }
   for (auto& m : missed_) m.map.grow(block_count);
 }
 
@@ -212,7 +228,7 @@ void CoreState::fire() noexcept {
     const auto* end = a->targets.data() + a->count;
     const bool answered = std::any_of(a->targets.data(), end, [&](const Target& t) {
       const CoreChild* c = t.ended && t.outcome == Errc::ok ? find(t.id) : nullptr;
-      return c != nullptr && c->mode != Mode::rebuilding;
+      return c != nullptr && counts(c->mode);
     });
     if (!answered) continue;
     for (const Target* t = a->targets.data(); t != end; ++t) {

@@ -37,10 +37,14 @@ enum class ChildId : std::uint64_t {};
 enum class ChildKey : std::uint64_t {};
 
 enum class Mode : std::uint8_t {
-  rebuilding,  // gets writes; a failure only ends its rebuild
-  joining,     // the record may call it healthy already: a write that it misses is held. Not read yet.
+  rebuilding,   // gets writes; a failure only ends its rebuild
+  joining,      // the record may call it healthy already: a write that it misses is held. Not read yet.
+  catching_up,  // as rebuilding, but read outside the regions in which it may differ
   in_sync,
 };
+
+// Whether a write is done only when the child has it.
+constexpr bool counts(Mode mode) noexcept { return mode == Mode::joining || mode == Mode::in_sync; }
 
 // A handful of ids, no allocation.
 class IdSet {
@@ -105,6 +109,7 @@ struct CoreChild {
   const bool can_deallocate;  // and reads zeroes afterwards
   Mode mode = Mode::rebuilding;
   bool doubted = false;  // see doubt()
+  DirtyMap behind;       // catching up: where others are read
   bool cancelled = false;
   unsigned operations = 0;  // under way
   unsigned reads = 0;       // of those
@@ -152,6 +157,9 @@ class CoreState final : Timer {
   // From the opened ones into the lists. What it missed so far is taken out (rebuild first copies that).
   DirtyMap attach(ChildId id, ChildKey key, Mode mode);
   void set_mode(ChildId id, Mode mode) noexcept;
+  // Where a child that catches up is not read; then, what it has caught up with.
+  void set_behind(ChildId id, DirtyMap behind) noexcept;
+  void caught_up(ChildId id, const Span& span) noexcept;
   // The last in-sync child failed and stays: its next success is reported.
   void doubt(ChildId id) noexcept;
   // Out of the lists; what it misses from now on is tracked. `recorded`: the record calls it healthy, so
@@ -211,7 +219,7 @@ class CoreState final : Timer {
   Status admit() const noexcept;
   void mark(const Span& span);
   CoreChild* find(ChildId id) const noexcept;
-  CoreChild* pick_reader(const IdSet& tried) noexcept;
+  CoreChild* pick_reader(const Span& span, const IdSet& tried) noexcept;
 
   Task<Status> fan_out(const Modify& m, IdSet& done);
   Task<void> drop_followers(const IdSet& done);

@@ -55,10 +55,14 @@ void Control::begin_leave(Child& c, std::optional<Fault> fault) {
   HF_ASSERT(c.phase == Phase::open);
   const bool recorded = c.recorded_healthy;
   const bool gives_up = fault && *fault != Fault::offline;
+  // Until the volume has settled, all that an earlier run wrote might be in a cache: epochs know better.
+  const bool by_epochs = unsettled_ && c.epochs != nullptr;
   if (c.in_sync || c.joining) c.missed = DirtyMap(geometry_.block_bytes, geometry_.block_count);
-  if (recorded) c.in_sync_through = keeper_.epoch();
+  if (recorded) c.in_sync_through = sealed_;
+  if (recorded && by_epochs) c.since = sealed_;
+  if (by_epochs && c.since && c.job == nullptr) c.missed.reset();
   c.phase = Phase::leaving;
-  c.in_sync = c.joining = c.recorded_healthy = c.suspended = false;
+  c.in_sync = c.joining = c.catching_up = c.recorded_healthy = c.suspended = false;
   c.fault = fault;
   if (fault) c.fault_time = home_.wall_now();
   c.left.reset();
@@ -89,6 +93,7 @@ Task<void> Control::leave_task(Child& c, ChildId id, bool recorded, bool give_up
   }
   c.settled.set();
   if (by_error) want_heal();
+  co_await new_epoch();
 }
 
 Task<void> Control::close_task(Child& c, ChildId id) {
@@ -112,12 +117,18 @@ Task<void> Control::close_device(Child& c) {
   if (c.guard != nullptr) c.guard->unsubscribe(*this);
   c.guard = nullptr;
   BlockDevice* device = std::exchange(c.device, nullptr);
+  c.epochs = nullptr;
+  // A remote device of ours ends its calls by closing.
+  const bool ends_calls = c.device_is_ours && !c.local;
+  while (!ends_calls && c.epoch_calls > 0) co_await c.epoch_calls_ended.wait();
   c.claim.release();
-  if (device == nullptr || !c.device_is_ours) co_return;
-  const std::string device_name = device->name();
-  const Status s = co_await registry_.destroy(device_name);
-  if (!s.ok())
-    HF_LOG(warn, "nexus", "device of a child not destroyed", {"device", device_name}, {"error", s.error()});
+  if (device != nullptr && c.device_is_ours) {
+    const std::string device_name = device->name();
+    const Status s = co_await registry_.destroy(device_name);
+    if (!s.ok())
+      HF_LOG(warn, "nexus", "device of a child not destroyed", {"device", device_name}, {"error", s.error()});
+  }
+  while (c.epoch_calls > 0) co_await c.epoch_calls_ended.wait();
 }
 
 // The copy is complete and flushed: counted on every core, then recorded, then read. False when the child
@@ -125,6 +136,8 @@ Task<void> Control::close_device(Child& c) {
 Task<bool> Control::join(Child& c, ChildId id) {
   const Semaphore::Permit turn = co_await in_sync_turn_.acquire(no_deadline, stop_.token());
   if (!turn || c.phase != Phase::open || c.id != id) co_return false;
+  const bool outlived = co_await outlast_its_seal(c, id);
+  if (!outlived) co_return false;
   c.joining = true;
   auto count_it = [&](CoreState& s) { s.set_mode(id, Mode::joining); };
   co_await tell_cores(count_it);
@@ -134,10 +147,28 @@ Task<bool> Control::join(Child& c, ChildId id) {
   if (recorded.code() == Errc::fenced) co_await fence();
   if (!recorded.ok() || c.phase != Phase::open || c.id != id) co_return false;
   c.joining = false;
+  co_await make_readable(c, id);
+  co_return true;
+}
+
+Task<void> Control::make_readable(Child& c, ChildId id) {
   c.in_sync = true;
+  c.catching_up = false;
   co_await retire_absent();
   auto read_it = [&](CoreState& s) { s.set_mode(id, Mode::in_sync); };
   co_await tell_cores(read_it);
+  // What it was given counts as changed until it is sealed.
+  if (c.epochs != nullptr) scope_.spawn(settle_now());
+}
+
+// A seal that the device brought along from another life would count for this volume from the moment that the
+// record calls it healthy: ours has to be higher by then. False when it left, or the nexus ends.
+Task<bool> Control::outlast_its_seal(Child& c, ChildId id) {
+  while (c.epochs != nullptr && c.epoch_state.sealed > sealed_) {
+    const bool settled = co_await settle_once();
+    if (c.phase != Phase::open || c.id != id || stopping_ || fenced_) co_return false;
+    if (!settled) co_await home_.sleep(options_.retry_longest, stop_.token());
+  }
   co_return true;
 }
 
@@ -161,7 +192,8 @@ Task<void> Control::retire_absent() {
     if (c->phase != Phase::open || !c->in_sync || c->device != nullptr) continue;
     any = true;
     c->fault = fault_for(c->suspended_by);
-    c->in_sync_through = keeper_.epoch();
+    c->in_sync_through = sealed_;
+    c->settled.reset();
     c->missed = DirtyMap(geometry_.block_bytes, geometry_.block_count);
     c->phase = Phase::closed;
     c->in_sync = c->recorded_healthy = c->suspended = false;
@@ -172,6 +204,9 @@ Task<void> Control::retire_absent() {
   if (!any) co_return;
   const Status s = co_await keeper_.persist();
   if (s.code() == Errc::fenced) co_await fence();
+  for (const auto& c : children_) {
+    if (c->phase == Phase::closed) c->settled.set();
+  }
   want_heal();
 }
 
@@ -194,7 +229,12 @@ Task<Status> Control::reopen_last(Child& c) {
   co_await close_device(c);
   Status opened = co_await open_device(c);
   if (opened.ok()) opened = check_fits(c.geometry(), geometry_.block_bytes, geometry_.block_count);
+  if (opened.ok() && lost_its_past(c, c.told)) {
+    opened = Error(Errc::failed_precondition,
+                   fmt::format("child '{}' came back without what was written to it", c.uri));
+  }
   if (opened.ok()) opened = co_await open_channels(c);
+  if (opened.ok()) opened = co_await admit(c, Mode::in_sync);
   if (!opened.ok()) {
     const ChildId half_open = c.id;
     auto undo = [&](Reactor& core) -> Task<void> { return state_of(core).drain(half_open); };
@@ -202,7 +242,6 @@ Task<Status> Control::reopen_last(Child& c) {
     co_await close_device(c);
     co_return opened;
   }
-  co_await attach(c, Mode::in_sync);
   c.suspended = false;
   changed(&c);
   co_return Status();

@@ -41,6 +41,11 @@ class DirtyMap {
     const auto& page = pages_[index / page_regions];
     return page && ((*page)[index % page_regions / 64] >> (index % 64) & 1) != 0;
   }
+  // Whether a region that holds one of the blocks is marked. count > 0, inside the volume.
+  bool any(std::uint64_t first_block, std::uint64_t count) const noexcept {
+    const std::uint64_t last = (first_block + count - 1) / blocks_per_region_;
+    return !empty() && next(first_block / blocks_per_region_) <= last;
+  }
   // The first marked region at or after `from`; regions() when there is none.
   std::uint64_t next(std::uint64_t from) const noexcept;
   std::uint64_t regions() const noexcept { return regions_; }

@@ -21,14 +21,17 @@ namespace holdfast::nexus {
 struct ChildRecord {
   std::string uuid;  // 1 to 128 printable characters
   bool healthy = false;
-  // The last epoch in which the child held every acknowledged write; the current one while it is healthy.
+  // Every epoch up to this one was sealed while the child was in sync: it holds durably what was written in them.
+  // Of a healthy child: as far as was sealed when the record was written; it has the later writes, too.
   std::uint64_t in_sync_through = 0;
   bool operator==(const ChildRecord&) const = default;
 };
 
 struct Record {
   bool clean_shutdown = false;
-  std::uint64_t epoch = 0;  // +1 at every swap
+  // Higher at every swap, and never below an epoch that was announced to the children when it was written. The
+  // epochs that in_sync_through names are numbered by the same counter.
+  std::uint64_t epoch = 0;
   // The run of a nexus that wrote the record; nil when unknown (a record of Mayastor's). Tells a nexus whose
   // swap got no answer whether it was done.
   Uuid owner;

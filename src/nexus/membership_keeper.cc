@@ -80,8 +80,8 @@ Task<void> MembershipKeeper::run() {
 }
 
 Task<MembershipKeeper::Outcome> MembershipKeeper::attempt() {
-  Record next = wanted_(epoch_ + 1);
-  next.epoch = epoch_ + 1;
+  Record next = wanted_();
+  next.epoch = std::max(next.epoch, epoch_ + 1);
   next.owner = owner_;
   const auto swapped = co_await store_.swap(key_, revision_, next);
   if (swapped.ok()) {

@@ -22,8 +22,8 @@ namespace holdfast::nexus {
 
 class MembershipKeeper {
  public:
-  // What the record should say, given the epoch that it will have; owner and epoch are filled in.
-  using Wanted = std::function<Record(std::uint64_t epoch)>;
+  // What the record should say. Its epoch is the least that it may have; the owner is filled in.
+  using Wanted = std::function<Record()>;
 
   MembershipKeeper(Reactor& home, MembershipStore& store, std::string key, const NexusOptions& options,
                    Wanted wanted);

@@ -134,8 +134,11 @@ struct Keeper : Stores {
   fake::TestStore store;
   NexusOptions options;
   Record wanted = sample();
-  MembershipKeeper keeper{core, store, "key", options, [this](std::uint64_t) { return wanted; }};
-  Keeper() { store.reactor = &core; }
+  MembershipKeeper keeper{core, store, "key", options, [this] { return wanted; }};
+  Keeper() {
+    store.reactor = &core;
+    wanted.epoch = 0;
+  }
   ~Keeper() override { run(keeper.stop()); }
 };
 
@@ -146,6 +149,11 @@ TEST_F(Keeper, RaisesTheEpochWithEverySwap) {
   ASSERT_EQ(store.written.size(), 2u);
   EXPECT_EQ(store.written[0].epoch, 1u);
   EXPECT_EQ(store.written[1].epoch, 2u);
+  wanted.epoch = 40;  // the least that it may be
+  for (const std::uint64_t expected : {40u, 41u}) {
+    EXPECT_TRUE(run(keeper.persist()).ok());
+    EXPECT_EQ(store.written.back().epoch, expected);
+  }
 }
 
 TEST_F(Keeper, StoreAwayIsTriedAgainUntilItAnswers) {

@@ -30,15 +30,23 @@ Status check_params(const NexusParams& params) {
   return Status();
 }
 
+// To copy from after an unclean end: one that can tell what has changed, then one on this machine.
+bool is_better_source(const Child& a, const Child& b) noexcept {
+  if ((a.epochs != nullptr) != (b.epochs != nullptr)) return a.epochs != nullptr;
+  return a.local && !b.local;
+}
+
 }  // namespace
 
-Record Control::wanted_record(std::uint64_t epoch) const {
+Record Control::wanted_record() const {
   Record r;
   r.clean_shutdown = clean_;
+  r.epoch = epoch_;
   for (const auto& c : children_) {
     if (c->removing) continue;
-    r.children.push_back({c->uuid, c->recorded_healthy, c->recorded_healthy ? epoch : c->in_sync_through});
+    r.children.push_back({c->uuid, c->recorded_healthy, c->recorded_healthy ? sealed_ : c->in_sync_through});
   }
+  r.children.insert(r.children.end(), former_.begin(), former_.end());
   return r;
 }
 
@@ -47,7 +55,7 @@ Task<Status> Control::open(Nexus& device) {
   Status opened = co_await open_first_time();
   if (opened.ok()) {
     open_ = true;
-    start_tasks();
+    co_await start_tasks();
     changed(nullptr);
     co_return opened;
   }
@@ -78,10 +86,14 @@ Task<Status> Control::open_first_time() {
     states_.push_back(std::make_unique<CoreState>(*core, home_, *this, volume, options_));
   }
   for (const auto& c : children_) HF_CO_CHECK(co_await open_channels(*c));
+  HF_CO_CHECK(co_await open_epochs());
   for (const auto& c : children_) {
-    const Mode mode = c->recorded_healthy ? Mode::in_sync : Mode::rebuilding;
-    co_await attach(*c, mode);
+    const Mode behind = c->catching_up ? Mode::catching_up : Mode::rebuilding;
+    co_await attach(*c, c->recorded_healthy ? Mode::in_sync : behind);
     c->in_sync = c->recorded_healthy;
+    if (!c->catching_up) continue;
+    auto tell = [&](CoreState& s) { s.set_behind(c->id, c->missed->copy()); };
+    co_await tell_cores(tell);
   }
   // What the run before wrote may still be in the caches of those that are in sync.
   if (unsettled_) home_state().unsettle();
@@ -105,10 +117,16 @@ Task<Status> Control::choose_in_sync() {
   Child* source = nullptr;
   for (const auto& c : children_) {
     const ChildRecord* known = record->find(c->uuid);
-    if (known != nullptr) c->in_sync_through = known->in_sync_through;
-    if (known == nullptr || !known->healthy) continue;
-    if (record->clean_shutdown) c->recorded_healthy = true;
-    if (source == nullptr || (c->local && !source->local)) source = c.get();
+    if (known == nullptr) continue;
+    c->in_sync_through = known->in_sync_through;
+    if (lost_its_past(*c, known->in_sync_through)) {
+      c->in_sync_through = 0;
+      continue;
+    }
+    if (!known->healthy) continue;
+    c->recorded_healthy = true;
+    sealed_ = std::max(sealed_, c->epochs != nullptr ? c->epoch_state.sealed : 0);
+    if (source == nullptr || is_better_source(*c, *source)) source = c.get();
   }
   if (source == nullptr) {
     std::vector<std::string> named_healthy;
@@ -116,12 +134,54 @@ Task<Status> Control::choose_in_sync() {
       if (c.healthy) named_healthy.push_back(c.uuid);
     }
     co_return Error(Errc::failed_precondition,
-                    fmt::format("none of the children given is healthy in the membership record '{}'; it "
-                                "calls these healthy: {}. Give one of them",
+                    fmt::format("none of the children given is healthy in the membership record '{}' and has "
+                                "what was written to it; it calls these healthy: {}. Give one of them",
                                 keeper_.key(), fmt::join(named_healthy, ", ")));
   }
-  source->recorded_healthy = true;
+  keep_former(*record);
+  for (const auto& c : children_) {
+    if (c.get() == source) continue;
+    if (c->recorded_healthy && !record->clean_shutdown) HF_CO_CHECK(co_await doubt_healthy(*c, *source));
+    const bool tells = c->epochs != nullptr && c->epoch_state.current > c->in_sync_through;
+    if (!c->recorded_healthy && tells && c->in_sync_through > 0) {
+      c->since = static_cast<std::uint32_t>(c->in_sync_through);
+    }
+  }
   co_return Status();
+}
+
+// After an unclean end. It has every acknowledged write, as the source has, but perhaps others, too: in regions of
+// epochs that were not sealed. Without epochs these may be anywhere.
+Task<Status> Control::doubt_healthy(Child& c, Child& source) {
+  const bool both_tell = c.epochs != nullptr && source.epochs != nullptr && c.epoch_state.current > sealed_ &&
+                         source.epoch_state.current > sealed_;
+  if (!both_tell) {
+    c.recorded_healthy = false;
+    c.in_sync_through = 0;
+    co_return Status();
+  }
+  DirtyMap differs(geometry_.block_bytes, geometry_.block_count);
+  HF_CO_CHECK(co_await add_changes(c, source, sealed_, differs));
+  if (differs.empty()) co_return Status();
+  c.missed = std::move(differs);
+  c.catching_up = true;
+  c.recorded_healthy = false;
+  c.in_sync_through = sealed_;
+  co_return Status();
+}
+
+// Children that were not given now: they may be added later. Whoever the record calls healthy was in sync when the
+// last epoch was sealed.
+void Control::keep_former(const Record& record) {
+  for (const ChildRecord& r : record.children) {
+    const bool given =
+        std::any_of(children_.begin(), children_.end(), [&](const auto& c) { return c->uuid == r.uuid; });
+    if (given || former_.size() == children_max) continue;
+    ChildRecord kept = r;
+    kept.in_sync_through = r.healthy ? sealed_ : r.in_sync_through;
+    kept.healthy = false;
+    if (kept.in_sync_through > 0) former_.push_back(std::move(kept));
+  }
 }
 
 Task<Status> Control::open_device(Child& c) {
@@ -174,6 +234,8 @@ Task<Status> Control::open_device(Child& c) {
   c.uuid = uuid;
   const Status reserved = co_await reserve(c);
   if (!reserved.ok()) co_return reserved.error().with_context(context);
+  const Status epochs = co_await read_epochs(c);
+  if (!epochs.ok()) co_return epochs.error().with_context(context);
   co_return Status();
 }
 
@@ -243,9 +305,9 @@ void Control::shape() {
   }
 }
 
-void Control::start_tasks() {
+Task<void> Control::start_tasks() {
   for (const auto& c : children_) {
-    if (!c->in_sync) launch_rebuild(*c);
+    if (!c->in_sync) co_await launch_rebuild(*c);
   }
   if (unsettled_) writes_began();
 }

@@ -69,10 +69,12 @@ Task<Status> Control::add_locked(std::string uri, bool norebuild) {
   Status s = co_await open_device(c);
   if (s.ok()) s = check_fits(c.geometry(), geometry_.block_bytes, geometry_.block_count);
   if (s.ok()) s = co_await open_channels(c);
+  if (s.ok()) recall_former(c);
   if (s.ok()) {
     c.removing = false;
     s = co_await keeper_.persist(home_.now() + options_.hold_timeout);
   }
+  if (s.ok()) s = co_await admit(c, Mode::rebuilding);
   if (!s.ok()) {
     c.removing = true;
     const ChildId id = c.id;
@@ -84,8 +86,7 @@ Task<Status> Control::add_locked(std::string uri, bool norebuild) {
     if (s.code() == Errc::fenced) co_await fence();
     co_return s.error().with_context(fmt::format("child '{}' was not added to {}", uri, label()));
   }
-  co_await attach(c, Mode::rebuilding);
-  if (!norebuild && !stopping_) launch_rebuild(c);
+  if (!norebuild && !stopping_) co_await launch_rebuild(c);
   changed(&c);
   co_return Status();
 }
@@ -163,7 +164,7 @@ Task<Status> Control::online_child(std::string uri) {
 Task<Status> Control::online_locked(Child& c) {
   if (c.phase == Phase::open) {
     if (c.suspended) co_return co_await reopen_last(c);
-    if (!c.in_sync && !c.job) launch_rebuild(c);
+    if (!c.in_sync && !c.job) co_await launch_rebuild(c);
     co_return Status();
   }
   if (c.fault && !may_come_back(*c.fault)) {
@@ -182,6 +183,7 @@ Task<Status> Control::online_locked(Child& c) {
   Status s = co_await open_device(c);
   if (s.ok()) s = check_fits(c.geometry(), geometry_.block_bytes, geometry_.block_count);
   if (s.ok()) s = co_await open_channels(c);
+  if (s.ok()) s = co_await admit(c, Mode::rebuilding);
   if (!s.ok()) {
     const ChildId id = c.id;
     auto undo = [&](Reactor& core) -> Task<void> { return state_of(core).drain(id); };
@@ -189,8 +191,7 @@ Task<Status> Control::online_locked(Child& c) {
     co_await close_device(c);
     co_return s;
   }
-  co_await attach(c, Mode::rebuilding);
-  if (!stopping_) launch_rebuild(c);
+  if (!stopping_) co_await launch_rebuild(c);
   changed(&c);
   co_return Status();
 }
@@ -207,7 +208,7 @@ Task<Status> Control::start_rebuild(std::string uri) {
   }
   if (c->in_sync)
     co_return Error(Errc::failed_precondition, fmt::format("child '{}' is in sync already", uri));
-  launch_rebuild(*c);
+  co_await launch_rebuild(*c);
   co_return Status();
 }
 
@@ -343,6 +344,7 @@ Task<Status> Control::flush_before_the_end(ChildId id) {
 // All I/O has ended. A child that cannot flush is not healthy any more.
 Task<Status> Control::record_clean() {
   if (fenced_ || keeper_.fenced()) co_return Error(Errc::fenced);
+  bool dropped = false;
   for (const auto& c : children_) {
     if (c->phase != Phase::open || !c->recorded_healthy) continue;
     const Status flushed = co_await flush_before_the_end(c->id);
@@ -352,7 +354,10 @@ Task<Status> Control::record_clean() {
       co_return flushed.error().with_context("flush of the last healthy child");
     }
     c->in_sync = c->joining = c->recorded_healthy = false;
+    c->in_sync_through = sealed_;
+    dropped = true;
   }
+  if (!dropped) co_await seal_all();
   clean_ = true;
   co_return co_await keeper_.persist(home_.now() + options_.shutdown_store_deadline);
 }

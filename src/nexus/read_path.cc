@@ -15,13 +15,17 @@ std::int64_t expected(Nanos average, unsigned waiting, bool local) noexcept {
   return local ? one : one + one / 4;
 }
 
+bool may_read(const CoreChild& c, const Span& span) noexcept {
+  return c.mode == Mode::in_sync || (c.mode == Mode::catching_up && !c.behind.any(span.first, span.count));
+}
+
 }  // namespace
 
-CoreChild* CoreState::pick_reader(const IdSet& tried) noexcept {
+CoreChild* CoreState::pick_reader(const Span& span, const IdSet& tried) noexcept {
   CoreChild* best = nullptr;
   std::int64_t best_time = 0;
   for (const auto& c : members_) {
-    if (c->mode != Mode::in_sync || tried.has(c->id)) continue;
+    if (!may_read(*c, span) || tried.has(c->id)) continue;
     const std::int64_t time = expected(c->read_average, c->reads, c->local);
     if (best == nullptr || time < best_time || (time == best_time && c->local && !best->local)) {
       best = c.get();
@@ -60,7 +64,7 @@ Task<Status> CoreState::read(Lba first, IoVecs into) {
   Patience patience;
   for (;;) {
     if (fenced_ || stopped_) break;
-    CoreChild* c = pick_reader(tried);
+    CoreChild* c = pick_reader(blocks, tried);
     if (c == nullptr) {
       // Nobody else has these blocks: a medium's error is the answer, a lost path may come back.
       if (!bad.empty()) break;

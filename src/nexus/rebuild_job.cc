@@ -129,6 +129,7 @@ Task<bool> RebuildJob::copy_window(const Window& w) {
     std::deque<RangeTracker::Entry> entries;
     co_await host_.lock_window(w.blocks, entries);
     const Copy copied = co_await copy_locked(w, buffer.vec());
+    if (copied == Copy::done) co_await host_.window_copied(destination_, w.blocks);
     co_await host_.unlock_window(entries);
     if (copied == Copy::done) co_return true;
     if (copied == Copy::failed) co_return false;

@@ -25,6 +25,8 @@ class RebuildHost {
   virtual CoreState& home_state() noexcept = 0;
   virtual Task<void> lock_window(Span blocks, std::deque<RangeTracker::Entry>& entries) = 0;
   virtual Task<void> unlock_window(std::deque<RangeTracker::Entry>& entries) = 0;
+  // The destination has these blocks as the source has them; the window is still locked.
+  virtual Task<void> window_copied(ChildId destination, Span blocks) = 0;
   // A source failed: a lost path retires it.
   virtual Task<void> source_failed(ChildId source, Errc code) = 0;
   virtual std::string uri_of(ChildId id) const = 0;

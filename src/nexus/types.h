@@ -97,8 +97,10 @@ struct NexusView {
   std::uint64_t capacity_bytes = 0;
   NexusState state = NexusState::unknown;
   bool fenced = false;  // another owner changed the membership record: nothing is acknowledged any more
-  bool membership_pending = false;  // a membership change waits for the store
-  std::uint64_t epoch = 0;          // of the membership record
+  bool membership_pending = false;    // a membership change waits for the store
+  std::uint64_t epoch = 0;            // of the membership record
+  std::uint32_t announced_epoch = 0;  // that what is written now counts for
+  std::uint32_t sealed_epoch = 0;     // in-sync children agree on all that was written up to this one
   std::vector<ChildView> children;
   unsigned rebuilds = 0;  // jobs that have not ended
 };
@@ -112,8 +114,9 @@ struct NexusOptions {
   // Pause between two attempts at the store or the last child: doubled from the first to the second.
   Nanos retry_first = 20ms;
   Nanos retry_longest = 1s;
-  // While there are writes, every child with a volatile cache is flushed this often. Regions written since
-  // count as missed when a child leaves, because it may have lost its cache.
+  // While there are writes, this often: a new epoch begins, every child with a volatile cache is flushed, and the
+  // epochs before are sealed. What was written since counts as missed when a child leaves, because it may have
+  // lost its cache, and is copied when the nexus is opened after a crash.
   Nanos settle_interval = 10s;
   // Children that left because of an error are reopened this often until it works; zero: only online_child
   // brings them back.

@@ -13,20 +13,17 @@ constexpr std::size_t history_max = 64;
 
 }  // namespace
 
-void Control::launch_rebuild(Child& c) {
-  if (c.phase != Phase::open) return;  // it failed while it was being attached or recorded
+Task<void> Control::launch_rebuild(Child& c) {
+  if (c.phase != Phase::open) co_return;  // it failed while it was being attached or recorded
   HF_ASSERT(!c.job && !c.in_sync);
-  DirtyMap todo(geometry_.block_bytes, geometry_.block_count);
-  if (c.missed) {
-    todo.merge(*c.missed);
-  } else {
-    todo.mark_all();
-  }
-  c.job = std::make_unique<RebuildJob>(home_, *this, c.uri, c.id, std::move(todo), geometry_.block_count,
-                                       c.missed.has_value(), options_);
+  auto todo = co_await plan_rebuild(c);
+  if (!todo || c.phase != Phase::open || stopping_) co_return;
+  const bool partial = c.missed.has_value() || c.since.has_value();
+  c.job = std::make_unique<RebuildJob>(home_, *this, c.uri, c.id, std::move(*todo), geometry_.block_count,
+                                       partial, options_);
   c.job_ended.reset();
-  HF_LOG(info, "nexus", "rebuild starts", {"nexus", params_.name}, {"child", c.uri},
-         {"partial", c.missed.has_value()}, {"blocks", c.job->stats().blocks_remaining});
+  HF_LOG(info, "nexus", "rebuild starts", {"nexus", params_.name}, {"child", c.uri}, {"partial", partial},
+         {"blocks", c.job->stats().blocks_remaining});
   if (observer_ != nullptr) observer_->on_rebuild_started(view(), c.job->record(RebuildState::rebuilding));
   scope_.spawn(run_job(c));
 }
@@ -45,9 +42,15 @@ Task<void> Control::run_job(Child& c) {
     HF_LOG(warn, "nexus", "rebuild failed", {"nexus", params_.name}, {"child", c.uri},
            {"error", job.error()});
   }
-  DirtyMap left_over(geometry_.block_bytes, geometry_.block_count);
-  left_over.merge(job.left_over());
-  c.missed = std::move(left_over);
+  // Until the volume has settled, what the cores track of a child is everything: epochs know better.
+  if (unsettled_ && c.since && c.phase != Phase::open) {
+    c.missed.reset();
+  } else {
+    DirtyMap left_over(geometry_.block_bytes, geometry_.block_count);
+    left_over.merge(job.left_over());
+    c.missed = std::move(left_over);
+    c.since.reset();
+  }
   job_ended(c, state);
   if (state == RebuildState::failed && c.phase == Phase::open && c.id == id) {
     begin_leave(c, Fault::rebuild_failed);
@@ -135,21 +138,45 @@ Task<void> Control::settle_task() {
   settling_ = false;
 }
 
-// Afterwards every member has durably what was written before, so a child that leaves has not missed it.
+// Afterwards every member has durably what was written before, so a child that leaves has not missed it, and the
+// epochs before are sealed. False: to be tried again.
 Task<bool> Control::settle_once() {
-  auto begin = [&](Reactor& core) -> Task<void> { return state_of(core).settle_begin(); };
-  co_await run_on_all(home_, cores_, begin);
+  const Semaphore::Permit turn = co_await settle_turn_.acquire(no_deadline, stop_.token());
+  if (!turn) co_return false;
+  const bool begun = co_await next_epoch();
+  if (!begun) co_return false;
+  const std::uint32_t ended = epoch_ - 1;
+  co_await outlast_writes();
   bool all = true;
+  std::vector<ChildId> flushed;
   for (const ChildId id : home_state().members()) {
     const Status s = co_await home_state().child_flush(id);
-    if (s.ok()) continue;
+    if (s.ok()) {
+      flushed.push_back(id);
+      continue;
+    }
     const Verdict verdict = co_await child_failed(id, s.code());
     if (verdict == Verdict::kept) all = false;
   }
   if (!all) co_return false;
   auto end = [](CoreState& s) { s.settle_end(); };
   co_await tell_cores(end);
+  unsettled_ = false;
+  if (!may_seal(flushed)) co_return false;
+  sealed_ = std::max(sealed_, ended);
+  co_await seal_children();
   co_return true;
+}
+
+Task<void> Control::settle_now() {
+  const bool settled = co_await settle_once();
+  if (!settled) writes_began();  // later, then
+}
+
+// Done when every write that is under way now has ended. settle_turn_ is held.
+Task<void> Control::outlast_writes() {
+  auto begin = [&](Reactor& core) -> Task<void> { return state_of(core).settle_begin(); };
+  co_await run_on_all(home_, cores_, begin);
 }
 
 bool Control::needs_healing(const Child& c) const noexcept {

@@ -107,7 +107,7 @@ Task<Errc> CoreState::judge(const Attempt& a, IdSet& done) {
 bool CoreState::complete(const IdSet& done) const noexcept {
   bool any = false;
   for (const auto& c : members_) {
-    if (c->mode == Mode::rebuilding) continue;
+    if (!counts(c->mode)) continue;
     if (!done.has(c->id)) return false;
     any = any || c->mode == Mode::in_sync;
   }

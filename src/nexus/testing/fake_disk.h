@@ -1,6 +1,7 @@
 // A scripted device for the tests of the nexus: its content, failures and delays are the test's.
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -19,10 +20,27 @@ namespace holdfast::nexus::fake {
 
 struct FakeDisk;
 
+// The epochs of a disk: part of the medium, so they outlive every process.
+class FakeEpochs final : public EpochClient {
+ public:
+  explicit FakeEpochs(FakeDisk& disk) : disk_(disk) {}
+  Task<Result<EpochState>> state() override;
+  Task<Status> announce(std::uint32_t epoch) override;
+  Task<Status> seal(std::uint32_t epoch) override;
+  Task<Result<RegionBitmap>> changed_since(std::uint32_t epoch, std::uint64_t first,
+                                           std::uint64_t count) override;
+  Task<Result<RegionBitmap>> allocated(std::uint64_t first, std::uint64_t count) override;
+
+ private:
+  template <class F>
+  Result<RegionBitmap> collect(std::uint64_t first, std::uint64_t count, F f) const;
+  FakeDisk& disk_;
+};
+
 class FakeDevice final : public BlockDevice {
  public:
   FakeDevice(Identity identity, FakeDisk& disk, Reactor& home)
-      : BlockDevice(std::move(identity)), disk_(disk), home_(home) {}
+      : BlockDevice(std::move(identity)), disk_(disk), home_(home), epochs_(disk) {}
   ~FakeDevice() override;
   const Geometry& geometry() const noexcept override;
   const Capabilities& capabilities() const noexcept override;
@@ -30,6 +48,7 @@ class FakeDevice final : public BlockDevice {
   Task<IoStats> stats() override { co_return IoStats(); }
   Task<Status> rescan() override { co_return Status(); }
   ReservationClient* reservations() noexcept override;
+  EpochClient* epochs() noexcept override;
   Task<void> close() override { co_return; }
   void tell(DeviceEvent event) noexcept { raise(event); }
   Reactor& home() noexcept { return home_; }
@@ -37,6 +56,7 @@ class FakeDevice final : public BlockDevice {
  private:
   FakeDisk& disk_;
   Reactor& home_;
+  FakeEpochs epochs_;
 };
 
 // What outlives the device: the medium and the script.
@@ -69,9 +89,31 @@ struct FakeDisk {
   // Of a target: reservations are kept there. nullptr: the device is this engine's own.
   ReservationClient* reservations = nullptr;
 
+  // Epochs, of regions of 1 MiB. They do not count before the first is announced.
+  static constexpr std::uint64_t epoch_region_bytes = 1 * MiB;
+  bool has_epochs = false;
+  std::uint32_t epoch = 0, sealed = 0;
+  std::vector<std::uint32_t> region_epochs;
+  std::vector<bool> region_allocated;
+  Errc epoch_error = Errc::ok;  // of announcing and sealing
+  bool hold_epochs = false;     // announcing waits
+  Reactor* reactor = nullptr;   // of the device
+  void fit_regions() {
+    region_epochs.resize(geometry.size_bytes() / epoch_region_bytes);
+    region_allocated.resize(region_epochs.size());
+  }
+  void touch(std::uint64_t first, std::uint64_t count, bool allocates) {
+    const std::uint64_t per_region = epoch_region_bytes / geometry.block_bytes;
+    fit_regions();
+    for (std::uint64_t r = first / per_region; r <= (first + count - 1) / per_region; ++r) {
+      region_epochs[r] = std::max(region_epochs[r], epoch);
+      if (allocates) region_allocated[r] = true;
+    }
+  }
+
   // What happened.
   struct Op {
-    char kind;  // r w z d f
+    char kind;  // r w z d f; a (announce) and s (seal) with the epoch as `first`
     std::uint64_t first;
     std::uint64_t count;
   };
@@ -140,6 +182,7 @@ class FakeChannel final : public Channel {
         disk_.late.emplace_back(at, data);
         co_return Error(Errc::not_connected);
       }
+      disk_.touch(to_blocks(first), count, true);
       // The caller's memory is read at the end: it must still be what it was.
       std::size_t offset = 0;
       for (const auto& v : from) {
@@ -175,6 +218,7 @@ class FakeChannel final : public Channel {
     const Under under(disk_, kind, to_blocks(range.first), range.count);
     Status s = co_await before_change(to_blocks(range.first), range.count);
     if (s.ok()) {
+      disk_.touch(to_blocks(range.first), range.count, false);
       std::memset(disk_.bytes.data() + to_blocks(range.first) * disk_.geometry.block_bytes, 0,
                   range.count * disk_.geometry.block_bytes);
     }
@@ -198,6 +242,54 @@ class FakeChannel final : public Channel {
   Reactor& core_;
   bool cancelled_ = false;
 };
+
+inline EpochClient* FakeDevice::epochs() noexcept { return disk_.has_epochs ? &epochs_ : nullptr; }
+
+inline Task<Result<EpochState>> FakeEpochs::state() {
+  disk_.fit_regions();
+  EpochState state;
+  state.current = disk_.epoch;
+  state.sealed = disk_.sealed;
+  state.region_bytes = FakeDisk::epoch_region_bytes;
+  state.regions = disk_.region_epochs.size();
+  co_return state;
+}
+inline Task<Status> FakeEpochs::announce(std::uint32_t epoch) {
+  while (disk_.hold_epochs) co_await disk_.reactor->sleep(1ms);
+  if (disk_.epoch_error != Errc::ok) co_return Error(disk_.epoch_error);
+  if (epoch < disk_.epoch) co_return Error(Errc::invalid_argument);
+  disk_.log.push_back({'a', epoch, 0});
+  disk_.epoch = epoch;
+  co_return Status();
+}
+inline Task<Status> FakeEpochs::seal(std::uint32_t epoch) {
+  if (disk_.epoch_error != Errc::ok) co_return Error(disk_.epoch_error);
+  if (epoch > disk_.epoch) co_return Error(Errc::invalid_argument);
+  disk_.log.push_back({'s', epoch, 0});
+  disk_.sealed = std::max(disk_.sealed, epoch);
+  co_return Status();
+}
+template <class F>
+Result<RegionBitmap> FakeEpochs::collect(std::uint64_t first, std::uint64_t count, F f) const {
+  if (first + count > disk_.region_epochs.size()) return Error(Errc::out_of_range);
+  RegionBitmap bits;
+  bits.first = first;
+  bits.count = count;
+  bits.words.resize((count + 63) / 64);
+  for (std::uint64_t i = 0; i < count; ++i) {
+    if (f(first + i)) bits.words[i / 64] |= std::uint64_t{1} << (i % 64);
+  }
+  return bits;
+}
+inline Task<Result<RegionBitmap>> FakeEpochs::changed_since(std::uint32_t epoch, std::uint64_t first,
+                                                            std::uint64_t count) {
+  const auto changed = [&](std::uint64_t r) { return disk_.region_epochs[r] > epoch; };
+  co_return collect(first, count, changed);
+}
+inline Task<Result<RegionBitmap>> FakeEpochs::allocated(std::uint64_t first, std::uint64_t count) {
+  const auto has = [&](std::uint64_t r) { return disk_.region_allocated[r]; };
+  co_return collect(first, count, has);
+}
 
 inline FakeDevice::~FakeDevice() { disk_.device = nullptr; }
 inline ReservationClient* FakeDevice::reservations() noexcept { return disk_.reservations; }
@@ -224,6 +316,7 @@ inline DeviceRegistry::Scheme fake_scheme(FakeDisks& disks, Reactor& home) {
       BlockDevice::Identity identity{disk_name, disk.uuid, uri, "fake disk"};
       auto made = std::make_unique<FakeDevice>(std::move(identity), disk, on);
       disk.device = made.get();
+      disk.reactor = &on;
       co_return made;
     }
   };
