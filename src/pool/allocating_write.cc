@@ -24,7 +24,8 @@ MapWriter::MapWriter(Volume& volume)
       core_(home_.core()),
       blocks_(parts_.state.blocks_per_cluster()),
       locks_(home_),
-      completing_(home_) {}
+      completing_(home_),
+      gate_(home_) {}
 
 MapWriter::~MapWriter() { HF_ASSERT(picked_.empty()); }
 
@@ -129,6 +130,8 @@ bool MapWriter::must_rewrite(std::uint32_t index) const noexcept {
 }
 
 Task<Status> MapWriter::write(ByteRange range, IoVecs from, Durable durable) {
+  if (gate_.paused()) co_return Error(Errc::busy);
+  const WriteGate::Inside writing(gate_);
   ++operations_;
   const BlockSpan span = span_of(range);
   RangeLock::Hold hold = co_await lock(span);
@@ -247,6 +250,12 @@ Task<Status> MapWriter::read_blocks(BlockSpan blocks, std::byte* into) {
     into += part.size;
   }
   co_return Status();
+}
+
+Task<Status> MapWriter::begin_epoch(ByteRange range) {
+  if (gate_.paused()) co_return Error(Errc::busy);
+  const WriteGate::Inside writing(gate_);
+  co_return co_await renew_epoch(range);
 }
 
 // Before data of the present epoch is written in place.

@@ -30,12 +30,17 @@ class MapWriter {
   MapWriter& operator=(const MapWriter&) = delete;
   ~MapWriter();
 
-  // A range of one cluster. Errors: out_of_space, those of disks and journal.
+  // A range of one cluster. Errors: out_of_space, those of disks and journal; busy: writes are held back, and this
+  // one comes again when open() has ended. Nobody waits here who is inside the volume's WriteGate.
   Task<Status> write(ByteRange range, IoVecs from, Durable durable);
-  // The range reads as zeroes, and what it occupied is given back where that is possible.
+  // The range reads as zeroes, and what it occupied is given back where that is possible. Errors as write().
   Task<Status> unmap(ByteRange range, Durable durable);
-  // The regions of the range count as written in the present epoch, durably.
-  Task<Status> renew_epoch(ByteRange range);
+  // The regions of the range count as written in the present epoch, durably. Errors as write().
+  Task<Status> begin_epoch(ByteRange range);
+  // Holds what comes back and waits for what is under way: what remains to be waited for is in place, and short.
+  Task<void> hold_back() { return gate_.pause(); }
+  void resume() noexcept { gate_.resume(); }
+  Task<void> open() { return gate_.open(); }
   // Completes the next cluster that has another one behind it and that nobody is writing. Enters the WriteGate
   // itself. False: there is none.
   Task<bool> complete_one();
@@ -73,6 +78,7 @@ class MapWriter {
   bool must_rewrite(std::uint32_t index) const noexcept;
   std::optional<Cluster> neighbour(std::uint32_t index) const noexcept;
 
+  Task<Status> renew_epoch(ByteRange range);
   Task<Status> write_locked(ByteRange range, IoVecs from, Durable durable);
   Task<Status> write_own(ByteRange range, IoVecs from, Durable durable);
   Task<Status> write_fresh(ByteRange range, IoVecs from, Durable durable);
@@ -106,6 +112,7 @@ class MapWriter {
   std::uint64_t operations_ = 0;
   std::uint32_t complete_cursor_ = 0;
   Gate completing_;
+  WriteGate gate_;
 };
 
 }  // namespace holdfast::pool

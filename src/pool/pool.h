@@ -81,7 +81,7 @@ struct PoolView {
   std::uint64_t commits = 0;
   Nanos commit_time{0};      // sum
   Nanos checkpoint_time{0};  // of the last one
-  Nanos snapshot_pause{0};   // in which the writes of a volume stood still for the last snapshot
+  Nanos snapshot_pause{0};   // in which writes in place stood still for the last snapshot
   std::vector<DiskView> disks;
 };
 

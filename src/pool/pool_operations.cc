@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "base/log.h"
+#include "pool/map_writer.h"
 #include "pool/pool_impl.h"
 
 namespace holdfast::pool {
@@ -207,12 +208,15 @@ Task<Result<VolumeView>> Pool::Impl::create_snapshot(Uuid wanted, SnapshotParams
   const auto found = devices_.find(source.id);
   Volume* const device = found == devices_.end() ? nullptr : found->second;
   const Gate::Hold hold = device != nullptr ? device->hold() : Gate::Hold();
+  // What takes long ends first, while writes in place go on.
+  if (device != nullptr) co_await device->writer().hold_back();
   const Nanos paused = home_.now();
   if (device != nullptr) co_await device->pause_writes();
   // Durable is only what the caller waits for; writes go on before.
   auto made = co_await add_volume(std::move(spec), Durable::no);
   if (device != nullptr) co_await device->resume_writes();
   snapshot_pause_ = home_.now() - paused;
+  if (device != nullptr) device->writer().resume();
   if (made.ok()) HF_CO_CHECK(co_await disks_->flush(home_.core()));
   co_return made;
 }

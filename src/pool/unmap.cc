@@ -17,6 +17,8 @@ constexpr std::uint32_t unmap_clusters_max = 16384;
 }  // namespace
 
 Task<Status> MapWriter::unmap(ByteRange range, Durable durable) {
+  if (gate_.paused()) co_return Error(Errc::busy);
+  const WriteGate::Inside writing(gate_);
   ++operations_;
   // Also where nothing is to be given back: it may be elsewhere in the mirror.
   HF_CO_CHECK(co_await renew_epoch(range));

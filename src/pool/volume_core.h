@@ -50,6 +50,8 @@ class VolumeCore {
   Run first_run(ByteRange range) const noexcept;
   Task<Status> read_runs(ByteRange range, IoVecs into);
   Task<Status> read_run(Run run, IoVecs into, std::uint64_t skip);
+  template <class Attempt>
+  Task<Status> gated(ByteRange range, Attempt& attempt);
   Task<Status> write_clusters(ByteRange range, IoVecs from, Durable durable);
   Task<Status> write_cluster(ByteRange range, IoVecs from, std::uint64_t skip, Durable durable);
   Task<Status> write_at_home(ByteRange range, IoVecs from, Durable durable);

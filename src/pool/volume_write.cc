@@ -53,19 +53,38 @@ Task<Status> VolumeCore::write(Lba first, IoVecs from, Durable durable) {
   if (!in_range(to_blocks(first), range.length / volume_.block_bytes())) [[unlikely]]
     co_return fail(Error(Errc::out_of_range));
   if (range.length == 0) co_return Status();
-  const WriteGate::Inside writing(gate_);
   DiskPlace place;
   if (one_cluster(range) && own_place(range, place)) [[likely]] {
+    const WriteGate::Inside writing(gate_);
     const CoreGuard::Slot::Inside inside(slot_);
     const Status done =
         co_await volume_.parts().disks.port(core_.core(), place.disk).write(place.offset, from, durable);
     if (!done.ok()) co_return fail(done.error());
   } else {
-    const Status done = co_await write_clusters(range, from, durable);
+    auto attempt = [&]() -> Task<Status> { return write_clusters(range, from, durable); };
+    const Status done = co_await gated(range, attempt);
     if (!done.ok()) co_return fail(done.error());
   }
   counters_.write_done(range.length);
   co_return Status();
+}
+
+// What may take the way through the home core: again when the MapWriter held it back. It waits outside of the gate,
+// so that those who pause it do not wait for this. The volume may have another size by then.
+template <class Attempt>
+Task<Status> VolumeCore::gated(ByteRange range, Attempt& attempt) {
+  for (;;) {
+    while (gate_.paused()) co_await gate_.open();
+    if (!in_range(range.offset / volume_.block_bytes(), range.length / volume_.block_bytes()))
+      co_return Error(Errc::out_of_range);
+    {
+      const WriteGate::Inside writing(gate_);
+      Status done = co_await attempt();
+      if (done.code() != Errc::busy) co_return done;
+    }
+    auto open = [this]() -> Task<void> { return volume_.writer().open(); };
+    co_await run_on(core_, volume_.parts().cores.home(), open);
+  }
 }
 
 Task<Status> VolumeCore::write_clusters(ByteRange range, IoVecs from, Durable durable) {
@@ -108,17 +127,11 @@ Task<Status> VolumeCore::write_zeroes(BlockRange range, Unmap unmap_wish, Durabl
   // A thick volume keeps the space, whoever has it meanwhile: it is reserved.
   if (unmap_wish == Unmap::yes || volume_.is_thick()) co_return co_await deallocate(range, durable);
   if (volume_.is_read_only()) co_return fail(Error(Errc::read_only));
-  while (gate_.paused()) co_await gate_.open();
   if (!in_range(to_blocks(range.first), range.count)) co_return fail(Error(Errc::out_of_range));
   if (range.count == 0) co_return Status();
-  const WriteGate::Inside writing(gate_);
   const ByteRange bytes{to_blocks(range.first) * volume_.block_bytes(), range.count * volume_.block_bytes()};
-  if (!volume_.epoch_is_current(bytes)) {
-    auto renew = [&]() -> Task<Status> { return volume_.writer().renew_epoch(bytes); };
-    const Status renewed = co_await run_on(core_, volume_.parts().cores.home(), renew);
-    if (!renewed.ok()) co_return fail(renewed.error());
-  }
-  const Status done = co_await write_zero_data(bytes, durable);
+  auto attempt = [&]() -> Task<Status> { return write_zero_data(bytes, durable); };
+  const Status done = co_await gated(bytes, attempt);
   if (!done.ok()) co_return fail(done.error());
   counters_.write_done(bytes.length);
   co_return Status();
@@ -126,6 +139,10 @@ Task<Status> VolumeCore::write_zeroes(BlockRange range, Unmap unmap_wish, Durabl
 
 // What nobody has mapped reads as zeroes already.
 Task<Status> VolumeCore::write_zero_data(ByteRange range, Durable durable) {
+  if (!volume_.epoch_is_current(range)) {
+    auto begin = [&]() -> Task<Status> { return volume_.writer().begin_epoch(range); };
+    HF_CO_CHECK(co_await run_on(core_, volume_.parts().cores.home(), begin));
+  }
   const std::vector<IoVec> data = zero_vectors(std::min(range.length, zero_write_bytes_max));
   for (std::uint64_t at = 0; at < range.length;) {
     const ByteRange rest{range.offset + at, range.length - at};
@@ -140,12 +157,11 @@ Task<Status> VolumeCore::write_zero_data(ByteRange range, Durable durable) {
 
 Task<Status> VolumeCore::deallocate(BlockRange range, Durable durable) {
   if (volume_.is_read_only()) co_return fail(Error(Errc::read_only));
-  while (gate_.paused()) co_await gate_.open();
   if (!in_range(to_blocks(range.first), range.count)) co_return fail(Error(Errc::out_of_range));
   if (range.count == 0) co_return Status();
-  const WriteGate::Inside writing(gate_);
   const ByteRange bytes{to_blocks(range.first) * volume_.block_bytes(), range.count * volume_.block_bytes()};
-  const Status done = co_await unmap(bytes, durable);
+  auto attempt = [&]() -> Task<Status> { return unmap(bytes, durable); };
+  const Status done = co_await gated(bytes, attempt);
   if (!done.ok()) co_return fail(done.error());
   counters_.unmap_done(bytes.length);
   co_return Status();
