@@ -42,7 +42,7 @@ void ClusterCounts::set_word(std::uint32_t cluster, std::uint16_t value) {
   const bool was_free = to.load(std::memory_order_relaxed) == 0;
   to.store(value, std::memory_order_release);
   if (was_free == (value == 0)) return;
-  const std::uint16_t disk = disk_of(Cluster{cluster});
+  const std::uint16_t disk = segments_.size() == 1 ? segments_[0].disk : disk_of(Cluster{cluster});
   if (was_free) {
     ++at.used, --free_, --free_of_disk_[disk];
   } else {
@@ -91,7 +91,7 @@ void ClusterCounts::hold(Cluster cluster) {
 void ClusterCounts::release(Cluster cluster) {
   const std::uint16_t now = word(to_index(cluster));
   HF_ASSERT((now & held_bit) != 0);
-  const auto more = holds_.find(to_index(cluster));
+  const auto more = holds_.empty() ? holds_.end() : holds_.find(to_index(cluster));
   if (more == holds_.end()) {
     set_word(to_index(cluster), now & count_mask);
   } else if (--more->second == 0) {
@@ -130,9 +130,9 @@ void ClusterCounts::remove(Cluster cluster, Effects& effects) {
     big_.erase(big);
   }
   if (small > 2) return set_word(index, static_cast<std::uint16_t>(now - 1));
-  // Held before it is counted down: at no time may another core see it free or exclusive.
-  hold(cluster);
-  set_word(index, static_cast<std::uint16_t>(word(index) - 1));
+  // Held and counted down at once: at no time does another core see it free or exclusive.
+  if ((now & held_bit) != 0) ++holds_[index];
+  set_word(index, static_cast<std::uint16_t>((now - 1) | held_bit));
   if (small == 1) {
     effects.add_freed(cluster);
   } else {

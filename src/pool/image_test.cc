@@ -359,6 +359,14 @@ TEST(StateScale, MemoryAndSnapshotOfAVolumeOf1TiB) {
   const double copy_ms = milliseconds(began);
   std::printf("snapshot: %.3f ms, first write after it: %.3f ms, beginning a checkpoint: %.3f ms\n",
               snapshot_ms, copy_ms, pin_ms);
+  b.apply(DeleteRecord{VolumeId{2}});
+  began = std::chrono::steady_clock::now();
+  b.state.apply(DeleteRecord{v}, b.effects);
+  const double delete_ms = milliseconds(began);
+  began = std::chrono::steady_clock::now();
+  b.state.settle(b.effects);
+  std::printf("deleting: %.1f ms, and %.1f ms until it is free\n", delete_ms, milliseconds(began));
+  EXPECT_EQ(b.state.clusters().free_clusters(), 2 * clusters);
   // Generous: other programs run on this machine.
   EXPECT_LT(snapshot_ms, 50);
   EXPECT_LT(pin_ms, 50);

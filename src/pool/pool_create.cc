@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "base/log.h"
@@ -140,7 +139,7 @@ Task<Status> Pool::Impl::label_new_disks(const PoolParams& params) {
     if (count < clusters_min)
       co_return error(Errc::invalid_argument, "disk '" + disk.uri() + "' is too small: it has room for " +
                                                   std::to_string(count) + " clusters");
-    if (first + count > std::numeric_limits<std::uint32_t>::max())
+    if (first + count > clusters_max)
       co_return error(Errc::invalid_argument,
                       "so many clusters cannot be numbered; take a larger cluster size");
     const Segment segment{static_cast<std::uint32_t>(first), static_cast<std::uint32_t>(count), i, 0};

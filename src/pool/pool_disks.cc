@@ -1,4 +1,3 @@
-#include <limits>
 #include <utility>
 
 #include "base/log.h"
@@ -68,7 +67,7 @@ Task<Status> Pool::Impl::join(Disk& disk) {
   const std::uint64_t first = state_->clusters().size();
   if (count == 0)
     co_return error(Errc::invalid_argument, "disk '" + disk.uri() + "' is too small for a cluster");
-  if (first + count > std::numeric_limits<std::uint32_t>::max())
+  if (first + count > clusters_max)
     co_return error(Errc::invalid_argument, "so many clusters cannot be numbered");
   HF_CO_CHECK(co_await wipe_label(disk.home()));
   HF_CO_CHECK(co_await write_label(home_, disk.home(), label));
@@ -93,7 +92,7 @@ Task<Status> Pool::Impl::grow() {
     const std::uint64_t fit = clusters_on(disk);
     const std::uint32_t taken = segment_clusters(i);
     if (fit <= taken) continue;
-    if (first + (fit - taken) > std::numeric_limits<std::uint32_t>::max())
+    if (first + (fit - taken) > clusters_max)
       co_return error(Errc::invalid_argument, "so many clusters cannot be numbered");
     GrowRecord record;
     record.segment =
