@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/units.h"
+#include "rt/when_all.h"
 #include "sim/reactor.h"
 
 namespace holdfast::sim {
@@ -91,7 +92,7 @@ CrashRun::CrashRun(std::uint64_t seed, bool completion)
   created_ = log_.tick();
   create();
   if (!failure_.empty()) return;
-  write(*objects().begin(), 0, 2 * block_sectors);
+  write(*objects().begin(), {{0, 2 * block_sectors}}, false);
   snapshot();
   flush();
   settle();
@@ -215,7 +216,7 @@ void CrashRun::run(CrashOp op) {
       grow();
       break;
     case CrashOp::checkpoint:
-      check(await(pool_->checkpoint()), "checkpoint");
+      checkpoint();
       break;
     case CrashOp::flush:
       flush();
@@ -373,41 +374,74 @@ void CrashRun::acknowledge(Version& v, bool done) {
   unflushed_.push_back(&v);
 }
 
-void CrashRun::write(Objects::value_type& object, std::uint64_t first, std::uint64_t count) {
-  Version& v = versions_.emplace_back();
-  v.tag = ++tags_;
-  v.begun = log_.tick();
-  std::vector<std::byte> bytes(count * sector);
-  for (std::uint64_t i = 0; i < count; ++i) {
-    fill_sector(std::span(bytes).subspan(i * sector, sector), v.tag, first + i);
-    (*object.second.sectors)[first + i].push_back(&v);
+void CrashRun::write(Objects::value_type& object, const std::vector<SectorRange>& ranges, bool checkpoint) {
+  struct Prepared {
+    Version* version;
+    std::uint64_t first;
+    std::vector<std::byte> bytes;
+  };
+  std::vector<Prepared> all;
+  for (const SectorRange& range : ranges) {
+    Version& v = versions_.emplace_back();
+    v.tag = ++tags_;
+    v.begun = log_.tick();
+    Prepared& made =
+        all.emplace_back(Prepared{&v, range.first, std::vector<std::byte>(range.count * sector)});
+    for (std::uint64_t i = 0; i < range.count; ++i) {
+      fill_sector(std::span(made.bytes).subspan(i * sector, sector), v.tag, range.first + i);
+      (*object.second.sectors)[range.first + i].push_back(&v);
+    }
   }
-  const bool done = on_channel(object.first, [&bytes, first](Channel& channel) -> Task<Status> {
-    const IoVec vec{bytes.data(), bytes.size()};
-    co_return co_await channel.write(Lba{first}, IoVecs(&vec, 1), Durable::no);
+  const bool done = on_channel(object.first, [this, &all, checkpoint](Channel& channel) -> Task<Status> {
+    std::vector<Task<Status>> tasks;
+    if (checkpoint) tasks.push_back(pool_->checkpoint());
+    std::vector<IoVec> vecs;
+    vecs.reserve(all.size());
+    for (Prepared& one : all) {
+      vecs.push_back({one.bytes.data(), one.bytes.size()});
+      tasks.push_back(channel.write(Lba{one.first}, IoVecs(&vecs.back(), 1), Durable::no));
+    }
+    co_await when_all(std::span(tasks));
+    Status outcome;
+    for (auto& task : tasks) {
+      Status one = task.take();
+      if (!one.ok() && outcome.ok()) outcome = std::move(one);
+    }
+    co_return outcome;
   });
-  acknowledge(v, done);
+  for (const Prepared& one : all) acknowledge(*one.version, done);
 }
 
 // Into clusters that the volume has nothing of, if there are any: each is a commit of its own.
-void CrashRun::first_write() {
+void CrashRun::first_write() { first_writes(random_.chance(1, 2), false); }
+
+// Two at most, at once or one after the other.
+void CrashRun::first_writes(bool at_once, bool checkpoint) {
   auto* volume = pick(false);
   if (volume == nullptr) return;
   const std::uint64_t clusters = volume->second.sectors->size() / cluster_sectors;
-  unsigned writes = 0;
+  std::vector<SectorRange> ranges;
   const std::uint64_t skip = random_.below(clusters);
-  for (std::uint64_t i = 0; i < clusters && writes < 2; ++i) {
+  for (std::uint64_t i = 0; i < clusters && ranges.size() < 2; ++i) {
     const std::uint64_t at = (i + skip) % clusters * cluster_sectors;
     const auto* begin = volume->second.sectors->data() + at;
     if (std::any_of(begin, begin + cluster_sectors, [](const auto& h) { return h.back()->tag != 0; }))
       continue;
     const std::uint64_t block = random_.below(cluster_sectors / block_sectors - 1) * block_sectors;
     const bool small = random_.chance(1, 3);
-    write(*volume, at + block + (small ? 3 : 0),
-          small ? 1 + random_.below(8) : block_sectors * (1 + random_.below(2)));
-    ++writes;
+    const std::uint64_t count = small ? 1 + random_.below(8) : block_sectors * (1 + random_.below(2));
+    ranges.push_back(
+        {at + block + (small ? 3 : 0), std::min(count, at + cluster_sectors - (at + block + 3))});
   }
-  if (writes == 0) overwrite();
+  if (ranges.empty()) return overwrite();
+  if (at_once) return write(*volume, ranges, checkpoint);
+  for (const SectorRange& range : ranges) write(*volume, {range}, false);
+}
+
+// Half of them while new clusters are written.
+void CrashRun::checkpoint() {
+  if (random_.chance(1, 2) && pick(false) != nullptr) return first_writes(true, true);
+  check(await(pool_->checkpoint()), "checkpoint");
 }
 
 void CrashRun::overwrite() {
@@ -423,7 +457,7 @@ void CrashRun::overwrite() {
   }
   if (random_.chance(1, 2)) first = first / block_sectors * block_sectors;
   const std::uint64_t most = std::min<std::uint64_t>(sectors.size() - first, random_.chance(1, 6) ? 150 : 12);
-  write(*volume, first, 1 + random_.below(most));
+  write(*volume, {{first, 1 + random_.below(most)}}, false);
 }
 
 void CrashRun::deallocate() {

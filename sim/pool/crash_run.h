@@ -100,7 +100,14 @@ class CrashRun {
   void grow();
   void flush();
   void reopen();
-  void write(Objects::value_type& object, std::uint64_t first, std::uint64_t count);
+  struct SectorRange {
+    std::uint64_t first = 0;
+    std::uint64_t count = 0;
+  };
+  // Writes the ranges, which do not overlap, at once; beside a checkpoint, if that is asked for.
+  void write(Objects::value_type& object, const std::vector<SectorRange>& ranges, bool checkpoint);
+  void first_writes(bool at_once, bool checkpoint);
+  void checkpoint();
   // Whether it was done; out_of_space is no failure.
   bool on_channel(const std::string& name, const std::function<Task<Status>(Channel&)>& use);
   void acknowledge(Version& v, bool done);
