@@ -70,6 +70,7 @@ class Control final : public FaultSink, public RebuildHost, ReservationObserver 
   Task<Status> pause_rebuild(std::string uri);
   Task<Status> resume_rebuild(std::string uri);
   Task<Status> resize(std::uint64_t size_bytes);
+  Task<Result<std::vector<ChildSnapshot>>> snapshot(std::vector<ChildSnapshot> wanted);  // snapshot.cc
   Task<Status> shutdown();
 
   // What is shown (control.cc).
@@ -174,6 +175,7 @@ class Control final : public FaultSink, public RebuildHost, ReservationObserver 
   void want_heal() noexcept;
   Task<void> heal_task();
 
+  Status check_snapshots(const std::vector<ChildSnapshot>& wanted) const;
   // Operations with `ops_` held.
   Task<Status> add_locked(std::string uri, bool norebuild);
   Task<Status> remove_locked(Child& c);

@@ -74,6 +74,12 @@ class Nexus final : public BlockDevice {
   // Grows to the size given; every child must have been grown before. The same size: ok. Errors:
   // failed_precondition naming the child that is too small, invalid_argument (smaller than now, unaligned).
   Task<Status> resize(std::uint64_t size_bytes);
+  // Snapshots of these children, all of one point in time: no write is under way at any child while they are
+  // made; writes that arrive wait, reads go on. Every child in sync has to be named. One that fails says so in
+  // its outcome, and leaves the others their snapshots. Errors, after which nothing was done: not_found (a
+  // child), failed_precondition (a child in sync is not named, one that is named is not in sync or cannot make
+  // snapshots).
+  Task<Result<std::vector<ChildSnapshot>>> snapshot(std::vector<ChildSnapshot> wanted);
   // Ends all I/O, flushes, closes the children, records a clean shutdown. Repeatable. Later I/O gets
   // not_connected. When the store does not answer in time the children are closed all the same and the error
   // says that the record still reads unclean.

@@ -77,6 +77,14 @@ struct ChildView {
   bool has_io_log = false;                  // what it missed is known: its next rebuild is partial
 };
 
+// A snapshot of one child: what is asked, and how it went.
+struct ChildSnapshot {
+  std::string uri;
+  SnapshotRequest request;
+  Errc outcome = Errc::ok;
+  std::string text;  // of the error
+};
+
 struct NexusCounters {
   std::uint64_t retired_children = 0;
   std::uint64_t held_writes = 0;       // writes whose answer waited for a membership change, ever
