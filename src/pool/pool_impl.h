@@ -134,6 +134,7 @@ class Pool::Impl final : JournalClient, Space::Log, DiskObserver, VolumeOwner {
   void space_returned() noexcept override { watch_space(); }
   void on_disk_changed(Disk& disk) noexcept override;
   void on_device_closed(Volume& volume) noexcept override;
+  Task<Status> take_snapshot(Uuid volume, SnapshotRequest request) override;
 
   void tell(PoolEvent event) noexcept {
     if (observer_ != nullptr && pool_ != nullptr) observer_->on_pool_event(*pool_, event);

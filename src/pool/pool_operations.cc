@@ -221,6 +221,16 @@ Task<Result<VolumeView>> Pool::Impl::create_snapshot(Uuid wanted, SnapshotParams
   co_return made;
 }
 
+Task<Status> Pool::Impl::take_snapshot(Uuid volume, SnapshotRequest request) {
+  SnapshotParams params;
+  params.name = std::move(request.name);
+  params.uuid = request.uuid;
+  params.attributes = std::move(request.attributes);
+  const auto made = co_await create_snapshot(volume, std::move(params));
+  if (!made.ok()) co_return made.error();
+  co_return Status();
+}
+
 Task<Result<VolumeView>> Pool::Impl::create_clone(Uuid wanted, SnapshotParams params) {
   const Semaphore::Permit alone = co_await changes_.acquire();
   HF_CO_CHECK(check_changeable());

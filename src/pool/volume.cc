@@ -50,6 +50,12 @@ Volume::Volume(Identity identity, VolumeParts& parts, const StateVolume& volume,
   epochs_ = std::make_unique<VolumeEpochs>(*this);
 }
 
+Task<Status> Volume::create(SnapshotRequest request) {
+  if (owner_ == nullptr) co_return Error(Errc::not_connected);
+  // Whatever becomes of this device meanwhile: the pool looks for the volume when it is its turn.
+  co_return co_await owner_->take_snapshot(spec().uuid, std::move(request));
+}
+
 Volume::~Volume() {
   HF_ASSERT(users() == 0);
   for (unsigned i = 0; i < parts_.cores.count(); ++i) delete cores_[i].load(std::memory_order_acquire);

@@ -37,17 +37,19 @@ struct VolumeParts {
   CoreGuard& guard;
 };
 
-// Hears on the home core that a device goes although its pool did not ask for it: the registry was closed, or
-// somebody destroyed it there.
+// The pool, as its volumes know it. Hears on the home core that a device goes although the pool did not ask for it:
+// the registry was closed, or somebody destroyed it there.
 class VolumeOwner {
  public:
   virtual void on_device_closed(Volume& volume) noexcept = 0;
+  // Somebody who has the device only wants a snapshot of it (block/snapshots.h).
+  virtual Task<Status> take_snapshot(Uuid volume, SnapshotRequest request) = 0;
 
  protected:
   ~VolumeOwner() = default;
 };
 
-class Volume final : public BlockDevice {
+class Volume final : public BlockDevice, SnapshotClient {
  public:
   // `volume` is of parts.state, and outlives this.
   Volume(Identity identity, VolumeParts& parts, const StateVolume& volume, VolumeOwner& owner);
@@ -58,6 +60,7 @@ class Volume final : public BlockDevice {
   Task<Result<std::unique_ptr<Channel>>> open_channel(Reactor& core) override;
   Task<IoStats> stats() override;
   EpochClient* epochs() noexcept override;
+  SnapshotClient* snapshots() noexcept override { return is_read_only() ? nullptr : this; }
   Task<void> close() override;
 
   // Home core.
@@ -95,6 +98,7 @@ class Volume final : public BlockDevice {
   void channel_closed() noexcept { users_.fetch_sub(1, std::memory_order_release); }
 
  private:
+  Task<Status> create(SnapshotRequest request) override;  // SnapshotClient
   VolumeCore& core_state(Reactor& core);
 
   VolumeParts& parts_;
