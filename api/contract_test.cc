@@ -10,6 +10,7 @@
 #include <gmock/gmock.h>
 #include <google/protobuf/descriptor.h>
 
+#include "holdfast/v1/pool.pb.h"
 #include "mayastor/v1/bdev.pb.h"
 #include "mayastor/v1/common.pb.h"
 #include "mayastor/v1/host.pb.h"
@@ -72,8 +73,9 @@ Lines contract() {
         api::Nexus::descriptor()->file(), api::Pool::descriptor()->file(),
         api::RegisterRequest::descriptor()->file(), api::Replica::descriptor()->file(),
         api::SnapshotInfo::descriptor()->file(), api::SnapshotRebuild::descriptor()->file(),
-        api::IoStats::descriptor()->file(), api::TestFeatures::descriptor()->file()}) {
-    EXPECT_EQ(file->package(), "mayastor.v1");
+        api::IoStats::descriptor()->file(), api::TestFeatures::descriptor()->file(),
+        holdfast::v1::PoolDetail::descriptor()->file()}) {
+    EXPECT_TRUE(file->package() == "mayastor.v1" || file->package() == "holdfast.v1");
     for (int i = 0; i < file->message_type_count(); ++i) list_message(*file->message_type(i), lines);
     for (int i = 0; i < file->enum_type_count(); ++i) list_enum(*file->enum_type(i), lines);
     for (int i = 0; i < file->service_count(); ++i) list_service(*file->service(i), lines);
