@@ -41,7 +41,21 @@ Error no_device(const std::string& name) {
   return Error(Errc::not_found, fmt::format("there is no device '{}'", name.substr(0, name_bytes_max)));
 }
 
-bool is_nexus(Engine& engine, const BlockDevice& device) { return engine.nexuses().find(device.name()).ok(); }
+// Nexuses and replicas have services of their own for what BdevRpc does to others.
+Status check_plain(Engine& engine, const BlockDevice& device, const char* nexus_call,
+                   const char* replica_call) {
+  const char* what = nullptr;
+  const char* call = nullptr;
+  if (engine.nexuses().find(device.name()).ok()) {
+    what = "nexus";
+    call = nexus_call;
+  } else if (engine.pools().is_volume(device)) {
+    what = "replica or snapshot of a pool";
+    call = replica_call;
+  }
+  if (what == nullptr) return Status();
+  return Error(Errc::failed_precondition, fmt::format("'{}' is a {}: use {}", device.name(), what, call));
+}
 
 Task<Result<v1::CreateBdevResponse>> create(Engine& engine, const v1::CreateBdevRequest& request) {
   HF_CO_TRY(BlockDevice * device, co_await engine.devices().create(request.uri()));
@@ -69,10 +83,7 @@ Task<Result<LockedDevice>> lock_device(Engine& engine, std::string name_or_uri) 
 Task<Result<Empty>> destroy(Engine& engine, const v1::DestroyBdevRequest& request) {
   HF_CO_TRY(auto locked, co_await lock_device(engine, request.uri()));
   const std::string name = locked.device->name();
-  if (is_nexus(engine, *locked.device)) {
-    co_return Error(Errc::failed_precondition,
-                    fmt::format("'{}' is a nexus: destroy it with NexusRpc.DestroyNexus", name));
-  }
+  HF_CO_CHECK(check_plain(engine, *locked.device, "NexusRpc.DestroyNexus", "ReplicaRpc.DestroyReplica"));
   if (engine.exports().find(name) != nullptr) {
     co_return Error(Errc::failed_precondition, fmt::format("device '{}' is shared: unshare it first", name));
   }
@@ -94,10 +105,7 @@ Task<Result<v1::BdevShareResponse>> share(Engine& engine, const v1::BdevShareReq
   HF_CO_TRY(auto hosts, allowed_hosts(request.allowed_hosts()));
   HF_CO_TRY(auto locked, co_await lock_device(engine, request.name()));
   const std::string name = locked.device->name();
-  if (is_nexus(engine, *locked.device)) {
-    co_return Error(Errc::failed_precondition,
-                    fmt::format("'{}' is a nexus: publish it with NexusRpc.PublishNexus", name));
-  }
+  HF_CO_CHECK(check_plain(engine, *locked.device, "NexusRpc.PublishNexus", "ReplicaRpc.ShareReplica"));
   Exports::Request how;
   how.allowed_hosts = std::move(hosts);
   auto shared = co_await engine.exports().share(*locked.device, std::move(how));
@@ -110,10 +118,7 @@ Task<Result<v1::BdevShareResponse>> share(Engine& engine, const v1::BdevShareReq
 Task<Result<Empty>> unshare(Engine& engine, const v1::BdevUnshareRequest& request) {
   HF_CO_TRY(auto locked, co_await lock_device(engine, request.name()));
   const std::string name = locked.device->name();
-  if (is_nexus(engine, *locked.device)) {
-    co_return Error(Errc::failed_precondition,
-                    fmt::format("'{}' is a nexus: unpublish it with NexusRpc.UnpublishNexus", name));
-  }
+  HF_CO_CHECK(check_plain(engine, *locked.device, "NexusRpc.UnpublishNexus", "ReplicaRpc.UnshareReplica"));
   HF_CO_CHECK(co_await engine.exports().unshare(name));
   co_return Empty();
 }

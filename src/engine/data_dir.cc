@@ -23,9 +23,8 @@ Error unusable(const std::string& path, const std::string& why) {
 }  // namespace
 
 Result<std::unique_ptr<DataDir>> DataDir::open(const std::string& path) {
-  const std::string membership = path + "/membership";
-  const std::string reservations = path + "/reservations";
-  for (const std::string& part : {membership, reservations}) {
+  for (const char* name : {"/membership", "/reservations", "/pools"}) {
+    const std::string part = path + name;
     std::error_code failure;
     std::filesystem::create_directories(part, failure);
     if (failure) return unusable(path, failure.message());
@@ -34,7 +33,7 @@ Result<std::unique_ptr<DataDir>> DataDir::open(const std::string& path) {
   const std::string lock = path + "/lock";
   const int fd = ::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (fd < 0) return unusable(path, std::strerror(errno));
-  std::unique_ptr<DataDir> dir(new DataDir(membership, reservations, fd));
+  std::unique_ptr<DataDir> dir(new DataDir(path, fd));
   if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
     return Error(
         Errc::busy,

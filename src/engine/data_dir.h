@@ -19,15 +19,14 @@ class DataDir {
   DataDir(const DataDir&) = delete;
   DataDir& operator=(const DataDir&) = delete;
 
-  // Directories of the membership records, and of the reservations that persist.
-  const std::string& membership() const noexcept { return membership_; }
-  const std::string& reservations() const noexcept { return reservations_; }
+  // Directories of the membership records, of the reservations that persist, and of the pools to open.
+  std::string membership() const { return path_ + "/membership"; }
+  std::string reservations() const { return path_ + "/reservations"; }
+  std::string pools() const { return path_ + "/pools"; }
 
  private:
-  DataDir(std::string membership, std::string reservations, int lock_fd) noexcept
-      : membership_(std::move(membership)), reservations_(std::move(reservations)), lock_fd_(lock_fd) {}
-  const std::string membership_;
-  const std::string reservations_;
+  DataDir(std::string path, int lock_fd) noexcept : path_(std::move(path)), lock_fd_(lock_fd) {}
+  const std::string path_;
   const int lock_fd_;
 };
 

@@ -42,7 +42,7 @@ mayastor::v1::RegisterRequest introduce(const Options& o, const std::string& ver
   r.mutable_hostnqn()->set_value(node_host_nqn(o.node_name));
   r.mutable_features()->set_asymmetricnamespaceaccess(true);
   r.mutable_features()->set_logicalvolumemanager(false);
-  r.mutable_features()->set_snapshotrebuild(false);
+  r.mutable_features()->set_snapshotrebuild(true);
   r.mutable_features()->set_rdmacapableioengine(false);
   r.set_version(version);
   return r;
@@ -77,7 +77,9 @@ Engine::Engine(const Cores& cores, Options options, std::string version, const D
       devices_(std::make_unique<DeviceRegistry>(cores, &reservations_)),
       nexuses_(std::make_unique<nexus::Nexuses>(*devices_, store_, nexus_options(options_))),
       target_(std::make_unique<nvmf::Target>(cores, target_config(options_, version_))),
-      exports_(std::make_unique<Exports>(*devices_, *target_, options_.nvmf)) {
+      exports_(std::make_unique<Exports>(*devices_, *target_, options_.nvmf)),
+      pools_(std::make_unique<Pools>(*devices_, *exports_, locks_, data.pools())),
+      snapshot_rebuilds_(std::make_unique<SnapshotRebuilds>(*devices_, *pools_)) {
   add_schemes();
 }
 
@@ -102,16 +104,20 @@ Task<Status> Engine::start() {
     const Status added = target_->add_referral(nvmf::Referral{at});
     if (!added.ok()) HF_LOG(warn, "engine", "referral left out", {"error", added.error()});
   }
+  co_await pools_->start();
   co_return Status();
 }
 
 Task<void> Engine::stop() {
   co_await port_.close();
+  co_await snapshot_rebuilds_->close();
   HF_LOG(info, "engine", "ending exports", {"exports", exports_->size()});
   co_await exports_->close();
   co_await target_->close();
   HF_LOG(info, "engine", "shutting nexuses down", {"nexuses", nexuses_->list().size()});
   co_await nexuses_->close();
+  HF_LOG(info, "engine", "closing pools", {"pools", pools_->list().size()});
+  co_await pools_->stop();
   HF_LOG(info, "engine", "closing devices", {"devices", devices_->entries().size()});
   co_await devices_->close();
 }

@@ -13,9 +13,12 @@
 #include "engine/data_dir.h"
 #include "engine/exports.h"
 #include "engine/home_call.h"
+#include "engine/io_baselines.h"
 #include "engine/keyed_locks.h"
 #include "engine/nexus_messages.h"
 #include "engine/options.h"
+#include "engine/pools.h"
+#include "engine/snapshot_rebuilds.h"
 #include "mayastor/v1/registration.pb.h"
 #include "nexus/membership_stores.h"
 #include "nexus/nexus.h"
@@ -30,16 +33,16 @@ class Engine {
   Engine(const Cores& cores, Options options, std::string version, const DataDir& data);
   ~Engine();  // stop() was awaited, or start() never was
 
-  // Listens for hosts. Errors: those of Reactor::listen, naming the flag.
+  // Listens for hosts, and opens the pools that are remembered. Errors: those of Reactor::listen, naming the flag.
   Task<Status> start();
-  // Ends the exports, shuts the nexuses down cleanly, closes the devices. No call is under way.
+  // Ends the exports, shuts the nexuses down cleanly, closes the pools and devices. No call is under way.
   Task<void> stop();
 
   const Options& options() const noexcept { return options_; }
   const std::string& version() const noexcept { return version_; }
   const Cores& cores() const noexcept { return cores_; }
   HomePort& port() noexcept { return port_; }
-  // One holder a nexus or device, by lock_key().
+  // One holder a nexus, device, pool, ..., by lock_key() and Pools::lock_key().
   KeyedLocks& locks() noexcept { return locks_; }
   static std::string lock_key(const Uuid& nexus) { return "nexus " + nexus.to_string(); }
   // The key of the nexus when the device is one.
@@ -47,6 +50,9 @@ class Engine {
   DeviceRegistry& devices() noexcept { return *devices_; }
   nexus::Nexuses& nexuses() noexcept { return *nexuses_; }
   Exports& exports() noexcept { return *exports_; }
+  Pools& pools() noexcept { return *pools_; }
+  SnapshotRebuilds& snapshot_rebuilds() noexcept { return *snapshot_rebuilds_; }
+  IoBaselines& baselines() noexcept { return baselines_; }
   ControllerIds controller_ids(const Uuid& nexus) const;
   void set_controller_ids(const Uuid& nexus, ControllerIds ids) { controller_ids_[nexus] = ids; }
   void forget_controller_ids(const Uuid& nexus) { controller_ids_.erase(nexus); }
@@ -71,6 +77,9 @@ class Engine {
   std::unique_ptr<nexus::Nexuses> nexuses_;
   std::unique_ptr<nvmf::Target> target_;
   std::unique_ptr<Exports> exports_;
+  std::unique_ptr<Pools> pools_;
+  std::unique_ptr<SnapshotRebuilds> snapshot_rebuilds_;
+  IoBaselines baselines_;
 };
 
 }  // namespace holdfast::engine

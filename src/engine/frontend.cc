@@ -7,14 +7,36 @@
 #include "engine/host_service.h"
 #include "engine/metrics.h"
 #include "engine/nexus_service.h"
+#include "engine/pool_service.h"
+#include "engine/snapshot_service.h"
+#include "engine/test_service.h"
 
 namespace holdfast::engine {
 
 struct Frontend::Services {
-  explicit Services(Engine& engine) : bdev(engine), nexus(engine), host(engine) {}
+  explicit Services(Engine& engine)
+      : bdev(engine),
+        nexus(engine),
+        host(engine),
+        pool(engine),
+        replica(engine),
+        pool_extras(engine),
+        snapshot(engine),
+        snapshot_rebuild(engine),
+        stats(engine),
+        test(engine) {}
   BdevService bdev;
   NexusService nexus;
   HostService host;
+  PoolService pool;
+  ReplicaService replica;
+  PoolExtrasService pool_extras;
+  SnapshotService snapshot;
+  SnapshotRebuildService snapshot_rebuild;
+  StatsService stats;
+  TestService test;
+  std::array<grpc::Service*, 10> all = {
+      &bdev, &nexus, &host, &pool, &replica, &pool_extras, &snapshot, &snapshot_rebuild, &stats, &test};
 };
 
 Frontend::Frontend(Engine& engine) : engine_(engine), services_(std::make_unique<Services>(engine)) {}
@@ -26,8 +48,7 @@ Status Frontend::start() {
   if (o.metrics.port != 0) {
     HF_TRY(metrics_, MetricsServer::start(o.metrics, [this] { return render_metrics(engine_); }));
   }
-  const std::array<grpc::Service*, 3> all = {&services_->bdev, &services_->nexus, &services_->host};
-  auto server = GrpcServer::start(o.grpc, all);
+  auto server = GrpcServer::start(o.grpc, services_->all);
   if (!server.ok()) {
     metrics_.reset();
     return server.error();

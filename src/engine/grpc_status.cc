@@ -112,6 +112,44 @@ StatusCode host_code(Errc code) {
   return StatusCode::INTERNAL;
 }
 
+StatusCode pool_code(Errc code) {
+  switch (code) {
+    case Errc::ok:
+      return StatusCode::OK;
+    case Errc::not_found:
+      return StatusCode::NOT_FOUND;
+    case Errc::already_exists:
+      return StatusCode::ALREADY_EXISTS;
+    case Errc::out_of_space:
+      return StatusCode::RESOURCE_EXHAUSTED;
+    // The lock of a pool that too many wait for; a pool that is not the one that the request says.
+    case Errc::resource_exhausted:
+    case Errc::miscompare:
+      return StatusCode::ABORTED;
+    case Errc::failed_precondition:
+    case Errc::busy:
+    case Errc::read_only:
+    case Errc::not_supported:
+    case Errc::fenced:
+    case Errc::reservation_conflict:
+      return StatusCode::FAILED_PRECONDITION;
+    case Errc::cancelled:
+      return StatusCode::CANCELLED;
+    // What is on a disk is no pool.
+    case Errc::bad_format:
+    case Errc::invalid_argument:
+    case Errc::out_of_range:
+      return StatusCode::INVALID_ARGUMENT;
+    case Errc::io_error:
+    case Errc::not_connected:
+    case Errc::timed_out:
+    case Errc::protocol:
+    case Errc::internal:
+      return StatusCode::INTERNAL;
+  }
+  return StatusCode::INTERNAL;
+}
+
 // A status travels as an HTTP/2 header: bounded, and without bytes that proxies stumble over.
 std::string header_text(std::string text) {
   constexpr std::size_t text_bytes_max = 1024;
@@ -126,5 +164,11 @@ std::string header_text(std::string text) {
 grpc::Status bdev_status(const Error& e) { return {bdev_code(e.code()), header_text(e.message())}; }
 grpc::Status nexus_status(const Error& e) { return {nexus_code(e.code()), header_text(e.message())}; }
 grpc::Status host_status(const Error& e) { return {host_code(e.code()), header_text(e.message())}; }
+grpc::Status pool_status(const Error& e) { return {pool_code(e.code()), header_text(e.message())}; }
+
+grpc::Status mark_absent(grpc::ServerContext* context, grpc::Status status) {
+  if (status.error_code() == StatusCode::NOT_FOUND) context->AddTrailingMetadata("gtm-602", "0");
+  return status;
+}
 
 }  // namespace holdfast::engine

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "engine/metric_families.h"
+#include "engine/pool_metrics.h"
 #include "nexus/types.h"
 #include "rt/cross_core.h"
 
@@ -82,10 +83,12 @@ Task<void> collect_devices(Engine& engine, MetricFamilies& f) {
   std::vector<std::string> names;
   for (const auto& [name, entry] : engine.devices().entries()) names.push_back(name);
   for (const auto& name : names) {
-    // A nexus is held by its lock meanwhile, so that it is not destroyed; the registry holds the others.
+    // A nexus or replica is held by its lock meanwhile, so that it is not destroyed; the registry holds the
+    // others.
     const auto lock = engine.locks().try_acquire(engine.lock_key(name));
     const BlockDevice* device = engine.devices().find(name);
-    if (device == nullptr || (!lock && engine.nexuses().find(name).ok())) continue;
+    if (device == nullptr) continue;
+    if (!lock && (engine.nexuses().find(name).ok() || engine.pools().is_volume(*device))) continue;
     const std::string product = device->identity().product_name;
     f.gauge("holdfast_device_size_bytes", "Capacity", {{"device", name}, {"product", product}},
             as_double(device->geometry().size_bytes()));
@@ -197,6 +200,7 @@ Task<std::string> collect(Engine& engine) {
   co_await collect_cores(engine, f);
   co_await collect_devices(engine, f);
   co_await collect_nexuses(engine, f);
+  co_await collect_pools(engine, f);
   co_await collect_target(engine, f);
   f.gauge("holdfast_exports", "Devices and nexuses exported over NVMe/TCP", {},
           as_double(engine.exports().size()));

@@ -179,6 +179,12 @@ Result<Uuid> to_uuid(std::string_view field, const std::string& text) {
   return uuid;
 }
 
+Result<std::optional<Uuid>> to_uuid_if(bool given, std::string_view field, const std::string& text) {
+  if (!given) return std::optional<Uuid>();
+  HF_TRY(const Uuid uuid, to_uuid(field, text));
+  return std::optional<Uuid>(uuid);
+}
+
 Result<nexus::NexusParams> to_params(const v1::CreateNexusRequest& request) {
   nexus::NexusParams params;
   HF_TRY(params.uuid, to_uuid("uuid", request.uuid()));

@@ -1,6 +1,7 @@
 // Nexuses as mayastor.v1 shows them, and requests as the nexus takes them.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 
@@ -37,5 +38,7 @@ Result<nexus::NexusParams> to_params(const mayastor::v1::CreateNexusRequest& req
 ControllerIds controller_ids(const mayastor::v1::CreateNexusRequest& request);
 // `field` begins the text: "uuid", "nexus_uuid".
 Result<Uuid> to_uuid(std::string_view field, const std::string& text);
+// Of a field that may be absent.
+Result<std::optional<Uuid>> to_uuid_if(bool given, std::string_view field, const std::string& text);
 
 }  // namespace holdfast::engine

@@ -16,10 +16,6 @@ namespace holdfast::engine::nexus_operations {
 using google::protobuf::Empty;
 using nexus::Nexus;
 
-namespace {
-
-Error bad(std::string text) { return Error(Errc::invalid_argument, std::move(text)); }
-
 v1::Nexus describe(Engine& engine, const Nexus& n) {
   v1::Nexus message = to_message(n.view());
   if (const auto* shared = engine.exports().find(n.name())) {
@@ -29,6 +25,10 @@ v1::Nexus describe(Engine& engine, const Nexus& n) {
   }
   return message;
 }
+
+namespace {
+
+Error bad(std::string text) { return Error(Errc::invalid_argument, std::move(text)); }
 
 // A nexus that no other operation works on meanwhile.
 struct LockedNexus {

@@ -9,6 +9,9 @@ namespace holdfast::engine::nexus_operations {
 
 namespace v1 = mayastor::v1;
 
+// As the API shows it, with its export.
+v1::Nexus describe(Engine& engine, const nexus::Nexus& n);
+
 Task<Result<v1::CreateNexusResponse>> create(Engine& engine, const v1::CreateNexusRequest& request);
 Task<Result<google::protobuf::Empty>> destroy(Engine& engine, const v1::DestroyNexusRequest& request);
 Task<Result<v1::ResizeNexusResponse>> resize(Engine& engine, const v1::ResizeNexusRequest& request);

@@ -32,12 +32,11 @@ class OtherServices final : public grpc::CallbackGenericService {
  public:
   grpc::ServerGenericBidiReactor* CreateReactor(grpc::GenericCallbackServerContext* context) override {
     const std::string method = context->method().substr(0, 200);
-    const bool ours = method.starts_with("/mayastor.v1.");
-    return new Refusal(grpc::Status(
-        grpc::StatusCode::UNIMPLEMENTED,
-        ours ? fmt::format("{} is not offered by this engine: it serves BdevRpc, NexusRpc and HostRpc",
-                           method.substr(1))
-             : fmt::format("{} is not a method of mayastor.v1", method)));
+    const bool ours = method.starts_with("/mayastor.v1.") || method.starts_with("/holdfast.v1.");
+    return new Refusal(
+        grpc::Status(grpc::StatusCode::UNIMPLEMENTED,
+                     ours ? fmt::format("{} is not offered by this engine", method.substr(1))
+                          : fmt::format("{} is not a method of mayastor.v1 or holdfast.v1", method)));
   }
 };
 

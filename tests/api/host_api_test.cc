@@ -7,10 +7,8 @@
 #include <httplib.h>
 
 #include "api/api_test.h"
-#include "mayastor/v1/pool.grpc.pb.h"
+#include "mayastor/v1/json.grpc.pb.h"
 #include "mayastor/v1/registration.grpc.pb.h"
-#include "mayastor/v1/replica.grpc.pb.h"
-#include "mayastor/v1/stats.grpc.pb.h"
 
 namespace holdfast::api_test {
 namespace {
@@ -82,18 +80,10 @@ TEST_F(HostApi, RemoteControllersAreListedAndCounted) {
 }
 
 TEST_F(HostApi, OtherServicesSayThatTheyAreNotOffered) {
-  v1::ListPoolsResponse pools;
-  EXPECT_CODE(call(*v1::PoolRpc::NewStub(engine_.channel()), &v1::PoolRpc::Stub::ListPools,
-                   v1::ListPoolOptions(), &pools),
-              UNIMPLEMENTED, "mayastor.v1.PoolRpc/ListPools is not offered by this engine");
-  v1::ListReplicasResponse replicas;
-  EXPECT_CODE(call(*v1::ReplicaRpc::NewStub(engine_.channel()), &v1::ReplicaRpc::Stub::ListReplicas,
-                   v1::ListReplicaOptions(), &replicas),
-              UNIMPLEMENTED, "BdevRpc, NexusRpc and HostRpc");
-  Empty empty;
-  EXPECT_CODE(
-      call(*v1::StatsRpc::NewStub(engine_.channel()), &v1::StatsRpc::Stub::ResetIoStats, Empty(), &empty),
-      UNIMPLEMENTED, "StatsRpc");
+  v1::JsonRpcResponse answer;
+  EXPECT_CODE(call(*v1::JsonRpc::NewStub(engine_.channel()), &v1::JsonRpc::Stub::JsonRpcCall,
+                   v1::JsonRpcRequest(), &answer),
+              UNIMPLEMENTED, "mayastor.v1.JsonRpc/JsonRpcCall is not offered by this engine");
 }
 
 TEST_F(HostApi, AMessageThatIsTooLongIsRefused) {

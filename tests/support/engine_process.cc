@@ -126,6 +126,13 @@ void EngineProcess::spawn() {
   bdev_ = v1::BdevRpc::NewStub(channel_);
   nexus_ = v1::NexusRpc::NewStub(channel_);
   host_ = v1::HostRpc::NewStub(channel_);
+  pool_ = v1::PoolRpc::NewStub(channel_);
+  replica_ = v1::ReplicaRpc::NewStub(channel_);
+  snapshot_ = v1::SnapshotRpc::NewStub(channel_);
+  snapshot_rebuild_ = v1::SnapshotRebuildRpc::NewStub(channel_);
+  stats_ = v1::StatsRpc::NewStub(channel_);
+  test_ = v1::TestRpc::NewStub(channel_);
+  pool_extras_ = holdfast::v1::PoolRpc::NewStub(channel_);
 }
 
 bool EngineProcess::wait_ready(std::chrono::milliseconds patience) {

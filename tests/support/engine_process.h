@@ -10,9 +10,16 @@
 
 #include <sys/types.h>
 
+#include "holdfast/v1/pool.grpc.pb.h"
 #include "mayastor/v1/bdev.grpc.pb.h"
 #include "mayastor/v1/host.grpc.pb.h"
 #include "mayastor/v1/nexus.grpc.pb.h"
+#include "mayastor/v1/pool.grpc.pb.h"
+#include "mayastor/v1/replica.grpc.pb.h"
+#include "mayastor/v1/snapshot.grpc.pb.h"
+#include "mayastor/v1/snapshot_rebuild.grpc.pb.h"
+#include "mayastor/v1/stats.grpc.pb.h"
+#include "mayastor/v1/test.grpc.pb.h"
 
 namespace holdfast::testing_support {
 
@@ -65,6 +72,13 @@ class EngineProcess {
   mayastor::v1::BdevRpc::Stub& bdev() const { return *bdev_; }
   mayastor::v1::NexusRpc::Stub& nexus() const { return *nexus_; }
   mayastor::v1::HostRpc::Stub& host() const { return *host_; }
+  mayastor::v1::PoolRpc::Stub& pool() const { return *pool_; }
+  mayastor::v1::ReplicaRpc::Stub& replica() const { return *replica_; }
+  mayastor::v1::SnapshotRpc::Stub& snapshot() const { return *snapshot_; }
+  mayastor::v1::SnapshotRebuildRpc::Stub& snapshot_rebuild() const { return *snapshot_rebuild_; }
+  mayastor::v1::StatsRpc::Stub& stats() const { return *stats_; }
+  mayastor::v1::TestRpc::Stub& test() const { return *test_; }
+  holdfast::v1::PoolRpc::Stub& pool_extras() const { return *pool_extras_; }
   std::shared_ptr<grpc::Channel> channel() const { return channel_; }
 
  private:
@@ -80,6 +94,13 @@ class EngineProcess {
   std::unique_ptr<mayastor::v1::BdevRpc::Stub> bdev_;
   std::unique_ptr<mayastor::v1::NexusRpc::Stub> nexus_;
   std::unique_ptr<mayastor::v1::HostRpc::Stub> host_;
+  std::unique_ptr<mayastor::v1::PoolRpc::Stub> pool_;
+  std::unique_ptr<mayastor::v1::ReplicaRpc::Stub> replica_;
+  std::unique_ptr<mayastor::v1::SnapshotRpc::Stub> snapshot_;
+  std::unique_ptr<mayastor::v1::SnapshotRebuildRpc::Stub> snapshot_rebuild_;
+  std::unique_ptr<mayastor::v1::StatsRpc::Stub> stats_;
+  std::unique_ptr<mayastor::v1::TestRpc::Stub> test_;
+  std::unique_ptr<holdfast::v1::PoolRpc::Stub> pool_extras_;
 };
 
 // Runs a program to its end: exit status and standard error.

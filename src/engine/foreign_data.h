@@ -1,0 +1,16 @@
+// What is on a disk already, as far as libblkid knows it: file systems, partition tables, RAID and LVM members.
+#pragma once
+
+#include <string>
+
+#include "base/error.h"
+#include "block/registry.h"
+#include "rt/task.h"
+
+namespace holdfast::engine {
+
+// Ok for disks that are blank, that nobody can name the content of, or that are no files and block devices.
+// Errors: failed_precondition, saying what is there.
+Task<Status> check_foreign_data(DeviceRegistry& devices, std::string disk);
+
+}  // namespace holdfast::engine

@@ -1,0 +1,22 @@
+// Counters of devices since they were set back. Home core.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "block/block_device.h"
+
+namespace holdfast::engine {
+
+// Where the counters stood when they were set back. Devices themselves never count backwards.
+class IoBaselines {
+ public:
+  IoStats since_reset(const std::string& device, const IoStats& now) const;
+  void reset(const std::string& device, const IoStats& now) { at_reset_[device] = now; }
+  void forget_all() { at_reset_.clear(); }
+
+ private:
+  std::map<std::string, IoStats, std::less<>> at_reset_;
+};
+
+}  // namespace holdfast::engine

@@ -1,0 +1,19 @@
+// What the calls about I/O counters do, on the home core.
+#pragma once
+
+#include "engine/engine.h"
+#include "mayastor/v1/stats.pb.h"
+
+namespace holdfast::engine {
+
+namespace stats_operations {
+
+namespace v1 = mayastor::v1;
+
+Task<Result<v1::PoolIoStatsResponse>> pools(Engine& engine, const v1::ListStatsOption& request);
+Task<Result<v1::NexusIoStatsResponse>> nexuses(Engine& engine, const v1::ListStatsOption& request);
+Task<Result<v1::ReplicaIoStatsResponse>> replicas(Engine& engine, const v1::ListStatsOption& request);
+Task<Result<google::protobuf::Empty>> reset(Engine& engine, const google::protobuf::Empty& request);
+
+}  // namespace stats_operations
+}  // namespace holdfast::engine

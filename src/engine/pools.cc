@@ -1,0 +1,447 @@
+#include "engine/pools.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+
+#include <fmt/format.h>
+#include <google/protobuf/util/json_util.h>
+
+#include "base/log.h"
+#include "engine/foreign_data.h"
+
+namespace holdfast::engine {
+namespace {
+
+constexpr Nanos start_patience = 3s;  // how long an engine's start waits for its pools
+constexpr Nanos retry_interval = 2s;
+
+std::string joined(const std::vector<std::string>& parts) {
+  return fmt::format("{}", fmt::join(parts, ", "));
+}
+
+std::vector<std::string> split_at_commas(const std::string& text) {
+  std::vector<std::string> parts;
+  for (std::size_t from = 0; from < text.size();) {
+    const std::size_t to = std::min(text.find(',', from), text.size());
+    if (to > from) parts.push_back(text.substr(from, to - from));
+    from = to + 1;
+  }
+  return parts;
+}
+
+pool::PoolOptions options_of(const Pools::Known& known) {
+  pool::PoolOptions options;
+  options.used_percent_warning = known.used_percent_warning;
+  options.used_percent_critical = known.used_percent_critical;
+  return options;
+}
+
+std::string to_json(const Pools::Known& known) {
+  holdfast::v1::PoolConfig config;
+  config.set_name(known.name);
+  config.set_uuid(known.uuid.to_string());
+  for (const auto& disk : known.disks) config.add_disks(disk);
+  config.mutable_thresholds()->set_warning(known.used_percent_warning);
+  config.mutable_thresholds()->set_critical(known.used_percent_critical);
+  std::string text;
+  google::protobuf::util::JsonPrintOptions how;
+  how.add_whitespace = true;
+  how.preserve_proto_field_names = true;
+  const auto printed = google::protobuf::util::MessageToJsonString(config, &text, how);
+  HF_ASSERT(printed.ok());
+  return text;
+}
+
+Result<std::unique_ptr<Pools::Known>> from_json(const std::string& text) {
+  holdfast::v1::PoolConfig config;
+  google::protobuf::util::JsonParseOptions how;
+  how.ignore_unknown_fields = true;
+  if (!google::protobuf::util::JsonStringToMessage(text, &config, how).ok() || config.name().empty() ||
+      config.disks().empty()) {
+    return Error(Errc::bad_format, "it does not name a pool and its disks");
+  }
+  auto known = std::make_unique<Pools::Known>();
+  known->name = config.name();
+  HF_TRY(known->uuid, Uuid::parse(config.uuid()));
+  known->disks.assign(config.disks().begin(), config.disks().end());
+  const auto& limits = config.thresholds();
+  if (limits.warning() >= 1 && limits.warning() <= limits.critical() && limits.critical() <= 100) {
+    known->used_percent_warning = limits.warning();
+    known->used_percent_critical = limits.critical();
+  }
+  return known;
+}
+
+}  // namespace
+
+std::string text_of(const pool::Attributes& attributes, const char* key) {
+  const auto found = attributes.find(key);
+  return found == attributes.end() ? std::string() : found->second;
+}
+
+std::string disk_uri(std::string_view uri_or_path) {
+  return uri_or_path.starts_with('/') ? fmt::format("aio://{}", uri_or_path) : std::string(uri_or_path);
+}
+
+Pools::Pools(DeviceRegistry& devices, Exports& exports, KeyedLocks& locks, std::string directory)
+    : devices_(devices),
+      exports_(exports),
+      locks_(locks),
+      directory_(std::move(directory)),
+      opened_(devices.cores().home()),
+      scope_(devices.cores().home()) {}
+
+Pools::~Pools() { HF_ASSERT(known_.empty()); }
+
+Task<std::vector<std::string>> Pools::remembered_files() {
+  std::vector<std::string> paths;
+  std::function<void()> look = [this, &paths] {
+    std::error_code failure;
+    for (const auto& entry : std::filesystem::directory_iterator(directory_, failure)) {
+      if (entry.path().extension() == ".json") paths.push_back(entry.path());
+    }
+  };
+  co_await home().run_blocking(std::move(look));
+  std::sort(paths.begin(), paths.end());
+  co_return paths;
+}
+
+Task<void> Pools::load(std::string path) {
+  auto text = co_await home().read_file(path);
+  Result<std::unique_ptr<Known>> known = text.ok() ? from_json(text.value()) : text.error();
+  if (!known.ok()) {
+    HF_LOG(error, "pool", "a remembered pool cannot be read: import it by hand", {"file", path},
+           {"error", known.error()});
+    co_return;
+  }
+  std::string name = known.value()->name;
+  known.value()->reason = "it is being opened";
+  known_.try_emplace(std::move(name), std::move(known).value());
+}
+
+Task<void> Pools::start() {
+  const auto paths = co_await remembered_files();
+  for (const auto& path : paths) co_await load(path);
+  for (const auto& [name, known] : known_) {
+    ++opening_;
+    scope_.spawn(open_first_time(*known));
+  }
+  const Nanos until = home().now() + start_patience;
+  while (opening_ > 0) {
+    const Wake woken = co_await opened_.wait(until);
+    if (woken == Wake::timed_out) break;
+  }
+  scope_.spawn(retry());
+}
+
+Task<void> Pools::open_first_time(Known& known) {
+  const std::string name = known.name;
+  {
+    auto lock = co_await locks_.acquire(lock_key(name));
+    if (lock.ok() && find(name) == &known && known.pool == nullptr && !stop_.stop_requested()) {
+      const Status opened = co_await open(known);
+      opened.ignore("the reason is kept, and shown");
+    }
+  }
+  --opening_;
+  opened_.wake_all();
+}
+
+Task<void> Pools::retry() {
+  while (co_await home().sleep(retry_interval, stop_.token())) {
+    std::vector<std::string> closed;
+    for (const auto& [name, known] : known_) {
+      if (known->pool == nullptr) closed.push_back(name);
+    }
+    for (const auto& name : closed) {
+      auto lock = locks_.try_acquire(lock_key(name));
+      Known* known = find(name);
+      if (!lock || known == nullptr || known->pool != nullptr || stop_.stop_requested()) continue;
+      const Status opened = co_await open(*known);
+      opened.ignore("the reason is kept, and shown");
+    }
+  }
+}
+
+Task<Status> Pools::open(Known& known) {
+  auto opened =
+      co_await pool::Pool::open(devices_, known.disks, known.name, known.uuid, options_of(known), this);
+  if (!opened.ok()) {
+    std::string reason = opened.error().message();
+    if (reason != known.reason) {
+      HF_LOG(warn, "pool", "a pool cannot be opened; it is tried again until it can", {"pool", known.name},
+             {"disks", joined(known.disks)}, {"error", opened.error()});
+    }
+    known.reason = std::move(reason);
+    co_return opened.error();
+  }
+  known.pool = std::move(opened).value();
+  known.reason.clear();
+  HF_LOG(info, "pool", "opened", {"pool", known.name}, {"uuid", known.uuid.to_string()});
+  co_await share_all(known);
+  co_return Status();
+}
+
+Task<void> Pools::share_all(Known& known) {
+  const auto volumes = known.pool->volumes();
+  for (const auto& volume : volumes) {
+    if (text_of(volume.spec.attributes, attribute::shared).empty()) continue;
+    const Status shared = co_await share_again(known, volume);
+    if (shared.ok()) continue;
+    HF_LOG(error, "pool", "a replica is not exported again", {"pool", known.name},
+           {"replica", volume.spec.name}, {"error", shared.error()});
+  }
+}
+
+Task<Status> Pools::share_again(Known& known, const pool::VolumeView& volume) {
+  BlockDevice* device = known.pool->device(volume.spec.uuid);
+  HF_ASSERT(device != nullptr);
+  Exports::Request how;
+  how.allowed_hosts = split_at_commas(text_of(volume.spec.attributes, attribute::allowed_hosts));
+  co_return co_await exports_.share(*device, std::move(how));
+}
+
+Status Pools::check_names(const std::string& name, const std::vector<std::string>& disks) const {
+  if (known_.contains(name)) {
+    return Error(Errc::already_exists, fmt::format("pool '{}' exists already", name));
+  }
+  std::set<std::string> seen;
+  for (const auto& disk : disks) {
+    if (!seen.insert(disk).second) {
+      return Error(Errc::invalid_argument, fmt::format("disk {} is given twice", disk));
+    }
+    for (const auto& [other, known] : known_) {
+      if (std::find(known->disks.begin(), known->disks.end(), disk) == known->disks.end()) continue;
+      return Error(Errc::busy, fmt::format("disk {} belongs to pool '{}'", disk, other));
+    }
+  }
+  return Status();
+}
+
+Result<Pools::Known*> Pools::add(std::unique_ptr<pool::Pool> opened, std::vector<std::string> disks) {
+  auto known = std::make_unique<Known>();
+  known->name = opened->name();
+  known->uuid = opened->uuid();
+  known->disks = std::move(disks);
+  known->pool = std::move(opened);
+  Known* added = known.get();
+  known_.emplace(added->name, std::move(known));
+  return added;
+}
+
+namespace {
+
+// Whether what a disk says of itself is what a request says of it.
+Status check_label(const std::string& disk, const std::optional<pool::DiskLabel>& label,
+                   const std::string& name, const std::optional<Uuid>& uuid) {
+  if (!label) return Error(Errc::invalid_argument, fmt::format("disk {} holds no pool", disk));
+  if (label->pool == name && (!uuid || *uuid == label->pool_uuid)) return Status();
+  return Error(
+      Errc::invalid_argument,
+      fmt::format(
+          "disk {} holds the pool '{}' ({}), not '{}'{}: import it under its name, or overwrite it by "
+          "'holdfast engine pool create --force'",
+          disk, label->pool, label->pool_uuid.to_string(), name, uuid ? " (" + uuid->to_string() + ")" : ""));
+}
+
+}  // namespace
+
+Task<Result<Pools::Known*>> Pools::create(pool::PoolParams params) {
+  HF_CO_CHECK(check_names(params.name, params.disks));
+  if (!params.force) {
+    for (const auto& disk : params.disks) {
+      HF_CO_TRY(const auto label, co_await pool::Pool::probe(devices_, disk));
+      if (label) {
+        HF_CO_CHECK(check_label(disk, label, params.name, params.uuid));
+        co_return co_await import(params.name, params.uuid, params.disks);
+      }
+      HF_CO_CHECK(co_await check_foreign_data(devices_, disk));
+    }
+  }
+  const std::vector<std::string> disks = params.disks;
+  HF_CO_TRY(auto made, co_await pool::Pool::create(devices_, std::move(params), pool::PoolOptions(), this));
+  HF_CO_TRY(Known * known, add(std::move(made), disks));
+  co_await try_to_remember(*known);
+  co_return known;
+}
+
+Task<Result<Pools::Known*>> Pools::import(std::string name, std::optional<Uuid> uuid,
+                                          std::vector<std::string> disks) {
+  HF_CO_CHECK(check_names(name, disks));
+  for (const auto& disk : disks) {
+    HF_CO_TRY(const auto label, co_await pool::Pool::probe(devices_, disk));
+    HF_CO_CHECK(check_label(disk, label, name, uuid));
+  }
+  HF_CO_TRY(auto opened, co_await pool::Pool::open(devices_, disks, name, uuid, pool::PoolOptions(), this));
+  if (const Known* other = find(opened->uuid()); other != nullptr) {
+    const std::string text =
+        fmt::format("pool {} is known already, as '{}'", other->uuid.to_string(), other->name);
+    const Status closed = co_await opened->close();
+    closed.ignore("the error that matters is that the pool is known");
+    co_return Error(Errc::already_exists, text);
+  }
+  HF_CO_TRY(Known * known, add(std::move(opened), std::move(disks)));
+  co_await share_all(*known);
+  co_await try_to_remember(*known);
+  co_return known;
+}
+
+Task<Status> Pools::remember(const Known& known) {
+  co_return co_await home().replace_file(path_of(known.uuid), to_json(known));
+}
+
+// The pool is there whether or not it could be written down.
+Task<void> Pools::try_to_remember(const Known& known) {
+  const Status kept = co_await remember(known);
+  if (kept.ok()) co_return;
+  HF_LOG(error, "pool", "the pool will not be opened after a restart", {"pool", known.name},
+         {"error", kept.error()});
+}
+
+Task<Status> Pools::forget(const Known& known) {
+  const std::string name = known.name;
+  HF_CO_CHECK(co_await home().remove_file(path_of(known.uuid)));
+  known_.erase(name);
+  co_return Status();
+}
+
+Status Pools::not_in_use(const pool::VolumeView& volume) const {
+  const auto entry = devices_.entries().find(volume.spec.name);
+  if (entry == devices_.entries().end()) return Status();
+  for (const auto& [use, by] : entry->second.users) {
+    if (use == DeviceUse::exported) continue;
+    return Error(Errc::busy,
+                 fmt::format("replica '{}' is in use by {}; release it there first", volume.spec.name, by));
+  }
+  return Status();
+}
+
+Task<Status> Pools::end_export(const pool::VolumeView& volume) {
+  HF_CO_CHECK(not_in_use(volume));
+  co_return co_await exports_.unshare(volume.spec.name);
+}
+
+Task<Status> Pools::release(Known& known, bool erase) {
+  if (known.pool == nullptr) {
+    if (!erase) co_return co_await forget(known);
+    co_return Error(
+        Errc::failed_precondition,
+        fmt::format("pool '{}' is not open ({}), so it cannot be destroyed; export it to forget it here",
+                    known.name, known.reason));
+  }
+  const auto volumes = known.pool->volumes();
+  for (const auto& volume : volumes) HF_CO_CHECK(not_in_use(volume));
+  // Nobody looks at the devices while they go.
+  std::vector<KeyedLocks::Lock> locks;
+  for (const auto& volume : volumes) {
+    HF_CO_TRY(auto lock, co_await locks_.acquire("device " + volume.spec.name));
+    locks.push_back(std::move(lock));
+  }
+  Status done;
+  for (const auto& volume : volumes) {
+    if (done.ok()) done = co_await end_export(volume);
+  }
+  if (done.ok()) done = co_await end(*known.pool, erase);
+  if (!done.ok()) {
+    co_await share_all(known);
+    co_return done;
+  }
+  known.pool.reset();
+  co_return co_await forget(known);
+}
+
+Task<Status> Pools::end(pool::Pool& pool, bool erase) {
+  if (erase) co_return co_await pool.destroy();
+  co_return co_await pool.close();
+}
+
+Task<void> Pools::close_one(Known& known) {
+  const Status closed = co_await known.pool->close();
+  if (!closed.ok()) {
+    HF_LOG(error, "pool", "not closed cleanly; it recovers when it is opened", {"pool", known.name},
+           {"error", closed.error()});
+  }
+}
+
+Task<void> Pools::stop() {
+  stop_.request_stop();
+  co_await scope_.join();
+  for (const auto& [name, known] : known_) {
+    if (known->pool != nullptr) scope_.spawn(close_one(*known));
+  }
+  co_await scope_.join();
+  known_.clear();
+}
+
+Pools::Known* Pools::find(std::string_view uuid_or_name) const {
+  if (const auto named = known_.find(uuid_or_name); named != known_.end()) return named->second.get();
+  const auto uuid = Uuid::parse(uuid_or_name);
+  return uuid.ok() ? find(uuid.value()) : nullptr;
+}
+
+Pools::Known* Pools::find(const Uuid& uuid) const {
+  for (const auto& [name, known] : known_) {
+    if (known->uuid == uuid) return known.get();
+  }
+  return nullptr;
+}
+
+std::vector<Pools::Known*> Pools::list() const {
+  std::vector<Known*> all;
+  for (const auto& [name, known] : known_) all.push_back(known.get());
+  return all;
+}
+
+std::optional<Pools::Found> Pools::find_volume(const Uuid& uuid) const {
+  for (const auto& [name, known] : known_) {
+    if (known->pool == nullptr) continue;
+    auto volume = known->pool->find(uuid);
+    if (volume.ok()) return Found{known.get(), std::move(volume).value()};
+  }
+  return std::nullopt;
+}
+
+std::optional<Pools::Found> Pools::find_volume(std::string_view volume_name) const {
+  for (const auto& [name, known] : known_) {
+    if (known->pool == nullptr) continue;
+    auto volume = known->pool->find(volume_name);
+    if (volume.ok()) return Found{known.get(), std::move(volume).value()};
+  }
+  return std::nullopt;
+}
+
+bool Pools::is_volume(const BlockDevice& device) const {
+  for (const auto& [name, known] : known_) {
+    if (known->pool != nullptr && known->pool->device(device.identity().uuid) == &device) return true;
+  }
+  return false;
+}
+
+const Pools::Known* Pools::closed_one() const {
+  for (const auto& [name, known] : known_) {
+    if (known->pool == nullptr) return known.get();
+  }
+  return nullptr;
+}
+
+void Pools::on_pool_event(pool::Pool& pool, pool::PoolEvent event) noexcept {
+  const auto view = pool.view();
+  const std::uint64_t percent = view.capacity_bytes == 0 ? 0 : view.used_bytes * 100 / view.capacity_bytes;
+  switch (event) {
+    case pool::PoolEvent::status_changed:
+      HF_LOG(warn, "pool", "state changed", {"pool", pool.name()}, {"reason", view.status_reason});
+      return;
+    case pool::PoolEvent::space_warning:
+      HF_LOG(warn, "pool", "filling up", {"pool", pool.name()}, {"used_percent", percent});
+      return;
+    case pool::PoolEvent::space_critical:
+      HF_LOG(error, "pool", "almost full", {"pool", pool.name()}, {"used_percent", percent});
+      return;
+    case pool::PoolEvent::space_ok:
+      HF_LOG(info, "pool", "has room again", {"pool", pool.name()}, {"used_percent", percent});
+      return;
+  }
+}
+
+}  // namespace holdfast::engine

@@ -1,0 +1,345 @@
+// PoolRpc of mayastor.v1 and of holdfast.v1: each call with good input, each kind of bad input, and repeated;
+// and what an engine does about its pools when it starts again.
+#include "api/pool_api_test.h"
+
+#include <csignal>
+#include <thread>
+
+namespace holdfast::api_test {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::UnorderedElementsAre;
+
+class PoolApi : public PoolApiTest {};
+
+TEST_F(PoolApi, CreateShowsThePool) {
+  const auto made = create_pool("p1", {disk("a"), disk("b")}, pool_uuid);
+  ASSERT_TRUE(made.status.ok()) << made.status.error_message();
+  EXPECT_EQ(made->name(), "p1");
+  EXPECT_EQ(made->uuid(), pool_uuid);
+  EXPECT_THAT(made->disks(),
+              UnorderedElementsAre(HasSubstr(scratch_.path("a")), HasSubstr(scratch_.path("b"))));
+  EXPECT_EQ(made->state(), v1::POOL_ONLINE);
+  EXPECT_EQ(made->pooltype(), v1::Lvs);
+  EXPECT_EQ(made->cluster_size(), MB);
+  EXPECT_GT(made->capacity(), 200 * MB);
+  EXPECT_LE(made->capacity(), made->disk_capacity());
+  EXPECT_EQ(made->disk_capacity(), 256 * MB);
+  EXPECT_LT(made->used(), 32 * MB);
+  EXPECT_EQ(made->committed(), 0u);
+  EXPECT_EQ(pools().size(), 1u);
+}
+
+TEST_F(PoolApi, CreateAgainSaysThatItExistsAndOnOtherDisksThatItDoesNotFit) {
+  const auto a = disk("a");
+  ASSERT_TRUE(create_pool("p1", {a}, pool_uuid).status.ok());
+  EXPECT_CODE(create_pool("p1", {a}).status, ALREADY_EXISTS, "pool 'p1' exists already");
+  EXPECT_CODE(create_pool("p1", {disk("b")}).status, INVALID_ARGUMENT, "on other disks");
+  EXPECT_CODE(create_pool("p2", {disk("b")}, pool_uuid).status, ALREADY_EXISTS, pool_uuid);
+  EXPECT_CODE(create_pool("p2", {a}).status, FAILED_PRECONDITION, "belongs to pool 'p1'");
+  EXPECT_EQ(pools().size(), 1u);
+}
+
+TEST_F(PoolApi, CreateRefusesWhatIsWrong) {
+  const auto a = disk("a");
+  const std::string no_uuid = "1-2-3";
+  EXPECT_CODE(create_pool("", {a}).status, INVALID_ARGUMENT, "pool name is empty");
+  EXPECT_CODE(create_pool("a/b", {a}).status, INVALID_ARGUMENT, "pool name");
+  EXPECT_CODE(create_pool(std::string(300, 'x'), {a}).status, INVALID_ARGUMENT, "pool name");
+  EXPECT_CODE(create_pool("p1", {}).status, INVALID_ARGUMENT, "disks: none given");
+  EXPECT_CODE(create_pool("p1", {a, a}).status, INVALID_ARGUMENT, "given twice");
+  EXPECT_CODE(create_pool("p1", std::vector<std::string>(65, a)).status, INVALID_ARGUMENT, "at most 64");
+  EXPECT_CODE(create_pool("p1", {a}, no_uuid).status, INVALID_ARGUMENT, "is not a UUID");
+  EXPECT_CODE(create_pool("p1", {scratch_.path("missing")}).status, NOT_FOUND, "missing");
+  EXPECT_CODE(create_pool("p1", {"ftl:///x"}).status, INVALID_ARGUMENT, "ftl");
+  EXPECT_CODE(create_pool("p1", {disk("tiny", MB)}).status, INVALID_ARGUMENT, "tiny");
+  v1::CreatePoolRequest request;
+  request.set_name("p1");
+  request.add_disks(a);
+  for (const std::uint32_t size : {1u, 3u << 20, 1u << 30, 4096u}) {
+    request.set_cluster_size(size);
+    EXPECT_CODE(ask(engine_.pool(), &v1::PoolRpc::Stub::CreatePool, request).status, INVALID_ARGUMENT,
+                "cluster");
+  }
+  request.set_cluster_size(4 << 20);
+  request.set_pooltype(v1::Lvm);
+  EXPECT_CODE(ask(engine_.pool(), &v1::PoolRpc::Stub::CreatePool, request).status, FAILED_PRECONDITION,
+              "LVM");
+  request.set_pooltype(static_cast<v1::PoolType>(9));
+  EXPECT_CODE(ask(engine_.pool(), &v1::PoolRpc::Stub::CreatePool, request).status, INVALID_ARGUMENT, "9");
+  EXPECT_TRUE(pools().empty());
+  request.set_pooltype(v1::Lvs);
+  const auto made = ask(engine_.pool(), &v1::PoolRpc::Stub::CreatePool, request);
+  EXPECT_OK(made.status);
+  EXPECT_EQ(made->cluster_size(), 4u << 20);
+}
+
+TEST_F(PoolApi, ADiskWithAFileSystemIsRefusedUnlessForced) {
+  const auto a = disk("a");
+  ASSERT_EQ(std::system(("mkfs.ext4 -q " + a).c_str()), 0);
+  EXPECT_CODE(create_pool("p1", {a}).status, FAILED_PRECONDITION, "'ext4' data");
+  own::CreatePoolRequest request;
+  request.set_name("p1");
+  request.add_disks(a);
+  EXPECT_CODE(ask(engine_.pool_extras(), &own::PoolRpc::Stub::CreatePool, request).status,
+              FAILED_PRECONDITION, "ext4");
+  request.set_force(true);
+  EXPECT_OK(ask(engine_.pool_extras(), &own::PoolRpc::Stub::CreatePool, request).status);
+  EXPECT_EQ(pool("p1").state(), v1::POOL_ONLINE);
+}
+
+TEST_F(PoolApi, ADiskOfAnotherPoolIsRefusedUnlessForced) {
+  const auto a = disk("a");
+  ASSERT_TRUE(create_pool("p1", {a}).status.ok());
+  ASSERT_TRUE(export_pool("p1").ok());
+  EXPECT_CODE(create_pool("p2", {a}).status, INVALID_ARGUMENT, "holds the pool 'p1'");
+  own::CreatePoolRequest request;
+  request.set_name("p2");
+  request.add_disks(a);
+  request.set_force(true);
+  EXPECT_OK(ask(engine_.pool_extras(), &own::PoolRpc::Stub::CreatePool, request).status);
+  ASSERT_TRUE(export_pool("p2").ok());
+  EXPECT_CODE(import_pool("p1", {a}).status, INVALID_ARGUMENT, "p2");
+}
+
+// lvs_pool: create, export, import, destroy; share state and allowed hosts come back.
+TEST_F(PoolApi, ExportAndImportBringEverythingBack) {
+  const auto a = disk("a");
+  const auto b = disk("b");
+  ASSERT_TRUE(create_pool("p1", {a, b}, pool_uuid).status.ok());
+  ASSERT_TRUE(create(replica_request()).status.ok());
+  fill(replica_uuid, 0x11223344);
+  const auto sum = checksum(replica_uuid);
+  const auto shared = share(replica_uuid, {"nqn.2014-08.org.nvmexpress:host"});
+  ASSERT_TRUE(shared.status.ok()) << shared.status.error_message();
+  ASSERT_TRUE(create(replica_request("r2", replica_uuid2)).status.ok());
+  EXPECT_OK(export_pool("p1"));
+  EXPECT_TRUE(pools().empty());
+  EXPECT_TRUE(replicas().empty());
+  EXPECT_CODE(export_pool("p1"), NOT_FOUND, "p1");
+
+  EXPECT_CODE(import_pool("p2", {a, b}).status, INVALID_ARGUMENT, "p1");
+  EXPECT_CODE(import_pool("p1", {a, b}, other_uuid).status, INVALID_ARGUMENT, pool_uuid);
+  EXPECT_FALSE(import_pool("p1", {a}).status.ok()) << "a disk is missing";
+  EXPECT_CODE(import_pool("p1", {disk("c")}).status, INVALID_ARGUMENT, "");
+  EXPECT_CODE(import_pool("p1", {scratch_.path("missing")}).status, NOT_FOUND, "missing");
+  const auto again = import_pool("p1", {b, a}, pool_uuid);
+  ASSERT_TRUE(again.status.ok()) << again.status.error_message();
+  EXPECT_EQ(again->uuid(), pool_uuid);
+  EXPECT_CODE(import_pool("p1", {a, b}).status, ALREADY_EXISTS, "p1");
+  const auto r = replica(replica_uuid);
+  EXPECT_EQ(r.uri(), shared->uri());
+  EXPECT_EQ(r.share(), v1::NVMF);
+  EXPECT_THAT(r.allowed_hosts(), ElementsAre("nqn.2014-08.org.nvmexpress:host"));
+  EXPECT_EQ(replica(replica_uuid2).share(), v1::NONE);
+  EXPECT_EQ(checksum(replica_uuid), sum);
+}
+
+TEST_F(PoolApi, CreateImportsWhatTheDiskHolds) {
+  const auto a = disk("a");
+  ASSERT_TRUE(create_pool("p1", {a}, pool_uuid).status.ok());
+  ASSERT_TRUE(create(replica_request()).status.ok());
+  ASSERT_TRUE(export_pool("p1").ok());
+  EXPECT_CODE(create_pool("p1", {a}, other_uuid).status, INVALID_ARGUMENT, "holds the pool 'p1'");
+  const auto again = create_pool("p1", {a});
+  ASSERT_TRUE(again.status.ok()) << again.status.error_message();
+  EXPECT_EQ(again->uuid(), pool_uuid);
+  EXPECT_EQ(replica(replica_uuid).name(), "r1");
+}
+
+TEST_F(PoolApi, DestroyIsForGood) {
+  const auto a = disk("a");
+  ASSERT_TRUE(create_pool("p1", {a}).status.ok());
+  ASSERT_TRUE(create(replica_request()).status.ok());
+  ASSERT_TRUE(share(replica_uuid).status.ok());
+  EXPECT_OK(destroy_pool("p1"));
+  EXPECT_CODE(destroy_pool("p1"), NOT_FOUND, "there is no pool 'p1'");
+  EXPECT_TRUE(replicas().empty());
+  EXPECT_FALSE(import_pool("p1", {a}).status.ok());
+  EXPECT_OK(create_pool("p2", {a}).status);
+  v1::DestroyPoolRequest request;
+  request.set_name("p2");
+  request.mutable_uuid()->set_value(other_uuid);
+  EXPECT_CODE(ask(engine_.pool(), &v1::PoolRpc::Stub::DestroyPool, request).status, NOT_FOUND, "p2");
+  EXPECT_EQ(pools().size(), 1u);
+}
+
+TEST_F(PoolApi, APoolIsNotTakenAwayUnderANexus) {
+  ASSERT_TRUE(create_pool("p1", {disk("a")}).status.ok());
+  const auto r = create(replica_request());
+  ASSERT_TRUE(r.status.ok());
+  ASSERT_EQ(create_nexus({r->uri()}).state(), v1::NEXUS_ONLINE);
+  EXPECT_CODE(export_pool("p1"), FAILED_PRECONDITION, "replica 'r1' is in use");
+  EXPECT_CODE(destroy_pool("p1"), FAILED_PRECONDITION, "replica 'r1' is in use");
+  EXPECT_CODE(destroy_replica(replica_uuid), FAILED_PRECONDITION, "replica 'r1' is in use");
+  EXPECT_EQ(find_nexus().state(), v1::NEXUS_ONLINE);
+}
+
+TEST_F(PoolApi, ListFilters) {
+  ASSERT_TRUE(create_pool("p1", {disk("a")}, pool_uuid).status.ok());
+  ASSERT_TRUE(create_pool("p2", {disk("b")}).status.ok());
+  v1::ListPoolOptions request;
+  const auto listed = [&] { return ask(engine_.pool(), &v1::PoolRpc::Stub::ListPools, request); };
+  EXPECT_EQ(listed()->pools_size(), 2);
+  request.mutable_name()->set_value("p2");
+  ASSERT_EQ(listed()->pools_size(), 1);
+  EXPECT_EQ(listed()->pools(0).name(), "p2");
+  request.mutable_name()->set_value("p3");
+  EXPECT_EQ(listed()->pools_size(), 0);
+  request.clear_name();
+  request.mutable_uuid()->set_value(pool_uuid);
+  ASSERT_EQ(listed()->pools_size(), 1);
+  EXPECT_EQ(listed()->pools(0).name(), "p1");
+  request.mutable_uuid()->set_value("x");
+  EXPECT_CODE(listed().status, INVALID_ARGUMENT, "is not a UUID");
+  request.clear_uuid();
+  request.mutable_pooltype()->set_value(v1::Lvm);
+  EXPECT_EQ(listed()->pools_size(), 0);
+}
+
+// lvs_grow
+TEST_F(PoolApi, GrowTakesInWhatADiskHasGrownBy) {
+  const auto a = disk("a");
+  ASSERT_TRUE(create_pool("p1", {a}).status.ok());
+  const auto before = pool("p1");
+  v1::GrowPoolRequest request;
+  request.set_name("p1");
+  const auto same = ask(engine_.pool(), &v1::PoolRpc::Stub::GrowPool, request);
+  EXPECT_OK(same.status);
+  EXPECT_EQ(same->current_pool().capacity(), before.capacity());
+  disk("a", 512 * MB);
+  v1::CreateBdevRequest rescan;
+  rescan.set_uri("aio://" + a + "?rescan");
+  v1::CreateBdevResponse rescanned;
+  EXPECT_OK(call(engine_.bdev(), &v1::BdevRpc::Stub::Create, rescan, &rescanned));
+  EXPECT_EQ(pool("p1").capacity(), before.capacity());
+  EXPECT_EQ(pool("p1").disk_capacity(), 512 * MB);
+  const auto grown = ask(engine_.pool(), &v1::PoolRpc::Stub::GrowPool, request);
+  EXPECT_OK(grown.status);
+  EXPECT_EQ(grown->previous_pool().capacity(), before.capacity());
+  EXPECT_GT(grown->current_pool().capacity(), 490 * MB);
+  request.set_name("p9");
+  EXPECT_CODE(ask(engine_.pool(), &v1::PoolRpc::Stub::GrowPool, request).status, NOT_FOUND, "p9");
+}
+
+TEST_F(PoolApi, AddDiskGrowsThePoolAndIsRemembered) {
+  ASSERT_TRUE(create_pool("p1", {disk("a")}).status.ok());
+  const auto before = pool("p1").capacity();
+  own::AddDiskRequest request;
+  request.set_pool("p1");
+  request.set_disk(disk("b"));
+  const auto added = ask(engine_.pool_extras(), &own::PoolRpc::Stub::AddDisk, request);
+  ASSERT_TRUE(added.status.ok()) << added.status.error_message();
+  EXPECT_EQ(added->disks_size(), 2);
+  EXPECT_GT(added->pool().capacity(), before + 100 * MB);
+  EXPECT_FALSE(ask(engine_.pool_extras(), &own::PoolRpc::Stub::AddDisk, request).status.ok()) << "twice";
+  request.set_disk(scratch_.path("missing"));
+  EXPECT_CODE(ask(engine_.pool_extras(), &own::PoolRpc::Stub::AddDisk, request).status, NOT_FOUND, "missing");
+  request.set_pool("p9");
+  EXPECT_CODE(ask(engine_.pool_extras(), &own::PoolRpc::Stub::AddDisk, request).status, NOT_FOUND, "p9");
+  restart(true);
+  EXPECT_EQ(pool("p1").disks_size(), 2);
+  EXPECT_EQ(pool("p1").state(), v1::POOL_ONLINE);
+}
+
+TEST_F(PoolApi, ThresholdsAreCheckedAndKept) {
+  ASSERT_TRUE(create_pool("p1", {disk("a")}).status.ok());
+  own::SetPoolThresholdsRequest request;
+  request.set_pool("p1");
+  for (const auto& [warning, critical] : std::map<unsigned, unsigned>{{0, 50}, {60, 50}, {50, 101}}) {
+    request.mutable_thresholds()->set_warning(warning);
+    request.mutable_thresholds()->set_critical(critical);
+    EXPECT_CODE(ask(engine_.pool_extras(), &own::PoolRpc::Stub::SetPoolThresholds, request).status,
+                INVALID_ARGUMENT, "thresholds");
+  }
+  request.mutable_thresholds()->set_warning(50);
+  request.mutable_thresholds()->set_critical(70);
+  EXPECT_OK(ask(engine_.pool_extras(), &own::PoolRpc::Stub::SetPoolThresholds, request).status);
+  restart(false);
+  own::ListPoolDetailsRequest one;
+  one.set_pool("p1");
+  const auto details = ask(engine_.pool_extras(), &own::PoolRpc::Stub::ListPoolDetails, one);
+  ASSERT_EQ(details->pools_size(), 1);
+  EXPECT_EQ(details->pools(0).thresholds().warning(), 50u);
+  EXPECT_EQ(details->pools(0).thresholds().critical(), 70u);
+  EXPECT_EQ(details->pools(0).disks_size(), 1);
+  one.set_pool("p9");
+  EXPECT_CODE(ask(engine_.pool_extras(), &own::PoolRpc::Stub::ListPoolDetails, one).status, NOT_FOUND, "p9");
+}
+
+TEST_F(PoolApi, ARestartedEngineOpensItsPools) {
+  for (const bool kill : {false, true}) {
+    SCOPED_TRACE(kill ? "killed" : "stopped");
+    const std::string name = kill ? "pk" : "ps";
+    ASSERT_TRUE(create_pool(name, {disk(name)}).status.ok());
+    auto request = replica_request("r-" + name, kill ? replica_uuid : replica_uuid2);
+    request.set_pooluuid(name);
+    request.set_share(v1::NVMF);
+    ASSERT_TRUE(create(request).status.ok());
+    const auto uri = replica(request.uuid()).uri();
+    restart(kill);
+    EXPECT_EQ(pool(name).state(), v1::POOL_ONLINE);
+    EXPECT_EQ(replica(request.uuid()).uri(), uri);
+  }
+}
+
+TEST_F(PoolApi, APoolWhoseDiskIsGoneIsFaultedUntilItReturns) {
+  const auto a = disk("a");
+  ASSERT_TRUE(create_pool("p1", {a}).status.ok());
+  ASSERT_TRUE(create_pool("p2", {disk("b")}).status.ok());
+  ASSERT_TRUE(create(replica_request()).status.ok());
+  engine_.kill();
+  std::filesystem::rename(a, a + ".away");
+  ASSERT_TRUE(engine_.start());
+  EXPECT_EQ(pool("p2").state(), v1::POOL_ONLINE);
+  EXPECT_EQ(pool("p1").state(), v1::POOL_FAULTED);
+  const auto details =
+      ask(engine_.pool_extras(), &own::PoolRpc::Stub::ListPoolDetails, own::ListPoolDetailsRequest());
+  EXPECT_THAT(details->pools(0).state_reason(), HasSubstr(a));
+  // What may be there is not said to be gone.
+  EXPECT_CODE(destroy_replica(replica_uuid), FAILED_PRECONDITION, "pool 'p1' is not open");
+  EXPECT_CODE(create(replica_request("r2", replica_uuid2)).status, FAILED_PRECONDITION, "not open");
+  EXPECT_CODE(destroy_pool("p1"), FAILED_PRECONDITION, "not open");
+  std::filesystem::rename(a + ".away", a);
+  for (int i = 0; i < 100 && pool("p1").state() != v1::POOL_ONLINE; ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  EXPECT_EQ(pool("p1").state(), v1::POOL_ONLINE);
+  EXPECT_EQ(replica(replica_uuid).name(), "r1");
+}
+
+TEST_F(PoolApi, BdevCallsLeaveReplicasAlone) {
+  ASSERT_TRUE(create_pool("p1", {disk("a")}).status.ok());
+  ASSERT_TRUE(create(replica_request()).status.ok());
+  v1::DestroyBdevRequest destroy;
+  destroy.set_uri("r1");
+  EXPECT_CODE(ask(engine_.bdev(), &v1::BdevRpc::Stub::Destroy, destroy).status, FAILED_PRECONDITION,
+              "ReplicaRpc.DestroyReplica");
+  destroy.set_uri(scratch_.path("a"));
+  EXPECT_CODE(ask(engine_.bdev(), &v1::BdevRpc::Stub::Destroy, destroy).status, FAILED_PRECONDITION, "p1");
+  v1::BdevShareRequest shared;
+  shared.set_name("r1");
+  shared.set_protocol(v1::NVMF);
+  EXPECT_CODE(ask(engine_.bdev(), &v1::BdevRpc::Stub::Share, shared).status, FAILED_PRECONDITION,
+              "ReplicaRpc.ShareReplica");
+}
+
+// Slow work on one pool delays no other: a disk that answers late belongs to one of them only.
+TEST_F(PoolApi, PoolsDoNotWaitForEachOther) {
+  create_bdev("malloc:///slow?size_mb=128");
+  const auto p = create_pool("fast", {disk("a")});
+  ASSERT_TRUE(p.status.ok());
+  std::thread slow([&] { EXPECT_OK(create_pool("slow", {"inject://slow?op=w&delay=1000"}).status); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  const auto began = std::chrono::steady_clock::now();
+  auto request = replica_request();
+  request.set_pooluuid("fast");
+  EXPECT_OK(create(request).status);
+  EXPECT_OK(destroy_replica(replica_uuid));
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::milliseconds(900));
+  slow.join();
+}
+
+}  // namespace
+}  // namespace holdfast::api_test
