@@ -6,6 +6,15 @@
 
 #include "cli/tool/tool.h"
 
+namespace google::protobuf {
+template <class Element>
+class RepeatedPtrField;
+}  // namespace google::protobuf
+namespace mayastor::v1 {
+class IoStats;
+class Replica;
+}  // namespace mayastor::v1
+
 namespace holdfast::cli {
 
 class EngineClient;
@@ -15,6 +24,21 @@ void add_nexus_commands(CLI::App& engine, EngineClient& client);
 void add_nexus_child_commands(CLI::App& nexus, EngineClient& client);
 void add_rebuild_commands(CLI::App& engine, EngineClient& client);
 void add_host_commands(CLI::App& engine, EngineClient& client);
+void add_pool_commands(CLI::App& engine, EngineClient& client);
+void add_replica_commands(CLI::App& engine, EngineClient& client);
+void add_snapshot_commands(CLI::App& engine, EngineClient& client);
+void add_snapshot_rebuild_commands(CLI::App& engine, EngineClient& client);
+void add_stats_commands(CLI::App& engine, EngineClient& client);
+void add_test_commands(CLI::App& engine, EngineClient& client);
+
+// Version 4, of the system's randomness.
+std::string random_uuid();
+
+// Tables that several families show.
+void print_replicas(Output& out, const google::protobuf::RepeatedPtrField<mayastor::v1::Replica>& replicas,
+                    const char* nothing);
+Table io_stats_table();
+void add_io_stats(const Output& out, Table& table, const mayastor::v1::IoStats& stats);
 
 // Follows the rebuilds of a nexus, or only that of the child `uri`, until they have ended. Returns the exit
 // status: success when every child followed is in sync.

@@ -2,6 +2,7 @@
 // files of this folder only: it brings gRPC's headers with it.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -40,7 +41,23 @@ class EngineClient {
     end(status, *answer);
     return status;
   }
-  // The same; an error is written and false is the result.
+  // A call that answers with a stream; `each` gets every message.
+  template <class Service, class Answer, class Request>
+  grpc::Status try_stream(
+      std::unique_ptr<grpc::ClientReader<Answer>> (Service::Stub::*rpc)(grpc::ClientContext*, const Request&),
+      const Request& request, const std::function<void(const Answer&)>& each) {
+    if (auto status = connect(); !status.ok()) return status;
+    const auto stub = Service::NewStub(channel_);
+    grpc::ClientContext context;
+    begin(context, request);
+    const auto reader = (stub.get()->*rpc)(&context, request);
+    Answer answer;
+    while (reader->Read(&answer)) each(answer);
+    const grpc::Status status = reader->Finish();
+    end(status, answer);
+    return status;
+  }
+  // As try_call; an error is written and false is the result.
   template <class Service, class Request, class Answer>
   bool call(grpc::Status (Service::Stub::*rpc)(grpc::ClientContext*, const Request&, Answer*),
             const Request& request, Answer* answer) {

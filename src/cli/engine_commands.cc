@@ -22,7 +22,7 @@ std::string check_url(std::string& url) {
 
 void add_engine_commands(Tool& tool) {
   auto& group =
-      tool.add_group(tool.app(), "engine", "Speak to one storage engine: devices, nexuses, rebuilds");
+      tool.add_group(tool.app(), "engine", "Speak to one storage engine: pools, replicas, nexuses, rebuilds");
   auto& connection = tool.keep<Connection>();
   connection.client = std::make_unique<EngineClient>(tool);
   EngineClient& client = *connection.client;
@@ -38,18 +38,24 @@ void add_engine_commands(Tool& tool) {
   tool.add_output_options(group);
   // Commands inherit the footer that stands when they are added.
   group.footer("The options of 'holdfast engine' (--bind, --timeout, --output, ...) may follow, too.");
+  add_pool_commands(group, client);
+  add_replica_commands(group, client);
+  add_snapshot_commands(group, client);
+  add_snapshot_rebuild_commands(group, client);
   add_bdev_commands(group, client);
   add_nexus_commands(group, client);
   add_rebuild_commands(group, client);
+  add_stats_commands(group, client);
+  add_test_commands(group, client);
   add_host_commands(group, client);
   group.footer(
       "These options may also follow the command.\n"
       "Answers go to standard output, everything else to standard error. Exit status: 0 success,\n"
       "1 failure (with the gRPC code on standard error), 2 wrong usage.\n\n"
-      "A mirror over the devices of three engines, one of them local:\n"
-      "  holdfast engine -b http://node2:10124 bdev create 'uring:///dev/sdb?uuid=...'\n"
-      "  holdfast engine -b http://node2:10124 bdev share /dev/sdb\n"
-      "  holdfast engine nexus create UUID 10GiB bdev:///disk0 nvmf://node2:8420/NQN nvmf://node3:8420/NQN\n"
+      "A mirror over replicas of three engines, one of them local:\n"
+      "  holdfast engine -b http://node2:10124 pool create pool-2 /dev/sdb\n"
+      "  holdfast engine -b http://node2:10124 replica create vol-2 UUID2 pool-2 -s 11GiB --thin -p nvmf\n"
+      "  holdfast engine nexus create UUID 10GiB bdev:///vol-1 nvmf://node2:8420/NQN nvmf://node3:8420/NQN\n"
       "  holdfast engine nexus publish UUID\n"
       "  holdfast engine nexus children UUID\n");
 }

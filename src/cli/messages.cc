@@ -10,6 +10,8 @@
 
 #include "mayastor/v1/host.pb.h"
 #include "mayastor/v1/nexus.pb.h"
+#include "mayastor/v1/pool.pb.h"
+#include "mayastor/v1/snapshot_rebuild.pb.h"
 
 namespace holdfast::cli {
 namespace {
@@ -53,6 +55,11 @@ std::string ana_state_word(int state) {
 std::string rebuild_state_word(int state) { return word(api::RebuildJobState_Name(state), "", "", state); }
 std::string controller_state_word(int state) {
   return word(api::NvmeControllerState_Name(state), "", "", state);
+}
+
+std::string pool_state_word(int state) { return word(api::PoolState_Name(state), "POOL_", "", state); }
+std::string snapshot_rebuild_word(int status) {
+  return word(api::SnapshotRebuild::RebuildStatus_Name(status), "", "", status);
 }
 
 std::string format_time(const google::protobuf::Timestamp& time) {

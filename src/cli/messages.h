@@ -24,6 +24,8 @@ std::string child_reason_word(int reason);
 std::string ana_state_word(int state);
 std::string rebuild_state_word(int state);
 std::string controller_state_word(int state);
+std::string pool_state_word(int state);
+std::string snapshot_rebuild_word(int status);
 
 // UTC: "2024-10-23T08:15:00Z".
 std::string format_time(const google::protobuf::Timestamp& time);

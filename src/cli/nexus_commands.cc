@@ -42,15 +42,6 @@ struct NexusOptions {
   bool show_children = false;
 };
 
-std::string random_uuid() {
-  std::uint64_t seed = 0;
-  // Never fails for 8 bytes once the system has booted.
-  const bool seeded = getrandom(&seed, sizeof seed, 0) == sizeof seed;
-  HF_ASSERT(seeded);
-  Prng prng(seed);
-  return Uuid::random(prng).to_string();
-}
-
 int create(EngineClient& client, const NexusOptions& o) {
   api::CreateNexusRequest request;
   request.set_uuid(o.uuid.empty() ? random_uuid() : o.uuid);
@@ -269,6 +260,15 @@ void add_children(CLI::App& group, EngineClient& client, NexusOptions& o) {
 }
 
 }  // namespace
+
+std::string random_uuid() {
+  std::uint64_t seed = 0;
+  // Never fails for 8 bytes once the system has booted.
+  const bool seeded = getrandom(&seed, sizeof seed, 0) == sizeof seed;
+  HF_ASSERT(seeded);
+  Prng prng(seed);
+  return Uuid::random(prng).to_string();
+}
 
 void add_nexus_commands(CLI::App& engine, EngineClient& client) {
   Tool& tool = client.tool();

@@ -14,9 +14,16 @@
 
 #include "cli/engine_commands.h"
 #include "cli/tool/tool.h"
+#include "holdfast/v1/pool.grpc.pb.h"
 #include "mayastor/v1/bdev.grpc.pb.h"
 #include "mayastor/v1/host.grpc.pb.h"
 #include "mayastor/v1/nexus.grpc.pb.h"
+#include "mayastor/v1/pool.grpc.pb.h"
+#include "mayastor/v1/replica.grpc.pb.h"
+#include "mayastor/v1/snapshot.grpc.pb.h"
+#include "mayastor/v1/snapshot_rebuild.grpc.pb.h"
+#include "mayastor/v1/stats.grpc.pb.h"
+#include "mayastor/v1/test.grpc.pb.h"
 
 namespace holdfast::cli {
 
@@ -77,6 +84,78 @@ class FakeHost : public api::HostRpc::Service {
   HF_FAKE(StatNvmeController, api::StatNvmeControllerRequest, api::StatNvmeControllerResponse)
 };
 
+class FakePools : public api::PoolRpc::Service {
+ public:
+  HF_FAKE(CreatePool, api::CreatePoolRequest, api::Pool)
+  HF_FAKE(DestroyPool, api::DestroyPoolRequest, google::protobuf::Empty)
+  HF_FAKE(ExportPool, api::ExportPoolRequest, google::protobuf::Empty)
+  HF_FAKE(ImportPool, api::ImportPoolRequest, api::Pool)
+  HF_FAKE(ListPools, api::ListPoolOptions, api::ListPoolsResponse)
+  HF_FAKE(GrowPool, api::GrowPoolRequest, api::GrowPoolResponse)
+};
+
+class FakePoolExtras : public v1::PoolRpc::Service {
+ public:
+  HF_FAKE(CreatePool, v1::CreatePoolRequest, v1::PoolDetail)
+  HF_FAKE(ListPoolDetails, v1::ListPoolDetailsRequest, v1::ListPoolDetailsResponse)
+  HF_FAKE(AddDisk, v1::AddDiskRequest, v1::PoolDetail)
+  HF_FAKE(SetPoolThresholds, v1::SetPoolThresholdsRequest, v1::PoolDetail)
+  HF_FAKE(DiffSnapshots, v1::DiffSnapshotsRequest, v1::DiffSnapshotsResponse)
+  HF_FAKE(RevertReplica, v1::RevertReplicaRequest, api::Replica)
+  HF_FAKE(GetReplicaEpochs, v1::GetReplicaEpochsRequest, v1::ReplicaEpochs)
+};
+
+class FakeReplicas : public api::ReplicaRpc::Service {
+ public:
+  HF_FAKE(CreateReplica, api::CreateReplicaRequest, api::Replica)
+  HF_FAKE(DestroyReplica, api::DestroyReplicaRequest, google::protobuf::Empty)
+  HF_FAKE(ListReplicas, api::ListReplicaOptions, api::ListReplicasResponse)
+  HF_FAKE(ShareReplica, api::ShareReplicaRequest, api::Replica)
+  HF_FAKE(UnshareReplica, api::UnshareReplicaRequest, api::Replica)
+  HF_FAKE(ResizeReplica, api::ResizeReplicaRequest, api::Replica)
+  HF_FAKE(SetReplicaEntityId, api::SetReplicaEntityIdRequest, api::Replica)
+};
+
+class FakeSnapshots : public api::SnapshotRpc::Service {
+ public:
+  HF_FAKE(CreateReplicaSnapshot, api::CreateReplicaSnapshotRequest, api::CreateReplicaSnapshotResponse)
+  HF_FAKE(CreateNexusSnapshot, api::NexusCreateSnapshotRequest, api::NexusCreateSnapshotResponse)
+  HF_FAKE(ListSnapshot, api::ListSnapshotsRequest, api::ListSnapshotsResponse)
+  HF_FAKE(DestroySnapshot, api::DestroySnapshotRequest, google::protobuf::Empty)
+  HF_FAKE(CreateSnapshotClone, api::CreateSnapshotCloneRequest, api::Replica)
+  HF_FAKE(ListSnapshotClone, api::ListSnapshotCloneRequest, api::ListSnapshotCloneResponse)
+};
+
+class FakeSnapshotRebuilds : public api::SnapshotRebuildRpc::Service {
+ public:
+  HF_FAKE(CreateSnapshotRebuild, api::CreateSnapshotRebuildRequest, api::SnapshotRebuild)
+  HF_FAKE(ListSnapshotRebuild, api::ListSnapshotRebuildRequest, api::ListSnapshotRebuildResponse)
+  HF_FAKE(DestroySnapshotRebuild, api::DestroySnapshotRebuildRequest, google::protobuf::Empty)
+};
+
+class FakeStats : public api::StatsRpc::Service {
+ public:
+  HF_FAKE(GetPoolIoStats, api::ListStatsOption, api::PoolIoStatsResponse)
+  HF_FAKE(GetNexusIoStats, api::ListStatsOption, api::NexusIoStatsResponse)
+  HF_FAKE(GetReplicaIoStats, api::ListStatsOption, api::ReplicaIoStatsResponse)
+  HF_FAKE(ResetIoStats, google::protobuf::Empty, google::protobuf::Empty)
+};
+
+// Streams what a test has put here.
+class FakeTests : public api::TestRpc::Service {
+ public:
+  HF_FAKE(GetFeatures, google::protobuf::Empty, api::TestFeatures)
+  grpc::Status WipeReplica(grpc::ServerContext*, const api::WipeReplicaRequest* request,
+                           grpc::ServerWriter<api::WipeReplicaResponse>* writer) override {
+    asked = *request;
+    for (const auto& message : messages) writer->Write(message);
+    return end;
+  }
+  api::WipeReplicaRequest asked;
+  std::vector<api::WipeReplicaResponse> messages;
+  grpc::Status end;
+};
+
 #undef HF_FAKE
 
 class EngineCommandsTest : public testing::Test {
@@ -87,6 +166,13 @@ class EngineCommandsTest : public testing::Test {
     builder.RegisterService(&bdevs);
     builder.RegisterService(&nexuses);
     builder.RegisterService(&host);
+    builder.RegisterService(&pools);
+    builder.RegisterService(&pool_extras);
+    builder.RegisterService(&replicas);
+    builder.RegisterService(&snapshots);
+    builder.RegisterService(&snapshot_rebuilds);
+    builder.RegisterService(&stats);
+    builder.RegisterService(&tests);
     server_ = builder.BuildAndStart();
   }
   ~EngineCommandsTest() override { server_->Shutdown(); }
@@ -108,6 +194,13 @@ class EngineCommandsTest : public testing::Test {
   FakeBdevs bdevs;
   FakeNexuses nexuses;
   FakeHost host;
+  FakePools pools;
+  FakePoolExtras pool_extras;
+  FakeReplicas replicas;
+  FakeSnapshots snapshots;
+  FakeSnapshotRebuilds snapshot_rebuilds;
+  FakeStats stats;
+  FakeTests tests;
   std::string out, err;
   bool live = false;
 
