@@ -115,6 +115,9 @@ class Engine:
     def share_bdev(self, name: str) -> Subsystem:
         return subsystem(self.cli("bdev", "share", name).strip())
 
+    def pool_used(self) -> int:
+        return int(json.loads(self.cli("-o", "json", "pool", "list"))["pools"][0]["used"])
+
     def create_nexus(self, uuid: str, size_mib: int, children: list[str], *options: str) -> Subsystem:
         self.cli("nexus", "create", uuid, f"{size_mib}MiB", *children, *options)
         return subsystem(self.cli("nexus", "publish", uuid).strip())
@@ -309,6 +312,31 @@ def engine_killed_and_restarted(bench: Bench) -> None:
 
 
 @case()
+def thin_volume_trim_and_snapshot(bench: Bench) -> None:
+    """Room comes back to the pools of both replicas, and a snapshot under load is a file system that is clean."""
+    first, second = bench.engine("one"), bench.engine("two")
+    first.cli("pool", "create", "p1", str(bench.disk("a", 160)), str(bench.disk("b", 160)))
+    second.cli("pool", "create", "p2", str(bench.disk("c", 320)))
+    local = first.cli("replica", "create", "r1", REPLICAS[0], "p1", "-s", "160MiB", "--thin").strip()
+    remote = second.cli("replica", "create", "r2", REPLICAS[1], "p2", "-s", "160MiB", "--thin", "-p", "nvmf").strip()
+    volume = first.create_nexus(NEXUS_UUID, 128, [local, remote])
+    with bench.guest("pool_trim.sh", "10.0.2.2", volume.port, volume.nqn, timeout=400) as share:
+        wait_for((share / "filled").exists, 200, "a full file system")
+        filled = [first.pool_used(), second.pool_used()]
+        (share / "look").touch()
+        wait_for((share / "trimmed").exists, 100, "fstrim")
+        for engine, before in zip((first, second), filled, strict=True):
+            wait_for(lambda e=engine, b=before: e.pool_used() < b - (40 << 20), 20, f"room back in {engine.name}")
+        wait_for((share / "writing").exists, 100, "I/O in the guest")
+        first.cli("snapshot", "create_for_nexus", NEXUS_UUID, "volume", "txn", "s1", ",".join(REPLICAS[:2]),
+                  ",".join(SNAPSHOTS))
+        first.cli("snapshot", "create_clone", SNAPSHOTS[0], "c1", REPLICAS[2])
+        clone = first.create_nexus(CLONE_UUID, 128, ["bdev:///c1"], "--name", "clone")
+        (share / "clone.new").write_text(f"{clone.port} {clone.nqn}\n")
+        (share / "clone.new").rename(share / "clone")
+
+
+@case()
 def logs_and_features(bench: Bench) -> None:
     """nvme-cli over everything that a controller tells, and what it must refuse."""
     engine = bench.engine("one")
@@ -357,6 +385,9 @@ def host_vanishes(bench: Bench) -> None:
 
 # ---- our nexus ---------------------------------------------------------------------------------------------
 NEXUS_UUID = "0c0a9e1c-7a7e-4c1c-9a6b-5f3f0c6d2a01"
+CLONE_UUID = "0c0a9e1c-7a7e-4c1c-9a6b-5f3f0c6d2a02"
+REPLICAS = [f"0c0a9e1c-7a7e-4c1c-9a6b-5f3f0c6d2b0{i}" for i in range(3)]
+SNAPSHOTS = [f"0c0a9e1c-7a7e-4c1c-9a6b-5f3f0c6d2c0{i}" for i in range(2)]
 
 
 def three_way_nexus(bench: Bench) -> tuple[Engine, Subsystem]:
