@@ -57,6 +57,7 @@ void Cluster::add_replica(bool local) {
   r.disk_path = fmt::format("/dev/disk{}", r.index);
   DiskOptions disk = swarm_.disk;
   disk.size_bytes = data_offset_bytes + swarm_.volume_bytes + 128 * KiB;
+  if (swarm_.pools) disk.size_bytes = 2 * disk.size_bytes + 16 * MiB;
   r.node->add_disk(r.disk_path, disk);
   if (local) {
     r.uri = fmt::format("aio://{}?blk_size={}&uuid={}", r.disk_path, swarm_.block_bytes, r.uuid);
@@ -247,12 +248,14 @@ void Cluster::fail(const std::string& why) {
 }
 
 Value Cluster::on_disk(const Replica& r, std::uint64_t block) const {
+  if (swarm_.pools) return r.content[block];
   std::vector<std::byte> content(swarm_.block_bytes);
   r.node->disk(r.disk_path).peek(data_offset_bytes + block * swarm_.block_bytes, content);
   return read_stamp(content, block);
 }
 
 void Cluster::check_acknowledged(std::uint64_t first, std::uint64_t count, Value value) {
+  if (swarm_.pools) return;  // where a block lies is the pool's affair: only the end tells
   for (const Replica& r : replicas_) {
     // After lost power the nexus needs a moment to notice; what it acknowledges from then on is checked.
     if (!recorded_healthy(r) || r.suspect || r.dead) continue;
@@ -283,7 +286,7 @@ void Cluster::watch_record(const nexus::Record& before, const nexus::Record& now
 }
 
 void Cluster::check_joined(const Replica& r) {
-  if (r.suspect || r.dead) return;
+  if (r.suspect || r.dead || swarm_.pools) return;
   for (std::uint64_t block = 0; block < history_->block_count(); ++block) {
     const Value there = on_disk(r, block);
     if (history_->may_hold(block, there)) continue;
@@ -293,30 +296,40 @@ void Cluster::check_joined(const Replica& r) {
   }
 }
 
+// nullopt: its engine is down, and nobody can tell.
+std::optional<std::vector<bool>> Cluster::changed_since(const Replica& r, std::uint64_t epoch) const {
+  const auto since = static_cast<std::uint32_t>(epoch);
+  if (!swarm_.pools) return r.table.changed_since(since);
+  if (r.engine == nullptr || !r.engine->up()) return std::nullopt;
+  return r.engine->changed_since(since);
+}
+
 // Promise: after a crash, and for a child that is back, at most the regions are copied that were touched since the
 // seal that both agree on.
 void Cluster::expect_copies(const nexus::Record& before, const nexus::NexusView& view) {
   copy_bytes_max_.clear();
-  std::vector<const EpochTable*> sources;
+  const std::uint64_t region_bytes = swarm_.pools ? MiB : EpochTable::region_bytes;
+  const auto replica_of = [&](const nexus::ChildView& c) {
+    return std::find_if(replicas_.begin(), replicas_.end(), [&](const Replica& r) { return r.uri == c.uri; });
+  };
   for (const nexus::ChildView& c : view.children) {
-    for (const Replica& r : replicas_) {
-      if (r.uri == c.uri && !r.local && c.state == nexus::ChildState::online) sources.push_back(&r.table);
-    }
-  }
-  for (const nexus::ChildView& c : view.children) {
-    const auto at =
-        std::find_if(replicas_.begin(), replicas_.end(), [&](const Replica& r) { return r.uri == c.uri; });
+    const auto at = replica_of(c);
     const nexus::ChildRecord* known = before.find(at->uuid);
-    if (!c.rebuild || at->local || known == nullptr || sources.empty()) continue;
+    if (!c.rebuild || at->local || known == nullptr) continue;
     const std::uint64_t since = known->healthy ? view.sealed_epoch : known->in_sync_through;
     if (!known->healthy && since == 0) continue;  // nothing was ever sealed with it
-    std::vector<bool> touched = at->table.changed_since(static_cast<std::uint32_t>(since));
-    for (const EpochTable* source : sources) {
-      const std::vector<bool> there = source->changed_since(static_cast<std::uint32_t>(since));
-      for (std::size_t i = 0; i < touched.size(); ++i) touched[i] = touched[i] || there[i];
+    auto touched = changed_since(*at, since);
+    bool has_source = false;
+    for (const nexus::ChildView& other : view.children) {
+      const auto source = replica_of(other);
+      if (source->local || other.state != nexus::ChildState::online || !touched) continue;
+      const auto there = changed_since(*source, since);
+      has_source = there.has_value();
+      for (std::size_t i = 0; there && i < touched->size(); ++i) (*touched)[i] = (*touched)[i] || (*there)[i];
     }
-    const auto regions = static_cast<std::uint64_t>(std::count(touched.begin(), touched.end(), true));
-    copy_bytes_max_[c.uri] = regions * EpochTable::region_bytes;
+    if (!has_source) continue;
+    const auto regions = static_cast<std::uint64_t>(std::count(touched->begin(), touched->end(), true));
+    copy_bytes_max_[c.uri] = regions * region_bytes;
     if (!c.rebuild->is_partial) fail(fmt::format("{} is copied in full", at->node->name()));
   }
 }
@@ -333,6 +346,13 @@ void Cluster::check_copied(const nexus::RebuildRecord& record) {
 }
 
 void Cluster::check_replicas() {
+  for (Replica& r : replicas_) {
+    if (!swarm_.pools || r.local) continue;
+    const std::uint64_t blocks = history_->block_count();
+    const bool read =
+        world_.run(r.node->process()->core(0), r.engine->read_all(data_offset_bytes, blocks, r.content));
+    if (!read) return fail(fmt::format("at the end {} cannot be read", r.node->name()));
+  }
   for (std::uint64_t block = 0; block < history_->block_count(); ++block) {
     const Replica* first = nullptr;
     for (const Replica& r : replicas_) {

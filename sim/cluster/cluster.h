@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,10 +33,12 @@ struct Replica {
   std::string uuid;
   std::string uri;  // as a child of the nexus
   std::string disk_path;
-  bool local = false;    // on the nexus's machine
-  bool dead = false;     // its disk failed for good
-  bool suspect = false;  // lost its cache while the record called it healthy
-  EpochTable table;      // with Swarm::epochs; outlives the engine
+  bool local = false;          // on the nexus's machine
+  bool dead = false;           // its disk failed for good
+  bool suspect = false;        // lost its cache while the record called it healthy
+  EpochTable table;            // with Swarm::epochs and not of a pool; outlives the engine
+  bool has_pool = false;       // on its disk
+  std::vector<Value> content;  // of a volume of a pool, at the end
   std::unique_ptr<ReplicaEngine> engine;
 };
 
@@ -90,7 +93,7 @@ class Cluster {
   // A nexus was created from this record: what each rebuild that it began may copy at most.
   void expect_copies(const nexus::Record& before, const nexus::NexusView& view);
   void check_copied(const nexus::RebuildRecord& record);
-  // The last word: all that the record calls healthy hold the same legal values.
+  // The last word: all that the record calls healthy hold the same legal values. Everything is up.
   void check_replicas();
   Value on_disk(const Replica& r, std::uint64_t block) const;
 
@@ -98,6 +101,7 @@ class Cluster {
   void add_replica(bool local);
   void watch_record(const nexus::Record& before, const nexus::Record& now);
   void check_joined(const Replica& r);
+  std::optional<std::vector<bool>> changed_since(const Replica& r, std::uint64_t epoch) const;
   void lost_cache(Replica& r);
   void check_suspects();
 

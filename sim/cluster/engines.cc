@@ -61,15 +61,81 @@ Task<void> ReplicaEngine::start() {
 Task<Status> ReplicaEngine::try_start() {
   const std::string uri = fmt::format("aio://{}?blk_size={}&uuid={}", replica_.disk_path,
                                       cluster_.swarm().block_bytes, replica_.uuid);
-  HF_CO_TRY(BlockDevice * device, co_await devices_.create(uri));
-  if (cluster_.swarm().epochs) {
-    HF_CO_TRY(device, with_epochs(devices_, *device, replica_));
+  HF_CO_TRY(device_, co_await devices_.create(uri));
+  if (cluster_.swarm().pools) {
+    HF_CO_CHECK(co_await open_pool(*device_));
+  } else if (cluster_.swarm().epochs) {
+    HF_CO_TRY(device_, with_epochs(devices_, *device_, replica_));
   }
-  co_return co_await export_device(target_, replica_nqn(replica_), *device, device->identity().uuid);
+  co_return co_await export_device(target_, replica_nqn(replica_), *device_, device_->identity().uuid);
+}
+
+// One disk, one volume.
+Task<Status> ReplicaEngine::open_pool(BlockDevice& disk) {
+  const Swarm& swarm = cluster_.swarm();
+  pool::PoolOptions options;
+  options.journal_bytes = 64 * KiB;
+  std::vector<std::string> disks;
+  disks.push_back(disk.name());
+  HF_CO_TRY(const Uuid uuid, Uuid::parse(replica_.uuid));
+  if (replica_.has_pool) {
+    HF_CO_TRY(pool_,
+              co_await pool::Pool::open(devices_, std::move(disks), "", std::nullopt, options, nullptr));
+  } else {
+    pool::PoolParams params;
+    params.name = "pool";
+    params.disks = std::move(disks);
+    params.cluster_bytes = swarm.cluster_bytes;
+    HF_CO_TRY(pool_, co_await pool::Pool::create(devices_, std::move(params), options, nullptr));
+    pool::VolumeParams volume;
+    volume.name = "replica";
+    volume.uuid = uuid;
+    volume.size_bytes = 5 * MiB + swarm.volume_bytes + 128 * KiB;
+    HF_CO_CHECK(co_await pool_->create_volume(std::move(volume)));
+    replica_.has_pool = true;
+  }
+  device_ = pool_->device(uuid);
+  co_return Status();
+}
+
+std::vector<bool> ReplicaEngine::changed_since(std::uint32_t epoch) const {
+  Task<Result<EpochState>> ask_state = device_->epochs()->state();
+  ask_state.start(nullptr);  // neither of the two waits for anything
+  const std::uint64_t regions = ask_state.take().value().regions;
+  Task<Result<RegionBitmap>> ask = device_->epochs()->changed_since(epoch, 0, regions);
+  ask.start(nullptr);
+  const Result<RegionBitmap> bits = ask.take();
+  std::vector<bool> changed;
+  for (std::uint64_t i = 0; bits.ok() && i < regions; ++i) {
+    changed.push_back((bits.value().words[i / 64] >> (i % 64) & 1) != 0);
+  }
+  return changed;
+}
+
+Task<bool> ReplicaEngine::read_all(std::uint64_t from, std::uint64_t blocks, std::vector<Value>& into) {
+  Reactor& core = devices_.cores().home();
+  auto channel = co_await device_->open_channel(core);
+  if (!channel.ok()) co_return false;
+  const std::uint64_t block_bytes = cluster_.swarm().block_bytes;
+  const std::uint64_t piece = 64 * KiB / block_bytes;
+  bool good = true;
+  into.clear();
+  for (std::uint64_t at = 0; at < blocks && good; at += piece) {
+    std::vector<std::byte> data(std::min(piece, blocks - at) * block_bytes);
+    const IoVec vec{data.data(), data.size()};
+    const Status s = co_await channel.value()->read(Lba{from / block_bytes + at}, IoVecs(&vec, 1));
+    good = s.ok();
+    for (std::uint64_t i = 0; good && i * block_bytes < data.size(); ++i) {
+      into.push_back(read_stamp(std::span(data).subspan(i * block_bytes, block_bytes), at + i));
+    }
+  }
+  co_await channel.value()->close();
+  co_return good;
 }
 
 Task<void> ReplicaEngine::stop() {
   co_await target_.close();
+  if (pool_) (co_await pool_->close()).ignore("the disks tell the rest");
   co_await devices_.close();
 }
 

@@ -9,6 +9,7 @@
 #include "block/registry.h"
 #include "nexus/nexus.h"
 #include "nvmf/target/target.h"
+#include "pool/pool.h"
 #include "rt/scope.h"
 #include "rt/stop.h"
 #include "sim/cluster/cluster.h"
@@ -29,13 +30,20 @@ class ReplicaEngine {
   Task<void> start();
   Task<void> stop();
   bool up() const noexcept { return up_; }
+  // Of a replica that keeps epochs.
+  std::vector<bool> changed_since(std::uint32_t epoch) const;
+  // Blocks of the volume from the byte on.
+  Task<bool> read_all(std::uint64_t from, std::uint64_t blocks, std::vector<Value>& into);
 
  private:
   Task<Status> try_start();
+  Task<Status> open_pool(BlockDevice& disk);
   Cluster& cluster_;
   Replica& replica_;
   DeviceRegistry devices_;
   nvmf::Target target_;
+  std::unique_ptr<pool::Pool> pool_;
+  BlockDevice* device_ = nullptr;  // what is exported
   bool up_ = false;
 };
 

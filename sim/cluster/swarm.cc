@@ -127,15 +127,28 @@ Swarm Swarm::draw_epochs(std::uint64_t seed) {
   s.disk_dies = false;
   if (p.chance(1, 2)) s.partition = s.freeze = s.disk_stall = s.refuse = false;  // crashes, and little else
   draw_pace(s, p);
+  if (p.chance(1, 3)) {
+    s.pools = true;
+    s.local_child = false;
+    s.volume_bytes = p.between(4, 12) * MiB;
+    s.cluster_bytes = static_cast<std::uint32_t>(64 * KiB << p.below(5));
+    if (s.hot_blocks > 0) s.hot_blocks = 3 * MiB / s.block_bytes;
+    // A pool that could not write its journal waits for a person.
+    s.disk_errors = false;
+  }
   return s;
 }
 
 std::string Swarm::to_string() const {
   std::string text = fmt::format(
       "seed {}: {} remote replicas{}{}, cores replica/nexus/host {}/{}/{}, blocks of {}, volume {}, {}{}\n",
-      seed, remote_replicas, epochs ? " with epochs" : "", local_child ? " and a local one" : "",
-      replica_cores, nexus_cores, host_cores, block_bytes, format_size(volume_bytes),
-      disk.volatile_cache ? "volatile caches" : "no caches", digests ? ", digests" : "");
+      seed, remote_replicas,
+      pools    ? " of pools"
+      : epochs ? " with epochs"
+               : "",
+      local_child ? " and a local one" : "", replica_cores, nexus_cores, host_cores, block_bytes,
+      format_size(volume_bytes), disk.volatile_cache ? "volatile caches" : "no caches",
+      digests ? ", digests" : "");
   text += fmt::format("  disks: discarded reads as {}, discard {}, write zeroes {}, tail {} per mille\n",
                       static_cast<int>(disk.discarded), disk.can_discard, disk.can_write_zeroes,
                       disk.tail_per_mille);

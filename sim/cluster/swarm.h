@@ -30,6 +30,8 @@ struct Swarm {
   std::uint64_t volume_bytes = 1 << 20;
   bool digests = false;
   bool epochs = false;  // of the remote replicas
+  bool pools = false;   // these are volumes of pools
+  std::uint32_t cluster_bytes = 64 * 1024;
   DiskOptions disk;
   LinkOptions link;
   nexus::NexusOptions nexus;
