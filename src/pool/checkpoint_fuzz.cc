@@ -42,7 +42,7 @@ void check(testing_support::FuzzDisk& fuzz, std::vector<std::byte> bytes, const 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  static testing_support::FuzzDisk fuzz;
+  static testing_support::FuzzDisk& fuzz = *new testing_support::FuzzDisk;  // the process ends with it
   fuzz.disk().become(0, Uuid(), MiB);
   size = std::min<std::size_t>(size, wire::image_payload_max);
   if (size == 0) return 0;
