@@ -120,12 +120,14 @@ Swarm Swarm::draw_epochs(std::uint64_t seed) {
   s.volume_bytes = p.between(16, 64) * 64 * KiB;
   s.operation_blocks_max = std::min(s.operation_blocks_max, static_cast<unsigned>(64 * KiB / s.block_bytes));
   if (p.chance(2, 3)) s.hot_blocks = 3 * 64 * KiB / s.block_bytes;
-  s.nexus.settle_interval = between(p, 50ms, 2s);
+  s.nexus.settle_interval = p.chance(1, 2) ? between(p, 10ms, 150ms) : between(p, 150ms, 2s);
   s.nexus_crash = true;
   s.replica_crash = p.chance(3, 4);
   s.power_loss = s.replica_crash && p.chance(1, 2);
   s.disk_dies = false;
-  if (p.chance(1, 2)) s.partition = s.freeze = s.disk_stall = s.refuse = false;  // crashes, and little else
+  if (p.chance(1, 2))
+    s.partition = s.freeze = s.refuse = s.child_operations = false;  // crashes, and little else
+  s.disk_stall = p.chance(1, 2);  // a write that takes longer than an epoch
   draw_pace(s, p);
   if (p.chance(1, 3)) {
     s.pools = true;
