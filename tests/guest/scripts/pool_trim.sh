@@ -46,6 +46,7 @@ say snapshot under fio
 ) &
 fio=$!
 while [ ! -s /mnt/fio ]; do sleep 0.1; done
+sync -f /mnt   # the file's name is in the snapshot, whatever of its content is
 touch /share/writing
 wait_file /share/clone
 wait "$fio" || fail "fio failed"
