@@ -280,7 +280,9 @@ TEST_F(PoolProcesses, LvsLimits) {
     v1::CreateReplicaSnapshotResponse taken;
     last = call(e.snapshot(), &v1::SnapshotRpc::Stub::CreateReplicaSnapshot, snapshot, &taken);
   }
-  if (!last.ok()) EXPECT_EQ(last.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED) << last.error_message();
+  if (!last.ok()) {
+    EXPECT_EQ(last.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED) << last.error_message();
+  }
   EXPECT_GE(made, 100);
   EXPECT_THAT(holdfast(e, {"-q", "pool", "list"}), HasSubstr("online"));
 }
