@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <cstring>
 #include <utility>
+#include <variant>
 
 #include "base/crc32c.h"
 #include "base/log.h"
 #include "block/leaf_device.h"
 #include "pool/format.h"
+#include "pool/record_format.h"
 
 namespace holdfast::pool {
 namespace {
@@ -16,6 +18,20 @@ constexpr std::uint64_t header_bytes = sizeof(wire::CommitHeader);
 
 std::uint64_t commit_length(std::uint64_t record_bytes) {
   return round_up(header_bytes + record_bytes, wire::commit_alignment);
+}
+
+// What recovery would not take must never get into the ring: the pool could not be opened any more. Writes and
+// regions are numbers only, and State::check sees those.
+Status check_readable(std::span<const Record> records, std::span<const std::byte> bytes) {
+  for (const Record& record : records) {
+    if (std::holds_alternative<WriteRecord>(record) || std::holds_alternative<RegionRecord>(record)) {
+      bytes = bytes.subspan(sizeof(wire::ItemHeader) + load<wire::ItemHeader>(bytes).bytes);
+      continue;
+    }
+    const Result<Record> read = decode(bytes);
+    if (!read.ok()) return Error(Errc::invalid_argument, read.error().message());
+  }
+  return Status();
 }
 
 }  // namespace
@@ -76,6 +92,8 @@ Task<Status> Journal::commit(std::vector<Record> records, Durable durable) {
                     disk_.disk().user() + ": a change of " + std::to_string(request.bytes.size()) +
                         " bytes is too large for its journal of " + format_size(ring_.bytes));
   }
+  const Status readable = check_readable(request.records, request.bytes);
+  if (!readable.ok()) co_return readable.error().with_context(disk_.disk().user());
   waiting_.push_back(&request);
   if (!pumping_) {
     pumping_ = true;

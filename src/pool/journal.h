@@ -71,9 +71,9 @@ class Journal {
 
   // All of the records or, after a crash, none of them. Durable::yes: it survives a loss of power, and so do all
   // commits before it; otherwise it does when the disk was flushed later. Errors: those of before_commit;
-  // invalid_argument when the records can never fit in the ring; out_of_space when the ring is full and no
-  // checkpoint succeeds; failed_precondition, with the reason, when the pool is frozen. io_error: the pool is
-  // frozen now; whether it happened shows when the pool is opened again.
+  // invalid_argument when the records can never fit in the ring, or could not be read again; out_of_space when
+  // the ring is full and no checkpoint succeeds; failed_precondition, with the reason, when the pool is frozen.
+  // io_error: the pool is frozen now; whether it happened shows when the pool is opened again.
   Task<Status> commit(std::vector<Record> records, Durable durable);
   // Every commit that has ended is durable.
   Task<Status> flush();

@@ -95,6 +95,20 @@ struct JournalTest : testing::Test {
   std::vector<std::uint32_t> found;
 };
 
+// A record that could not be read again would make the pool one that cannot be opened.
+TEST_F(JournalTest, WhatCouldNotBeReadAgainIsNotWritten) {
+  open(1, {}, {});
+  ASSERT_EQ(commit(1), Errc::ok);
+  std::vector<Record> records = one(2);
+  records.emplace_back(AttributesRecord{VolumeId{1}, {{"two\nlines", "x"}}});
+  const Status refused = machine.run(journal->commit(std::move(records), Durable::no));
+  EXPECT_EQ(refused.code(), Errc::invalid_argument);
+  EXPECT_NE(refused.error().message().find("control characters"), std::string::npos);
+  ASSERT_EQ(commit(3), Errc::ok);
+  ASSERT_TRUE(recover({}).ok());
+  EXPECT_EQ(found, (std::vector<std::uint32_t>{1, 3}));
+}
+
 TEST_F(JournalTest, WhatWasCommittedIsFoundInOrder) {
   open(1, {}, {});
   for (std::uint32_t n = 1; n <= 5; ++n) ASSERT_EQ(commit(n), Errc::ok);

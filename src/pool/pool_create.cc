@@ -143,7 +143,7 @@ Task<Status> Pool::Impl::label_new_disks(const PoolParams& params) {
       co_return error(Errc::invalid_argument,
                       "so many clusters cannot be numbered; take a larger cluster size");
     const Segment segment{static_cast<std::uint32_t>(first), static_cast<std::uint32_t>(count), i, 0};
-    const DiskRecord record{i, own.disk_uuid, disk.uri()};
+    const DiskRecord record{i, own.disk_uuid, uri_hint(disk.uri())};
     const Record added = AddDiskRecord{record, segment};
     state_->apply(added, none);
     first += count;

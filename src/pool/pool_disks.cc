@@ -72,7 +72,7 @@ Task<Status> Pool::Impl::join(Disk& disk) {
   HF_CO_CHECK(co_await wipe_label(disk.home()));
   HF_CO_CHECK(co_await write_label(home_, disk.home(), label));
   AddDiskRecord record;
-  record.disk = DiskRecord{own.disk_index, own.disk_uuid, disk.uri()};
+  record.disk = DiskRecord{own.disk_index, own.disk_uuid, uri_hint(disk.uri())};
   record.segment =
       Segment{static_cast<std::uint32_t>(first), static_cast<std::uint32_t>(count), own.disk_index, 0};
   std::vector<Record> records;

@@ -12,7 +12,11 @@ namespace holdfast::pool {
 
 namespace {
 
+// Empty values, which erase, are counted: they are in the record, too.
 Status check_attributes(const Attributes& attributes) {
+  if (attributes.size() > attributes_max) {
+    return Error(Errc::invalid_argument, fmt::format("there are more than {} attributes", attributes_max));
+  }
   std::size_t sum = 0;
   for (const auto& [key, value] : attributes) {
     sum += key.size() + value.size();
@@ -20,6 +24,9 @@ Status check_attributes(const Attributes& attributes) {
       return Error(Errc::invalid_argument,
                    fmt::format("the key of an attribute has 1 to {} bytes", attribute_key_bytes_max));
     }
+    const bool printable =
+        std::all_of(key.begin(), key.end(), [](unsigned char c) { return c >= 0x20 && c != 0x7f; });
+    if (!printable) return Error(Errc::invalid_argument, "the key of an attribute has control characters");
     if (value.size() > attribute_value_bytes_max) {
       return Error(Errc::invalid_argument,
                    fmt::format("attribute '{}' has more than {} bytes", key, attribute_value_bytes_max));

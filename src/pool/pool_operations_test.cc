@@ -39,6 +39,12 @@ TEST(PoolOperations, HostileNamesUuidsSizesAndAttributesAreRefused) {
        Errc::invalid_argument},
       {"a long key", [](VolumeParams& p) { p.attributes[std::string(65, 'k')] = "v"; },
        Errc::invalid_argument},
+      {"a key of two lines", [](VolumeParams& p) { p.attributes["a\nb"] = "v"; }, Errc::invalid_argument},
+      {"many attributes",
+       [](VolumeParams& p) {
+         for (int i = 0; i < 1025; ++i) p.attributes[std::to_string(i)] = "v";
+       },
+       Errc::invalid_argument},
       {"no key", [](VolumeParams& p) { p.attributes[""] = "v"; }, Errc::invalid_argument},
       {"a long value", [](VolumeParams& p) { p.attributes["k"] = std::string(33 * KiB, 'v'); },
        Errc::invalid_argument},

@@ -1,5 +1,6 @@
 #include "pool/record.h"
 
+#include <algorithm>
 #include <type_traits>
 #include <utility>
 
@@ -153,6 +154,13 @@ Result<Record> take_body(RecordType type, ByteReader& from) {
 }
 
 }  // namespace
+
+std::string uri_hint(std::string_view uri) {
+  std::string hint(uri.substr(0, disk_uri_bytes_max));
+  std::replace_if(
+      hint.begin(), hint.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
+  return hint;
+}
 
 void encode(const Record& record, std::vector<std::byte>& to) {
   const std::size_t begun = begin_item(to, static_cast<std::uint16_t>(record.index() + 1));

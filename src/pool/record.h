@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -88,6 +89,9 @@ struct GrowRecord {
 using Record = std::variant<CreateRecord, DeleteRecord, ResizeRecord, AttributesRecord, RevertRecord,
                             WriteRecord, CompleteRecord, UnmapRecord, TrimRecord, RegionRecord, EpochRecord,
                             AddDiskRecord, GrowRecord>;
+
+// A URI as a DiskRecord can have it: not too long, without control characters. It is a hint for people.
+std::string uri_hint(std::string_view uri);
 
 // Appends the record's bytes.
 void encode(const Record& record, std::vector<std::byte>& to);

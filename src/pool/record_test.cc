@@ -180,6 +180,15 @@ TEST(Record, NonsenseIsRefused) {
   }
 }
 
+TEST(Record, AnyUriCanBeKept) {
+  AddDiskRecord record{DiskRecord{0, example_spec().uuid, uri_hint("/a\nb" + std::string(5000, 'x'))},
+                       Segment{0, 1, 0, 0}};
+  const std::vector<std::byte> bytes = encoded(record);
+  std::span<const std::byte> rest(bytes);
+  ASSERT_TRUE(decode(rest).ok());
+  EXPECT_EQ(record.disk.uri.substr(0, 5), "/a?bx");
+}
+
 TEST(Record, AttributesAreInOrder) {
   std::vector<std::byte> bytes = encoded(AttributesRecord{VolumeId{5}, {{"k", "1"}, {"l", "2"}}});
   std::swap(bytes[24], bytes[34]);  // the keys
