@@ -27,6 +27,7 @@ struct Child {
         key(k),
         reservation_turn(home, 1),
         epoch_calls_ended(home),
+        attached(home),
         left(home),
         settled(home),
         closed(home),
@@ -79,6 +80,7 @@ struct Child {
   std::optional<std::uint32_t> since;
   std::unique_ptr<RebuildJob> job;
 
+  Event attached;  // of this opening: home knows that it is in the lists of the cores; or it was closed
   // Of the departure under way.
   Event left;     // every core has it out of its lists
   Event settled;  // the record does not call it healthy any more

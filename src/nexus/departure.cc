@@ -15,6 +15,10 @@ Task<Verdict> Control::child_failed(ChildId id, Errc code) {
   }
   if (fenced_) co_return Verdict::kept;  // the record is another's; nothing of ours is written there
   Child* c = find(id);
+  if (c != nullptr && (c->phase == Phase::init || c->phase == Phase::closed)) {
+    co_await c->attached.wait();  // a core was quicker to use it than we to hear that all have it
+    c = find(id);
+  }
   if (c == nullptr) co_return Verdict::left;
   if (c->phase == Phase::open) {
     if (c->in_sync && in_sync_count() == 1) {
@@ -112,6 +116,7 @@ Task<void> Control::close_task(Child& c, ChildId id) {
 Task<void> Control::close_device(Child& c) {
   std::erase_if(events_, [&](const auto& e) { return e->id() == c.id; });
   c.id = ChildId{0};
+  c.attached.set();
   const Semaphore::Permit turn = co_await c.reservation_turn.acquire();  // its report() has ended
   c.local_client.reset();
   if (c.guard != nullptr) c.guard->unsubscribe(*this);

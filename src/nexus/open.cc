@@ -251,6 +251,7 @@ Task<Result<std::unique_ptr<Channel>>> open_child_channel(const Child& c, Uuid h
 
 Task<Status> Control::open_channels(Child& c) {
   c.id = ChildId{next_id_++};
+  c.attached.reset();
   const Capabilities can = c.device->capabilities();
   const bool reads_zero = c.device->geometry().deallocated_reads_zero;
   std::vector<std::optional<Error>> failures(cores_.count());
@@ -278,6 +279,7 @@ Task<void> Control::attach(Child& c, Mode mode) {
     for (const auto& m : missed) c.missed->merge(m);
   }
   c.phase = Phase::open;
+  c.attached.set();
   c.fault.reset();
   events_.push_back(std::make_unique<DeviceEvents>(*this, c.id));
   c.device->subscribe(*events_.back());
