@@ -103,7 +103,8 @@ TEST_F(Epochs, ADepartureThatIsNotRecordedHoldsTheSealBack) {
   EXPECT_EQ(rig.finish(held), Errc::ok);
   settle();
   EXPECT_GT(disk("a").sealed, 0u);
-  const ChildRecord* b = rig.record().find(Uuid::from_name("b").to_string());
+  const Record record = rig.record();
+  const ChildRecord* b = record.find(Uuid::from_name("b").to_string());
   ASSERT_NE(b, nullptr);
   EXPECT_EQ(b->in_sync_through, 0u) << "nothing was sealed while it was in sync";
 }

@@ -239,7 +239,8 @@ void fused(Test& t, bool holds) {
 void id_in_use(Test& t) {
   Session s(t);
   const auto queue = s.io_queue();
-  const Bytes data = pattern(s.block_bytes(), 1);
+  // More than a capsule takes, so that every target asks for it.
+  const Bytes data = pattern(s.capsule_data_max() / s.block_bytes() * s.block_bytes() + s.block_bytes(), 1);
   constexpr std::uint16_t cid = 0x77;
   queue->send(queue->capsule(s.write_command(0, data, Session::Carry::by_r2t).cid(cid)));
   const Pdu r2t = queue->receive();
