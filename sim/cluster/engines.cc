@@ -107,7 +107,7 @@ std::vector<bool> ReplicaEngine::changed_since(std::uint32_t epoch) const {
   const Result<RegionBitmap> bits = ask.take();
   std::vector<bool> changed;
   for (std::uint64_t i = 0; bits.ok() && i < regions; ++i) {
-    changed.push_back((bits.value().words[i / 64] >> (i % 64) & 1) != 0);
+    changed.push_back(bits.value().has(i));
   }
   return changed;
 }

@@ -8,12 +8,9 @@ namespace {
 
 Result<RegionBitmap> bits_of(const std::vector<bool>& set, std::uint64_t first, std::uint64_t count) {
   if (first > set.size() || count > set.size() - first) return Error(Errc::out_of_range);
-  RegionBitmap bits;
-  bits.first = first;
-  bits.count = count;
-  bits.words.resize((count + 63) / 64);
-  for (std::uint64_t i = 0; i < count; ++i) {
-    if (set[first + i]) bits.words[i / 64] |= std::uint64_t{1} << (i % 64);
+  RegionBitmap bits(first, count);
+  for (std::uint64_t region = first; region < first + count; ++region) {
+    if (set[region]) bits.add(region);
   }
   return bits;
 }

@@ -401,13 +401,7 @@ void CrashRun::write(Objects::value_type& object, const std::vector<SectorRange>
       vecs.push_back({one.bytes.data(), one.bytes.size()});
       tasks.push_back(channel.write(Lba{one.first}, IoVecs(&vecs.back(), 1), Durable::no));
     }
-    co_await when_all(std::span(tasks));
-    Status outcome;
-    for (auto& task : tasks) {
-      Status one = task.take();
-      if (!one.ok() && outcome.ok()) outcome = std::move(one);
-    }
-    co_return outcome;
+    co_return co_await when_all_ok(std::move(tasks));
   });
   for (const Prepared& one : all) acknowledge(*one.version, done);
 }

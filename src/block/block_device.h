@@ -106,6 +106,17 @@ struct IoStats {
   std::uint64_t write_ops = 0, write_bytes = 0;
   std::uint64_t unmap_ops = 0, unmapped_bytes = 0;
   std::uint64_t errors = 0;
+
+  IoStats& operator+=(const IoStats& o) noexcept {
+    read_ops += o.read_ops;
+    read_bytes += o.read_bytes;
+    write_ops += o.write_ops;
+    write_bytes += o.write_bytes;
+    unmap_ops += o.unmap_ops;
+    unmapped_bytes += o.unmapped_bytes;
+    errors += o.errors;
+    return *this;
+  }
 };
 
 enum class DeviceEvent : std::uint8_t {

@@ -24,6 +24,20 @@ struct EpochState {
 
 // One bit a region, least significant first, from `first` on.
 struct RegionBitmap {
+  RegionBitmap() = default;
+  RegionBitmap(std::uint64_t from, std::uint64_t regions)
+      : first(from), count(regions), words((regions + 63) / 64) {}
+
+  // Of a region within [first, first + count).
+  bool has(std::uint64_t region) const noexcept {
+    const std::uint64_t at = region - first;
+    return (words[at / 64] >> (at % 64) & 1) != 0;
+  }
+  void add(std::uint64_t region) noexcept {
+    const std::uint64_t at = region - first;
+    words[at / 64] |= std::uint64_t{1} << (at % 64);
+  }
+
   std::uint64_t first = 0;
   std::uint64_t count = 0;
   std::vector<std::uint64_t> words;

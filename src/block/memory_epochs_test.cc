@@ -15,8 +15,9 @@ constexpr std::uint64_t blocks_per_region = 1 * MiB / 512;
 std::vector<std::uint64_t> set_of(const Result<RegionBitmap>& bits) {
   std::vector<std::uint64_t> set;
   if (!bits.ok()) return {~std::uint64_t{0}};
-  for (std::uint64_t i = 0; i < bits.value().count; ++i) {
-    if ((bits.value().words[i / 64] >> (i % 64) & 1) != 0) set.push_back(bits.value().first + i);
+  const RegionBitmap& regions = bits.value();
+  for (std::uint64_t i = regions.first; i < regions.first + regions.count; ++i) {
+    if (regions.has(i)) set.push_back(i);
   }
   return set;
 }

@@ -62,15 +62,6 @@ bool wanted(const v1::ListStatsOption& request, const std::string& name) {
   return !request.has_name() || request.name() == name;
 }
 
-void add(IoStats& sum, const IoStats& s) {
-  sum.read_ops += s.read_ops;
-  sum.read_bytes += s.read_bytes;
-  sum.write_ops += s.write_ops;
-  sum.write_bytes += s.write_bytes;
-  sum.unmap_ops += s.unmap_ops;
-  sum.unmapped_bytes += s.unmapped_bytes;
-}
-
 struct PoolVolumes {
   std::string name;
   Uuid uuid;
@@ -101,7 +92,7 @@ Task<Result<v1::PoolIoStatsResponse>> pools(Engine& engine, const v1::ListStatsO
     IoStats sum;
     for (const auto& spec : p.volumes) {
       const auto one = co_await counted(engine, spec.name);
-      if (one.ok()) add(sum, one.value());
+      if (one.ok()) sum += one.value();
     }
     *reply.add_stats() = message(p.name, p.uuid, sum);
   }

@@ -113,9 +113,9 @@ Task<Result<std::vector<SnapshotRebuilds::Range>>> SnapshotRebuilds::allocated(B
   for (std::uint64_t from = 0; from < state.value().regions;) {
     const std::uint64_t count = std::min(state.value().regions - from, EpochClient::regions_per_call_max);
     HF_CO_TRY(const auto bitmap, co_await epochs->allocated(from, count));
-    for (std::uint64_t i = 0; i < count; ++i) {
-      if ((bitmap.words[i / 64] >> (i % 64) & 1) == 0) continue;
-      const std::uint64_t first = (from + i) * region;
+    for (std::uint64_t i = from; i < from + count; ++i) {
+      if (!bitmap.has(i)) continue;
+      const std::uint64_t first = i * region;
       ranges.push_back({first, std::min(first + region, size)});
     }
     from += count;

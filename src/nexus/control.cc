@@ -137,15 +137,7 @@ Task<IoStats> Control::stats() {
   auto ask = [&](CoreState& s) { of_core[s.reactor().core()] = s.counters().io; };
   co_await tell_cores(ask);
   IoStats total;
-  for (const auto& s : of_core) {
-    total.read_ops += s.read_ops;
-    total.read_bytes += s.read_bytes;
-    total.write_ops += s.write_ops;
-    total.write_bytes += s.write_bytes;
-    total.unmap_ops += s.unmap_ops;
-    total.unmapped_bytes += s.unmapped_bytes;
-    total.errors += s.errors;
-  }
+  for (const auto& s : of_core) total += s;
   co_return total;
 }
 

@@ -19,9 +19,9 @@ void mark_regions(const RegionBitmap& bits, std::uint64_t bytes_of_region, std::
                   std::uint64_t block_count, DirtyMap& to) {
   const std::uint64_t per_region = bytes_of_region / block_bytes;
   const std::uint64_t start = data_start_block(block_bytes);
-  for (std::uint64_t i = 0; i < bits.count; ++i) {
-    if ((bits.words[i / 64] >> (i % 64) & 1) == 0) continue;
-    const std::uint64_t first = (bits.first + i) * per_region;
+  for (std::uint64_t region = bits.first; region < bits.first + bits.count; ++region) {
+    if (!bits.has(region)) continue;
+    const std::uint64_t first = region * per_region;
     if (first < start || first - start >= block_count) continue;
     to.mark(first - start, std::min(per_region, block_count - (first - start)));
   }

@@ -87,13 +87,7 @@ Task<Status> DiskSet::flush(unsigned core) {
     const Disk* disk = find(i);
     if (disk != nullptr) flushes.push_back(disk->port(core).flush());
   }
-  co_await when_all(std::span(flushes));
-  Status outcome;
-  for (auto& flush : flushes) {
-    Status one = flush.take();
-    if (!one.ok() && outcome.ok()) outcome = std::move(one);
-  }
-  co_return outcome;
+  co_return co_await when_all_ok(std::move(flushes));
 }
 
 std::uint32_t DiskSet::block_bytes() const noexcept {

@@ -123,13 +123,7 @@ Task<Status> Pool::Impl::before_commit(std::span<const Record* const> records) {
   for (std::uint16_t i = 0; i < disks_max; ++i) {
     if ((wanted >> i & 1) != 0) flushes.push_back(disks_->at(i).home().flush());
   }
-  co_await when_all(std::span(flushes));
-  Status outcome;
-  for (auto& flush : flushes) {
-    Status one = flush.take();
-    if (!one.ok() && outcome.ok()) outcome = std::move(one);
-  }
-  co_return outcome;
+  co_return co_await when_all_ok(std::move(flushes));
 }
 
 void Pool::Impl::apply(Record& record) noexcept {

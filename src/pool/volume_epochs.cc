@@ -6,23 +6,6 @@
 
 namespace holdfast::pool {
 
-namespace {
-
-RegionBitmap empty_bitmap(std::uint64_t first, std::uint64_t count) {
-  RegionBitmap bits;
-  bits.first = first;
-  bits.count = count;
-  bits.words.resize((count + 63) / 64);
-  return bits;
-}
-
-void set_bit(RegionBitmap& bits, std::uint64_t region) {
-  const std::uint64_t at = region - bits.first;
-  bits.words[at / 64] |= std::uint64_t{1} << (at % 64);
-}
-
-}  // namespace
-
 std::uint64_t VolumeEpochs::regions() const noexcept {
   return (volume_.spec().size_bytes + region_bytes - 1) / region_bytes;
 }
@@ -75,7 +58,7 @@ Task<Status> VolumeEpochs::seal(std::uint32_t epoch) {
 Task<Result<RegionBitmap>> VolumeEpochs::changed_since(std::uint32_t epoch, std::uint64_t first,
                                                        std::uint64_t count) {
   HF_CO_CHECK(check(first, count));
-  RegionBitmap bits = empty_bitmap(first, count);
+  RegionBitmap bits(first, count);
   const std::uint64_t end = first + count;
   const SlotArray* epochs = volume_.region_epochs().array();
   while (epochs != nullptr && first < end) {
@@ -83,7 +66,7 @@ Task<Result<RegionBitmap>> VolumeEpochs::changed_since(std::uint32_t epoch, std:
     if (run.count == 0 || run.first >= end) break;
     first = std::min(end, run.first + run.count);
     if (run.epoch <= epoch) continue;
-    for (std::uint64_t region = run.first; region < first; ++region) set_bit(bits, region);
+    for (std::uint64_t region = run.first; region < first; ++region) bits.add(region);
   }
   co_return bits;
 }
@@ -105,9 +88,9 @@ bool VolumeEpochs::is_allocated(std::uint64_t region) const noexcept {
 
 Task<Result<RegionBitmap>> VolumeEpochs::allocated(std::uint64_t first, std::uint64_t count) {
   HF_CO_CHECK(check(first, count));
-  RegionBitmap bits = empty_bitmap(first, count);
+  RegionBitmap bits(first, count);
   for (std::uint64_t region = first; region < first + count; ++region) {
-    if (is_allocated(region)) set_bit(bits, region);
+    if (is_allocated(region)) bits.add(region);
   }
   co_return bits;
 }

@@ -21,8 +21,8 @@ struct Epochs {
     auto bits = bench.machine.run(std::move(task));
     if (!bits.ok()) return bits.error().message();
     std::string s;
-    for (std::uint64_t i = 0; i < bits.value().count; ++i)
-      s += (bits.value().words[i / 64] >> (i % 64) & 1) != 0 ? '1' : '0';
+    const RegionBitmap& regions = bits.value();
+    for (std::uint64_t i = 0; i < regions.count; ++i) s += regions.has(regions.first + i) ? '1' : '0';
     return s;
   }
   PoolBench& bench;

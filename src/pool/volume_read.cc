@@ -96,13 +96,7 @@ Task<Status> VolumeCore::read_runs(ByteRange range, IoVecs into) {
     tasks.push_back(read_run(run, into, skip));
     skip += run.length;
   }
-  co_await when_all(std::span(tasks));
-  Status all;
-  for (auto& task : tasks) {
-    Status one = task.take();
-    if (!one.ok() && all.ok()) all = std::move(one);
-  }
-  co_return all;
+  co_return co_await when_all_ok(std::move(tasks));
 }
 
 Task<Status> VolumeCore::read_run(Run run, IoVecs into, std::uint64_t skip) {

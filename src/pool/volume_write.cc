@@ -97,13 +97,7 @@ Task<Status> VolumeCore::write_clusters(ByteRange range, IoVecs from, Durable du
     tasks.push_back(write_cluster(ByteRange{offset, length}, from, at, durable));
     at += length;
   }
-  co_await when_all(std::span(tasks));
-  Status all;
-  for (auto& task : tasks) {
-    Status one = task.take();
-    if (!one.ok() && all.ok()) all = std::move(one);
-  }
-  co_return all;
+  co_return co_await when_all_ok(std::move(tasks));
 }
 
 Task<Status> VolumeCore::write_cluster(ByteRange range, IoVecs from, std::uint64_t skip, Durable durable) {

@@ -3,7 +3,10 @@
 
 #include <coroutine>
 #include <span>
+#include <utility>
+#include <vector>
 
+#include "base/error.h"
 #include "rt/task.h"
 
 namespace holdfast {
@@ -43,6 +46,17 @@ class [[nodiscard]] WhenAll final : TaskObserver {
 template <class T>
 WhenAll<T> when_all(std::span<Task<T>> tasks) noexcept {
   return WhenAll<T>(tasks);
+}
+
+// Waits for all of them, also when one fails. The error of the first in the vector that failed, if any did.
+inline Task<Status> when_all_ok(std::vector<Task<Status>> tasks) {
+  co_await when_all(std::span(tasks));
+  Status outcome;
+  for (auto& task : tasks) {
+    Status one = task.take();
+    if (!one.ok() && outcome.ok()) outcome = std::move(one);
+  }
+  co_return outcome;
 }
 
 }  // namespace holdfast

@@ -272,12 +272,9 @@ inline Task<Status> FakeEpochs::seal(std::uint32_t epoch) {
 template <class F>
 Result<RegionBitmap> FakeEpochs::collect(std::uint64_t first, std::uint64_t count, F f) const {
   if (first + count > disk_.region_epochs.size()) return Error(Errc::out_of_range);
-  RegionBitmap bits;
-  bits.first = first;
-  bits.count = count;
-  bits.words.resize((count + 63) / 64);
-  for (std::uint64_t i = 0; i < count; ++i) {
-    if (f(first + i)) bits.words[i / 64] |= std::uint64_t{1} << (i % 64);
+  RegionBitmap bits(first, count);
+  for (std::uint64_t region = first; region < first + count; ++region) {
+    if (f(region)) bits.add(region);
   }
   return bits;
 }

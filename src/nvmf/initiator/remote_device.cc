@@ -69,13 +69,7 @@ Task<IoStats> RemoteDevice::stats() {
     host::CoreIo& io = paths_->io(core->core());
     auto read = [&io]() -> Task<IoStats> { co_return io.stats; };
     const IoStats one = co_await run_on(cores_.home(), io.reactor(), read);
-    sum.read_ops += one.read_ops;
-    sum.read_bytes += one.read_bytes;
-    sum.write_ops += one.write_ops;
-    sum.write_bytes += one.write_bytes;
-    sum.unmap_ops += one.unmap_ops;
-    sum.unmapped_bytes += one.unmapped_bytes;
-    sum.errors += one.errors;
+    sum += one;
   }
   co_return sum;
 }

@@ -69,10 +69,7 @@ Task<Result<EpochState>> RemoteEpochs::state() {
 Task<Result<RegionBitmap>> RemoteEpochs::regions(VendorCommand& command, std::uint64_t first,
                                                  std::uint64_t count) {
   if (count > regions_per_call_max) co_return Error(Errc::invalid_argument);
-  RegionBitmap bits;
-  bits.first = first;
-  bits.count = count;
-  bits.words.resize((count + 63) / 64);
+  RegionBitmap bits(first, count);
   if (count == 0) co_return bits;
   command.sqe.cdw14 = static_cast<std::uint32_t>(first);
   command.sqe.cdw15 = static_cast<std::uint32_t>(first >> 32);

@@ -226,11 +226,7 @@ Task<IoStats> Subsystem::stats(std::uint32_t nsid) {
   for (auto& [id, ns] : namespaces_) {
     if (nsid != nvme::nsid_all && nsid != id) continue;
     const IoStats s = co_await ns->device.stats();
-    sum.read_ops += s.read_ops;
-    sum.read_bytes += s.read_bytes;
-    sum.write_ops += s.write_ops;
-    sum.write_bytes += s.write_bytes;
-    sum.errors += s.errors;
+    sum += s;
   }
   co_return sum;
 }

@@ -79,7 +79,7 @@ Task<Status> region_bits(EpochClient& epochs, const nvme::Sqe& sqe, std::span<st
       changed ? epochs.changed_since(sqe.cdw13, first, count) : epochs.allocated(first, count);
   HF_CO_TRY(const RegionBitmap bits, co_await ask);
   for (std::uint64_t i = 0; i < count; ++i) {
-    if ((bits.words[i / 64] >> (i % 64) & 1) != 0) into[i / 8] |= std::byte{1} << (i % 8);
+    if (bits.has(first + i)) into[i / 8] |= std::byte{1} << (i % 8);
   }
   co_return Status();
 }
