@@ -74,13 +74,16 @@ Error& Error::operator=(const Error& other) {
 std::string Error::message() const {
   if (text_) return *text_;
   std::string text = name(code_);
-  if (sys_errno_ != 0) text.append(" (").append(std::strerror(sys_errno_)).append(")");
+  if (sys_errno_ > 0) text.append(" (").append(std::strerror(sys_errno_)).append(")");
   return text;
 }
 
 Error Error::with_context(std::string_view context) const {
   Error e = *this;
-  e.text_ = std::make_unique<std::string>(std::string(context) + ": " + message());
+  // A number below 0 is a module's finer code: the text given says it all.
+  const bool complete = !text_ && sys_errno_ < 0;
+  e.text_ = std::make_unique<std::string>(complete ? std::string(context)
+                                                   : std::string(context) + ": " + message());
   return e;
 }
 
