@@ -1,0 +1,7 @@
+#include "control/service.h"
+
+namespace holdfast::control {
+
+Service::~Service() = default;
+
+}  // namespace holdfast::control
