@@ -79,9 +79,9 @@ inline constexpr std::uint32_t maxh2cdata_min = 4096;
 enum class Fes : std::uint16_t {
   none = 0,
   invalid_header_field = 1,   // FEI: offset of the field from the start of the PDU
-  sequence_error = 2,         // a PDU that may not come now
+  sequence_error = 2,         // a PDU that may not come now, or data that does not follow the data before it
   header_digest_error = 3,    // FEI: the digest received
-  data_out_of_range = 4,      // data beyond its command or R2T, or not in order
+  data_out_of_range = 4,      // data beyond its command or R2T
   data_limit_exceeded = 5,    // more data than MAXH2CDATA or the capsule allow; for R2Ts, more than MAXR2T
   unsupported_parameter = 6,  // FEI: offset of the parameter
 };

@@ -230,7 +230,7 @@ std::vector<WrongPdu> data_errors() {
        "H2CData that leaves a gap",
        data_section,
        in_data([](const DataFlow& f) { return f.h2c(f.r2to() + 512, 512, false); }),
-       {{pdu::fes_range}}},
+       {{pdu::fes_sequence}}},
       {"datao-back",
        "H2CData sent twice",
        data_section,
@@ -239,7 +239,7 @@ std::vector<WrongPdu> data_errors() {
          append(twice, f.h2c(f.r2to(), 512, false));
          return twice;
        }),
-       {{pdu::fes_range}}},
+       {{pdu::fes_sequence}}},
       {"datao-huge",
        "H2CData near 4 GiB",
        data_section,

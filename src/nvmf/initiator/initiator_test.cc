@@ -258,6 +258,14 @@ TEST(Initiator, BreachesEndTheConnectionAndTheCommandIsTriedAgain) {
       {"data of unknown cid",
        [&](auto& c, auto& s) { c.data(static_cast<std::uint16_t>(s.cid ^ 1), 0, bytes, 4); }},
       {"data beyond", [&](auto& c, auto& s) { c.data(s.cid, 4096, bytes, 4); }},
+      {"data that skips", [&](auto& c, auto& s) { c.data(s.cid, 512, std::span(bytes).first(512), 0); }},
+      {"data near 4 GiB",
+       [&](auto& c, auto& s) { c.data(s.cid, 0xfffffe00, std::span(bytes).first(512), 0); }},
+      {"data twice",
+       [&](auto& c, auto& s) {
+         c.data(s.cid, 0, std::span(bytes).first(512), 0);
+         c.data(s.cid, 0, std::span(bytes).first(512), 0);
+       }},
       {"too much data", [&](auto& c, auto& s) { c.data(s.cid, 0, pattern(8704, 1), 4); }},
       {"success too early", [](auto& c, auto& s) { c.respond(s.cid); }},
       {"success flag on a part",

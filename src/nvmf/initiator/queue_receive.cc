@@ -121,8 +121,9 @@ bool Queue::take_data(const nvme::C2hData& pdu) noexcept {
   const std::uint32_t bytes = rx_.shape().data_bytes;
   if (pdu.datal != bytes)
     return breach(bad_field(offsetof(nvme::C2hData, datal)), "C2HData whose lengths disagree");
-  if (pdu.datao != command->moved || bytes > command->length - command->moved)
-    return breach(out_of_range, "C2HData out of order or beyond its command");
+  if (std::uint64_t{pdu.datao} + bytes > command->length)
+    return breach(out_of_range, "C2HData beyond its command");
+  if (pdu.datao != command->moved) return breach(out_of_sequence, "C2HData out of order");
   const bool success = (pdu.ch.flags & nvme::flag_success) != 0;
   const bool last = (pdu.ch.flags & nvme::flag_last_pdu) != 0;
   if (success && (!last || bytes != command->length - command->moved))

@@ -171,8 +171,10 @@ Request* Connection::match_data(const nvme::H2cData& pdu, nvme::Fault& fault) no
     fault = {nvme::Fes::invalid_header_field, offsetof(nvme::H2cData, cccid)};
   } else if (pdu.datal != receiver_->shape().data_bytes) {
     fault = {nvme::Fes::invalid_header_field, offsetof(nvme::H2cData, datal)};
-  } else if (pdu.datao != r.received || end > r.vec.size) {
+  } else if (end > r.vec.size) {
     fault = {nvme::Fes::data_out_of_range, 0};
+  } else if (pdu.datao != r.received) {
+    fault = {nvme::Fes::sequence_error, 0};
   } else if (last && end != r.vec.size) {
     fault = {nvme::Fes::invalid_header_field, offsetof(nvme::CommonHeader, flags)};
   } else {

@@ -196,14 +196,14 @@ const std::vector<QueueCase>& data_cases() {
          const auto r2t = ask(h, 16384);
          h.send(h.make_h2c(7, r2t.ttag, 512, pattern(512, 1), false));
        },
-       Fes::data_out_of_range, 0},
+       Fes::sequence_error, 0},
       {"the same data twice",
        [](RawHost& h) {
          const auto r2t = ask(h, 16384);
          h.send(h.make_h2c(7, r2t.ttag, 0, pattern(512, 1), false));
          h.send(h.make_h2c(7, r2t.ttag, 0, pattern(512, 1), false));
        },
-       Fes::data_out_of_range, 0},
+       Fes::sequence_error, 0},
       {"more data than was asked for",
        [](RawHost& h) {
          const auto r2t = ask(h, 16384);
@@ -255,7 +255,7 @@ const std::vector<QueueCase>& data_header_cases() {
          h.send(h.make_h2c(7, r2t.ttag, 8192, pattern(8192, 1), true));
          h.send(h.make_h2c(7, r2t.ttag, 0, pattern(8192, 1), false));
        },
-       Fes::data_out_of_range, 0},
+       Fes::sequence_error, 0},
       {"data of a command that has none",
        [](RawHost& h) {
          Sqe flush = RawHost::io(IoOpcode::flush, 0, 1);
