@@ -40,8 +40,13 @@ Status make_plan(const BlockDevice& device, unsigned cores, BenchPlan& plan) {
     return Error(Errc::read_only,
                  fmt::format("device '{}' is read-only: only --rw read and randread work", device.name()));
   }
-  if (o.once && o.random()) return refuse("--once goes with --rw read or write only");
-  plan.units_per_core = o.size / o.io_bytes / cores;
+  if (o.stride == 0) o.stride = o.io_bytes;
+  if (o.stride % g.block_bytes != 0 || o.stride < o.io_bytes) {
+    return refuse(
+        fmt::format("--stride {} is not a multiple of the device's block of {} bytes, at least --bs",
+                    o.stride, g.block_bytes));
+  }
+  plan.units_per_core = o.size / o.stride / cores;
   const std::uint64_t wanted = o.verify ? std::uint64_t{o.queue_depth} + 1 : 1;
   if (plan.units_per_core < wanted) {
     return refuse(fmt::format("the range of {} is too small for --bs {} and --qd {} on {} cores",

@@ -25,7 +25,8 @@ struct BenchOptions {
   unsigned queue_depth = 32;      // operations in flight on each core
   Nanos time = 10s;               // measured
   Nanos warmup = 1s;              // before that, not counted
-  bool once = false;              // sequential access: until the range was covered once, instead of `time`
+  bool once = false;              // each place of the range once, instead of `time`
+  std::uint64_t stride = 0;       // bytes from the start of one place to that of the next; 0: io_bytes
   std::uint64_t offset = 0;       // bytes; the range that is used
   std::uint64_t size = 0;         // bytes; 0: to the end of the device
   bool verify = false;

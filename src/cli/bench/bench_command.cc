@@ -148,8 +148,10 @@ void add_load_options(CLI::App& c, CommandOptions& o) {
       ->check(quiet(CLI::Range(0.0, 1e5)))
       ->type_name("S")
       ->capture_default_str();
-  c.add_flag("--once", o.bench.once,
-             "With read and write: cover the range once, instead of --time and --warmup");
+  c.add_flag("--once", o.bench.once, "Each place in the range once, instead of --time and --warmup");
+  add_size(c, "--stride", o.bench.stride,
+           "From the start of one place to that of the next; --bs if absent. With --once and as long\n"
+           "as a cluster: first writes only");
   add_size(c, "--offset", o.bench.offset, "Start of the range that is used")->default_str("0");
   add_size(c, "--size", o.bench.size, "Length of the range; to the end of the device if absent");
 }

@@ -3,6 +3,7 @@
 
 #include <cstring>
 #include <map>
+#include <set>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -225,7 +226,8 @@ TEST_F(BenchTest, OptionsThatDoNotFitTheDevice) {
   EXPECT_THAT(refused([](auto& o) { o.offset = 1 * MiB; }), HasSubstr("--offset"));
   EXPECT_THAT(refused([](auto& o) { o.offset = 100; }), HasSubstr("--offset"));
   EXPECT_THAT(refused([](auto& o) { o.size = 2 * MiB; }), HasSubstr("beyond the end"));
-  EXPECT_THAT(refused([](auto& o) { o.once = true; }), HasSubstr("--once"));
+  EXPECT_THAT(refused([](auto& o) { o.stride = 2048; }), HasSubstr("--stride 2048"));
+  EXPECT_THAT(refused([](auto& o) { o.stride = 4096 + 100; }), HasSubstr("--stride"));
   EXPECT_THAT(refused([](auto& o) { o.size = 2048; }), HasSubstr("too small"));
   EXPECT_THAT(refused([](auto& o) {
                 o.verify = true;
@@ -275,6 +277,32 @@ TEST(Workload, NoBlockIsInFlightTwiceWhileVerifying) {
     queue.push_back(*w.next());
     EXPECT_EQ(++in_flight[queue.back().unit], 1);
   }
+}
+
+TEST(Workload, RandomAccessMeetsEachPlaceOnce) {
+  for (const std::uint64_t units : {1, 2, 5, 64, 1000}) {
+    BenchOptions o;
+    o.access = Access::rand_write;
+    o.once = true;
+    Workload w(o, units, 7);
+    std::set<std::uint64_t> met;
+    for (std::uint64_t i = 0; i < units; ++i) EXPECT_TRUE(met.insert(w.next()->unit).second);
+    EXPECT_EQ(*met.rbegin(), units - 1);
+    EXPECT_FALSE(w.next().has_value());
+  }
+}
+
+TEST_F(BenchTest, AStrideLeavesGaps) {
+  LyingDevice device(2048);
+  options.access = Access::rand_write;
+  options.once = true;
+  options.stride = 64 * KiB;
+  options.verify = true;
+  options.queue_depth = 4;
+  const auto report = run(device);
+  ASSERT_TRUE(report.ok()) << report.error().message();
+  EXPECT_EQ(report.value().counts.writes, 16u);
+  EXPECT_EQ(report.value().verified, 16u);
 }
 
 TEST(Workload, SequentialAccessCoversTheRangeInOrder) {

@@ -46,7 +46,7 @@ Task<void> CoreLoad::close() {
 }
 
 std::uint64_t CoreLoad::offset_of(std::uint64_t unit) const noexcept {
-  return plan_.options.offset + (reactor_.core() * plan_.units_per_core + unit) * plan_.options.io_bytes;
+  return plan_.options.offset + (reactor_.core() * plan_.units_per_core + unit) * plan_.options.stride;
 }
 
 Lba CoreLoad::lba_of(std::uint64_t unit) const noexcept { return Lba{offset_of(unit) / plan_.block_bytes}; }

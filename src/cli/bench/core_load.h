@@ -22,7 +22,7 @@ namespace holdfast::cli {
 struct BenchPlan {
   BenchOptions options;
   std::uint32_t block_bytes = 0;     // of the device
-  std::uint64_t units_per_core = 0;  // of options.io_bytes
+  std::uint64_t units_per_core = 0;  // of options.stride
   std::atomic<bool> stop{false};     // any core: no new operations
 };
 

@@ -1,5 +1,7 @@
 #include "cli/bench/workload.h"
 
+#include <bit>
+
 #include "base/assert.h"
 
 namespace holdfast::cli {
@@ -7,6 +9,7 @@ namespace holdfast::cli {
 Workload::Workload(const BenchOptions& options, std::uint64_t units, std::uint64_t seed)
     : options_(options), units_(units), prng_(seed) {
   HF_ASSERT(units > 0);
+  at_ = prng_.next();
   if (options.verify) {
     HF_ASSERT(units > options.queue_depth);
     book_.resize(units);
@@ -14,10 +17,26 @@ Workload::Workload(const BenchOptions& options, std::uint64_t units, std::uint64
 }
 
 std::uint64_t Workload::pick() noexcept {
-  if (options_.random()) return prng_.below(units_);
+  if (options_.random() && !options_.once) return prng_.below(units_);
+  if (options_.random()) {
+    ++cursor_;
+    return walk();
+  }
   const std::uint64_t unit = cursor_ % units_;
   ++cursor_;
   return unit;
+}
+
+// A linear congruential generator meets each number below its modulus, a power of two, once before it begins again
+// (multiplier 1 modulo 4, odd increment); what is no unit is passed over.
+std::uint64_t Workload::walk() noexcept {
+  const auto bits = static_cast<int>(std::bit_width(units_ - 1));
+  const std::uint64_t mask = (std::uint64_t{1} << bits) - 1;
+  for (;;) {
+    at_ = (at_ * 0x5851f42d4c957f2d + 0x14057b7ef767814f) & mask;
+    const std::uint64_t unit = at_ ^ (at_ >> ((bits + 1) / 2));  // its low bits alone repeat soon
+    if (unit < units_) return unit;
+  }
 }
 
 std::optional<BenchOp> Workload::next() noexcept {

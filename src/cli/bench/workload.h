@@ -1,5 +1,5 @@
-// Which block comes next, on one core. Units are operations' sizes, counted from the start of the core's
-// share of the range; no unit belongs to two cores.
+// Which place comes next, on one core. Units are places, a stride apart, counted from the start of the core's share
+// of the range; no unit belongs to two cores.
 #pragma once
 
 #include <cstdint>
@@ -40,11 +40,13 @@ class Workload {
   };
 
   std::uint64_t pick() noexcept;
+  std::uint64_t walk() noexcept;
 
   const BenchOptions& options_;
   const std::uint64_t units_;
   Prng prng_;
-  std::uint64_t cursor_ = 0;  // sequential: the next unit
+  std::uint64_t cursor_ = 0;  // sequential: the next unit; random and `once`: how many there were
+  std::uint64_t at_ = 0;      // random and `once`: where the walk is
   std::vector<Entry> book_;
   std::uint64_t units_written_ = 0;
 };
