@@ -18,6 +18,8 @@
 //    above the highest sealed one, in writes that were never acknowledged: one of them is copied to the others,
 //    which are read elsewhere meanwhile (Mode::catching_up). Until that is done the record calls only the one
 //    healthy: a copy that power loss interrupts leaves blocks that hold neither what was there nor what came.
+//  - A new child that was given the volume's content elsewhere, with the regions' epochs, is as one that left: who
+//    adds it says through which sealed epoch it has everything.
 //  - Any other child (new, without epochs, or one that lost its past) gets everything; of a source that keeps
 //    epochs only what was ever written or is allocated.
 //
@@ -61,7 +63,7 @@ class Control final : public FaultSink, public RebuildHost, ReservationObserver 
   Task<Status> open(Nexus& device);
 
   // The operations of Nexus (operations.cc).
-  Task<Status> add_child(std::string uri, bool norebuild);
+  Task<Status> add_child(std::string uri, bool norebuild, std::uint32_t in_sync_through);
   Task<Status> remove_child(std::string uri);
   Task<Status> online_child(std::string uri);
   Task<Status> take_offline(std::string uri, Fault fault);  // offline_child and fault_child
@@ -138,6 +140,7 @@ class Control final : public FaultSink, public RebuildHost, ReservationObserver 
   Task<void> seal_children();
   Task<void> seal_all();
   void recall_former(Child& c);
+  void believe(Child& c, std::uint32_t in_sync_through) const;
   Task<void> seal_at(Child& c, std::uint32_t epoch);
   bool may_seal(const std::vector<ChildId>& flushed) const;
   Child* source_by_epochs(std::optional<std::uint32_t> since) const;
@@ -177,7 +180,7 @@ class Control final : public FaultSink, public RebuildHost, ReservationObserver 
 
   Status check_snapshots(const std::vector<ChildSnapshot>& wanted) const;
   // Operations with `ops_` held.
-  Task<Status> add_locked(std::string uri, bool norebuild);
+  Task<Status> add_locked(std::string uri, bool norebuild, std::uint32_t in_sync_through);
   Task<Status> remove_locked(Child& c);
   Task<Status> online_locked(Child& c);
   Task<Status> offline_locked(Child& c, Fault fault);

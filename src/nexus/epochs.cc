@@ -273,6 +273,15 @@ void Control::recall_former(Child& c) {
   c.since = static_cast<std::uint32_t>(through);
 }
 
+// A child that was given the volume's content elsewhere. Not beyond what is sealed: in later epochs a write may
+// have reached that content's source and not be known to the others as one of that epoch.
+void Control::believe(Child& c, std::uint32_t in_sync_through) const {
+  const std::uint32_t through = std::min(in_sync_through, sealed_);
+  if (c.since || c.epochs == nullptr || through == 0 || c.epoch_state.current <= through) return;
+  c.in_sync_through = through;
+  c.since = through;
+}
+
 Task<void> Control::window_copied(ChildId destination, Span blocks) {
   const Child* c = find(destination);
   if (c == nullptr || !c->catching_up) co_return;

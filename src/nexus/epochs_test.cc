@@ -368,6 +368,65 @@ TEST_F(Epochs, ASealOfAnotherLifeIsOutlived) {
   EXPECT_GT(disk("a").epoch, 60u);
 }
 
+// d is given what a has now, and its epochs through the seal.
+struct GivenElsewhere : Epochs {
+  std::uint32_t give_d_the_content_of_a() {
+    create({"a", "b"});
+    for (std::uint64_t r = 0; r < 8; ++r) write_region(r, static_cast<int>(r) + 1);
+    settle();
+    disk("d").bytes = disk("a").bytes;
+    disk("d").fit_regions();
+    disk("d").region_epochs = disk("a").region_epochs;
+    disk("d").epoch = disk("a").sealed + 1;
+    return disk("a").sealed;
+  }
+};
+
+TEST_F(GivenElsewhere, OnlyTheRestIsCopied) {
+  const std::uint32_t through = give_d_the_content_of_a();
+  ASSERT_GT(through, 0u);
+  write_region(5, 55);
+  EXPECT_TRUE(rig.run(rig.nexus->add_child(Rig::uri("d"), false, through)).ok());
+  ASSERT_TRUE(online());
+  EXPECT_TRUE(rig.same("a", "d"));
+  EXPECT_EQ(blocks_read_by_rebuilds(), region_blocks);
+  EXPECT_TRUE(rig.nexus->rebuild_history().back().is_partial);
+}
+
+TEST_F(GivenElsewhere, ACrashInTheMiddleStartsFromTheSamePlace) {
+  const std::uint32_t through = give_d_the_content_of_a();
+  write_region(5, 55);
+  disk("d").write_delay = 10s;
+  EXPECT_TRUE(rig.run(rig.nexus->add_child(Rig::uri("d"), false, through)).ok());
+  rig.pass(1s);
+  rig.crash();
+  disk("d").write_delay = Nanos(0);
+  create({"a", "b", "d"});
+  ASSERT_TRUE(online());
+  EXPECT_TRUE(rig.same("a", "d"));
+  EXPECT_LE(blocks_read_by_rebuilds(), 2 * region_blocks) << "region 5, to b and to d";
+}
+
+// Planted bug: what is said of a child is believed beyond the seal.
+TEST_F(GivenElsewhere, NobodyIsBelievedBeyondTheSeal) {
+  give_d_the_content_of_a();
+  disk("d").epoch = 100;
+  write_region(5, 55);
+  EXPECT_TRUE(rig.run(rig.nexus->add_child(Rig::uri("d"), false, 99)).ok());
+  ASSERT_TRUE(online());
+  EXPECT_TRUE(rig.same("a", "d"));
+  EXPECT_EQ(blocks_read_by_rebuilds(), region_blocks);
+}
+
+TEST_F(GivenElsewhere, AChildThatDoesNotKnowTheEpochGetsEverything) {
+  const std::uint32_t through = give_d_the_content_of_a();
+  disk("d").epoch = through;
+  EXPECT_TRUE(rig.run(rig.nexus->add_child(Rig::uri("d"), false, through)).ok());
+  ASSERT_TRUE(online());
+  EXPECT_TRUE(rig.same("a", "d"));
+  EXPECT_EQ(blocks_read_by_rebuilds(), 8 * region_blocks);
+}
+
 TEST_F(Epochs, AWriteUnderWayWhenAChildComesIsNotMissed) {
   create();
   settle();

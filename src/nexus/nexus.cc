@@ -40,8 +40,8 @@ NexusView Nexus::view() const { return control_->view(); }
 Task<NexusCounters> Nexus::counters() { return control_->counters(); }
 const NexusParams& Nexus::params() const noexcept { return control_->params(); }
 
-Task<Status> Nexus::add_child(std::string uri, bool norebuild) {
-  return control_->add_child(std::move(uri), norebuild);
+Task<Status> Nexus::add_child(std::string uri, bool norebuild, std::uint32_t in_sync_through) {
+  return control_->add_child(std::move(uri), norebuild, in_sync_through);
 }
 Task<Status> Nexus::remove_child(std::string uri) { return control_->remove_child(std::move(uri)); }
 Task<Status> Nexus::offline_child(std::string uri) {

@@ -52,7 +52,9 @@ class Nexus final : public BlockDevice {
   const NexusParams& params() const noexcept;
 
   // Opens a new child; it is out of sync and rebuilt, unless `norebuild`. A child that is there already: ok.
-  Task<Status> add_child(std::string uri, bool norebuild);
+  // `in_sync_through`: the child was given, elsewhere, all that this volume has in regions of epochs up to this
+  // one, with their epochs; the rest is copied. 0: nothing is known of it.
+  Task<Status> add_child(std::string uri, bool norebuild, std::uint32_t in_sync_through = 0);
   // Out of the nexus and out of the record. A child that is not there: ok.
   Task<Status> remove_child(std::string uri);
   // Out of service until online_child. What it misses from now on is tracked.

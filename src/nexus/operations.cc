@@ -50,13 +50,13 @@ Task<Status> Control::wait_recorded(Child& c) {
   co_return Status();
 }
 
-Task<Status> Control::add_child(std::string uri, bool norebuild) {
+Task<Status> Control::add_child(std::string uri, bool norebuild, std::uint32_t in_sync_through) {
   const Semaphore::Permit turn = co_await ops_.acquire();
   HF_CO_CHECK(usable());
-  co_return co_await add_locked(std::move(uri), norebuild);
+  co_return co_await add_locked(std::move(uri), norebuild, in_sync_through);
 }
 
-Task<Status> Control::add_locked(std::string uri, bool norebuild) {
+Task<Status> Control::add_locked(std::string uri, bool norebuild, std::uint32_t in_sync_through) {
   if (find(uri) != nullptr) co_return Status();
   if (children_.size() >= children_max) {
     co_return Error(
@@ -70,6 +70,7 @@ Task<Status> Control::add_locked(std::string uri, bool norebuild) {
   if (s.ok()) s = check_fits(c.geometry(), geometry_.block_bytes, geometry_.block_count);
   if (s.ok()) s = co_await open_channels(c);
   if (s.ok()) recall_former(c);
+  if (s.ok()) believe(c, in_sync_through);
   if (s.ok()) {
     c.removing = false;
     s = co_await keeper_.persist(home_.now() + options_.hold_timeout);

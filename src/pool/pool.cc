@@ -79,6 +79,14 @@ Result<std::vector<ByteRange>> Pool::diff(std::optional<Uuid> earlier, Uuid late
   return impl_->diff(earlier, later, from, ranges_max);
 }
 
+Result<std::vector<RegionRun>> Pool::region_epochs(Uuid volume, std::uint64_t first,
+                                                   std::size_t runs_max) const {
+  return impl_->region_epochs(volume, first, runs_max);
+}
+Task<Status> Pool::raise_regions(Uuid volume, std::vector<RegionRun> runs) {
+  return impl_->raise_regions(volume, std::move(runs));
+}
+
 Task<Status> Pool::add_disk(std::string uri, bool force) { return impl_->add_disk(std::move(uri), force); }
 Task<Status> Pool::grow() { return impl_->grow(); }
 Task<Status> Pool::checkpoint() { return impl_->checkpoint(); }

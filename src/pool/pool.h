@@ -155,6 +155,12 @@ class Pool {
   Result<std::vector<ByteRange>> diff(std::optional<Uuid> earlier, Uuid later, std::uint64_t from,
                                       std::size_t ranges_max) const;
 
+  // The last epochs of a volume's regions from `first` on, in order; regions in none are left out.
+  Result<std::vector<RegionRun>> region_epochs(Uuid volume, std::uint64_t first, std::size_t runs_max) const;
+  // Raises regions to these epochs, none above the one announced last: for a volume that was given the content of
+  // another one, whose epochs they are. Errors: invalid_argument; nothing is changed then.
+  Task<Status> raise_regions(Uuid volume, std::vector<RegionRun> runs);
+
   Task<Status> add_disk(std::string uri, bool force);
   // Takes in what the disks have grown by; ok when nothing has.
   Task<Status> grow();

@@ -70,6 +70,8 @@ class Pool::Impl final : JournalClient, Space::Log, DiskObserver, VolumeOwner {
   BlockDevice* device(const Uuid& uuid) const noexcept;
   Result<std::vector<ByteRange>> diff(std::optional<Uuid> earlier, Uuid later, std::uint64_t from,
                                       std::size_t ranges_max) const;
+  Result<std::vector<RegionRun>> region_epochs(Uuid volume, std::uint64_t first, std::size_t runs_max) const;
+  Task<Status> raise_regions(Uuid volume, std::vector<RegionRun> runs);
 
  private:
   // pool_create.cc

@@ -210,6 +210,8 @@ Task<Result<VolumeView>> Pool::Impl::create_snapshot(Uuid wanted, SnapshotParams
   spec.uuid = params.uuid;
   spec.name = std::move(params.name);
   spec.size_bytes = source.size_bytes;
+  spec.epoch = source.epoch;
+  spec.sealed = source.sealed;
   spec.attributes = std::move(params.attributes);
   std::erase_if(spec.attributes, [](const auto& item) { return item.second.empty(); });
   const auto found = devices_.find(source.id);
@@ -291,6 +293,51 @@ Task<Status> Pool::Impl::set_attributes(Uuid wanted, Attributes changes) {
   record.volume = volume->spec().id;
   record.changes = std::move(changes);
   co_return co_await commit_one(std::move(record), Durable::yes);
+}
+
+Result<std::vector<RegionRun>> Pool::Impl::region_epochs(Uuid wanted, std::uint64_t first,
+                                                         std::size_t runs_max) const {
+  HF_TRY(const StateVolume* volume, known(wanted, VolumeKind::volume));
+  std::vector<RegionRun> runs;
+  const SlotArray* epochs = volume->epochs().array();
+  while (epochs != nullptr && runs.size() < runs_max) {
+    const RegionEpochs::Run run = RegionEpochs::next_run(epochs, first);
+    if (run.count == 0) break;
+    runs.push_back({run.first, run.count, run.epoch});
+    first = run.first + run.count;
+  }
+  return runs;
+}
+
+Task<Status> Pool::Impl::raise_regions(Uuid wanted, std::vector<RegionRun> runs) {
+  constexpr std::size_t records_per_commit = 256;
+  const Semaphore::Permit alone = co_await changes_.acquire();
+  HF_CO_CHECK(check_changeable());
+  HF_CO_TRY(const StateVolume* volume, known(wanted, VolumeKind::volume));
+  const VolumeId id = volume->spec().id;
+  const std::uint64_t regions = (volume->spec().size_bytes + region_bytes - 1) / region_bytes;
+  for (const RegionRun& run : runs) {
+    const bool there = run.count > 0 && run.first < regions && run.count <= regions - run.first;
+    if (there && run.epoch > 0 && run.epoch <= volume->spec().epoch) continue;
+    co_return error(
+        Errc::invalid_argument,
+        fmt::format("volume '{}' has {} regions and is at epoch {}; {} regions from {} on cannot be "
+                    "of epoch {}",
+                    volume->spec().name, regions, volume->spec().epoch, run.count, run.first, run.epoch));
+  }
+  for (std::size_t at = 0; at < runs.size();) {
+    std::vector<Record> records;
+    for (; at < runs.size() && records.size() < records_per_commit; ++at) {
+      RegionRecord record;
+      record.volume = id;
+      record.first = static_cast<std::uint32_t>(runs[at].first);
+      record.count = static_cast<std::uint32_t>(runs[at].count);
+      record.epoch = runs[at].epoch;
+      records.emplace_back(record);
+    }
+    HF_CO_CHECK(co_await journal_->commit(std::move(records), Durable::yes));
+  }
+  co_return Status();
 }
 
 }  // namespace holdfast::pool

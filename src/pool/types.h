@@ -86,6 +86,7 @@ struct VolumeSpec {
   std::uint64_t created_unix_ns = 0;
   std::uint32_t epoch = 0;   // of the volume, announced last; 0: epochs are not used
   std::uint32_t sealed = 0;  // the highest sealed epoch
+  // Of a snapshot both are those of its volume when it was made: it has what was written in sealed epochs.
   Attributes attributes;
   bool operator==(const VolumeSpec&) const = default;
 };
@@ -98,6 +99,14 @@ struct Usage {
   std::uint64_t shared = 0;            // allocated - exclusive
   std::uint64_t reserved = 0;          // thick: set aside and not allocated yet
   std::uint64_t partial_clusters = 0;  // a number, not bytes
+};
+
+// Regions that were last written in one epoch.
+struct RegionRun {
+  std::uint64_t first = 0;  // region
+  std::uint64_t count = 0;
+  std::uint32_t epoch = 0;  // not 0
+  bool operator==(const RegionRun&) const = default;
 };
 
 // A run of bytes that differ, of a diff.

@@ -59,6 +59,47 @@ TEST(VolumeEpochs, RegionsRememberTheEpochOfTheirLastWriteAlsoWhenThePoolIsOpene
   EXPECT_EQ(e.changed(3), "0111");
 }
 
+TEST(VolumeEpochs, ASnapshotRemembersThoseOfItsVolume) {
+  PoolBench b;
+  {
+    b.volume("v", 4 * MiB);
+    Epochs e(b, "v");
+    ASSERT_EQ(e.announce(5), Errc::ok);
+    ASSERT_EQ(e.seal(4), Errc::ok);
+    ASSERT_EQ(b.snapshot("v", "s"), Errc::ok);
+    ASSERT_EQ(e.announce(9), Errc::ok);
+    ASSERT_EQ(b.clone("s", "c"), Errc::ok);
+  }
+  b.reopen();
+  EXPECT_EQ(b.pool->find(uuid_of("s")).value().spec.epoch, 5u);
+  EXPECT_EQ(b.pool->find(uuid_of("s")).value().spec.sealed, 4u);
+  EXPECT_EQ(b.pool->find(uuid_of("c")).value().spec.epoch, 0u) << "a clone is another volume";
+  EXPECT_EQ(b.device("s").epochs(), nullptr);
+}
+
+TEST(VolumeEpochs, RegionsAreRaisedForContentOfAnotherVolume) {
+  PoolBench b;
+  {
+    Tracked v(b, b.volume("v", 4 * MiB));
+    Epochs e(b, "v");
+    ASSERT_EQ(e.announce(7), Errc::ok);
+    ASSERT_EQ(v.write(3 * MiB, 512), Errc::ok);
+    const auto raise = [&b](std::vector<RegionRun> runs) {
+      return b.machine.run(b.pool->raise_regions(uuid_of("v"), std::move(runs))).code();
+    };
+    EXPECT_EQ(raise({{0, 2, 5}, {3, 1, 2}}), Errc::ok);
+    EXPECT_EQ(raise({{0, 1, 5}, {2, 3, 5}}), Errc::invalid_argument) << "beyond its end";
+    EXPECT_EQ(raise({{2, 1, 8}}), Errc::invalid_argument) << "never announced";
+    EXPECT_EQ(raise({{2, 1, 0}}), Errc::invalid_argument);
+    EXPECT_EQ(raise({}), Errc::ok);
+  }
+  b.reopen();
+  const auto runs = b.pool->region_epochs(uuid_of("v"), 0, 10).value();
+  EXPECT_EQ(runs, (std::vector<RegionRun>{{0, 2, 5}, {3, 1, 7}})) << "none is lowered";
+  EXPECT_EQ(b.pool->region_epochs(uuid_of("v"), 1, 10).value().front(), (RegionRun{1, 1, 5}));
+  EXPECT_EQ(b.pool->region_epochs(uuid_of("v"), 0, 1).value().size(), 1u);
+}
+
 TEST(VolumeEpochs, RefusesWhatGoesBackwardsOrBeyond) {
   PoolBench b;
   b.volume("v", 4 * MiB);
