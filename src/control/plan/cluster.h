@@ -1,0 +1,62 @@
+// Cluster: specs and states of one moment, indexed for those who decide. Pure: nothing here changes anything.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/uuid.h"
+#include "control/model/specs.h"
+#include "control/model/state.h"
+
+namespace holdfast::control {
+
+// What operations under way have taken, and no spec shows yet.
+struct Claims {
+  std::map<PoolId, std::uint64_t> thick_bytes;  // room for replicas that are not thin
+  std::map<PoolId, std::uint64_t> bytes;        // sizes of all replicas
+  std::set<PoolId> closing;                     // pools that are about to be deleted
+  std::set<std::string> group_nodes;            // "group\nnode" where a volume of one replica is being placed
+};
+
+// What a pool has, with what is on its way there.
+struct PoolUse {
+  std::uint64_t free_bytes = 0;
+  std::uint64_t committed_bytes = 0;
+  std::size_t replicas = 0;
+};
+
+struct Cluster {
+  Cluster(const Specs& specs, const Observed& observed, const Claims& claims);
+
+  const Specs& specs;
+  const Observed& observed;
+  const Claims& claims;
+  std::map<Uuid, std::vector<const ReplicaSpec*>> replicas_of_volume;  // owned by it
+  std::map<PoolId, std::vector<const ReplicaSpec*>> replicas_of_pool;
+  std::map<Uuid, std::vector<const NexusSpec*>> nexuses_of_volume;
+  std::map<Uuid, std::vector<const SnapshotSpec*>> snapshots_of_volume;
+  std::map<std::string, std::vector<const VolumeSpec*>> volumes_of_group;
+  std::map<NodeId, std::size_t> targets_of_node;
+  std::map<PoolId, std::size_t> snapshot_parts_of_pool;
+  std::uint64_t rebuilds = 0;  // that run now
+
+  // The pool, while its node is online and it is itself online or degraded.
+  const PoolState* usable_pool(const PoolId& id) const noexcept;
+  PoolUse use_of(const PoolState& pool) const;
+  const NodeSpec* node_of_pool(const PoolId& id) const noexcept;
+  // Empty when the pool is not known.
+  NodeId node_id_of_pool(const PoolId& id) const;
+  // What its engine reports, while that can be relied on and the replica is online.
+  const ReplicaState* online_replica(const Uuid& id) const noexcept;
+  const NexusState* known_nexus(const Uuid& id) const noexcept;
+  const std::vector<const ReplicaSpec*>& replicas(const Uuid& volume) const;
+  // The membership record says so; a volume without one has only good replicas.
+  bool healthy(const VolumeSpec& volume, const Uuid& replica) const noexcept;
+  // Healthy, and its engine reports it online.
+  bool good(const VolumeSpec& volume, const Uuid& replica) const noexcept;
+};
+
+}  // namespace holdfast::control

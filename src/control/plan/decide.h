@@ -1,0 +1,74 @@
+// decide: what has to be done, given what is wanted and what is. A function without I/O, clock or memory; one file
+// per reconciler (reconcile_*.cc).
+//
+// The rules that make it safe to be wrong about the present: nothing is deleted because it is absent somewhere; a
+// replica goes only when its spec says that its owners released it, and a volume releases a replica only while
+// another one, known to hold all data, can be reached. What a node has that does not answer is left as it is.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "control/plan/action.h"
+#include "control/plan/cluster.h"
+#include "control/plan/scheduler.h"
+
+namespace holdfast::control {
+
+struct Policy {
+  CapacityLimits capacity;
+  // How long a replica that is out may come back before another takes its place.
+  UnixNanos faulted_wait = 600LL * 1'000'000'000;
+  std::optional<std::uint64_t> rebuilds_max;     // at once, in the cluster
+  UnixNanos drain_wait = 120LL * 1'000'000'000;  // for targets that cannot be moved
+  std::size_t transactions_kept_max = 5;         // attempts of a snapshot
+};
+
+// Since when a replica of a volume is not in sync; kept over restarts of its child, so that one that comes and goes
+// is replaced all the same.
+struct Outage {
+  UnixNanos since = 0;
+  UnixNanos back_at = 0;  // in sync again since; 0: it is not
+  bool operator==(const Outage&) const = default;
+};
+using Outages = std::map<Uuid, Outage>;  // by replica
+
+// In sync for so long: its outage is forgotten.
+inline constexpr UnixNanos outage_forgotten_after = 60LL * 1'000'000'000;
+
+void note_outages(Outages& outages, const Cluster& cluster, UnixNanos now);
+// The same with what is remembered, in the order in which they should be begun. Of those with one guard the first
+// are done first, and the rest only when these succeed.
+std::vector<Action> decide(const Cluster& cluster, const Outages& outages, const Policy& policy,
+                           UnixNanos now);
+
+// The reconcilers. Each adds what it wants.
+struct Plan {
+  const Cluster& cluster;
+  const Outages& outages;
+  const Policy& policy;
+  UnixNanos now;
+  std::vector<Action> actions{};
+
+  Action& add(Do what, std::string guard, std::string why) {
+    Action a;
+    a.what = what;
+    a.guard = std::move(guard);
+    a.why = std::move(why);
+    actions.push_back(std::move(a));
+    return actions.back();
+  }
+};
+void reconcile_pools(Plan& plan);
+void reconcile_replicas(Plan& plan);
+void reconcile_nexuses(Plan& plan);
+void reconcile_volumes(Plan& plan);
+void reconcile_children(Plan& plan, const VolumeSpec& volume, const NexusSpec& spec, const NexusState& nexus);
+void reconcile_snapshots(Plan& plan);
+void reconcile_nodes(Plan& plan);
+// Leaves out rebuilds beyond the limit, the least urgent ones first.
+void queue_rebuilds(Plan& plan);
+
+}  // namespace holdfast::control

@@ -1,0 +1,100 @@
+// Nexuses: created again after their engine started, ended when replaced or no longer wanted, and their children.
+#include <algorithm>
+
+#include "control/plan/decide.h"
+
+namespace holdfast::control {
+namespace {
+
+Action& want(Plan& plan, Do what, const NexusSpec& n, std::string why) {
+  Action& a = plan.add(what, nexus_guard(n), std::move(why));
+  a.nexus = n.uuid;
+  a.node = n.node;
+  if (n.owner) a.volume = *n.owner;
+  return a;
+}
+
+bool is_target(const VolumeSpec* volume, const NexusSpec& n) {
+  return volume != nullptr && volume->target && volume->target->nexus == n.uuid;
+}
+
+// Somebody's operation, or one that is still to be settled, speaks of it.
+bool is_pending(const VolumeSpec* volume, const NexusSpec& n) {
+  return volume != nullptr && volume->operation && volume->operation->nexus == n.uuid;
+}
+
+// A replica that has all data can be reached, and the nexus does not use it.
+bool could_serve_again(const Cluster& cluster, const VolumeSpec& volume, const NexusState& nexus) {
+  const auto& replicas = cluster.replicas(volume.uuid);
+  return std::any_of(replicas.begin(), replicas.end(), [&](const ReplicaSpec* r) {
+    const ChildState* child = nexus.find(r->uuid);
+    return cluster.good(volume, r->uuid) && (child == nullptr || child->status != ChildStatus::online);
+  });
+}
+
+bool replicas_are_large_enough(const Cluster& cluster, const VolumeSpec& volume, const NexusState& nexus) {
+  return std::all_of(nexus.children.begin(), nexus.children.end(), [&](const ChildState& c) {
+    const ReplicaState* r = c.replica ? cluster.online_replica(*c.replica) : nullptr;
+    return r == nullptr || r->size_bytes >= volume.size_bytes;
+  });
+}
+
+void reconcile_target(Plan& plan, const VolumeSpec& volume, const NexusSpec& spec, const NexusState& nexus) {
+  const bool serves = nexus.status == NexusStatus::online || nexus.status == NexusStatus::degraded;
+  if (!serves) {
+    const bool ended = nexus.status == NexusStatus::faulted || nexus.status == NexusStatus::shutdown;
+    if (ended && could_serve_again(plan.cluster, volume, nexus)) {
+      want(plan, Do::create_nexus, spec, "a replica that holds all data is back");
+    }
+    return;
+  }
+  const bool hosts_differ = spec.share == Protocol::nvmf && nexus.allowed_hosts != spec.allowed_hosts;
+  if (nexus.protocol != spec.share || hosts_differ) {
+    want(plan, Do::share_nexus, spec, "it is not shared as it should be");
+  }
+  if (nexus.size_bytes < volume.size_bytes && replicas_are_large_enough(plan.cluster, volume, nexus)) {
+    want(plan, Do::grow_nexus, spec, "it is smaller than its volume");
+  }
+  reconcile_children(plan, volume, spec, nexus);
+}
+
+void reconcile_wanted(Plan& plan, const NexusSpec& spec) {
+  const Cluster& cluster = plan.cluster;
+  const VolumeSpec* volume = nullptr;
+  if (spec.owner) {
+    const auto found = cluster.specs.volumes.find(*spec.owner);
+    if (found != cluster.specs.volumes.end()) volume = &found->second;
+    if (!is_target(volume, spec)) {
+      if (!is_pending(volume, spec)) want(plan, Do::destroy_nexus, spec, "it serves no volume");
+      return;
+    }
+  }
+  if (!cluster.observed.node_known(spec.node)) return;
+  const NexusState* state = cluster.known_nexus(spec.uuid);
+  if (state == nullptr) {
+    want(plan, Do::create_nexus, spec, "its engine does not have it");
+  } else if (volume != nullptr && !volume->operation && volume->status == SpecStatus::created) {
+    reconcile_target(plan, *volume, spec, *state);
+  }
+}
+
+}  // namespace
+
+void reconcile_nexuses(Plan& plan) {
+  const Cluster& cluster = plan.cluster;
+  for (const auto& [id, spec] : cluster.specs.nexuses) {
+    if (spec.status != SpecStatus::deleting) {
+      reconcile_wanted(plan, spec);
+      continue;
+    }
+    if (!cluster.specs.nodes.contains(spec.node)) {
+      want(plan, Do::forget_nexus, spec, "its node is gone");
+    } else if (cluster.observed.node_known(spec.node)) {
+      const bool there = cluster.known_nexus(id) != nullptr;
+      want(plan, there ? Do::destroy_nexus : Do::forget_nexus, spec,
+           there ? "it is being deleted" : "it is deleted");
+    }
+  }
+}
+
+}  // namespace holdfast::control

@@ -1,0 +1,50 @@
+// Snapshots: parts of failed attempts go, those of deleted snapshots go, and what was never completed and cannot be.
+#include "control/plan/decide.h"
+
+namespace holdfast::control {
+namespace {
+
+Action& want(Plan& plan, Do what, const SnapshotSpec& s, std::string why) {
+  Action& a = plan.add(what, snapshot_guard(s.uuid), std::move(why));
+  a.snapshot = s.uuid;
+  return a;
+}
+
+void remove_part(Plan& plan, const SnapshotSpec& s, const ReplicaSnapshotSpec& part, const char* why) {
+  const Cluster& cluster = plan.cluster;
+  const bool there = cluster.observed.snapshots.contains(part.uuid);
+  const NodeId node = cluster.node_id_of_pool(part.pool);
+  const bool pool_gone = node.empty() || !cluster.specs.nodes.contains(node);
+  const bool pool_known = cluster.usable_pool(part.pool) != nullptr && cluster.observed.node_known(node);
+  if (!pool_gone && !pool_known) return;
+  const bool destroy = there && !pool_gone;
+  Action& a = want(plan, destroy ? Do::destroy_part : Do::forget_part, s, why);
+  a.part = part.uuid;
+  a.pool = part.pool;
+  a.node = node;
+}
+
+}  // namespace
+
+void reconcile_snapshots(Plan& plan) {
+  for (const auto& [id, s] : plan.cluster.specs.snapshots) {
+    const bool deleting = s.status == SpecStatus::deleting;
+    if (deleting && s.transactions.empty()) {
+      want(plan, Do::forget_snapshot, s, "it is deleted");
+      continue;
+    }
+    if (s.status == SpecStatus::creating && !plan.cluster.specs.volumes.contains(s.volume)) {
+      want(plan, Do::abandon_snapshot, s, "it was not completed, and its volume is gone");
+      continue;
+    }
+    for (const auto& [transaction, parts] : s.transactions) {
+      const bool kept = s.status == SpecStatus::created && transaction == s.transaction;
+      if (kept) continue;
+      for (const auto& part : parts) {
+        remove_part(plan, s, part, deleting ? "the snapshot is being deleted" : "the attempt failed");
+      }
+    }
+  }
+}
+
+}  // namespace holdfast::control
