@@ -1,0 +1,566 @@
+// Nexuses of the model: opening, membership, children, rebuilds.
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "base/assert.h"
+#include "control/testing/fleet.h"
+
+namespace holdfast::control::fake {
+namespace {
+
+Error refused(const Machine& m, Kind kind, std::string text) {
+  return refusal(kind, fmt::format("node {}: {}", m.node, text));
+}
+
+// The text between two others; empty when they are not there.
+std::string_view between(std::string_view text, std::string_view from, std::string_view to) {
+  const auto begin = text.find(from);
+  if (begin == std::string_view::npos) return {};
+  text.remove_prefix(begin + from.size());
+  return text.substr(0, text.find(to));
+}
+
+std::optional<Uuid> uuid_of(const std::string& uri) {
+  auto parsed = Uuid::parse(between(uri, "uuid=", "&"));
+  if (!parsed.ok()) return std::nullopt;
+  return parsed.value();
+}
+
+ChildStatus status_of(const Child& c) {
+  if (c.open && c.suspended) return ChildStatus::faulted;
+  if (c.open) return c.in_sync ? ChildStatus::online : ChildStatus::degraded;
+  const bool mild = c.reason == ChildReason::out_of_space || c.reason == ChildReason::closed ||
+                    (c.reason == ChildReason::by_client && !c.for_good);
+  return mild ? ChildStatus::degraded : ChildStatus::faulted;
+}
+
+ChildReason reason_of(const Child& c) {
+  if (c.open && c.suspended) return ChildReason::io_failure;
+  if (!c.open) return c.reason;
+  return c.in_sync ? ChildReason::none : ChildReason::out_of_sync;
+}
+
+}  // namespace
+
+Copy* Fleet::reach(Machine& from, const std::string& uri, Pool** in) {
+  const auto uuid = uuid_of(uri);
+  if (!uuid || !from.running) return nullptr;
+  if (uri.starts_with("bdev:///")) {
+    Copy* copy = from.find(*uuid, in);
+    return copy != nullptr && !copy->is_snapshot ? copy : nullptr;
+  }
+  Machine* to = machine_at(between(uri, "nvmf://", ":"));
+  if (to == nullptr || !to->running || cuts_.contains(std::minmax(from.node, to->node))) return nullptr;
+  Copy* copy = to->find(*uuid, in);
+  if (copy == nullptr || copy->is_snapshot || copy->share != Protocol::nvmf) return nullptr;
+  const auto& hosts = copy->allowed_hosts;
+  const bool allowed = hosts.empty() || std::find(hosts.begin(), hosts.end(), from.nqn) != hosts.end();
+  return allowed ? copy : nullptr;
+}
+
+NexusState Fleet::nexus_state(const Machine& m, const Nexus& n) const {
+  NexusState s;
+  s.uuid = n.request.nexus;
+  s.name = n.request.name;
+  s.node = m.node;
+  s.size_bytes = n.size_bytes;
+  s.status = n.status();
+  if (n.shared && !n.stopped) {
+    s.device_uri = fmt::format("nvmf://{}:8420/nqn.2019-05.io.openebs:{}", m.address, n.request.name);
+    s.protocol = Protocol::nvmf;
+    s.allowed_hosts = n.allowed_hosts;
+  }
+  for (const Child& c : n.children) {
+    ChildState child;
+    child.uri = c.uri;
+    child.replica = c.replica;
+    child.status = status_of(c);
+    child.reason = reason_of(c);
+    child.faulted_at = c.faulted_at;
+    child.has_io_log = !c.open && c.has_log;
+    if (c.rebuild) {
+      const auto whole = std::max<std::int64_t>(1, (c.rebuild->ends - c.rebuild->started).count());
+      const auto gone = std::min<std::int64_t>(whole, (now_ - c.rebuild->started).count());
+      child.rebuild_percent = static_cast<std::uint32_t>(gone * 100 / whole);
+      ++s.rebuilds;
+    }
+    s.children.push_back(std::move(child));
+  }
+  return s;
+}
+
+Result<Nexus*> Fleet::find_nexus(Machine& m, const Uuid& nexus) {
+  const auto found = m.nexuses.find(nexus);
+  if (found == m.nexuses.end()) return refused(m, Kind::not_found, "no nexus with uuid " + nexus.to_string());
+  advance_nexus(m, found->second);
+  return &found->second;
+}
+
+Status Fleet::usable(const Nexus& n) const {
+  const std::string label = "nexus " + n.request.nexus.to_string();
+  if (n.stopped) return refusal(Kind::failed_precondition, label + " is shut down");
+  if (n.fenced) return refusal(Kind::failed_precondition, label + " is fenced: another one has taken over");
+  return Status();
+}
+
+// Brings the membership record to what is.
+Status Fleet::record(Nexus& n, bool clean) {
+  nexus::Record next;
+  next.clean_shutdown = clean;
+  next.epoch = ++n.record_epoch;
+  next.owner = n.run;
+  for (const Child& c : n.children) {
+    nexus::ChildRecord child;
+    child.uuid = c.replica.to_string();
+    child.healthy = c.healthy;
+    next.children.push_back(std::move(child));
+  }
+  auto swapped = records_.swap(n.request.membership_key, n.record_revision, next);
+  if (swapped.code() == Errc::fenced) n.fenced = true;
+  n.unrecorded = !swapped.ok() && !n.fenced;
+  if (!swapped.ok()) return refusal(Kind::unavailable, "the store has not recorded it yet");
+  n.record_revision = swapped.value();
+  return Status();
+}
+
+Status Fleet::open_child(Machine& m, Nexus& n, Child& c) {
+  const auto uuid = uuid_of(c.uri);
+  if (!uuid) return refused(m, Kind::invalid_argument, fmt::format("child '{}': no uuid", c.uri));
+  Copy* copy = reach(m, c.uri);
+  if (copy == nullptr)
+    return refused(m, Kind::invalid_argument, fmt::format("child '{}' cannot be opened", c.uri));
+  if (copy->size_bytes < n.size_bytes)
+    return refused(m, Kind::invalid_argument, fmt::format("child '{}' is too small", c.uri));
+  for (const auto& [id, other] : m.nexuses) {
+    const bool claims = id != n.request.nexus && !other.stopped &&
+                        std::any_of(other.children.begin(), other.children.end(),
+                                    [&](const Child& o) { return o.open && o.uri == c.uri; });
+    if (claims)
+      return refused(m, Kind::invalid_argument,
+                     fmt::format("child '{}' is in use by {}", c.uri, id.to_string()));
+  }
+  if (n.request.reservation_key == 0 && !copy->holder.is_nil() && copy->holder != n.run)
+    return refused(m, Kind::invalid_argument, fmt::format("child '{}' is reserved by another host", c.uri));
+  if (n.request.reservation_key != 0) copy->holder = n.run;
+  copy->volume = n.request.name;
+  c.replica = *uuid;
+  c.open = true;
+  c.silent_since.reset();
+  c.suspended = false;
+  c.reason = ChildReason::none;
+  return Status();
+}
+
+// A record tells who has every acknowledged write. After an unclean end one of them is taken, for all.
+Status Fleet::choose_in_sync(Machine& m, Nexus& n, const nexus::Record* record) {
+  if (record == nullptr) {
+    for (Child& c : n.children) c.in_sync = c.healthy = true;
+    return Status();
+  }
+  Child* source = nullptr;
+  for (Child& c : n.children) {
+    const nexus::ChildRecord* known = record->find(c.replica.to_string());
+    c.healthy = known != nullptr && known->healthy;
+    c.has_log = known != nullptr;  // how much it misses is told by its epochs
+    if (c.healthy && (source == nullptr || c.uri.starts_with("bdev:"))) source = &c;
+  }
+  if (source == nullptr)
+    return refused(m, Kind::failed_precondition,
+                   "none of the children given is healthy in the membership record");
+  for (Child& c : n.children) {
+    if (&c != source && !record->clean_shutdown) c.healthy = false;
+    c.in_sync = c.healthy;
+  }
+  return Status();
+}
+
+// What its users would see has to be what they were told.
+void Fleet::check_opened(Machine& m, Nexus& n, bool has_record) {
+  const bool first = !acknowledged_.contains(n.request.name);
+  Content& told = acknowledged_[n.request.name];
+  const Content& source = source_of(m, n)->content;
+  if (first) told = source;
+  for (const Child& c : n.children) {
+    if (!c.in_sync) continue;
+    const Content& content = reach(m, c.uri)->content;
+    if (content != source) {
+      violated(fmt::format("nexus {} of volume {} on {}: replicas that it takes for in sync differ",
+                           n.request.nexus.to_string(), n.request.name, m.node));
+    }
+    if (!covers(content, told)) {
+      violated(
+          fmt::format("nexus {} of volume {} on {} took replica {} for one in sync, which misses writes that "
+                      "were acknowledged ({} record)",
+                      n.request.nexus.to_string(), n.request.name, m.node, c.replica.to_string(),
+                      has_record ? "by its" : "without a"));
+    }
+  }
+}
+
+Result<NexusState> Fleet::create_nexus(Machine& m, const NewNexus& request) {
+  for (auto& [id, other] : m.nexuses) {
+    if (id != request.nexus && other.request.name != request.name) continue;
+    auto ours = request.children, theirs = other.request.children;
+    std::sort(ours.begin(), ours.end());
+    std::sort(theirs.begin(), theirs.end());
+    const bool same = id == request.nexus && other.request.name == request.name && ours == theirs &&
+                      other.request.size_bytes == request.size_bytes &&
+                      other.request.reservation_key == request.reservation_key;
+    if (same) return nexus_state(m, other);
+    return refused(m, Kind::already_exists,
+                   fmt::format("nexus '{}' ({}) exists already", other.request.name, id.to_string()));
+  }
+  if (request.children.empty()) return refused(m, Kind::invalid_argument, "a nexus needs at least one child");
+  Nexus n;
+  n.request = request;
+  n.size_bytes = request.size_bytes;
+  n.run = next_uuid("nexus");
+  for (const std::string& uri : request.children) {
+    if (find_child(n, uri) != nullptr) return refused(m, Kind::invalid_argument, "child given twice: " + uri);
+    n.children.emplace_back();
+    n.children.back().uri = uri;
+    HF_CHECK(open_child(m, n, n.children.back()));
+  }
+  auto loaded = records_.load(request.membership_key);
+  if (!loaded.ok())
+    return refused(m, Kind::invalid_argument, "the store does not answer; try again when it does");
+  const auto& stored = loaded.value();
+  if (stored) {
+    n.record_revision = stored->revision;
+    n.record_epoch = stored->record.epoch;
+  }
+  HF_CHECK(choose_in_sync(m, n, stored ? &stored->record : nullptr));
+  const Status recorded = record(n, false);
+  if (n.fenced) return refused(m, Kind::failed_precondition, "another nexus has the membership record");
+  if (!recorded.ok()) return refused(m, Kind::invalid_argument, recorded.error().message());
+  check_opened(m, n, stored.has_value());
+  Nexus& kept = m.nexuses[request.nexus] = std::move(n);
+  for (Child& c : kept.children) {
+    if (!c.in_sync) begin_rebuild(kept, c);
+  }
+  return nexus_state(m, kept);
+}
+
+void Fleet::release_children(Machine& m, Nexus& n) {
+  for (Child& c : n.children) {
+    Copy* copy = c.open ? reach(m, c.uri) : nullptr;
+    if (copy != nullptr && copy->holder == n.run) copy->holder = Uuid();
+    if (c.rebuild) end_rebuild(n, c, RebuildStatus::stopped);
+    c.open = c.in_sync = c.suspended = false;
+    c.reason = ChildReason::closed;
+  }
+}
+
+Status Fleet::destroy_nexus(Machine& m, const Uuid& nexus) {
+  if (!m.nexuses.contains(nexus)) return Status();
+  HF_TRY(Nexus * n, find_nexus(m, nexus));
+  if (!n->stopped) {
+    if (!n->fenced) record(*n, true).ignore("it reads unclean, then");
+    release_children(m, *n);
+  }
+  m.nexuses.erase(nexus);
+  return Status();
+}
+
+Result<NexusState> Fleet::shutdown_nexus(Machine& m, const Uuid& nexus) {
+  HF_TRY(Nexus * n, find_nexus(m, nexus));
+  if (n->stopped) return nexus_state(m, *n);
+  const Status recorded = n->fenced ? Status() : record(*n, true);
+  release_children(m, *n);
+  n->stopped = true;
+  if (!recorded.ok()) return recorded.error();
+  return nexus_state(m, *n);
+}
+
+Result<NexusState> Fleet::share_nexus(Machine& m, const Uuid& nexus, bool shared,
+                                      std::vector<std::string> hosts) {
+  HF_TRY(Nexus * n, find_nexus(m, nexus));
+  std::sort(hosts.begin(), hosts.end());
+  n->shared = shared;
+  n->allowed_hosts = shared ? std::move(hosts) : std::vector<std::string>();
+  return nexus_state(m, *n);
+}
+
+Result<NexusState> Fleet::resize_nexus(Machine& m, const Uuid& nexus, std::uint64_t size_bytes) {
+  HF_TRY(Nexus * n, find_nexus(m, nexus));
+  HF_CHECK(usable(*n));
+  if (size_bytes < n->size_bytes) return refused(m, Kind::invalid_argument, "a nexus cannot shrink");
+  for (const Child& c : n->children) {
+    const Copy* copy = c.open ? reach(m, c.uri) : nullptr;
+    if (copy != nullptr && copy->size_bytes < size_bytes)
+      return refused(m, Kind::failed_precondition,
+                     fmt::format("child '{}' is too small: grow it first", c.uri));
+  }
+  n->size_bytes = size_bytes;
+  return nexus_state(m, *n);
+}
+
+Result<NexusState> Fleet::set_ana(Machine& m, const Uuid& nexus, AnaState state) {
+  HF_TRY(Nexus * n, find_nexus(m, nexus));
+  if (!n->shared) return refused(m, Kind::invalid_argument, "it is not published");
+  n->ana = state;
+  return nexus_state(m, *n);
+}
+
+// ---- children
+
+void Fleet::child_failed(Nexus& n, Child& c, ChildReason reason) {
+  if (c.in_sync && n.in_sync() == 1 && !c.suspended) {
+    c.suspended = true;  // never the last one: what it has is waited for
+    c.faulted_at = unix_now();
+    return;
+  }
+  if (c.suspended) return;
+  if (c.rebuild) end_rebuild(n, c, RebuildStatus::failed);
+  const bool was_healthy = c.healthy;
+  c.has_log = c.in_sync;
+  c.open = c.in_sync = c.healthy = false;
+  c.reason = reason;
+  c.faulted_at = unix_now();
+  if (was_healthy) record(n, false).ignore("it is tried again; meanwhile nothing is acknowledged");
+}
+
+Result<NexusState> Fleet::add_child(Machine& m, const Uuid& nexus, const std::string& uri, bool rebuild) {
+  HF_TRY(Nexus * n, find_nexus(m, nexus));
+  HF_CHECK(usable(*n));
+  if (find_child(*n, uri) != nullptr) return nexus_state(m, *n);
+  const auto uuid = uuid_of(uri);
+  for (const Child& c : n->children) {
+    if (uuid && c.replica == *uuid)
+      return refused(m, Kind::invalid_argument, fmt::format("'{}' and '{}' have the same uuid", c.uri, uri));
+  }
+  Child c;
+  c.uri = uri;
+  HF_CHECK(open_child(m, *n, c));
+  n->children.push_back(std::move(c));
+  const Status recorded = record(*n, false);
+  if (!recorded.ok()) {
+    n->children.pop_back();
+    HF_CHECK(usable(*n));
+    return recorded.error();
+  }
+  if (rebuild) begin_rebuild(*n, n->children.back());
+  return nexus_state(m, *n);
+}
+
+Result<NexusState> Fleet::remove_child(Machine& m, const Uuid& nexus, const std::string& uri) {
+  HF_TRY(Nexus * n, find_nexus(m, nexus));
+  HF_CHECK(usable(*n));
+  Child* c = find_child(*n, uri);
+  if (c == nullptr) return nexus_state(m, *n);
+  const bool last = n->children.size() == 1 || n->in_sync() - (c->open && c->in_sync && !c->suspended) == 0;
+  if (last)
+    return refused(m, Kind::failed_precondition, fmt::format("child '{}' is the last healthy child", uri));
+  if (c->rebuild) end_rebuild(*n, *c, RebuildStatus::stopped);
+  Copy* copy = c->open ? reach(m, uri) : nullptr;
+  if (copy != nullptr && copy->holder == n->run) copy->holder = Uuid();
+  const Child removed = *c;
+  n->children.erase(n->children.begin() + (c - n->children.data()));
+  const Status recorded = record(*n, false);
+  if (recorded.ok()) return nexus_state(m, *n);
+  n->children.push_back(removed);  // out of service, and still a child until the record says otherwise
+  n->children.back().open = n->children.back().in_sync = n->children.back().healthy = false;
+  n->children.back().reason = ChildReason::closed;
+  HF_CHECK(usable(*n));
+  return recorded.error();
+}
+
+Result<NexusState> Fleet::online_child(Machine& m, const Uuid& nexus, const std::string& uri) {
+  HF_TRY(Nexus * n, find_nexus(m, nexus));
+  HF_CHECK(usable(*n));
+  Child* c = find_child(*n, uri);
+  if (c == nullptr) return refused(m, Kind::not_found, "no such child: " + uri);
+  if (c->open) {
+    if (!c->in_sync && !c->rebuild) begin_rebuild(*n, *c);
+    return nexus_state(m, *n);
+  }
+  if (c->for_good) return refused(m, Kind::failed_precondition, fmt::format("child '{}' left for good", uri));
+  const bool log = c->has_log;
+  const ChildReason reason = c->reason;
+  const Status opened = open_child(m, *n, *c);
+  if (!opened.ok()) {
+    c->reason = reason;
+    return opened.error();
+  }
+  c->has_log = log;
+  begin_rebuild(*n, *c);
+  return nexus_state(m, *n);
+}
+
+Result<NexusState> Fleet::fault_child(Machine& m, const Uuid& nexus, const std::string& uri, bool for_good) {
+  HF_TRY(Nexus * n, find_nexus(m, nexus));
+  HF_CHECK(usable(*n));
+  Child* c = find_child(*n, uri);
+  if (c == nullptr) return refused(m, Kind::not_found, "no such child: " + uri);
+  if (c->open) {
+    if (n->in_sync() - (c->in_sync && !c->suspended) == 0)
+      return refused(m, Kind::failed_precondition, fmt::format("child '{}' is the last healthy child", uri));
+    child_failed(*n, *c, ChildReason::by_client);
+  }
+  c->reason = ChildReason::by_client;
+  c->for_good = c->for_good || for_good;
+  return nexus_state(m, *n);
+}
+
+// ---- rebuilds
+
+Copy* Fleet::source_of(Machine& m, Nexus& n) {
+  for (const Child& c : n.children) {
+    Copy* copy = c.open && c.in_sync && !c.suspended ? reach(m, c.uri) : nullptr;
+    if (copy != nullptr) return copy;
+  }
+  return nullptr;
+}
+
+void Fleet::begin_rebuild(Nexus& n, Child& c) {
+  const auto seconds =
+      static_cast<double>(n.size_bytes) / static_cast<double>(options_.rebuild_bytes_per_second);
+  Rebuild job;
+  job.started = now_;
+  job.partial = c.has_log;
+  job.ends =
+      now_ + (c.has_log ? options_.partial_rebuild : Nanos(static_cast<std::int64_t>(seconds * 1e9)) + 10ms);
+  c.rebuild = job;
+  c.has_log = false;
+}
+
+RebuildRecord Fleet::rebuild_record(const Nexus& n, const Child& c) const {
+  RebuildRecord r;
+  r.child_uri = c.uri;
+  r.status = c.rebuild->paused ? RebuildStatus::paused : RebuildStatus::rebuilding;
+  r.block_bytes = 512;
+  r.blocks_total = r.blocks_remaining = n.size_bytes / r.block_bytes;
+  r.partial = c.rebuild->partial;
+  r.started = unix_base + c.rebuild->started.count();
+  return r;
+}
+
+void Fleet::end_rebuild(Nexus& n, Child& c, RebuildStatus how) {
+  RebuildRecord r = rebuild_record(n, c);
+  r.status = how;
+  r.ended = unix_now();
+  if (how == RebuildStatus::completed) r.blocks_recovered = r.blocks_transferred = r.blocks_total;
+  r.blocks_remaining = r.blocks_total - r.blocks_recovered;
+  n.history.push_back(std::move(r));
+  c.rebuild.reset();
+}
+
+// False: there is no room for it; some of it was copied all the same.
+bool Fleet::copy_all(const Content& from, Pool& pool, Copy& to) {
+  for (unsigned r = 0; r < region_count; ++r) {
+    if (from[r] == to.content[r]) continue;
+    if (!allocate(pool, to, r)) return false;
+    to.content[r] = from[r];
+  }
+  return true;
+}
+
+void Fleet::finish_rebuild(Machine& m, Nexus& n, Child& c) {
+  Pool* pool = nullptr;
+  Copy* to = reach(m, c.uri, &pool);
+  const Copy* from = source_of(m, n);
+  if (to == nullptr || from == nullptr) return;  // it waits for its source
+  if (!copy_all(from->content, *pool, *to)) {
+    child_failed(n, c, ChildReason::out_of_space);
+    return;
+  }
+  c.healthy = true;
+  const bool unrecorded = n.unrecorded;
+  const Status recorded = record(n, false);
+  if (!recorded.ok()) {  // in sync once the record says so
+    c.healthy = false;
+    n.unrecorded = unrecorded;
+    return;
+  }
+  c.in_sync = true;
+  end_rebuild(n, c, RebuildStatus::completed);
+}
+
+Status Fleet::start_rebuild(Machine& m, const Uuid& nexus, const std::string& uri) {
+  HF_TRY(Nexus * n, find_nexus(m, nexus));
+  HF_CHECK(usable(*n));
+  Child* c = find_child(*n, uri);
+  if (c == nullptr) return refused(m, Kind::not_found, "no such child: " + uri);
+  if (c->rebuild) return Status();
+  if (!c->open || c->in_sync)
+    return refused(m, Kind::failed_precondition, "there is nothing to rebuild: " + uri);
+  begin_rebuild(*n, *c);
+  return Status();
+}
+
+Result<Child*> Fleet::rebuilt_child(Machine& m, const Uuid& nexus, const std::string& uri) {
+  HF_TRY(Nexus * n, find_nexus(m, nexus));
+  Child* c = find_child(*n, uri);
+  if (c == nullptr || !c->rebuild) return refused(m, Kind::not_found, "no rebuild of " + uri);
+  return c;
+}
+
+Status Fleet::stop_rebuild(Machine& m, const Uuid& nexus, const std::string& uri) {
+  HF_TRY(Child * c, rebuilt_child(m, nexus, uri));
+  end_rebuild(m.nexuses.at(nexus), *c, RebuildStatus::stopped);
+  return Status();
+}
+
+Status Fleet::pause_rebuild(Machine& m, const Uuid& nexus, const std::string& uri, bool paused) {
+  HF_TRY(Child * c, rebuilt_child(m, nexus, uri));
+  Rebuild& job = *c->rebuild;
+  if (!paused && job.paused) job.ends += now_ - *job.paused;
+  if (paused != job.paused.has_value()) job.paused = paused ? std::optional(now_) : std::nullopt;
+  return Status();
+}
+
+Result<RebuildRecord> Fleet::rebuild(Machine& m, const Uuid& nexus, const std::string& uri) {
+  HF_TRY(const Child* c, rebuilt_child(m, nexus, uri));
+  return rebuild_record(m.nexuses.at(nexus), *c);
+}
+
+// ---- snapshots of a nexus
+
+Result<NexusSnapshotOutcome> Fleet::create_nexus_snapshot(Machine& m, const NewNexusSnapshot& request) {
+  HF_TRY(Nexus * n, find_nexus(m, request.nexus));
+  HF_CHECK(usable(*n));
+  const auto named = [&](const Uuid& replica) {
+    return std::any_of(request.parts.begin(), request.parts.end(),
+                       [&](const auto& p) { return p.replica == replica; });
+  };
+  for (const auto& part : request.parts) {
+    const bool child = std::any_of(n->children.begin(), n->children.end(),
+                                   [&](const Child& c) { return c.replica == part.replica; });
+    if (!child) return refused(m, Kind::not_found, part.replica.to_string() + " is no child of the nexus");
+  }
+  for (const Child& c : n->children) {
+    const bool good = c.open && c.in_sync && !c.suspended;
+    if (good != named(c.replica))
+      return refused(m, Kind::failed_precondition,
+                     fmt::format("child '{}' is {}", c.uri, good ? "not named" : "not in sync"));
+  }
+  NexusSnapshotOutcome outcome;
+  outcome.taken = unix_now();
+  for (const auto& part : request.parts) {
+    constexpr int no_connection = 107, no_room = 28, other_error = 5;
+    NexusSnapshotOutcome::Part done;
+    done.replica = part.replica;
+    const auto child = std::find_if(n->children.begin(), n->children.end(),
+                                    [&](const Child& c) { return c.replica == part.replica; });
+    Machine* owner = nullptr;
+    if (reach(m, child->uri) != nullptr)
+      owner = child->uri.starts_with("bdev:") ? &m : machine_at(between(child->uri, "nvmf://", ":"));
+    NewReplicaSnapshot one;
+    one.replica = part.replica;
+    one.snapshot = part.snapshot;
+    one.name = request.name;
+    one.entity_id = request.entity_id;
+    one.transaction = request.transaction;
+    done.sys_errno = no_connection;
+    if (owner != nullptr) {
+      const auto made = create_snapshot(*owner, one);
+      const bool full = !made.ok() && kind_of(made.error()) == Kind::resource_exhausted;
+      done.sys_errno = made.ok() ? 0 : full ? no_room : other_error;
+    }
+    outcome.parts.push_back(done);
+  }
+  return outcome;
+}
+
+}  // namespace holdfast::control::fake
