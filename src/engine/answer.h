@@ -2,7 +2,7 @@
 #pragma once
 
 #include "engine/engine.h"
-#include "engine/home_call.h"
+#include "rpc/home_call.h"
 
 namespace holdfast::engine {
 
@@ -12,8 +12,8 @@ template <class Request, class Reply>
 grpc::Status answer(Engine& engine, grpc::ServerContext* context, const Request* request, Reply* reply,
                     grpc::Status (*to_status)(const Error&),
                     Task<Result<Reply>> (*operation)(Engine&, const Request&)) {
-  return call_home<Reply>(engine.port(), *context, reply, to_status,
-                          [&engine, operation, copy = *request] { return operation(engine, copy); });
+  return rpc::call_home<Reply>(engine.port(), *context, reply, to_status,
+                               [&engine, operation, copy = *request] { return operation(engine, copy); });
 }
 
 }  // namespace holdfast::engine

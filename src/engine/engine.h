@@ -12,7 +12,6 @@
 #include "block/reservation_store.h"
 #include "engine/data_dir.h"
 #include "engine/exports.h"
-#include "engine/home_call.h"
 #include "engine/io_baselines.h"
 #include "engine/keyed_locks.h"
 #include "engine/nexus_messages.h"
@@ -23,6 +22,7 @@
 #include "nexus/membership_stores.h"
 #include "nexus/nexus.h"
 #include "nvmf/target/target.h"
+#include "rpc/home_call.h"
 #include "rt/reactor.h"
 
 namespace holdfast::engine {
@@ -41,7 +41,7 @@ class Engine {
   const Options& options() const noexcept { return options_; }
   const std::string& version() const noexcept { return version_; }
   const Cores& cores() const noexcept { return cores_; }
-  HomePort& port() noexcept { return port_; }
+  rpc::HomePort& port() noexcept { return port_; }
   // One holder a nexus, device, pool, ..., by lock_key() and Pools::lock_key().
   KeyedLocks& locks() noexcept { return locks_; }
   static std::string lock_key(const Uuid& nexus) { return "nexus " + nexus.to_string(); }
@@ -68,7 +68,7 @@ class Engine {
   const Options options_;
   const std::string version_;
   mayastor::v1::RegisterRequest introduction_;
-  HomePort port_;
+  rpc::HomePort port_;
   KeyedLocks locks_;
   nexus::FileStore store_;
   FileReservationStore reservations_;

@@ -1,6 +1,6 @@
 #include "engine/grpc_status.h"
 
-#include <algorithm>
+#include "rpc/status.h"
 
 namespace holdfast::engine {
 namespace {
@@ -150,21 +150,12 @@ StatusCode pool_code(Errc code) {
   return StatusCode::INTERNAL;
 }
 
-// A status travels as an HTTP/2 header: bounded, and without bytes that proxies stumble over.
-std::string header_text(std::string text) {
-  constexpr std::size_t text_bytes_max = 1024;
-  if (text.size() > text_bytes_max) text = text.substr(0, text_bytes_max) + "...";
-  std::replace_if(
-      text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c >= 0x7f; }, '?');
-  return text;
-}
-
 }  // namespace
 
-grpc::Status bdev_status(const Error& e) { return {bdev_code(e.code()), header_text(e.message())}; }
-grpc::Status nexus_status(const Error& e) { return {nexus_code(e.code()), header_text(e.message())}; }
-grpc::Status host_status(const Error& e) { return {host_code(e.code()), header_text(e.message())}; }
-grpc::Status pool_status(const Error& e) { return {pool_code(e.code()), header_text(e.message())}; }
+grpc::Status bdev_status(const Error& e) { return {bdev_code(e.code()), rpc::header_text(e.message())}; }
+grpc::Status nexus_status(const Error& e) { return {nexus_code(e.code()), rpc::header_text(e.message())}; }
+grpc::Status host_status(const Error& e) { return {host_code(e.code()), rpc::header_text(e.message())}; }
+grpc::Status pool_status(const Error& e) { return {pool_code(e.code()), rpc::header_text(e.message())}; }
 
 grpc::Status mark_absent(grpc::ServerContext* context, grpc::Status status) {
   if (status.error_code() == StatusCode::NOT_FOUND) context->AddTrailingMetadata("gtm-602", "0");

@@ -211,7 +211,7 @@ Task<std::string> collect(Engine& engine) {
 
 std::string render_metrics(Engine& engine) {
   const auto work = [&engine] { return collect(engine); };
-  return ask_home<std::string>(engine.port(), scrape_patience, work).value_or("");
+  return rpc::ask_home<std::string>(engine.port(), scrape_patience, work).value_or("");
 }
 
 }  // namespace holdfast::engine

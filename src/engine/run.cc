@@ -50,7 +50,7 @@ Task<Status> start_frontend(Reactor& home, Frontend& frontend) {
 }
 
 // New calls are refused from now on; those under way get a moment to end before their callers are cut off.
-Task<void> let_calls_end(HomePort& port, TaskScope& scope) {
+Task<void> let_calls_end(rpc::HomePort& port, TaskScope& scope) {
   constexpr Nanos patience = 2s;
   constexpr Nanos look = 5ms;
   scope.spawn(port.close());

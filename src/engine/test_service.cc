@@ -122,8 +122,8 @@ grpc::Status TestService::WipeReplica(grpc::ServerContext* context, const v1::Wi
     return result.ok() ? grpc::Status::OK : pool_status(result.error());
   };
   grpc::Status refused(grpc::StatusCode::UNAVAILABLE, "this engine is stopping");
-  auto ended = detail::HomeCall<decltype(work), decltype(convert)>::start(engine_.port(), work, convert,
-                                                                          std::move(refused));
+  auto ended = rpc::detail::HomeCall<decltype(work), decltype(convert)>::start(engine_.port(), work, convert,
+                                                                               std::move(refused));
   // Everything that was put is there before the end is.
   bool over = false;
   for (;;) {

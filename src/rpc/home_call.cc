@@ -1,8 +1,8 @@
-#include "engine/home_call.h"
+#include "rpc/home_call.h"
 
 #include <algorithm>
 
-namespace holdfast::engine {
+namespace holdfast::rpc {
 
 grpc::Status wait_for_answer(grpc::ServerContext& context,
                              const std::function<bool(std::chrono::milliseconds)>& ready) {
@@ -31,4 +31,4 @@ grpc::Status wait_for_answer(grpc::ServerContext& context,
   }
 }
 
-}  // namespace holdfast::engine
+}  // namespace holdfast::rpc

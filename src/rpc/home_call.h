@@ -20,7 +20,7 @@
 #include "rt/task.h"
 #include "rt/wait.h"
 
-namespace holdfast::engine {
+namespace holdfast::rpc {
 
 // Waits for `ready` as long as the call of `context` is wanted. OK when it is ready.
 grpc::Status wait_for_answer(grpc::ServerContext& context,
@@ -110,7 +110,7 @@ grpc::Status call_home(HomePort& port, grpc::ServerContext& context, Reply* repl
     return answer;
   };
   Answer refused;
-  refused.status = grpc::Status(grpc::StatusCode::UNAVAILABLE, "this engine is stopping");
+  refused.status = grpc::Status(grpc::StatusCode::UNAVAILABLE, "this process is stopping");
   auto future =
       detail::HomeCall<Work, decltype(convert)>::start(port, std::move(work), convert, std::move(refused));
   const auto ready = [&](std::chrono::milliseconds patience) {
@@ -123,7 +123,7 @@ grpc::Status call_home(HomePort& port, grpc::ServerContext& context, Reply* repl
   return answer.status;
 }
 
-// For threads that serve no gRPC call: the value of work() -> Task<T>, or nothing when the engine is stopping
+// For threads that serve no gRPC call: the value of work() -> Task<T>, or nothing when the process is stopping
 // or the answer takes longer than `patience`.
 template <class T, class Work>
 std::optional<T> ask_home(HomePort& port, std::chrono::milliseconds patience, Work work) {
@@ -134,4 +134,4 @@ std::optional<T> ask_home(HomePort& port, std::chrono::milliseconds patience, Wo
   return future.get();
 }
 
-}  // namespace holdfast::engine
+}  // namespace holdfast::rpc
