@@ -172,6 +172,10 @@ void SimNet::shut(std::uint64_t id, int side) {
   } else if (!end.send_ended) {
     transmit(id, side, Bytes());
   }
+  // Nobody reads those any more: a send that waits for room goes on, and finds out.
+  end.inbox.clear();
+  end.taken = 0;
+  pump(id, 1 - side);
 }
 
 void SimNet::close(std::uint64_t id, int side) {

@@ -170,6 +170,25 @@ TEST(SimNet, ShutdownEndsWhatIsUnderWayHere) {
   p.finish();
 }
 
+TEST(SimNet, ASendThatWaitsForRoomEndsWithItsPeer) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    SCOPED_TRACE(seed);
+    Pair p(seed);
+    ASSERT_TRUE(p.connect());
+    bool ended = false;
+    auto sender = [&]() -> Task<void> {
+      (co_await send(*p.client, pattern(2'000'000))).ignore("its end is the point");
+      ended = true;
+    };
+    p.world.spawn(*p.ra, sender());
+    p.world.run_for(1s);
+    EXPECT_FALSE(ended) << "nobody reads: the window is full";
+    p.server->shutdown();
+    EXPECT_TRUE(p.world.run_until([&] { return ended; }, p.world.now() + 1s));
+    p.finish();
+  }
+}
+
 TEST(SimNet, ACutMayComeAfterPartOfTheBytes) {
   bool some = false, none = false;
   for (std::uint64_t seed = 1; seed <= 60; ++seed) {
