@@ -1,5 +1,6 @@
 // The command line as a program, against real engines: its commands, and volumes attached to this very
 // machine.
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <filesystem>
@@ -11,6 +12,7 @@
 #include <gtest/gtest.h>
 #include <linux/fs.h>
 #include <nlohmann/json.hpp>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -105,6 +107,34 @@ TEST_F(CliTest, DiscoverListsWhatTheHostMayUse) {
   EXPECT_EQ(discover({"--no-referrals"}), anybody);
   EXPECT_EQ(shell({program(), "discover", "127.0.0.1:1"}).status, 1);
   EXPECT_EQ(shell({program(), "discover"}).status, 2);
+}
+
+TEST_F(CliTest, DiscoverWatchShowsWhatComesAndGoes) {
+  EngineProcess e(scratch, "e");
+  ASSERT_TRUE(e.start());
+  share(e, "malloc:///first?size_mb=8");
+  Child watch({program(), "discover", "127.0.0.1:" + std::to_string(e.nvmf_port()), "--watch"});
+  std::string shown;
+  const auto shows = [&](const std::string& text) {
+    char piece[4096];
+    for (ssize_t n = 1; n > 0 && shown.find(text) == std::string::npos;) {
+      pollfd ready{watch.from, POLLIN, 0};
+      if (::poll(&ready, 1, 5000) <= 0) break;
+      n = ::read(watch.from, piece, sizeof piece);
+      shown.append(piece, static_cast<std::size_t>(std::max<ssize_t>(n, 0)));
+    }
+    return shown.find(text) != std::string::npos;
+  };
+  EXPECT_TRUE(shows("nqn.2019-05.io.openebs:first\n")) << shown;
+  share(e, "malloc:///second?size_mb=8");
+  const std::string second =
+      "nvm tcp 127.0.0.1:" + std::to_string(e.nvmf_port()) + " nqn.2019-05.io.openebs:second\n";
+  EXPECT_TRUE(shows("\n+ " + second)) << shown;
+  engine(e, {"bdev", "unshare", "second"});
+  EXPECT_TRUE(shows("\n- " + second)) << shown;
+  ::kill(watch.pid, SIGTERM);
+  watch.finish();
+  EXPECT_EQ(shell({program(), "discover", "127.0.0.1:1", "--watch"}).status, 1);
 }
 
 TEST_F(CliTest, AMirrorFromTheCommandLine) {

@@ -28,6 +28,8 @@ struct DiscoveryEntry {
   std::string subnqn;
   std::uint16_t port_id = 0;
   std::uint16_t cntlid = 0;
+
+  bool operator==(const DiscoveryEntry&) const = default;
 };
 
 // Asks the discovery service at `at` (a name or an address; port 8420 or 8009) for what `config.hostnqn` may
