@@ -4,6 +4,7 @@
 #include <functional>
 #include <string>
 
+#include "cli/tool/random.h"
 #include "cli/tool/tool.h"
 
 namespace google::protobuf {
@@ -30,9 +31,6 @@ void add_snapshot_commands(CLI::App& engine, EngineClient& client);
 void add_snapshot_rebuild_commands(CLI::App& engine, EngineClient& client);
 void add_stats_commands(CLI::App& engine, EngineClient& client);
 void add_test_commands(CLI::App& engine, EngineClient& client);
-
-// Version 4, of the system's randomness.
-std::string random_uuid();
 
 // Tables that several families show.
 void print_replicas(Output& out, const google::protobuf::RepeatedPtrField<mayastor::v1::Replica>& replicas,

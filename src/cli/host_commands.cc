@@ -45,7 +45,7 @@ int devices(EngineClient& client, const HostOptions& o) {
                 {"DEVPATH"},
                 {"DEVLINKS"}};
     // Without a unit asked for the size is as in the message, in 512 byte sectors.
-    const bool in_sectors = client.output().units == Units::bytes;
+    const bool in_sectors = client.output().units.value_or(Units::bytes) == Units::bytes;
     for (const auto& d : answer.devices()) {
       const auto& fs = d.filesystem();
       table.add_row(

@@ -4,10 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
-#include <sys/random.h>
 
-#include "base/prng.h"
-#include "base/uuid.h"
 #include "cli/commands.h"
 #include "cli/engine_client.h"
 #include "cli/messages.h"
@@ -260,15 +257,6 @@ void add_children(CLI::App& group, EngineClient& client, NexusOptions& o) {
 }
 
 }  // namespace
-
-std::string random_uuid() {
-  std::uint64_t seed = 0;
-  // Never fails for 8 bytes once the system has booted.
-  const bool seeded = getrandom(&seed, sizeof seed, 0) == sizeof seed;
-  HF_ASSERT(seeded);
-  Prng prng(seed);
-  return Uuid::random(prng).to_string();
-}
 
 void add_nexus_commands(CLI::App& engine, EngineClient& client) {
   Tool& tool = client.tool();

@@ -14,6 +14,7 @@ void Output::answer(const nlohmann::ordered_json& tree, const std::function<void
   clear_live();
   switch (format) {
     case Format::table:
+    case Format::wide:
       table();
       break;
     case Format::json:
@@ -81,7 +82,7 @@ void Output::clear_live() {
 }
 
 std::string Output::size(std::uint64_t bytes) const {
-  switch (units) {
+  switch (units.value_or(default_units)) {
     case Units::bytes:
       return std::to_string(bytes);
     case Units::binary:

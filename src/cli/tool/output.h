@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <iosfwd>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -16,7 +17,8 @@
 
 namespace holdfast::cli {
 
-enum class Format : std::uint8_t { table, json, yaml };
+// wide: as table, with the columns that only some want.
+enum class Format : std::uint8_t { table, wide, json, yaml };
 // How sizes show in tables. JSON and YAML always carry bytes.
 enum class Units : std::uint8_t { bytes, binary, decimal };
 
@@ -34,9 +36,10 @@ class Output {
 
   // Set from the command line, before a command runs.
   Format format = Format::table;
-  Units units = Units::bytes;
-  int verbosity = 0;   // 1: each call; 2: each request and answer
-  bool quiet = false;  // tables without titles, no notes
+  std::optional<Units> units;
+  Units default_units = Units::bytes;  // of the command, when none are asked for
+  int verbosity = 0;                   // 1: each call; 2: each request and answer
+  bool quiet = false;                  // tables without titles, no notes
 
   // The answer: `tree` as it is for programs; for people what `table` makes.
   void answer(const nlohmann::ordered_json& tree, const std::function<void()>& table);

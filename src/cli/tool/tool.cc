@@ -38,19 +38,25 @@ CLI::App& Tool::add_command(CLI::App& parent, const std::string& name, const std
   return *command;
 }
 
-void Tool::add_output_options(CLI::App& to) {
-  static const std::map<std::string, Format> formats = {
+void Tool::add_output_options(CLI::App& to, bool wide) {
+  std::map<std::string, Format> formats = {
       {"table", Format::table}, {"json", Format::json}, {"yaml", Format::yaml}};
-  static const std::map<std::string, Units> units = {{"i", Units::binary}, {"d", Units::decimal}};
-  to.add_option("-o,--output", output_.format, "How to show the answer: table, json or yaml (full content)")
+  if (wide) formats.emplace("wide", Format::wide);
+  static const std::map<std::string, Units> units = {
+      {"i", Units::binary}, {"d", Units::decimal}, {"b", Units::bytes}};
+  to.add_option("-o,--output", output_.format,
+                wide ? "How to show the answer: table, wide (more columns), json or yaml (full content)"
+                     : "How to show the answer: table, json or yaml (full content)")
       ->transform(CLI::CheckedTransformer(formats).description(""))
       ->type_name("FORMAT")
       ->default_str("table");
   to.add_flag("-q,--quiet", output_.quiet, "No notes and no table titles");
   to.add_flag("-v,--verbose", output_.verbosity, "Tell each call; twice: requests and answers too");
-  to.add_option("-u,--units", output_.units, "Sizes in tables with units: i for KiB, MiB; d for kB, MB")
+  to.add_option_function<Units>(
+        "-u,--units", [this](const Units& chosen) { output_.units = chosen; },
+        "Sizes in tables: i for KiB, MiB; d for kB, MB; b for bytes")
       ->transform(CLI::CheckedTransformer(units).description(""))
-      ->type_name("i|d");
+      ->type_name("i|d|b");
 }
 
 int Tool::run(std::vector<std::string> arguments) {

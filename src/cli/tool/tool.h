@@ -34,8 +34,8 @@ class Tool {
   // A command, which runs `action` when it is the one given. The action returns the exit status.
   CLI::App& add_command(CLI::App& parent, const std::string& name, const std::string& about,
                         std::function<int()> action);
-  // -o, -q, -v and -u, for a group or command.
-  void add_output_options(CLI::App& to);
+  // -o, -q, -v and -u, for a group or command. wide: its tables have more columns to show.
+  void add_output_options(CLI::App& to, bool wide = false);
 
   // A T that lives as long as the Tool: the variables behind a command's options.
   template <class T>
