@@ -258,6 +258,11 @@ def kernel_target_conformance(bench: Bench) -> None:
         raise Failed(f"only {report['summary']['pass']} cases passed")
 
 
+@case()
+def kernel_target_discovery_notices(bench: Bench) -> None:
+    bench.run_guest("selftest_nvmet.sh", "discover_watch.sh", bench.programs / "holdfast")
+
+
 # ---- our target --------------------------------------------------------------------------------------------
 @case()
 def bdev_ext4(bench: Bench) -> None:
