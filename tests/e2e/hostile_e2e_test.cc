@@ -3,6 +3,7 @@
 // a bounded rate, so that what is compared is what the engine spends and not who gets the machine's cores;
 // quiet and attacked slices take turns in one run.
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -196,6 +197,87 @@ TEST(Hostile, FloodsOfConnectionsAndNoise) {
     ++lines;
   }
   EXPECT_LT(lines, 100u);
+}
+
+// Threads that connect, say a little, and close, as fast as the kernel lets them while `on`.
+class Flood {
+ public:
+  explicit Flood(std::uint16_t port) {
+    for (unsigned i = 0; i < 8; ++i) {
+      threads_.emplace_back([this, port, i] {
+        while (!end_) {
+          if (!on_) {
+            std::this_thread::sleep_for(milliseconds(1));
+            continue;
+          }
+          HostilePeer peer(port, "127.0.1." + std::to_string(1 + i));
+          if (!peer.connected()) continue;
+          if (i % 2 == 0) peer.send_some(make_ic_req());
+          ++connections_;
+        }
+      });
+    }
+  }
+  ~Flood() {
+    end_ = true;
+    for (std::thread& t : threads_) t.join();
+  }
+  void set(bool on) { on_ = on; }
+  std::uint64_t connections() const { return connections_; }
+
+ private:
+  std::atomic<bool> on_{false}, end_{false};
+  std::atomic<std::uint64_t> connections_{0};
+  std::vector<std::thread> threads_;
+};
+
+// The attackers and the kernel take time from everybody on this machine. What the engine itself takes from the
+// neighbour is its CPU time beyond what the neighbour's operations cost without a flood: at most a fifth of its
+// core, however busy the machine is.
+TEST(Hostile, AFloodOfConnectionsWithoutLimit) {
+  Scene scene(64);
+  const std::uint16_t port = scene.engine.nvmf_port();
+  Flood flood(port);
+  struct Work {
+    double operations = 0, cpu_seconds = 0, seconds = 0;
+  };
+  const auto slice = [&](Work& work, bool attacked) {
+    flood.set(attacked);
+    const double cpu = scene.engine.cpu_seconds();
+    const std::uint64_t before = scene.neighbour->operations();
+    const auto begun = steady_clock::now();
+    std::this_thread::sleep_for(milliseconds(700));
+    const std::uint64_t done = scene.neighbour->operations() - before;
+    EXPECT_GT(done, 0u) << "the neighbour stands still";
+    work.operations += static_cast<double>(done);
+    work.cpu_seconds += scene.engine.cpu_seconds() - cpu;
+    work.seconds += std::chrono::duration<double>(steady_clock::now() - begun).count();
+    flood.set(false);
+    // They are taken in turn: when this one is, the backlog is empty.
+    HostilePeer last(port);
+    EXPECT_TRUE(last.connected() && last.set_up());
+  };
+  double kept = 0;
+  for (unsigned run = 0; run < 3 && kept < 0.8; ++run) {
+    Work quiet, attacked;
+    for (unsigned i = 0; i < 4; ++i) {
+      slice(quiet, false);
+      slice(attacked, true);
+    }
+    const double for_neighbour = attacked.operations * quiet.cpu_seconds / quiet.operations;
+    const double left = 1 - (attacked.cpu_seconds - for_neighbour) / attacked.seconds;
+    std::printf("  neighbour: %.0f /s quiet, %.0f /s attacked; the flood leaves it %.2f of the core\n",
+                quiet.operations / quiet.seconds, attacked.operations / attacked.seconds, left);
+    kept = std::max(kept, left);
+  }
+  std::printf("  %llu connections\n", static_cast<unsigned long long>(flood.connections()));
+  EXPECT_GE(kept, 0.8);
+  EXPECT_GT(flood.connections(), 4000u);
+  EXPECT_EQ(scene.neighbour->errors(), 0u);
+  scene.expect_bounded_memory(4096);
+  HostileSession host(port, scene.nqn, 1);
+  ASSERT_TRUE(host.ok) << "a host that comes later is served";
+  EXPECT_EQ(host.io.execute(io_command(nvme::IoOpcode::read, 0, 8, 7)), 0);
 }
 
 // 300 hosts with I/O among connections that nobody needs, from several addresses.
