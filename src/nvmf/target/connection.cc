@@ -11,6 +11,8 @@ namespace holdfast::nvmf::target {
 namespace {
 
 // How long the peer has to take a terminate request, or the response to Disconnect, and to end its direction.
+// NVMe/TCP 1.0, section 3.5 bounds this by 30 s; a peer that broke the protocol is not given its place and its
+// buffers for that long. It has all that we have to say: our direction has ended behind it.
 constexpr Nanos linger_time = 1s;
 // Commands of one connection in a row; then others have a turn.
 constexpr unsigned burst_max = 32;
