@@ -22,7 +22,8 @@ std::string text_of(const char (&field)[N]) {
   std::string text(field, n);
   while (!text.empty() && text.back() == ' ') text.pop_back();
   // It is shown on terminals.
-  std::replace_if(text.begin(), text.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
   return text;
 }
 
