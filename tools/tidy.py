@@ -16,7 +16,7 @@ BANS = [
     (r"\bstd::(shared_ptr|make_shared)\b", "a named owner", ("rpc", "store", "engine", "cli")),  # gRPC hands out shared pointers
     (r"\bstd::(random_device|mt19937\w*|uniform_\w+_distribution)\b", "Reactor::random()", ("uring",)),
     (r"\bstd::chrono::(system_clock|steady_clock|high_resolution_clock)\b", "Reactor::now()", ("uring", "rpc", "store", "engine", "cli", "http", "control/rest")),
-    (r"\bstd::(thread|jthread|mutex|shared_mutex|condition_variable)\b", "the reactor", ("uring", "store", "engine", "cli", "http")),
+    (r"\bstd::(thread|jthread|mutex|shared_mutex|condition_variable)\b", "the reactor", ("uring", "store", "engine", "cli", "http", "control/rest")),
     (r"\bthrow\b", "Error or HF_ASSERT", ("engine", "cli")),
     (r"#include <(liburing|sys/socket|netinet/|arpa/)", "the interfaces of rt", ("uring", "engine", "cli", "http")),
     (r"\b(TODO|FIXME|XXX|HACK)\b", "a finished change", ()),
@@ -25,7 +25,7 @@ BANS = [
 
 
 def modules():
-    """name -> (folder, set of declared modules) from CMakeLists.txt files."""
+    """name -> (folder, sets of declared modules and of those for tests) from CMakeLists.txt files."""
     found = {}
     for lists in [ROOT / "CMakeLists.txt", *ROOT.glob("src/**/CMakeLists.txt")]:
         for m in re.finditer(r"hf_module\(([^)]*)\)", lists.read_text()):
@@ -37,7 +37,7 @@ def modules():
                     current = w
                 elif current:
                     keys[current].append(w)
-            found[words[0]] = ((keys["DIR"] or [words[0]])[0], set(keys["DEPS"]))
+            found[words[0]] = ((keys["DIR"] or [words[0]])[0], set(keys["DEPS"]), set(keys["TEST_DEPS"]))
     return found
 
 
@@ -54,7 +54,7 @@ def owner(path, table):
     """The module whose folder holds the file (the longest match), given a path relative to src/."""
     parts = pathlib.PurePosixPath(path)
     best = None
-    for name, (folder, _) in table.items():
+    for name, (folder, *_) in table.items():
         if parts.is_relative_to(folder) and (best is None or len(folder) > len(table[best][0])):
             best = name
     return best
@@ -66,6 +66,9 @@ def check_includes(rel, text, table, errors):
         errors.append(f"src/{rel}: belongs to no module of CMakeLists.txt")
         return
     allowed = {module} | closure(module, table)
+    if "/testing/" in rel:
+        for test_dep in table[module][2] & table.keys():
+            allowed |= {test_dep} | closure(test_dep, table)
     for include in re.findall(r'#include "([^"]+)"', text):
         target = owner(include, table)
         if target is not None and target not in allowed:

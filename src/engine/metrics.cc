@@ -8,8 +8,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include "engine/metric_families.h"
 #include "engine/pool_metrics.h"
+#include "http/metric_families.h"
 #include "nexus/types.h"
 #include "rt/cross_core.h"
 

@@ -10,6 +10,8 @@
 #include <CLI/Formatter.hpp>
 #include <fmt/format.h>
 
+#include "base/duration.h"
+
 namespace holdfast::engine {
 namespace {
 
@@ -81,24 +83,10 @@ std::string or_default(const std::string& given, const char* environment, std::s
   return std::string(otherwise);
 }
 
-// "30s", "500ms", "2min"; a bare number means seconds.
-Result<Nanos> parse_duration(const char* flag, const std::string& text) {
-  const auto digits =
-      std::find_if_not(text.begin(), text.end(), [](unsigned char c) { return std::isdigit(c); });
-  const std::string unit(digits, text.end());
-  const auto number = parse_number(std::string(text.begin(), digits));
-  std::uint64_t scale = 0;
-  if (unit == "us") scale = 1000;
-  if (unit == "ms") scale = 1000 * 1000;
-  if (unit.empty() || unit == "s") scale = 1000ull * 1000 * 1000;
-  if (unit == "min") scale = 60ull * 1000 * 1000 * 1000;
-  constexpr auto longest = 24ull * 3600 * 1000 * 1000 * 1000;
-  if (!number.ok() || scale == 0 || number.value() == 0 || number.value() > longest / scale) {
-    return Error(Errc::invalid_argument,
-                 fmt::format("{}: '{}' is not a duration: give a number with us, ms, s or min, at most 24 h",
-                             flag, text));
-  }
-  return Nanos(static_cast<std::int64_t>(number.value() * scale));
+Result<Nanos> duration_of(const char* flag, const std::string& text) {
+  auto duration = parse_duration(text);
+  if (!duration.ok()) return duration.error().with_context(flag);
+  return duration.value();
 }
 
 Status check_node_name(const std::string& name) {
@@ -229,10 +217,10 @@ Result<Options> check(const Raw& raw, const Surroundings& s) {
   }
   o.data_dir = raw.data_dir;
   if (!raw.hold_timeout.empty()) {
-    HF_TRY(o.hold_timeout, parse_duration("--hold-timeout", raw.hold_timeout));
+    HF_TRY(o.hold_timeout, duration_of("--hold-timeout", raw.hold_timeout));
   }
   if (!raw.child_latency_budget.empty()) {
-    HF_TRY(o.child_latency_budget, parse_duration("--child-latency-budget", raw.child_latency_budget));
+    HF_TRY(o.child_latency_budget, duration_of("--child-latency-budget", raw.child_latency_budget));
   }
   HF_TRY(o.log_level, log::parse_level(raw.log_level));
   if (raw.log_format != "text" && raw.log_format != "json") {

@@ -2,10 +2,12 @@
 #pragma once
 
 #include "engine/engine.h"
-#include "engine/metric_families.h"
+#include "http/metric_families.h"
 #include "rt/task.h"
 
 namespace holdfast::engine {
+
+using http::MetricFamilies;
 
 // Home core.
 Task<void> collect_pools(Engine& engine, MetricFamilies& families);

@@ -61,6 +61,7 @@ struct Server::Parts {
   socket_t listener = INVALID_SOCKET;
   std::thread thread;
   std::atomic<bool> stopping{false};
+  std::atomic<unsigned> streams{0};
 
   void configure();
   void answer(const httplib::Request& from, httplib::Response& to, std::string body);
@@ -87,13 +88,16 @@ void Server::Parts::set_stream(httplib::Response& to, Reply reply) {
     return true;
   };
   to.set_header("Cache-Control", "no-store");
-  to.set_chunked_content_provider(reply.content_type, std::move(provide));
+  to.set_chunked_content_provider(reply.content_type, std::move(provide), [this](bool) { --streams; });
 }
 
 void Server::Parts::set(httplib::Response& to, Reply reply) {
   to.status = reply.status;
   for (const auto& [key, value] : reply.headers) to.set_header(key, value);
-  if (reply.stream) {
+  if (reply.stream && ++streams > options.streams_max) {
+    --streams;
+    set(to, refusal(503, fmt::format("{} streams are open already; try again later", options.streams_max)));
+  } else if (reply.stream) {
     set_stream(to, std::move(reply));
   } else if (!reply.body.empty()) {
     to.set_content(reply.body, reply.content_type);
@@ -113,6 +117,7 @@ void Server::Parts::answer(const httplib::Request& from, httplib::Response& to, 
   request.body = std::move(body);
   request.authorization = from.get_header_value("Authorization");
   request.accept = from.get_header_value("Accept");
+  request.last_event_id = from.get_header_value("Last-Event-ID");
   request.peer = from.remote_addr;
   set(to, handler(request));
 }

@@ -22,6 +22,7 @@ struct Request {
   std::string body;
   std::string authorization;  // the header field, or empty
   std::string accept;         // the same
+  std::string last_event_id;  // the same
   std::string peer;           // address of the client
 };
 
@@ -39,6 +40,7 @@ struct ServerOptions {
   Endpoint at;                       // port 0: any free one
   const TlsIdentity* tls = nullptr;  // outlives the server; none: plain text
   unsigned threads_max = 64;
+  unsigned streams_max = 16;  // of the threads, those that streams may take
   std::size_t body_bytes_max = 1024 * 1024;
 };
 

@@ -1,10 +1,10 @@
-#include "engine/metric_families.h"
+#include "http/metric_families.h"
 
 #include <algorithm>
 
 #include <prometheus/text_serializer.h>
 
-namespace holdfast::engine {
+namespace holdfast::http {
 
 prometheus::ClientMetric& MetricFamilies::sample(const char* name, const char* help,
                                                  prometheus::MetricType type, Labels labels) {
@@ -29,4 +29,4 @@ void MetricFamilies::gauge(const char* name, const char* help, Labels labels, do
 
 std::string MetricFamilies::text() const { return prometheus::TextSerializer().Serialize(families_); }
 
-}  // namespace holdfast::engine
+}  // namespace holdfast::http

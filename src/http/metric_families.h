@@ -10,7 +10,7 @@
 
 #include <prometheus/metric_family.h>
 
-namespace holdfast::engine {
+namespace holdfast::http {
 
 class MetricFamilies {
  public:
@@ -28,4 +28,4 @@ class MetricFamilies {
   std::vector<prometheus::MetricFamily> families_;
 };
 
-}  // namespace holdfast::engine
+}  // namespace holdfast::http
