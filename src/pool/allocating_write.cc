@@ -5,6 +5,7 @@
 #include "block/leaf_device.h"
 #include "pool/io_slice.h"
 #include "pool/map_writer.h"
+#include "rt/when_all.h"
 
 namespace holdfast::pool {
 
@@ -118,10 +119,11 @@ MapWriter::Way MapWriter::way_of(BlockSpan span) const noexcept {
     const bool mapped = pick && view.mapped() && view.own() == pick.cluster();
     return mapped && view.owns(span.first, span.count) ? Way::own : Way::fresh;
   }
-  if (parts_.state.exclusive(view)) return view.owns(span.first, span.count) ? Way::own : Way::more;
   if (!view.mapped()) return Way::fresh;
   const Leaf* leaf = volume_.map().leaf(span.index / Leaf::entries);
   const bool alone = leaf->owners() == 1 && parts_.state.clusters().count(view.own()) == 1;
+  if (parts_.state.exclusive(view) || (alone && parts_.fresh.alone_holds(view.own())))
+    return view.owns(span.first, span.count) ? Way::own : Way::more;
   return alone ? Way::wait : Way::fresh;
 }
 
@@ -148,17 +150,32 @@ Task<Status> MapWriter::write(ByteRange range, IoVecs from, Durable durable) {
   co_return co_await write_locked(range, from, durable);
 }
 
+Task<Status> MapWriter::settle(BlockSpan span) {
+  for (;;) {
+    std::optional<Cluster> into;
+    const auto picked = picked_.find(span.index);
+    if (picked != picked_.end()) {
+      if (picked->second.pick) into = picked->second.pick.cluster();
+    } else if (const Way way = way_of(span); way == Way::own || way == Way::more) {
+      into = volume_.map().find(span.index).own();
+    }
+    if (!into || !parts_.fresh.has(*into, span.first, span.count)) co_return Status();
+    HF_CO_CHECK(co_await parts_.fresh.settle());
+  }
+}
+
 // The range's blocks are locked; all of the cluster's where it has to be rewritten.
 Task<Status> MapWriter::write_locked(ByteRange range, IoVecs from, Durable durable) {
   const BlockSpan span = span_of(range);
+  HF_CO_CHECK(co_await settle(span));
   switch (way_of(span)) {
     case Way::own:
-      return write_own(range, from, durable);
+      co_return co_await write_own(range, from, durable);
     case Way::more:
-      return fill_and_record(volume_.map().find(span.index).own(), span, range, from, durable);
+      co_return co_await fill_and_record(volume_.map().find(span.index).own(), span, range, from, durable);
     case Way::fresh:
     case Way::wait:  // it did not become exclusive: a new cluster is right all the same
-      return write_fresh(range, from, durable);
+      co_return co_await write_fresh(range, from, durable);
   }
   panic("no such way");
 }
@@ -184,18 +201,46 @@ Task<Status> MapWriter::write_fresh(ByteRange range, IoVecs from, Durable durabl
 
 Task<Status> MapWriter::fill_and_record(Cluster cluster, BlockSpan blocks, ByteRange range, IoVecs from,
                                         Durable durable) {
-  if (any_owned_in(cluster, blocks)) HF_CO_CHECK(co_await renew_epoch(range));
-  HF_CO_CHECK(co_await fill(cluster, blocks, range, from));
   WriteRecord write;
   write.volume = volume_.spec().id;
   write.index = blocks.index;
   write.cluster = cluster;
   write.first_block = static_cast<std::uint16_t>(blocks.first);
   write.block_count = static_cast<std::uint16_t>(blocks.count);
+  const bool overwrites = any_owned_in(cluster, blocks);
+  // Other cores may be writing what is own already: nothing of that may come back after a crash.
+  const bool whole_blocks = range.length == std::uint64_t{blocks.count} * block_bytes;
+  if (whole_blocks && !overwrites && parts_.fresh.carries(cluster, range.length))
+    co_return co_await carry(write, range, from, durable);
+  if (overwrites) HF_CO_CHECK(co_await renew_epoch(range));
+  HF_CO_CHECK(co_await fill(cluster, blocks, range, from));
   std::vector<Record> records;
   records.emplace_back(write);
   add_epochs(range, records);
   co_return co_await parts_.journal.commit(std::move(records), durable);
+}
+
+Task<Status> MapWriter::carry(const WriteRecord& write, ByteRange range, IoVecs from, Durable durable) {
+  WriteDataRecord carrying;
+  carrying.write = write;
+  carrying.data.resize(range.length);
+  copy_from_vectors(from, 0, carrying.data.data(), range.length);
+  std::vector<Record> records;
+  records.emplace_back(std::move(carrying));
+  add_epochs(range, records);
+  Journal::Alongside in_place(home_);
+  std::vector<Task<Status>> both;
+  both.push_back(put_in_place(write, from, in_place));
+  both.push_back(parts_.journal.commit(std::move(records), durable, &in_place));
+  co_return co_await when_all_ok(std::move(both));
+}
+
+Task<Status> MapWriter::put_in_place(const WriteRecord& write, IoVecs from, Journal::Alongside& done) {
+  const auto in = std::uint32_t{write.first_block} * block_bytes;
+  const Status written = co_await parts_.disks.write(core_, write.cluster, in, from, Durable::no);
+  if (!written.ok()) done.error = written.error();
+  done.ended.set();
+  co_return Status();  // the commit says it
 }
 
 Task<Status> MapWriter::fill(Cluster cluster, BlockSpan blocks, ByteRange range, IoVecs from) {

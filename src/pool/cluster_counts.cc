@@ -74,6 +74,12 @@ std::uint32_t ClusterCounts::count(Cluster cluster) const noexcept {
   return big_.find(to_index(cluster))->second;
 }
 
+std::uint32_t ClusterCounts::holds(Cluster cluster) const noexcept {
+  if ((word(to_index(cluster)) & held_bit) == 0) return 0;
+  const auto more = holds_.find(to_index(cluster));
+  return more == holds_.end() ? 1 : 1 + more->second;
+}
+
 bool ClusterCounts::exclusive(Cluster cluster) const noexcept {
   const auto* at = reinterpret_cast<const Chunk*>(table_.get(to_index(cluster) / chunk_clusters));
   return at != nullptr && at->words[to_index(cluster) % chunk_clusters].load(std::memory_order_acquire) == 1;

@@ -2,7 +2,8 @@
 // exclusive().
 //
 // A cluster may be held: then it is neither free nor exclusive, whatever its count. Held are clusters picked for a
-// write that is not recorded yet, those of a checkpoint, and what a change let go of and is not settled (Effects).
+// write that is not recorded yet, those of a checkpoint, those with fresh data (fresh_data.h), and what a change let
+// go of and is not settled (Effects).
 // Holds add up.
 #pragma once
 
@@ -33,6 +34,7 @@ class ClusterCounts {
   std::uint16_t disk_of(Cluster cluster) const noexcept;
 
   std::uint32_t count(Cluster cluster) const noexcept;
+  std::uint32_t holds(Cluster cluster) const noexcept;
   // Any core: named once and not held, so that the one who names it may write in place.
   bool exclusive(Cluster cluster) const noexcept;
   bool is_free(Cluster cluster) const noexcept { return word(to_index(cluster)) == 0; }

@@ -24,7 +24,8 @@ std::uint64_t commit_length(std::uint64_t record_bytes) {
 // regions are numbers only, and State::check sees those.
 Status check_readable(std::span<const Record> records, std::span<const std::byte> bytes) {
   for (const Record& record : records) {
-    if (std::holds_alternative<WriteRecord>(record) || std::holds_alternative<RegionRecord>(record)) {
+    if (std::holds_alternative<WriteRecord>(record) || std::holds_alternative<RegionRecord>(record) ||
+        std::holds_alternative<WriteDataRecord>(record)) {
       bytes = bytes.subspan(sizeof(wire::ItemHeader) + load<wire::ItemHeader>(bytes).bytes);
       continue;
     }
@@ -38,19 +39,21 @@ Status check_readable(std::span<const Record> records, std::span<const std::byte
 
 // One call of commit(). Lives in its frame.
 struct Journal::Request {
-  Request(Reactor& home, std::vector<Record> wanted, bool must_be_durable)
-      : records(std::move(wanted)), durable(must_be_durable), ended(home) {
+  Request(Reactor& home, std::vector<Record> wanted, bool must_be_durable, Alongside* with)
+      : records(std::move(wanted)), durable(must_be_durable), alongside(with), ended(home) {
     for (const Record& r : records) encode(r, bytes);
   }
   std::vector<Record> records;
   std::vector<std::byte> bytes;
   const bool durable;
+  Alongside* const alongside;
   std::optional<Error> error;
   Event ended;
 };
 
 struct Journal::Batch {
   std::vector<Request*> requests;
+  std::vector<Request*> dropped;  // what went on alongside failed
   std::vector<const Record*> records;
   std::uint64_t record_bytes = 0;
   bool durable = false;
@@ -84,9 +87,9 @@ void Journal::freeze(Error why) {
   room_.wake_all();
 }
 
-Task<Status> Journal::commit(std::vector<Record> records, Durable durable) {
+Task<Status> Journal::commit(std::vector<Record> records, Durable durable, Alongside* alongside) {
   if (frozen_) co_return *frozen_;
-  Request request(home_, std::move(records), durable == Durable::yes);
+  Request request(home_, std::move(records), durable == Durable::yes, alongside);
   if (commit_length(request.bytes.size()) > std::min(commit_bytes_max, ring_.bytes / 4)) {
     co_return Error(Errc::invalid_argument,
                     disk_.disk().user() + ": a change of " + std::to_string(request.bytes.size()) +
@@ -151,9 +154,9 @@ Task<void> Journal::write_batch(Batch& batch) {
   }
   if (outcome.ok()) {
     ++stats_.commits;
-    stats_.records += batch.records.size();
     stats_.commit_time += home_.now() - began;
     for (Request* request : batch.requests) {
+      stats_.records += request->records.size();
       for (Record& record : request->records) client_.apply(record);
     }
   }
@@ -161,6 +164,7 @@ Task<void> Journal::write_batch(Batch& batch) {
     if (!outcome.ok()) request->error = outcome.error();
     request->ended.set();
   }
+  for (Request* request : batch.dropped) request->ended.set();
   if (!frozen_ && used_bytes() > ring_.bytes / 2 && !wanted_) {
     wanted_ = true;
     client_.checkpoint_wanted();
@@ -244,9 +248,21 @@ void Journal::advance(std::uint64_t length) noexcept {
   head_.position += length;
 }
 
-Task<Status> Journal::put(const Batch& batch) {
-  const std::uint64_t length = commit_length(batch.record_bytes);
+Task<Status> Journal::put(Batch& batch) {
+  std::uint64_t length = commit_length(batch.record_bytes);
   if (rest_of_lap() < length) HF_CO_CHECK(co_await skip_rest());
+  for (;;) {
+    HF_CO_CHECK(co_await write_commit(batch, length));
+    const bool dropped = co_await drop_failed(batch);
+    if (!dropped) break;
+    length = commit_length(batch.record_bytes);
+  }
+  advance(length);
+  if (batch.durable) durable_ = head_.sequence;
+  co_return Status();
+}
+
+Task<Status> Journal::write_commit(const Batch& batch, std::uint64_t length) {
   const ScratchBuffer buffer(home_, length);
   std::byte* to = buffer.data() + header_bytes;
   for (const Request* request : batch.requests)
@@ -260,9 +276,25 @@ Task<Status> Journal::put(const Batch& batch) {
   const Durable durable = alone ? Durable::yes : Durable::no;
   HF_CO_CHECK(co_await disk_.write(place_of_head(), IoVecs(&vec, 1), durable));
   if (batch.durable && !alone) HF_CO_CHECK(co_await disk_.flush());
-  advance(length);
-  if (batch.durable) durable_ = head_.sequence;
   co_return Status();
+}
+
+// Waits for what goes on alongside. Where that failed the commit must not count: it is written once more, at the same
+// place, without those records; durably, so that the former one never comes back under later commits.
+Task<bool> Journal::drop_failed(Batch& batch) {
+  const std::size_t before = batch.dropped.size();
+  for (Request*& request : batch.requests) {
+    if (request->alongside == nullptr) continue;
+    const Wake woken = co_await request->alongside->ended.wait();
+    HF_ASSERT(woken == Wake::signalled);
+    if (!request->alongside->error) continue;
+    batch.record_bytes -= request->bytes.size();
+    request->error = request->alongside->error;
+    batch.dropped.push_back(std::exchange(request, nullptr));
+  }
+  std::erase(batch.requests, nullptr);
+  batch.durable = batch.durable || batch.dropped.size() > before;
+  co_return batch.dropped.size() > before;
 }
 
 }  // namespace holdfast::pool

@@ -62,6 +62,13 @@ class Journal {
     Nanos commit_time{0};  // sum, from the first wait of a batch to its end
   };
 
+  // Something that has to end well before a commit counts, and may be under way while it is written.
+  struct Alongside {
+    explicit Alongside(Reactor& home) noexcept : ended(home) {}
+    Event ended;
+    std::optional<Error> error;  // when it has ended and failed
+  };
+
   // `end` is where recovery ended, `begin` the checkpoint's mark. The incarnation is durable in the superblocks.
   Journal(Reactor& home, DiskPort& disk, const Ring& ring, std::uint64_t incarnation, Mark begin, Mark end,
           JournalClient& client);
@@ -74,7 +81,9 @@ class Journal {
   // invalid_argument when the records can never fit in the ring, or could not be read again; out_of_space when
   // the ring is full and no checkpoint succeeds; failed_precondition, with the reason, when the pool is frozen.
   // io_error: the pool is frozen now; whether it happened shows when the pool is opened again.
-  Task<Status> commit(std::vector<Record> records, Durable durable);
+  // With `alongside`, which outlives the call, it ends after that has ended; when that failed, with its error, and
+  // nothing of the records happened.
+  Task<Status> commit(std::vector<Record> records, Durable durable, Alongside* alongside = nullptr);
   // Every commit that has ended is durable.
   Task<Status> flush();
 
@@ -97,7 +106,9 @@ class Journal {
   Task<void> write_batch(Batch& batch);
   Task<Status> make_room(std::uint64_t length);
   Task<Status> skip_rest();
-  Task<Status> put(const Batch& batch);
+  Task<Status> put(Batch& batch);
+  Task<Status> write_commit(const Batch& batch, std::uint64_t length);
+  Task<bool> drop_failed(Batch& batch);
   void collect(Batch& batch);
   wire::CommitHeader header(std::uint64_t length, std::uint64_t record_bytes) const noexcept;
   static void seal(wire::CommitHeader& header, std::span<std::byte> bytes) noexcept;

@@ -109,6 +109,49 @@ TEST_F(JournalTest, WhatCouldNotBeReadAgainIsNotWritten) {
   EXPECT_EQ(found, (std::vector<std::uint32_t>{1, 3}));
 }
 
+// What goes on alongside a commit, for the test to end.
+struct Other {
+  explicit Other(Machine& machine) : alongside(machine.home()) {}
+  Task<Status> end(Reactor& home, std::optional<Error> how) {
+    co_await home.sleep(10ms);
+    alongside.error = std::move(how);
+    alongside.ended.set();
+    co_return Status();
+  }
+  Journal::Alongside alongside;
+};
+
+TEST_F(JournalTest, ACommitCountsWhenWhatGoesOnAlongsideHasEnded) {
+  open(1, {}, {});
+  Other good(machine), bad(machine), late(machine);
+  std::vector<Task<Status>> tasks;
+  tasks.push_back(journal->commit(one(1), Durable::no, &good.alongside));
+  tasks.push_back(journal->commit(one(2), Durable::no, &bad.alongside));
+  tasks.push_back(journal->commit(one(3), Durable::no));
+  tasks.push_back(journal->commit(one(4), Durable::no, &late.alongside));
+  tasks.push_back(good.end(machine.home(), std::nullopt));
+  tasks.push_back(bad.end(machine.home(), Error(Errc::io_error)));
+  tasks.push_back(late.end(machine.home(), std::nullopt));
+  EXPECT_EQ(machine.run(when_all_ok(std::move(tasks))).code(), Errc::io_error);
+  EXPECT_EQ(client.applied, (std::vector<std::uint32_t>{1, 3, 4}));
+  ASSERT_TRUE(recover({}).ok());
+  EXPECT_EQ(found, client.applied) << "the commit is there, without the record that was dropped";
+  EXPECT_EQ(journal->durable_sequence(), 2u) << "nothing comes back under what follows";
+}
+
+TEST_F(JournalTest, ACommitOfNothingIsOneAsWell) {
+  open(1, {}, {});
+  Other bad(machine);
+  std::vector<Task<Status>> tasks;
+  tasks.push_back(journal->commit(one(1), Durable::no, &bad.alongside));
+  tasks.push_back(bad.end(machine.home(), Error(Errc::io_error)));
+  EXPECT_EQ(machine.run(when_all_ok(std::move(tasks))).code(), Errc::io_error);
+  client.before = 0;
+  EXPECT_EQ(commit(2), Errc::ok);
+  ASSERT_TRUE(recover({}).ok());
+  EXPECT_EQ(found, (std::vector<std::uint32_t>{2}));
+}
+
 TEST_F(JournalTest, WhatWasCommittedIsFoundInOrder) {
   open(1, {}, {});
   for (std::uint32_t n = 1; n <= 5; ++n) ASSERT_EQ(commit(n), Errc::ok);

@@ -4,7 +4,8 @@
 //  - Whoever changes or fills blocks holds their range; whole clusters are taken out of the map only with all of
 //    their blocks. So what a writer sees of its blocks stays as it is, but for what it does itself.
 //  - Writers of one cluster at the same time share the cluster that the first of them picked.
-//  - Data of new blocks is on the disk before the record that maps them (the journal flushes the disk in between).
+//  - Data of new blocks is on the disk before the record that maps them (the journal flushes the disk in between), or
+//    in that record as well (fresh_data.h).
 //  - A region's new epoch is durable before data of that epoch can be: in the same commit as the map, or before the
 //    data where blocks are written in place.
 #pragma once
@@ -74,6 +75,8 @@ class MapWriter {
   BlockSpan span_of(ByteRange range) const noexcept;
   Task<RangeLock::Hold> lock(BlockSpan span);
   Way way_of(BlockSpan span) const noexcept;
+  // Waits until a write of these blocks may go to their place: fresh data of theirs would come back over it.
+  Task<Status> settle(BlockSpan span);
   // A new cluster has to be written as a whole: else two steps would be behind it.
   bool must_rewrite(std::uint32_t index) const noexcept;
   std::optional<Cluster> neighbour(std::uint32_t index) const noexcept;
@@ -84,6 +87,9 @@ class MapWriter {
   Task<Status> write_fresh(ByteRange range, IoVecs from, Durable durable);
   Task<Status> fill_and_record(Cluster cluster, BlockSpan blocks, ByteRange range, IoVecs from,
                                Durable durable);
+  // The same for whole blocks that the journal takes as well: both at once.
+  Task<Status> carry(const WriteRecord& write, ByteRange range, IoVecs from, Durable durable);
+  Task<Status> put_in_place(const WriteRecord& write, IoVecs from, Journal::Alongside& done);
   // Writes the blocks, the range's data within and what the volume has there around it.
   Task<Status> fill(Cluster cluster, BlockSpan blocks, ByteRange range, IoVecs from);
   Task<Status> read_blocks(BlockSpan blocks, std::byte* into);

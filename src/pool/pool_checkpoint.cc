@@ -35,7 +35,10 @@ Task<Status> Pool::Impl::run_checkpoint(bool last) {
   Status outcome = co_await write_checkpoint(mark, last);
   checkpoint_time_ = home_.now() - began;
   checkpointing_ = false;
-  if (outcome.ok()) checkpointed_ = mark.sequence;
+  if (outcome.ok()) {
+    checkpointed_ = mark.sequence;
+    fresh_->settled(mark.sequence);
+  }
   journal_->checkpoint_ended(outcome, mark);
   checkpoint_over_.wake_all();
   co_return outcome;
@@ -56,7 +59,13 @@ Task<Status> Pool::Impl::write_checkpoint(Journal::Mark mark, bool last) {
     for (const Cluster c : taken) space_->free_image_cluster(c);
     co_return root.error().with_context(user());
   }
-  // The commits before the mark may not be durable yet; the image is, and takes their place.
+  // The commits before the mark may not be durable yet; the image is, and takes their place. What they carried of data
+  // has to be in its place as well.
+  const Status flushed = co_await disks_->flush(home_.core());
+  if (!flushed.ok()) {
+    for (const Cluster cluster : taken) space_->free_image_cluster(cluster);
+    co_return flushed.error().with_context(user());
+  }
   Superblock& s = label_.superblock;
   s.root = root.value();
   s.clean = last;

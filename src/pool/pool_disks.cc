@@ -128,6 +128,8 @@ Task<Status> Pool::Impl::before_commit(std::span<const Record* const> records) {
 
 void Pool::Impl::apply(Record& record) noexcept {
   Effects effects;
+  if (const auto* write = std::get_if<WriteDataRecord>(&record))
+    fresh_->recorded(write->write, journal_->mark().sequence);
   state_->apply(record, effects);
   if (std::holds_alternative<AddDiskRecord>(record)) {
     joining_->observe(this);

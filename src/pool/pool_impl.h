@@ -20,6 +20,7 @@
 #include "pool/checkpoint.h"
 #include "pool/core_guard.h"
 #include "pool/disk_set.h"
+#include "pool/fresh_data.h"
 #include "pool/journal.h"
 #include "pool/pool.h"
 #include "pool/recovery.h"
@@ -133,6 +134,7 @@ class Pool::Impl final : JournalClient, Space::Log, DiskObserver, VolumeOwner {
   void journal_failed(const Error& error) noexcept override;
   // Space::Log
   Task<Status> make_durable() override { return journal_->flush(); }
+  void about_to_free(ClusterRun freed) noexcept override { fresh_->forget(freed); }
   void space_returned() noexcept override { watch_space(); }
   void on_disk_changed(Disk& disk) noexcept override;
   void on_device_closed(Volume& volume) noexcept override;
@@ -158,6 +160,7 @@ class Pool::Impl final : JournalClient, Space::Log, DiskObserver, VolumeOwner {
   CoreGuard guard_;
   std::unique_ptr<Space> space_;
   std::unique_ptr<Journal> journal_;
+  std::unique_ptr<FreshData> fresh_;
   std::unique_ptr<VolumeParts> parts_;
   std::map<VolumeId, Volume*> devices_;  // the registry owns them
   // Changes of volumes and disks, one after the other; I/O does not wait for them.

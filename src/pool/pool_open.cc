@@ -38,7 +38,13 @@ Task<Status> Pool::Impl::open(std::vector<std::string> uris, std::string name, s
   disks_->publish(state_->segments());
   HF_CO_CHECK(check_segments());
   Superblock& s = label_.superblock;
+  if (read_only_ && !found.carried.empty()) {
+    co_return error(
+        Errc::failed_precondition,
+        "its journal has data that is not in its place yet; open it once with disks that can be written");
+  }
   if (!read_only_) {
+    HF_CO_CHECK(co_await found.carried.restore(home_, *disks_));
     // Durable before the first commit: what an earlier run left behind the last commit never counts again, even
     // when a torn write of this run happens to make it whole.
     ++s.incarnation;
@@ -101,7 +107,8 @@ void Pool::Impl::build(Journal::Mark begin, Journal::Mark end) {
   space_ = std::make_unique<Space>(home_, *state_, *disks_, guard_, log);
   const Journal::Ring ring{s.journal_offset, s.journal_bytes, s.instance};
   journal_ = std::make_unique<Journal>(home_, disks_->at(0).home(), ring, s.incarnation, begin, end, client);
-  parts_.reset(new VolumeParts{registry_.cores(), *state_, *disks_, *journal_, *space_, guard_});
+  fresh_ = std::make_unique<FreshData>(home_, state_->clusters(), *disks_, *journal_);
+  parts_.reset(new VolumeParts{registry_.cores(), *state_, *disks_, *journal_, *space_, *fresh_, guard_});
   checkpointed_ = begin.sequence;
   for (std::uint16_t i = 0; i < disks_->count(); ++i) disks_->at(i).observe(this);
   told_status_ = status();
@@ -121,6 +128,7 @@ Task<Status> Pool::Impl::close(bool destroy) {
   const Semaphore::Permit alone = co_await changes_.acquire();
   HF_CO_CHECK(co_await close_volumes(false));
   co_await scope_.join();
+  co_await fresh_->close();
   while (checkpointing_) co_await checkpoint_over_.wait();
   if (destroy) {
     // Without disk 0's label there is no pool; what is left on the others is found and refused.
@@ -145,11 +153,13 @@ Task<void> Pool::Impl::let_go() {
   if (journal_ != nullptr) {
     const Status gone = co_await close_volumes(true);
     gone.ignore("forced: it cannot be busy");
+    co_await fresh_->close();
     co_await journal_->close();
     co_await scope_.join();
     co_await space_->close();
   }
   parts_.reset();
+  fresh_.reset();
   journal_.reset();
   space_.reset();
   if (disks_ != nullptr) co_await disks_->close();

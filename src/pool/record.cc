@@ -20,7 +20,8 @@ static_assert(is_at<RecordType::revert, RevertRecord> && is_at<RecordType::write
 static_assert(is_at<RecordType::complete, CompleteRecord> && is_at<RecordType::unmap, UnmapRecord>);
 static_assert(is_at<RecordType::trim, TrimRecord> && is_at<RecordType::region, RegionRecord>);
 static_assert(is_at<RecordType::epoch, EpochRecord> && is_at<RecordType::add_disk, AddDiskRecord>);
-static_assert(is_at<RecordType::grow, GrowRecord> && std::variant_size_v<Record> == 13);
+static_assert(is_at<RecordType::grow, GrowRecord> && is_at<RecordType::write_data, WriteDataRecord>);
+static_assert(is_at<RecordType::settled, SettledRecord> && std::variant_size_v<Record> == 15);
 
 void body(std::vector<std::byte>& to, const CreateRecord& r) { put_spec(to, r.spec); }
 void body(std::vector<std::byte>& to, const DeleteRecord& r) { put(to, wire::Remove{to_index(r.volume)}); }
@@ -37,6 +38,11 @@ void body(std::vector<std::byte>& to, const RevertRecord& r) {
 void body(std::vector<std::byte>& to, const WriteRecord& r) {
   put(to, wire::Write{to_index(r.volume), r.index, to_index(r.cluster), r.first_block, r.block_count});
 }
+void body(std::vector<std::byte>& to, const WriteDataRecord& r) {
+  body(to, r.write);
+  to.insert(to.end(), r.data.begin(), r.data.end());
+}
+void body(std::vector<std::byte>& to, const SettledRecord& r) { put(to, wire::Settled{r.sequence}); }
 void body(std::vector<std::byte>& to, const CompleteRecord& r) {
   put(to, wire::Complete{to_index(r.volume), r.index});
 }
@@ -65,13 +71,21 @@ Result<Record> take_attributes_record(ByteReader& from) {
   return Record(std::move(r));
 }
 
-Result<Record> take_write(ByteReader& from) {
+Result<WriteRecord> take_write(ByteReader& from) {
   HF_TRY(const auto w, from.take<wire::Write>());
   if (w.block_count == 0 || w.first_block + std::size_t{w.block_count} > blocks_per_cluster_max) {
     return from.bad("no such blocks");
   }
-  return Record(
-      WriteRecord{VolumeId{w.volume.get()}, w.index, Cluster{w.cluster.get()}, w.first_block, w.block_count});
+  return WriteRecord{VolumeId{w.volume.get()}, w.index, Cluster{w.cluster.get()}, w.first_block,
+                     w.block_count};
+}
+
+Result<Record> take_write_data(ByteReader& from) {
+  WriteDataRecord r;
+  HF_TRY(r.write, take_write(from));
+  HF_TRY(const auto data, from.bytes(std::size_t{r.write.block_count} * block_bytes));
+  r.data.assign(data.begin(), data.end());
+  return Record(std::move(r));
 }
 
 Result<Record> take_trim(ByteReader& from) {
@@ -124,8 +138,16 @@ Result<Record> take_body(RecordType type, ByteReader& from) {
       HF_TRY(const auto w, from.take<wire::Revert>());
       return Record(RevertRecord{VolumeId{w.volume.get()}, VolumeId{w.snapshot.get()}});
     }
-    case RecordType::write:
-      return take_write(from);
+    case RecordType::write: {
+      HF_TRY(const WriteRecord write, take_write(from));
+      return Record(write);
+    }
+    case RecordType::write_data:
+      return take_write_data(from);
+    case RecordType::settled: {
+      HF_TRY(const auto w, from.take<wire::Settled>());
+      return Record(SettledRecord{w.sequence});
+    }
     case RecordType::complete: {
       HF_TRY(const auto w, from.take<wire::Complete>());
       return Record(CompleteRecord{VolumeId{w.volume.get()}, w.index});

@@ -46,6 +46,15 @@ struct WriteRecord {
   std::uint16_t first_block = 0;
   std::uint16_t block_count = 0;  // at least 1
 };
+// The same, and the blocks' content. They were in no map before.
+struct WriteDataRecord {
+  WriteRecord write;
+  std::vector<std::byte> data;  // block_count blocks
+};
+// The data of all commits up to `sequence` is durable in its place.
+struct SettledRecord {
+  std::uint64_t sequence = 0;
+};
 // The rest of the cluster has been copied: nothing is behind it any more, all blocks are its own.
 struct CompleteRecord {
   VolumeId volume{};
@@ -88,7 +97,7 @@ struct GrowRecord {
 
 using Record = std::variant<CreateRecord, DeleteRecord, ResizeRecord, AttributesRecord, RevertRecord,
                             WriteRecord, CompleteRecord, UnmapRecord, TrimRecord, RegionRecord, EpochRecord,
-                            AddDiskRecord, GrowRecord>;
+                            AddDiskRecord, GrowRecord, WriteDataRecord, SettledRecord>;
 
 // A URI as a DiskRecord can have it: not too long, without control characters. It is a hint for people.
 std::string uri_hint(std::string_view uri);

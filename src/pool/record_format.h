@@ -30,6 +30,8 @@ enum class RecordType : std::uint16_t {
   epoch = 11,
   add_disk = 12,
   grow = 13,
+  write_data = 14,
+  settled = 15,
 };
 
 // A volume. The name follows, then the attributes by ascending key.
@@ -105,6 +107,9 @@ struct Write {
   le16 first_block;  // 12
   le16 block_count;  // 14
 };
+struct Settled {
+  le64 sequence;  // 0
+};
 struct Complete {
   le32 volume;  // 0
   le32 index;   // 4
@@ -136,11 +141,12 @@ static_assert(Wire<Resize> && sizeof(Resize) == 16);
 static_assert(Wire<Attributes> && sizeof(Attributes) == 8);
 static_assert(Wire<Revert> && sizeof(Revert) == 8);
 static_assert(Wire<Write> && sizeof(Write) == 16);
+static_assert(Wire<Settled> && sizeof(Settled) == 8);
 static_assert(Wire<Complete> && sizeof(Complete) == 8);
 static_assert(Wire<Unmap> && sizeof(Unmap) == 12);
 static_assert(Wire<Trim> && sizeof(Trim) == 12);
 static_assert(Wire<Region> && sizeof(Region) == 16);
 static_assert(Wire<Epoch> && sizeof(Epoch) == 12);
-// add_disk: Disk, URI, Segment. grow: Segment.
+// add_disk: Disk, URI, Segment. grow: Segment. write_data: Write, then the blocks.
 
 }  // namespace holdfast::pool::wire

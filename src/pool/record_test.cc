@@ -1,5 +1,6 @@
 #include "pool/record.h"
 
+#include <algorithm>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -44,6 +45,20 @@ struct Golden {
   const char* bytes;
 };
 
+WriteDataRecord one_block() {
+  return WriteDataRecord{WriteRecord{VolumeId{5}, 0x11, Cluster{0x22}, 0x33, 1},
+                         std::vector<std::byte>(block_bytes, std::byte{0xab})};
+}
+
+const std::string& one_block_bytes() {
+  static const std::string bytes = [] {
+    std::string text = "101000000e000000 05000000 11000000 22000000 3300 0100 ";
+    for (std::uint32_t i = 0; i < block_bytes; ++i) text += "ab";
+    return text;
+  }();
+  return bytes;
+}
+
 std::vector<Golden> goldens() {
   const Uuid disk = Uuid::parse("01020304-0506-0708-090a-0b0c0d0e0f10").value();
   const Segment segment{0x10, 0x20, 1, 0x30};
@@ -69,6 +84,8 @@ std::vector<Golden> goldens() {
        "2e0000000c000000 0100 0600 00000000 0102030405060708090a0b0c0d0e0f10 2f6465762f78 10000000 20000000 "
        "30000000 0100 0000"},
       {GrowRecord{segment}, "100000000d000000 10000000 20000000 30000000 0100 0000"},
+      {one_block(), one_block_bytes().c_str()},
+      {SettledRecord{0x1234}, "080000000f000000 3412000000000000"},
   };
 }
 
@@ -107,7 +124,7 @@ TEST(Record, TruncatedAndChangedBytesAreRefusedOrAnotherRecord) {
       std::span<const std::byte> rest(bytes.data(), length);
       EXPECT_EQ(decode(rest).code(), Errc::bad_format) << length;
     }
-    for (std::size_t at = 0; at < bytes.size(); ++at) {
+    for (std::size_t at = 0; at < std::min<std::size_t>(bytes.size(), 256); ++at) {  // data may be anything
       for (unsigned value = 0; value < 256; ++value) {
         std::vector<std::byte> changed = bytes;
         changed[at] = std::byte(value);
@@ -156,6 +173,12 @@ TEST(Record, NonsenseIsRefused) {
        "too many"},
       {"resize to nothing", ResizeRecord{VolumeId{1}, 0}, "no such size"},
       {"no blocks", WriteRecord{VolumeId{1}, 0, Cluster{0}, 0, 0}, "no such blocks"},
+      {"less data than blocks",
+       WriteDataRecord{WriteRecord{VolumeId{1}, 0, Cluster{0}, 0, 2}, one_block().data}, "too early"},
+      {"more data than blocks",
+       WriteDataRecord{WriteRecord{VolumeId{1}, 0, Cluster{0}, 0, 1},
+                       std::vector<std::byte>(2 * block_bytes)},
+       "behind"},
       {"blocks beyond", WriteRecord{VolumeId{1}, 0, Cluster{0}, 4095, 2}, "no such blocks"},
       {"trim nothing", TrimRecord{VolumeId{1}, 0, 0, 0}, "no such blocks"},
       {"trim beyond", TrimRecord{VolumeId{1}, 0, 65535, 65535}, "no such blocks"},

@@ -71,6 +71,7 @@ Task<Result<Recovered>> recover(Reactor& home, std::span<const std::unique_ptr<D
     co_return Error(Errc::bad_format, who + ": the checkpoint has another cluster size than the label");
 
   const Root& root = superblock.root;
+  recovered.carried = CarriedData(superblock.recovered_sequence);
   recovered.begin = Journal::Mark{root.sequence, root.journal_position};
   const Journal::Ring ring{superblock.journal_offset, superblock.journal_bytes, superblock.instance};
   RecordSink take = [&recovered, &each](std::uint64_t sequence, Record& record) -> Status {
@@ -78,6 +79,8 @@ Task<Result<Recovered>> recover(Reactor& home, std::span<const std::unique_ptr<D
     HF_CHECK(recovered.state->check(record));
     Effects effects;
     recovered.state->apply(record, effects);
+    recovered.carried.see(sequence, record);
+    for (const ClusterRun& freed : effects.freed) recovered.carried.forget(freed);
     recovered.state->settle(effects);
     return Status();
   };

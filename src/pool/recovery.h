@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "pool/disk.h"
+#include "pool/fresh_data.h"
 #include "pool/journal.h"
 #include "pool/state.h"
 #include "pool/superblock.h"
@@ -29,6 +30,7 @@ struct Recovered {
   Journal::Mark begin;             // of the checkpoint
   JournalScan scan;                // of the commits after it
   std::vector<DiskCluster> image;  // where the checkpoint lies
+  CarriedData carried;             // what has to be put in its place before the pool is used
 };
 // The checkpoint of disk 0's label with the commits after it. `each` (may be empty) sees every record before it is
 // applied. The disks have become() what their labels say. Errors: bad_format, failed_precondition (the checkpoint

@@ -218,6 +218,7 @@ Task<void> Space::give_back(std::vector<ClusterRun> freed) {
     for (std::uint32_t at = 0; at < run.count; at += piece_max) {
       const ClusterRun piece{Cluster{to_index(run.first) + at}, std::min(piece_max, run.count - at)};
       if (!closing_) co_await discard(piece);
+      log_.about_to_free(piece);
       Effects free;
       free.freed.push_back(piece);
       state_.settle(free);

@@ -31,6 +31,8 @@ class Space {
    public:
     // Makes the records that were applied until now durable: Journal::flush.
     virtual Task<Status> make_durable() = 0;
+    // Nobody names these clusters any more, durably; they are about to be free.
+    virtual void about_to_free(ClusterRun freed) noexcept = 0;
     // Freed clusters are free.
     virtual void space_returned() noexcept = 0;
 

@@ -48,6 +48,7 @@ struct Bench final : Space::Log {
     while (!durable) co_await machine.home().sleep(1ms);
     co_return outcome ? Status(*outcome) : Status();
   }
+  void about_to_free(ClusterRun) noexcept override {}
   void space_returned() noexcept override {}
   void apply(const Record& record) {
     Effects effects;

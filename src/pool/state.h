@@ -112,6 +112,8 @@ class State {
   Status check_one(const AttributesRecord& record) const;
   Status check_one(const RevertRecord& record) const;
   Status check_one(const WriteRecord& record) const;
+  Status check_one(const WriteDataRecord& record) const { return check_one(record.write); }
+  Status check_one(const SettledRecord&) const { return Status(); }
   Status check_one(const CompleteRecord& record) const;
   Status check_one(const UnmapRecord& record) const;
   Status check_one(const TrimRecord& record) const;
@@ -126,6 +128,8 @@ class State {
   void apply_one(const AttributesRecord& record, Effects& effects);
   void apply_one(const RevertRecord& record, Effects& effects);
   void apply_one(const WriteRecord& record, Effects& effects);
+  void apply_one(const WriteDataRecord& record, Effects& effects) { apply_one(record.write, effects); }
+  void apply_one(const SettledRecord&, Effects&) noexcept {}
   void apply_one(const CompleteRecord& record, Effects& effects);
   void apply_one(const UnmapRecord& record, Effects& effects);
   void apply_one(const TrimRecord& record, Effects& effects);

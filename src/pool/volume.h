@@ -15,6 +15,7 @@
 #include "block/block_device.h"
 #include "pool/core_guard.h"
 #include "pool/disk_set.h"
+#include "pool/fresh_data.h"
 #include "pool/journal.h"
 #include "pool/space.h"
 #include "pool/state.h"
@@ -34,6 +35,7 @@ struct VolumeParts {
   DiskSet& disks;
   Journal& journal;
   Space& space;
+  FreshData& fresh;
   CoreGuard& guard;
 };
 

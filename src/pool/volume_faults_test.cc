@@ -101,11 +101,12 @@ TEST(VolumeFaults, AnErrorOfTheDiskInDataIsThatWritesAlone) {
   PoolBench b;
   Tracked v(b, b.volume("v", 16 * cluster));
   ASSERT_EQ(v.write(0, cluster), Errc::ok);
-  b.disk(0).faults().write_error_per_mille = 1000;
+  const std::uint64_t behind_the_journal = MiB + 256 * KiB;
+  b.disk(0).faults().bad.push_back({behind_the_journal, 64 * MiB - behind_the_journal, false, true});
   Bytes data = filled(4 * KiB, 1);
   EXPECT_EQ(v.channel.write(0, data), Errc::io_error);
   EXPECT_EQ(v.channel.write(4 * cluster / 512, data), Errc::io_error);  // its cluster is not mapped
-  b.disk(0).faults().write_error_per_mille = 0;
+  b.disk(0).faults().bad.clear();
   EXPECT_EQ(b.usage("v").allocated, cluster);
   ASSERT_EQ(v.write(0, 4 * KiB), Errc::ok);
   ASSERT_EQ(v.write(4 * cluster, 4 * KiB), Errc::ok);

@@ -110,6 +110,12 @@ struct RecordJson {
             {"first_block", r.first_block},
             {"block_count", r.block_count}};
   }
+  Json operator()(const WriteDataRecord& r) const {
+    Json tree = (*this)(r.write);
+    tree["type"] = "write_data";
+    return tree;
+  }
+  Json operator()(const SettledRecord& r) const { return {{"type", "settled"}, {"sequence", r.sequence}}; }
   Json operator()(const CompleteRecord& r) const {
     return {{"type", "complete"}, {"volume", to_index(r.volume)}, {"index", r.index}};
   }
