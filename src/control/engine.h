@@ -187,10 +187,10 @@ class Engine {
   // Grows. Errors: ResourceExhausted, InvalidArgument (smaller than now).
   virtual Task<Result<ReplicaState>> resize_replica(Uuid replica, std::uint64_t size_bytes) = 0;
   virtual Task<Result<ReplicaState>> set_replica_entity(Uuid replica, std::string entity_id) = 0;
-  // The replica gets the content and size of a snapshot of its pool. Not while it is in use.
+  // The replica gets the content and size of a snapshot of its pool. Errors: FailedPrecondition (shared or in use).
   virtual Task<Result<ReplicaState>> revert_replica(Uuid replica, Uuid snapshot) = 0;
   virtual Task<Result<EpochState>> replica_epochs(Uuid replica) = 0;
-  // Takes as long as the replica is large; the time-out is that between two reports of progress.
+  // Of one that is neither shared nor in use. Takes as long as it is large: no time-out, but the connection's.
   virtual Task<Result<WipeOutcome>> wipe_replica(Uuid replica, PoolId pool, WipeMethod method) = 0;
 
   // ---- nexuses

@@ -69,7 +69,7 @@ class FakeEngines {
     Reactor& here;
     const std::string address;
     const NodeId node;
-    Event done;
+    holdfast::Event done;
     bool back = false;       // it carries an answer
     bool abandoned = false;  // nobody waits for it
   };

@@ -390,6 +390,7 @@ Result<ReplicaState> Fleet::revert_replica(Machine& m, const Uuid& replica, cons
   HF_TRY(Copy * copy, need_copy(m, replica, false, &pool));
   HF_TRY(const Copy* from, need_copy(m, snapshot, true, &other));
   if (pool != other) return refused(m, Kind::invalid_argument, "the snapshot is in another pool");
+  if (copy->share != Protocol::none) return refused(m, Kind::failed_precondition, "the replica is shared");
   copy->content = from->content;
   copy->size_bytes = from->size_bytes;
   copy->owned = {};
