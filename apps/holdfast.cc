@@ -15,10 +15,12 @@
 #include "cli/engine_commands.h"
 #include "cli/pool_disk/pool_disk_commands.h"
 #include "cli/tool/tool.h"
+#include "cli/up/up_command.h"
 
 int main(int argc, char** argv) {
   holdfast::cli::Tool tool(std::cout, std::cerr, isatty(STDERR_FILENO) == 1);
   holdfast::cli::add_cluster_commands(tool);
+  holdfast::cli::add_up_commands(tool);
   holdfast::cli::add_engine_commands(tool);
   holdfast::cli::add_bench_command(tool);
   holdfast::cli::add_discover_command(tool);

@@ -8,7 +8,7 @@ build_packages=(
   g++ cmake ninja-build ccache lld pkg-config
   liburing-dev libfmt-dev libspdlog-dev libcli11-dev nlohmann-json3-dev libyaml-cpp-dev
   libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc
-  libcpp-httplib-dev prometheus-cpp-dev libssl-dev zlib1g-dev
+  libcpp-httplib-dev prometheus-cpp-dev libssl-dev zlib1g-dev libarchive-dev
   libfuse3-dev fuse3 libblkid-dev libmount-dev libudev-dev libnvme-dev
   libgtest-dev libgmock-dev
   e2fsprogs util-linux

@@ -1,11 +1,10 @@
 #include "cli/cluster/cluster.h"
 
-#include <cmath>
+#include <map>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
-#include "base/units.h"
 #include "cli/cluster/cluster_commands.h"
 #include "cli/tool/progress.h"
 
@@ -150,44 +149,6 @@ int wait_until(Cluster& cluster, const WaitOptions& options, const std::string& 
   }
 }
 
-Result<double> parse_duration(std::string_view text) {
-  const auto wrong = [text] {
-    return Error(Errc::invalid_argument,
-                 fmt::format("'{}' is not a duration: 90, 90s, 2m or 1h30m is wanted", text));
-  };
-  double total = 0;
-  bool any = false;
-  for (std::size_t i = 0; i < text.size();) {
-    if (text[i] == ' ') {
-      ++i;
-      continue;
-    }
-    const auto digits_end = std::min(text.find_first_not_of("0123456789", i), text.size());
-    const auto value = parse_number(text.substr(i, digits_end - i));
-    if (!value.ok() || value.value() > 1'000'000'000) return wrong();
-    const char unit = digits_end < text.size() && text[digits_end] != ' ' ? text[digits_end] : 's';
-    const double scale = unit == 's' ? 1 : unit == 'm' ? 60 : unit == 'h' ? 3600 : unit == 'd' ? 86400 : 0;
-    if (scale == 0) return wrong();
-    total += static_cast<double>(value.value()) * scale;
-    any = true;
-    i = digits_end + (digits_end < text.size() ? 1 : 0);
-  }
-  if (!any || total <= 0) return wrong();
-  return total;
-}
-
-CLI::Option* add_duration(CLI::App& to, const std::string& name, double& seconds, const std::string& about) {
-  const auto to_seconds = [](std::string& text) {
-    const auto parsed = parse_duration(text);
-    if (!parsed.ok()) return parsed.error().message();
-    text = fmt::format("{}", parsed.value());
-    return std::string();
-  };
-  return to.add_option(name, seconds, about)
-      ->transform(CLI::Validator(to_seconds, "", "duration"))
-      ->type_name("DURATION");
-}
-
 namespace {
 
 // keep() makes its values without arguments.
@@ -195,9 +156,32 @@ struct Connection {
   std::unique_ptr<Cluster> cluster;
 };
 
+// For completion in shells: quickly, or not at all.
+std::vector<std::string> names_of(const std::string& kind) {
+  static const std::map<std::string, std::pair<const char*, const char*>> lists = {
+      {"VOLUME", {"/v0/volumes?max_entries=200", "spec/uuid"}},
+      {"SNAPSHOT", {"/v0/volumes/snapshots?max_entries=200", "definition/spec/uuid"}},
+      {"REPLICA", {"/v0/replicas", "uuid"}},
+      {"POOL", {"/v0/pools", "id"}},
+      {"NODE", {"/v0/nodes", "id"}},
+      {"APP-NODE", {"/v0/app-nodes?max_entries=200", "id"}}};
+  const auto list = lists.find(kind);
+  if (list == lists.end()) return {};
+  RestOptions options;
+  options.timeout_seconds = 1;
+  RestClient client(std::move(options));
+  const RestAnswer answer = client.get(list->second.first);
+  std::vector<std::string> names;
+  if (!answer.ok()) return names;
+  const Tree& things = answer.body().is_array() ? answer.body() : at(answer.body(), "entries");
+  for (const Tree& thing : things) names.push_back(text(thing, list->second.second));
+  return names;
+}
+
 }  // namespace
 
 void add_cluster_commands(Tool& tool) {
+  tool.set_names(names_of);
   auto& connection = tool.keep<Connection>();
   connection.cluster = std::make_unique<Cluster>(tool);
   Cluster& cluster = *connection.cluster;
@@ -209,6 +193,9 @@ void add_cluster_commands(Tool& tool) {
   add_pool_verbs(cluster, create, delete_verb);
   add_snapshot_verbs(cluster);
   add_node_verbs(cluster, delete_verb);
+  add_events_command(cluster);
+  add_top_command(cluster);
+  add_dump_commands(cluster);
 }
 
 }  // namespace holdfast::cli

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "cli/rest/rest_client.h"
+#include "cli/tool/duration.h"
 #include "cli/tool/tool.h"
 
 namespace holdfast::cli {
@@ -65,11 +66,6 @@ struct Progress {
 int wait_until(Cluster& cluster, const WaitOptions& options, const std::string& what,
                const std::function<Progress(const RestAnswer&)>& judge, const std::string& path);
 
-// "90", "90s", "2m", "1h30m", "1h 30m" in seconds. Errors: invalid_argument, naming the text.
-Result<double> parse_duration(std::string_view text);
-// An option that takes such a duration into seconds.
-CLI::Option* add_duration(CLI::App& to, const std::string& name, double& seconds, const std::string& about);
-
 // --accept-volume-loss and the like: what deleting something for good may cost.
 struct PurgeOptions {
   bool purge = false;
@@ -93,5 +89,8 @@ void add_volume_verbs(Cluster& cluster, CLI::App& create, CLI::App& delete_verb)
 void add_pool_verbs(Cluster& cluster, CLI::App& create, CLI::App& delete_verb);
 void add_node_verbs(Cluster& cluster, CLI::App& delete_verb);
 void add_snapshot_verbs(Cluster& cluster);
+void add_events_command(Cluster& cluster);
+void add_top_command(Cluster& cluster);
+void add_dump_commands(Cluster& cluster);
 
 }  // namespace holdfast::cli

@@ -201,6 +201,20 @@ TEST_F(CliTest, BenchVerifiesARemoteDevice) {
   EXPECT_EQ(testing_support::run({program(), "bench", uri, "--bs", "1000"}).status, 1);
 }
 
+TEST_F(CliTest, BashCompletesCommandLines) {
+  const std::string folder = fs::path(program()).parent_path();
+  const auto completed = [&](const std::string& words) {
+    const std::string script = "PATH='" + folder +
+                               "':$PATH; source <(holdfast completion bash); COMP_WORDS=(" + words +
+                               "); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _holdfast; echo ${COMPREPLY[@]}";
+    return shell({"/bin/bash", "-c", script}).output;
+  };
+  EXPECT_EQ(completed("holdfast get volumes --source ''"), "none snapshot\n");
+  EXPECT_EQ(completed("kubectl-holdfast get volume-sn"), "volume-snapshots volume-snapshot-topology\n");
+  EXPECT_THAT(completed("holdfast engine nexus ''"), HasSubstr("publish"));
+  EXPECT_EQ(completed("holdfast dump system -d " + folder + "/holdfast-eng"), folder + "/holdfast-engine\n");
+}
+
 // Volumes on this machine. Needs root, /dev/fuse and loop devices.
 class AttachTest : public CliTest {
  protected:

@@ -36,6 +36,7 @@ void Output::print(const Table& table, std::string_view nothing) {
 }
 
 void Output::line(std::string_view text) { out_ << text << '\n'; }
+void Output::flush() { out_.flush(); }
 
 void Output::note(std::string_view text) {
   if (quiet) return;

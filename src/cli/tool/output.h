@@ -46,6 +46,7 @@ class Output {
   // For the `table` of answer(). `nothing` is the note for a table without rows: "no nexus".
   void print(const Table& table, std::string_view nothing = {});
   void line(std::string_view text);
+  void flush();  // answers that come bit by bit
 
   // For people, on standard error; not when quiet.
   void note(std::string_view text);

@@ -19,6 +19,7 @@ Tool::Tool(std::ostream& out, std::ostream& err, bool live)
   app_->require_subcommand(1);
   app_->set_help_all_flag("--help-all", "Show the help of every command");
   app_->get_formatter()->column_width(34);
+  add_completion();
 }
 
 Tool::~Tool() = default;
@@ -59,7 +60,30 @@ void Tool::add_output_options(CLI::App& to, bool wide) {
       ->type_name("i|d|b");
 }
 
+void Tool::add_completion() {
+  auto& shell = keep<std::string>();
+  auto& command =
+      add_command(*app_, "completion", "Print the script that completes command lines in a shell", [&] {
+        out_ << completion_script(shell);
+        return exit_ok;
+      });
+  command.add_option("bash|zsh|fish", shell, "The shell")
+      ->required()
+      ->check(CLI::IsMember({"bash", "zsh", "fish"}).description(""));
+  command.footer(
+      "In bash, for now and for ever:\n"
+      "  source <(holdfast completion bash)\n"
+      "  holdfast completion bash > /etc/bash_completion.d/holdfast");
+}
+
 int Tool::run(std::vector<std::string> arguments) {
+  if (!arguments.empty() && arguments[0] == "__complete") {
+    const std::size_t skipped = arguments.size() > 1 && arguments[1] == "--" ? 2 : 1;
+    const std::vector<std::string> words(arguments.begin() + static_cast<std::ptrdiff_t>(skipped),
+                                         arguments.end());
+    out_ << to_string(complete(*app_, words, names_of_));
+    return exit_ok;
+  }
   std::reverse(arguments.begin(), arguments.end());  // the order that CLI11 asks for
   try {
     app_->parse(std::move(arguments));

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/tool/completion.h"
 #include "cli/tool/output.h"
 
 namespace CLI {
@@ -46,10 +47,15 @@ class Tool {
     return value;
   }
 
+  // What shells complete arguments with that only a running system knows.
+  void set_names(NamesOf names_of) { names_of_ = std::move(names_of); }
+
   // Arguments without the program's name. Returns the exit status; help and usage errors are written.
   int run(std::vector<std::string> arguments);
 
  private:
+  void add_completion();
+
   struct KeptBase {
     virtual ~KeptBase() = default;
   };
@@ -62,6 +68,7 @@ class Tool {
   std::vector<std::unique_ptr<KeptBase>> kept_;
   std::unique_ptr<CLI::App> app_;
   std::function<int()> action_;
+  NamesOf names_of_;
   std::ostream& out_;
   std::ostream& err_;
 };

@@ -1,0 +1,129 @@
+// `holdfast up` and `holdfast down` with real engines.
+#include <chrono>
+#include <csignal>
+#include <filesystem>
+#include <thread>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+#include "support/engine_process.h"
+
+namespace holdfast::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using testing::HasSubstr;
+using testing_support::Finished;
+using testing_support::ScratchDir;
+using namespace std::chrono_literals;
+
+std::string program() { return fs::read_symlink("/proc/self/exe").parent_path() / "holdfast"; }
+
+class UpTest : public testing::Test {
+ protected:
+  // Standard output and error of one command.
+  Finished tool(std::vector<std::string> words) {
+    words.insert(words.begin(), program());
+    words.insert(words.end(), {"--state-dir", dir});
+    return testing_support::run(words);
+  }
+  Finished up(std::vector<std::string> more = {}) {
+    more.insert(more.begin(),
+                {"up", "--detach", "--nodes", "2", "--disk-size", "256MiB", "--port-offset", offset});
+    return tool(more);
+  }
+  json status() {
+    const Finished shown = tool({"up", "--status", "-o", "json"});
+    const auto tree = json::parse(shown.output, nullptr, false);
+    return tree.is_discarded() ? json() : tree;
+  }
+  json process(const std::string& name) {
+    for (const json& p : status().value("processes", json::array())) {
+      if (p["name"] == name) return p;
+    }
+    return {};
+  }
+  bool becomes(const std::string& name, const std::string& state, pid_t but_not = 0) {
+    for (int i = 0; i < 300; ++i) {
+      const json p = process(name);
+      if (p.is_object() && p["state"] == state && p["pid"] != but_not) return true;
+      std::this_thread::sleep_for(100ms);
+    }
+    return false;
+  }
+  void TearDown() override { tool({"down", "--purge"}); }
+
+  ScratchDir scratch;
+  const std::string dir = scratch.path("cluster");
+  // Apart from other clusters of this machine.
+  const std::string offset = std::to_string(1000 + ::getpid() % 130 * 100);
+};
+
+TEST_F(UpTest, StartsKeepsStopsAndGoesOn) {
+  const Finished started = up();
+  ASSERT_EQ(started.status, 0) << started.output;
+  EXPECT_THAT(started.output, HasSubstr("The cluster is ready: 2 nodes"));
+  ASSERT_TRUE(becomes("node-2", "running"));
+  EXPECT_EQ(fs::file_size(dir + "/node-1/disk-0.img"), 256u << 20);
+
+  const Finished again = up();
+  EXPECT_EQ(again.status, 1);
+  EXPECT_THAT(again.output, HasSubstr("a cluster runs from " + dir + " already"));
+
+  // One that dies is started again.
+  const pid_t killed = process("node-2")["pid"];
+  ::kill(killed, SIGKILL);
+  ASSERT_TRUE(becomes("node-2", "running", killed));
+  EXPECT_EQ(process("node-2")["restarts"], 1);
+  EXPECT_EQ(process("node-2")["last_end"], "killed by signal 9");
+
+  // One that was stopped stays so until it is wanted.
+  EXPECT_EQ(tool({"down", "--node", "node-1", "--kill"}).status, 0);
+  ASSERT_TRUE(becomes("node-1", "stopped"));
+  EXPECT_EQ(tool({"up", "--node", "node-1"}).status, 0);
+  ASSERT_TRUE(becomes("node-1", "running"));
+  EXPECT_EQ(tool({"up", "--node", "node-9"}).status, 1);
+
+  EXPECT_EQ(tool({"down"}).status, 0);
+  EXPECT_EQ(tool({"up", "--status"}).status, 1);
+  EXPECT_NE(::kill(killed, 0), 0);
+  EXPECT_TRUE(fs::exists(dir + "/node-1/disk-0.img"));
+
+  const Finished fewer = tool({"up", "--detach", "--nodes", "1"});
+  EXPECT_EQ(fewer.status, 1);
+  EXPECT_THAT(fewer.output, HasSubstr("it cannot have 1"));
+  ASSERT_EQ(tool({"up", "--detach"}).status, 0);  // as it was
+  EXPECT_EQ(process("node-2")["state"], "running");
+  EXPECT_EQ(tool({"down", "--purge"}).status, 0);
+  EXPECT_FALSE(fs::exists(dir));
+}
+
+TEST_F(UpTest, TheProcessesGoWithTheirKeeper) {
+  ASSERT_EQ(up().status, 0);
+  const pid_t keeper = status()["pid"];
+  const pid_t engine = process("node-1")["pid"];
+  ::kill(keeper, SIGKILL);
+  for (int i = 0; i < 300 && ::kill(engine, 0) == 0; ++i) std::this_thread::sleep_for(100ms);
+  EXPECT_NE(::kill(engine, 0), 0);
+  ASSERT_EQ(up().status, 0);
+}
+
+TEST_F(UpTest, APortInUseIsExplained) {
+  testing_support::EngineProcess other(scratch, "other");
+  ASSERT_TRUE(other.start());
+  const int shift = other.grpc_port() - 10124;
+  if (shift < 0 || shift > 15000) GTEST_SKIP() << "the engine's port is out of the offsets' reach";
+  const Finished refused = tool({"up", "-d", "--nodes", "1", "--port-offset", std::to_string(shift)});
+  EXPECT_EQ(refused.status, 1);
+  EXPECT_THAT(refused.output,
+              HasSubstr("in use by process " + std::to_string(other.pid()) + " (holdfast-engine)"));
+  EXPECT_THAT(refused.output, HasSubstr("--port-offset"));
+  EXPECT_FALSE(fs::exists(dir + "/node-1"));
+}
+
+}  // namespace
+}  // namespace holdfast::cli
