@@ -8,14 +8,19 @@ build_packages=(
   g++ cmake ninja-build ccache lld pkg-config
   liburing-dev libfmt-dev libspdlog-dev libcli11-dev nlohmann-json3-dev libyaml-cpp-dev
   libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc
+<<<<<<< HEAD
   libcpp-httplib-dev prometheus-cpp-dev libssl-dev zlib1g-dev libarchive-dev
+=======
+  libcpp-httplib-dev prometheus-cpp-dev libssl-dev zlib1g-dev
+  libsqlite3-dev
+>>>>>>> af0f570 (store: an etcd client, the etcd API served from one file, keys, schema, backup)
   libfuse3-dev fuse3 libblkid-dev libmount-dev libudev-dev libnvme-dev
   libgtest-dev libgmock-dev
   e2fsprogs util-linux
 )
 test_packages=(
   python3 clang-14 clang-format-14 clang-tidy-14 clang-tools-14 libclang-rt-14-dev
-  qemu-system-x86 cpio nvme-cli fio xfsprogs iproute2
+  qemu-system-x86 cpio nvme-cli fio xfsprogs iproute2 etcd-server
 )
 
 wanted=()

@@ -179,7 +179,7 @@ struct Op;
 struct OpResult;
 
 // Compares, then does one of two lists in their order, all at one revision. No key is written twice in a list
-// (invalid_argument). At most txn_ops_max compares, and operations in each list.
+// (invalid_argument), no range has a revision (the same). At most txn_ops_max compares, and operations in a list.
 struct Txn {
   Txn() = default;
   Txn& when(Compare compare);

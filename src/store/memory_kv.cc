@@ -4,6 +4,7 @@
 
 #include "base/assert.h"
 #include "rt/cross_core.h"
+#include "store/request_check.h"
 
 namespace holdfast::store {
 
@@ -158,7 +159,10 @@ Task<Result<DeleteResult>> MemoryKv::delete_range(DeleteRequest request) {
 }
 
 Task<Result<TxnResult>> MemoryKv::txn(Txn request) {
-  return ask<TxnResult>([r = std::move(request)](Mvcc& m) { return m.txn(r); });
+  return ask<TxnResult>([r = std::move(request)](Mvcc& m) -> Result<TxnResult> {
+    HF_CHECK(check_reads_now(r));
+    return m.txn(r);
+  });
 }
 
 Task<Status> MemoryKv::compact(Revision revision) {

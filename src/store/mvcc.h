@@ -44,6 +44,7 @@ class Mvcc {
   Revision revision() const noexcept { return revision_; }
   Revision compacted() const noexcept { return compacted_; }
   const MvccLimits& limits() const noexcept { return limits_; }
+  Result<std::uint64_t> table_bytes() { return table_->bytes(); }
 
   Result<RangeResult> range(const RangeRequest& request);
   Result<PutResult> put(const PutRequest& request);

@@ -113,6 +113,19 @@ Status check_request(const Txn& request, std::size_t ops_max) {
   return Status();
 }
 
+Status check_reads_now(const Txn& request) {
+  for (const auto* list : {&request.success, &request.failure}) {
+    for (const Op& op : *list) {
+      const auto* range = std::get_if<RangeRequest>(&op.what);
+      if (range != nullptr && range->revision != 0) {
+        return Error(Errc::invalid_argument, "a transaction reads what is there now, not at a revision");
+      }
+      if (const auto* nested = std::get_if<Txn>(&op.what)) HF_CHECK(check_reads_now(*nested));
+    }
+  }
+  return Status();
+}
+
 std::size_t wire_bytes(const PutRequest& r) noexcept { return overhead + r.key.size() + r.value.size(); }
 std::size_t wire_bytes(const DeleteRequest& r) noexcept {
   return overhead + r.range.key.size() + r.range.end.size();
