@@ -8,12 +8,7 @@ build_packages=(
   g++ cmake ninja-build ccache lld pkg-config
   liburing-dev libfmt-dev libspdlog-dev libcli11-dev nlohmann-json3-dev libyaml-cpp-dev
   libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc
-<<<<<<< HEAD
-  libcpp-httplib-dev prometheus-cpp-dev libssl-dev zlib1g-dev libarchive-dev
-=======
-  libcpp-httplib-dev prometheus-cpp-dev libssl-dev zlib1g-dev
-  libsqlite3-dev
->>>>>>> af0f570 (store: an etcd client, the etcd API served from one file, keys, schema, backup)
+  libcpp-httplib-dev prometheus-cpp-dev libssl-dev zlib1g-dev libarchive-dev libsqlite3-dev
   libfuse3-dev fuse3 libblkid-dev libmount-dev libudev-dev libnvme-dev
   libgtest-dev libgmock-dev
   e2fsprogs util-linux
