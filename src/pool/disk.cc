@@ -30,11 +30,50 @@ DiskPort::DiskPort(Disk& disk, Reactor& core, std::unique_ptr<Channel> channel)
       block_bytes_(disk.block_bytes()),
       flushed_(core) {}
 
-void DiskPort::ended(Nanos began, const Status& outcome, Kind kind) noexcept {
-  const bool slow = core_.now() - began > disk_.slow_io_;
+// An operation, from its beginning to its end.
+class DiskPort::UnderWay {
+ public:
+  explicit UnderWay(DiskPort& port) noexcept
+      : port_(port), began_(port.core_.now()), before_(port.youngest_) {
+    (before_ == nullptr ? port.oldest_ : before_->after_) = this;
+    port.youngest_ = this;
+    if (!port.armed()) [[unlikely]]
+      port.core_.arm(port, began_ + port.disk_.slow_io_);
+  }
+  UnderWay(const UnderWay&) = delete;
+  UnderWay& operator=(const UnderWay&) = delete;
+  ~UnderWay() {
+    (before_ == nullptr ? port_.oldest_ : before_->after_) = after_;
+    (after_ == nullptr ? port_.youngest_ : after_->before_) = before_;
+  }
+  Nanos began() const noexcept { return began_; }
+  UnderWay* after() const noexcept { return after_; }
+  bool counted() const noexcept { return counted_; }
+  void count() noexcept { counted_ = true; }
+
+ private:
+  DiskPort& port_;
+  const Nanos began_;
+  UnderWay* before_;
+  UnderWay* after_ = nullptr;
+  bool counted_ = false;  // as a stall
+};
+
+void DiskPort::fire() noexcept {
+  const Nanos now = core_.now();
+  UnderWay* operation = oldest_;
+  for (; operation != nullptr && now - operation->began() >= disk_.slow_io_; operation = operation->after()) {
+    if (!operation->counted()) add_one(stalls_);
+    operation->count();
+  }
+  if (operation != nullptr) core_.arm(*this, operation->began() + disk_.slow_io_);
+}
+
+void DiskPort::ended(const UnderWay& operation, const Status& outcome, Kind kind) noexcept {
+  const bool slow = core_.now() - operation.began() > disk_.slow_io_;
   if (outcome.ok() && !slow) [[likely]]
     return;
-  if (slow) add_one(stalls_);
+  if (slow && !operation.counted()) add_one(stalls_);
   const Errc code = outcome.code();
   if (code == Errc::ok || code == Errc::cancelled || code == Errc::out_of_range) return;
   add_one(kind == Kind::read ? read_errors_ : write_errors_);
@@ -48,28 +87,28 @@ void DiskPort::run() noexcept {
 }
 
 Task<Status> DiskPort::read(std::uint64_t offset, IoVecs into) {
-  const Nanos began = core_.now();
+  UnderWay operation(*this);
   Status outcome = co_await channel_->read(lba(offset), into);
-  ended(began, outcome, Kind::read);
+  ended(operation, outcome, Kind::read);
   co_return outcome;
 }
 
 Task<Status> DiskPort::write(std::uint64_t offset, IoVecs from, Durable durable) {
-  const Nanos began = core_.now();
+  UnderWay operation(*this);
   Status outcome = co_await channel_->write(lba(offset), from, durable);
   // A failed write may have changed something, which a flush has to cover as well.
   if (durable == Durable::no || !outcome.ok()) add_one(writes_);
-  ended(began, outcome, Kind::write);
+  ended(operation, outcome, Kind::write);
   co_return outcome;
 }
 
 Task<Status> DiskPort::write_zeroes(std::uint64_t offset, std::uint64_t length, Unmap unmap) {
   if (!disk_.can_.write_zeroes) co_return co_await zero_by_writing(offset, length);
-  const Nanos began = core_.now();
+  UnderWay operation(*this);
   const BlockRange range{lba(offset), length / block_bytes_};
   Status outcome = co_await channel_->write_zeroes(range, unmap, Durable::no);
   add_one(writes_);
-  ended(began, outcome, Kind::write);
+  ended(operation, outcome, Kind::write);
   co_return outcome;
 }
 
@@ -88,10 +127,10 @@ Task<Status> DiskPort::zero_by_writing(std::uint64_t offset, std::uint64_t lengt
 
 Task<Status> DiskPort::discard(std::uint64_t offset, std::uint64_t length) {
   if (!disk_.can_.deallocate) co_return Status();
-  const Nanos began = core_.now();
+  UnderWay operation(*this);
   const BlockRange range{lba(offset), length / block_bytes_};
   Status outcome = co_await channel_->deallocate(range);
-  ended(began, outcome, Kind::other);
+  ended(operation, outcome, Kind::other);
   co_return outcome;
 }
 
@@ -114,9 +153,9 @@ Task<Status> DiskPort::flush_now() {
   flushing_ = true;
   flushing_from_ = disk_.writes();
   const std::uint64_t from = flushing_from_;
-  const Nanos began = core_.now();
+  UnderWay operation(*this);
   Status outcome = co_await channel_->flush();
-  ended(began, outcome, Kind::write);
+  ended(operation, outcome, Kind::write);
   flushing_ = false;
   if (outcome.ok()) {
     std::uint64_t before = disk_.flushed_.load(std::memory_order_relaxed);
@@ -188,7 +227,10 @@ Task<Status> Disk::open_ports() {
 Task<void> Disk::close_ports() {
   for (auto& port : ports_) {
     DiskPort* p = port.get();
-    auto close_one = [p]() -> Task<void> { co_await p->channel_->close(); };
+    auto close_one = [p]() -> Task<void> {
+      co_await p->channel_->close();
+      p->core_.disarm(*p);
+    };
     co_await run_on(cores_.home(), p->core_, close_one);
     // What the port told the home core arrived before the answer of this call; on the home core itself it may
     // still be on its way.

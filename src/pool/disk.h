@@ -13,6 +13,7 @@
 #include "pool/types.h"
 #include "rt/message.h"
 #include "rt/reactor.h"
+#include "rt/timer.h"
 #include "rt/wait.h"
 
 namespace holdfast::pool {
@@ -30,7 +31,7 @@ class DiskObserver {
 
 // A disk on one core. Offsets and lengths in bytes, multiples of Disk::block_bytes(). Buffers as block/ says.
 // Errors as the device gives them, without text (see Disk::explain).
-class DiskPort final : Message {
+class DiskPort final : Message, Timer {
  public:
   DiskPort(Disk& disk, Reactor& core, std::unique_ptr<Channel> channel);
   ~DiskPort() = default;
@@ -49,16 +50,19 @@ class DiskPort final : Message {
  private:
   friend class Disk;
   enum class Kind : std::uint8_t { read, write, other };
+  class UnderWay;
   using Counter = std::atomic<std::uint64_t>;
   // One writer: a load and a store, no locked instruction.
   static void add_one(Counter& c) noexcept {
     c.store(c.load(std::memory_order_relaxed) + 1, std::memory_order_release);
   }
   Lba lba(std::uint64_t offset) const noexcept { return Lba{offset / block_bytes_}; }
-  void ended(Nanos began, const Status& outcome, Kind kind) noexcept;
+  void ended(const UnderWay& operation, const Status& outcome, Kind kind) noexcept;
   Task<Status> flush_now();
   Task<Status> zero_by_writing(std::uint64_t offset, std::uint64_t length);
   void run() noexcept override;  // on the home core: the disk's health changed here
+  // Counts what has been under way for too long: it may never end.
+  void fire() noexcept override;
 
   Disk& disk_;
   Reactor& core_;
@@ -66,6 +70,8 @@ class DiskPort final : Message {
   const std::uint32_t block_bytes_;
   Counter writes_{0};  // not yet durable when they ended
   Counter read_errors_{0}, write_errors_{0}, stalls_{0};
+  UnderWay* oldest_ = nullptr;  // of those under way, in the order in which they began
+  UnderWay* youngest_ = nullptr;
   std::atomic<bool> told_{false};
   bool flushing_ = false;
   std::uint64_t flushing_from_ = 0;  // Disk::writes() when the flush under way began

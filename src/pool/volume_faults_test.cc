@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "pool/testing/pool_bench.h"
+#include "rt/scope.h"
 
 namespace holdfast::pool {
 namespace {
@@ -163,6 +164,32 @@ TEST(VolumeFaults, ASlowDiskIsCounted) {
   b.disk(0).faults().stalled_until = b.machine.world.now() + std::chrono::seconds(3);
   ASSERT_EQ(v.write(0, 4 * KiB), Errc::ok);
   EXPECT_GE(b.pool->view().disks[0].stalls, 1u);
+}
+
+// While it is under way: one that never ends is seen all the same, and once.
+TEST(VolumeFaults, AnOperationThatDoesNotEndIsCountedAsAStall) {
+  struct Stalled {
+    static Task<void> write(Channel& channel, Bytes& data) {
+      const IoVec from = vec(data);
+      const Status done = co_await channel.write(Lba{0}, IoVecs(&from, 1), Durable::no);
+      EXPECT_TRUE(done.ok());
+    }
+    static Task<void> run(PoolBench& b, Channel& channel, Bytes& data) {
+      TaskScope scope(b.machine.home());
+      scope.spawn(write(channel, data));
+      co_await b.machine.home().sleep(std::chrono::seconds(3));
+      EXPECT_EQ(b.pool->view().disks[0].stalls, 1u);
+      co_await scope.join();
+    }
+  };
+  PoolBench b;
+  Tracked v(b, b.volume("v", 16 * cluster));
+  ASSERT_EQ(v.write(0, cluster), Errc::ok);
+  b.settle();
+  b.disk(0).faults().stalled_until = b.machine.world.now() + std::chrono::seconds(20);
+  Bytes data = filled(4 * KiB, 1);
+  b.machine.run(Stalled::run(b, *v.channel.channel, data));
+  EXPECT_EQ(b.pool->view().disks[0].stalls, 1u);
 }
 
 }  // namespace
