@@ -12,30 +12,13 @@
 
 #include "pool/image_format.h"
 #include "pool/invariants.h"
+#include "pool/testing/image_bytes.h"
 
 namespace holdfast::pool {
 namespace {
 
-std::vector<std::byte> image_of(State& state) {
-  std::vector<std::byte> bytes, piece(64 * KiB);
-  ImageWriter writer(state);
-  while (!writer.done()) {
-    const std::size_t n = writer.next(piece);
-    bytes.insert(bytes.end(), piece.begin(), piece.begin() + static_cast<std::ptrdiff_t>(n));
-  }
-  Effects effects;
-  writer.finish(effects);
-  state.settle(effects);
-  return bytes;
-}
-
-Result<std::unique_ptr<State>> load_image(std::span<const std::byte> bytes) {
-  ImageReader reader;
-  for (; !bytes.empty(); bytes = bytes.subspan(std::min<std::size_t>(bytes.size(), 64 * KiB))) {
-    HF_CHECK(reader.feed(bytes.first(std::min<std::size_t>(bytes.size(), 64 * KiB))));
-  }
-  return reader.finish();
-}
+using testing_support::image_of;
+using testing_support::load_image;
 
 // A State that is built record by record.
 struct Builder {

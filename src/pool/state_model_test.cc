@@ -12,6 +12,7 @@
 #include "pool/image.h"
 #include "pool/invariants.h"
 #include "pool/state.h"
+#include "pool/testing/image_bytes.h"
 
 namespace holdfast::pool {
 namespace {
@@ -26,27 +27,8 @@ struct ModelVolume {
   std::map<std::uint64_t, std::uint32_t> epochs;
 };
 
-std::vector<std::byte> image_of(State& state) {
-  std::vector<std::byte> bytes;
-  ImageWriter writer(state);
-  std::array<std::byte, 4096> piece;
-  while (!writer.done()) {
-    const std::size_t n = writer.next(piece);
-    bytes.insert(bytes.end(), piece.begin(), piece.begin() + static_cast<std::ptrdiff_t>(n));
-  }
-  Effects effects;
-  writer.finish(effects);
-  state.settle(effects);
-  return bytes;
-}
-
-Result<std::unique_ptr<State>> load(std::span<const std::byte> bytes, std::size_t piece) {
-  ImageReader reader;
-  for (std::size_t at = 0; at < bytes.size(); at += piece) {
-    HF_CHECK(reader.feed(bytes.subspan(at, std::min(piece, bytes.size() - at))));
-  }
-  return reader.finish();
-}
+using testing_support::image_of;
+using testing_support::load_image;
 
 class World {
  public:
@@ -340,7 +322,7 @@ class World {
   void reopen() {
     if (in_image_) return;
     settle();
-    Result<std::unique_ptr<State>> loaded = load(image_, prng_.between(1, 5000));
+    Result<std::unique_ptr<State>> loaded = load_image(image_, prng_.between(1, 5000));
     ASSERT_TRUE(loaded.ok()) << loaded.error().message();
     ASSERT_TRUE(image_of(*loaded.value()) == image_);
     Effects effects;
