@@ -29,7 +29,9 @@ IoStats IoBaselines::since_reset(const std::string& device, const IoStats& now) 
 namespace stats_operations {
 namespace {
 
-v1::IoStats message(const std::string& name, const Uuid& uuid, const IoStats& s) {
+std::uint64_t ticks(Nanos t) { return static_cast<std::uint64_t>(t.count()); }
+
+v1::IoStats message(const std::string& name, const Uuid& uuid, const IoStats& s, const IoLatencies& l) {
   constexpr std::uint64_t nanosecond_ticks = 1'000'000'000;
   v1::IoStats m;
   m.set_name(name);
@@ -40,6 +42,15 @@ v1::IoStats message(const std::string& name, const Uuid& uuid, const IoStats& s)
   m.set_bytes_written(s.write_bytes);
   m.set_num_unmap_ops(s.unmap_ops);
   m.set_bytes_unmapped(s.unmapped_bytes);
+  m.set_read_latency_ticks(ticks(l.read.sum));
+  m.set_max_read_latency_ticks(ticks(l.read.max));
+  m.set_min_read_latency_ticks(ticks(l.read.min));
+  m.set_write_latency_ticks(ticks(l.write.sum));
+  m.set_max_write_latency_ticks(ticks(l.write.max));
+  m.set_min_write_latency_ticks(ticks(l.write.min));
+  m.set_unmap_latency_ticks(ticks(l.unmap.sum));
+  m.set_max_unmap_latency_ticks(ticks(l.unmap.max));
+  m.set_min_unmap_latency_ticks(ticks(l.unmap.min));
   m.set_tick_rate(nanosecond_ticks);
   return m;
 }
@@ -49,6 +60,20 @@ Task<Result<IoStats>> counted(Engine& engine, std::string device) {
   HF_CO_TRY(const auto lock, co_await engine.locks().acquire(engine.lock_key(device)));
   HF_CO_TRY(const IoStats now, co_await engine.devices().stats(device));
   co_return engine.baselines().since_reset(device, now);
+}
+
+// Nobody destroys the nexus meanwhile. None when it is gone.
+Task<Result<IoLatencies>> nexus_latencies(Engine& engine, Uuid uuid, bool reset) {
+  HF_CO_TRY(const auto lock, co_await engine.locks().acquire(Engine::lock_key(uuid)));
+  const auto found = engine.nexuses().find(uuid);
+  if (!found.ok()) co_return IoLatencies();
+  co_return co_await found.value()->latencies(reset);
+}
+
+// None when the pool is not open any more.
+IoLatencies latencies_of(Engine& engine, const Uuid& pool, const Uuid& volume) {
+  const Pools::Known* known = engine.pools().find(pool);
+  return known == nullptr || known->pool == nullptr ? IoLatencies() : known->pool->latencies(volume);
 }
 
 // What is asked for by name and not there.
@@ -76,10 +101,25 @@ std::vector<PoolVolumes> open_pools(Engine& engine) {
     PoolVolumes p;
     p.name = known->name;
     p.uuid = known->uuid;
-    for (auto& volume : known->pool->volumes()) p.volumes.push_back(std::move(volume.spec));
+    p.volumes = known->pool->specs();
     pools.push_back(std::move(p));
   }
   return pools;
+}
+
+Task<Status> reset_latencies(Engine& engine) {
+  std::vector<Uuid> nexuses;
+  for (const nexus::Nexus* n : engine.nexuses().list()) nexuses.push_back(n->params().uuid);
+  for (const Uuid& uuid : nexuses) HF_CO_CHECK(co_await nexus_latencies(engine, uuid, true));
+  const auto pools = open_pools(engine);
+  for (const auto& p : pools) {
+    HF_CO_TRY(const auto lock, co_await engine.locks().acquire(Pools::lock_key(p.name)));
+    for (const auto& spec : p.volumes) {
+      const Pools::Known* known = engine.pools().find(p.uuid);
+      if (known != nullptr && known->pool != nullptr) co_await known->pool->reset_latencies(spec.uuid);
+    }
+  }
+  co_return Status();
 }
 
 }  // namespace
@@ -90,11 +130,14 @@ Task<Result<v1::PoolIoStatsResponse>> pools(Engine& engine, const v1::ListStatsO
   for (const auto& p : all) {
     if (!wanted(request, p.name)) continue;
     IoStats sum;
+    IoLatencies latencies;
     for (const auto& spec : p.volumes) {
       const auto one = co_await counted(engine, spec.name);
-      if (one.ok()) sum += one.value();
+      if (!one.ok()) continue;
+      sum += one.value();
+      latencies += latencies_of(engine, p.uuid, spec.uuid);
     }
-    *reply.add_stats() = message(p.name, p.uuid, sum);
+    *reply.add_stats() = message(p.name, p.uuid, sum, latencies);
   }
   HF_CO_CHECK(check_found("pool", request, reply.stats_size()));
   co_return reply;
@@ -111,7 +154,8 @@ Task<Result<v1::ReplicaIoStatsResponse>> replicas(Engine& engine, const v1::List
       auto* r = reply.add_stats();
       const auto entity = text_of(spec.attributes, attribute::entity_id);
       if (!entity.empty()) r->set_entity_id(entity);
-      *r->mutable_stats() = message(spec.name, spec.uuid, one.value());
+      *r->mutable_stats() =
+          message(spec.name, spec.uuid, one.value(), latencies_of(engine, p.uuid, spec.uuid));
     }
   }
   HF_CO_CHECK(check_found("replica", request, reply.stats_size()));
@@ -125,7 +169,9 @@ Task<Result<v1::NexusIoStatsResponse>> nexuses(Engine& engine, const v1::ListSta
   for (const auto& n : all) {
     if (!wanted(request, n.name)) continue;
     const auto one = co_await counted(engine, n.name);
-    if (one.ok()) *reply.add_stats() = message(n.name, n.uuid, one.value());
+    if (!one.ok()) continue;
+    HF_CO_TRY(const IoLatencies latencies, co_await nexus_latencies(engine, n.uuid, false));
+    *reply.add_stats() = message(n.name, n.uuid, one.value(), latencies);
   }
   HF_CO_CHECK(check_found("nexus", request, reply.stats_size()));
   co_return reply;
@@ -140,6 +186,7 @@ Task<Result<google::protobuf::Empty>> reset(Engine& engine, const google::protob
     const auto now = co_await engine.devices().stats(name);
     if (now.ok()) engine.baselines().reset(name, now.value());
   }
+  HF_CO_CHECK(co_await reset_latencies(engine));
   co_return google::protobuf::Empty();
 }
 

@@ -18,8 +18,6 @@ namespace {
 
 constexpr auto scrape_patience = std::chrono::seconds(5);
 
-double as_double(std::uint64_t n) { return static_cast<double>(n); }
-
 double thread_cpu_seconds() {
   timespec t{};
   ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);

@@ -1,5 +1,6 @@
 #include "engine/pool_messages.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include "base/units.h"
@@ -88,6 +89,11 @@ v1::ReplicaSpaceUsage usage_message(std::uint32_t cluster_bytes, const pool::Vol
     u.set_num_clusters(volume.spec.size_bytes / cluster_bytes);
     u.set_num_allocated_clusters(own_bytes / cluster_bytes);
     u.set_num_allocated_clusters_snapshots(volume.ancestor_bytes / cluster_bytes);
+  }
+  // Of a clone: without what it was born with.
+  if (is_clone(volume.spec)) {
+    u.set_allocated_bytes_snapshot_from_clone(volume.ancestor_bytes -
+                                              std::min(volume.ancestor_bytes, volume.inherited_bytes));
   }
   return u;
 }

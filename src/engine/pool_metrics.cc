@@ -10,7 +10,6 @@ namespace {
 
 namespace v1 = mayastor::v1;
 
-double as_double(std::uint64_t n) { return static_cast<double>(n); }
 double seconds(Nanos time) { return std::chrono::duration<double>(time).count(); }
 
 // The names that dashboards of existing clusters know (a pool is a "diskpool" there).
@@ -67,6 +66,11 @@ void add_io(MetricFamilies& f, MetricFamilies::Labels labels, bool replica, cons
             as_double(s.num_write_ops()));
   f.counter(replica ? "replica_bytes_written" : "diskpool_bytes_written", "Bytes written", labels,
             as_double(s.bytes_written()));
+  constexpr std::uint64_t ticks_per_us = 1000;
+  f.counter(replica ? "replica_read_latency_us" : "diskpool_read_latency_us", "Time of all reads, together",
+            labels, as_double(s.read_latency_ticks() / ticks_per_us));
+  f.counter(replica ? "replica_write_latency_us" : "diskpool_write_latency_us",
+            "Time of all writes, together", labels, as_double(s.write_latency_ticks() / ticks_per_us));
 }
 
 void add_replica(MetricFamilies& f, const pool::PoolView& view, const pool::VolumeView& volume) {

@@ -1,6 +1,7 @@
 // Builds the families of a scrape: each once, with its help text, filled by whoever has samples of it.
 #pragma once
 
+#include <cstdint>
 #include <deque>
 #include <initializer_list>
 #include <string>
@@ -11,6 +12,8 @@
 #include <prometheus/metric_family.h>
 
 namespace holdfast::http {
+
+inline double as_double(std::uint64_t n) { return static_cast<double>(n); }
 
 class MetricFamilies {
  public:

@@ -141,6 +141,18 @@ Task<IoStats> Control::stats() {
   co_return total;
 }
 
+Task<IoLatencies> Control::latencies(bool reset) {
+  std::vector<IoLatencies> of_core(cores_.count());
+  auto ask = [&](CoreState& s) {
+    of_core[s.reactor().core()] = s.latencies();
+    if (reset) s.reset_latencies();
+  };
+  co_await tell_cores(ask);
+  IoLatencies total;
+  for (const auto& l : of_core) total += l;
+  co_return total;
+}
+
 Result<RebuildStats> Control::rebuild_stats(std::string_view uri) const {
   HF_TRY(const RebuildJob* job, job_named(uri));
   return job->stats();

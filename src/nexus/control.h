@@ -80,6 +80,7 @@ class Control final : public FaultSink, public RebuildHost, ReservationObserver 
   NexusState state() const noexcept;
   Task<NexusCounters> counters();
   Task<IoStats> stats();
+  Task<IoLatencies> latencies(bool reset);
   Result<RebuildStats> rebuild_stats(std::string_view uri) const;
   std::vector<RebuildRecord> history() const { return {history_.begin(), history_.end()}; }
   const NexusParams& params() const noexcept { return params_; }

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "block/block_device.h"
+#include "block/io_latency.h"
 #include "nexus/dirty_map.h"
 #include "nexus/range_lock.h"
 #include "nexus/types.h"
@@ -191,6 +192,8 @@ class CoreState final : Timer {
 
   RangeTracker& ranges() noexcept { return ranges_; }
   CoreCounters counters() const noexcept { return counters_; }
+  const IoLatencies& latencies() const noexcept { return latencies_; }
+  void reset_latencies() noexcept { latencies_ = IoLatencies(); }
   const Volume& volume() const noexcept { return volume_; }
   Reactor& reactor() noexcept { return core_; }
 
@@ -231,7 +234,7 @@ class CoreState final : Timer {
   bool complete(const IdSet& done) const noexcept;
   bool must_hold(const IdSet& done) const noexcept;
   Task<Status> hold_for_membership(const IdSet& done);
-  void count(const Modify& m, const Status& s) noexcept;
+  void count(const Modify& m, const Status& s, Nanos took) noexcept;
   // Waits for a change of the lists, a pause that doubles, or the deadline (armed at the first call).
   struct Patience {
     Nanos deadline = no_deadline;
@@ -278,6 +281,7 @@ class CoreState final : Timer {
   Attempt* first_attempt_ = nullptr;
   Attempt* last_attempt_ = nullptr;
   CoreCounters counters_;
+  IoLatencies latencies_;
   TaskScope scope_;
 };
 

@@ -31,6 +31,7 @@ Task<Result<std::unique_ptr<Channel>>> Nexus::open_channel(Reactor& core) {
 }
 
 Task<IoStats> Nexus::stats() { return control_->stats(); }
+Task<IoLatencies> Nexus::latencies(bool reset) { return control_->latencies(reset); }
 
 Task<void> Nexus::close() {
   (co_await control_->shutdown()).ignore("logged; the record stays unclean, which is safe");

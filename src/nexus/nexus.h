@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "block/block_device.h"
+#include "block/io_latency.h"
 #include "block/registry.h"
 #include "nexus/membership.h"
 #include "nexus/rebuild.h"
@@ -47,6 +48,8 @@ class Nexus final : public BlockDevice {
   // shutdown(), then the children's devices that the nexus opened are destroyed. Every channel was closed.
   Task<void> close() override;
 
+  // Of the host's operations, since the beginning or the last reset; `reset` begins anew.
+  Task<IoLatencies> latencies(bool reset);
   NexusView view() const;
   Task<NexusCounters> counters();
   const NexusParams& params() const noexcept;

@@ -59,6 +59,7 @@ Task<Status> CoreState::read(Lba first, IoVecs into) {
   if (blocks.first > end || blocks.count > end - blocks.first) co_return Error(Errc::out_of_range);
   if (blocks.count == 0) co_return Status();
   const Inside inside(*this);
+  const Nanos began = core_.now();
   IdSet tried;
   IdSet bad;  // children with a media error in this range
   Patience patience;
@@ -85,6 +86,7 @@ Task<Status> CoreState::read(Lba first, IoVecs into) {
       }
       ++counters_.io.read_ops;
       counters_.io.read_bytes += total_bytes(into);
+      latencies_.read.add(core_.now() - began);
       co_return Status();
     }
     if (s.ok()) break;

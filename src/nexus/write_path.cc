@@ -21,6 +21,7 @@ Task<Status> CoreState::modify(Modify m) {
     co_return Error(Errc::out_of_range);
   if (ranged && m.span.count == 0) co_return Status();
   const Inside inside(*this);
+  const Nanos began = core_.now();
   RangeTracker::Entry entry(m.span);
   if (ranged && !ranges_.try_enter(entry)) co_await ranges_.enter(entry);
   if (ranged) mark(m.span);
@@ -32,7 +33,7 @@ Task<Status> CoreState::modify(Modify m) {
   if (ranged) ranges_.leave(entry);
   if (outcome.ok() && must_hold(done)) outcome = co_await hold_for_membership(done);
   if (outcome.ok() && fenced_) outcome = Error(Errc::fenced);
-  count(m, outcome);
+  count(m, outcome, core_.now() - began);
   co_return outcome;
 }
 
@@ -179,7 +180,7 @@ Task<Status> CoreState::write_zero_blocks(CoreChild& c, const Span& span, Durabl
   co_return Status();
 }
 
-void CoreState::count(const Modify& m, const Status& s) noexcept {
+void CoreState::count(const Modify& m, const Status& s, Nanos took) noexcept {
   if (!s.ok()) {
     ++counters_.io.errors;
     return;
@@ -188,9 +189,11 @@ void CoreState::count(const Modify& m, const Status& s) noexcept {
   if (m.kind == Modify::Kind::write || m.kind == Modify::Kind::zeroes) {
     ++counters_.io.write_ops;
     counters_.io.write_bytes += bytes;
+    latencies_.write.add(took);
   } else if (m.kind == Modify::Kind::deallocate) {
     ++counters_.io.unmap_ops;
     counters_.io.unmapped_bytes += bytes;
+    latencies_.unmap.add(took);
   }
 }
 

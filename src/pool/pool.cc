@@ -73,6 +73,9 @@ Task<Status> Pool::set_attributes(Uuid uuid, Attributes changes) {
 Result<VolumeView> Pool::find(const Uuid& uuid) const { return impl_->find(uuid); }
 Result<VolumeView> Pool::find(std::string_view name) const { return impl_->find(name); }
 std::vector<VolumeView> Pool::volumes() const { return impl_->volumes(); }
+std::vector<VolumeSpec> Pool::specs() const { return impl_->specs(); }
+IoLatencies Pool::latencies(const Uuid& uuid) const noexcept { return impl_->latencies(uuid); }
+Task<void> Pool::reset_latencies(Uuid uuid) { return impl_->reset_latencies(uuid); }
 BlockDevice* Pool::device(const Uuid& uuid) const noexcept { return impl_->device(uuid); }
 Result<std::vector<ByteRange>> Pool::diff(std::optional<Uuid> earlier, Uuid later, std::uint64_t from,
                                           std::size_t ranges_max) const {

@@ -21,6 +21,7 @@
 #include <string_view>
 #include <vector>
 
+#include "block/io_latency.h"
 #include "block/registry.h"
 #include "pool/types.h"
 #include "rt/time.h"
@@ -101,8 +102,9 @@ struct SnapshotParams {
 struct VolumeView {
   VolumeSpec spec;
   Usage usage;
-  std::uint64_t ancestor_bytes = 0;  // held by snapshots that this volume came from
-  std::uint64_t clones = 0;          // of a snapshot
+  std::uint64_t ancestor_bytes = 0;   // held by snapshots that this volume came from
+  std::uint64_t inherited_bytes = 0;  // of a clone: of these, those that its first snapshot, its source, has
+  std::uint64_t clones = 0;           // of a snapshot
 };
 
 enum class PoolEvent : std::uint8_t { status_changed, space_warning, space_critical, space_ok };
@@ -150,7 +152,12 @@ class Pool {
   Result<VolumeView> find(const Uuid& uuid) const;
   Result<VolumeView> find(std::string_view name) const;
   std::vector<VolumeView> volumes() const;  // by id: in the order they were made; snapshots too
+  // The same without a look at what they hold.
+  std::vector<VolumeSpec> specs() const;
   BlockDevice* device(const Uuid& uuid) const noexcept;
+  // Of a volume's or snapshot's operations since the pool was opened, or reset_latencies().
+  IoLatencies latencies(const Uuid& uuid) const noexcept;
+  Task<void> reset_latencies(Uuid uuid);
   // Where `later` differs from `earlier` (nullopt: all that is allocated), from an offset on.
   Result<std::vector<ByteRange>> diff(std::optional<Uuid> earlier, Uuid later, std::uint64_t from,
                                       std::size_t ranges_max) const;

@@ -68,7 +68,10 @@ class Pool::Impl final : JournalClient, Space::Log, DiskObserver, VolumeOwner {
   Result<VolumeView> find(const Uuid& uuid) const;
   Result<VolumeView> find(std::string_view name) const;
   std::vector<VolumeView> volumes() const;
-  BlockDevice* device(const Uuid& uuid) const noexcept;
+  std::vector<VolumeSpec> specs() const;
+  Volume* device(const Uuid& uuid) const noexcept;
+  IoLatencies latencies(const Uuid& uuid) const noexcept;
+  Task<void> reset_latencies(Uuid uuid);
   Result<std::vector<ByteRange>> diff(std::optional<Uuid> earlier, Uuid later, std::uint64_t from,
                                       std::size_t ranges_max) const;
   Result<std::vector<RegionRun>> region_epochs(Uuid volume, std::uint64_t first, std::size_t runs_max) const;

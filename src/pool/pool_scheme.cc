@@ -112,7 +112,7 @@ Task<Result<std::unique_ptr<Pool>>> create_pool(DeviceRegistry& registry, const 
 Task<Status> take_snapshots(Pool& pool, const VolumeSpec volume, std::uint64_t count) {
   for (std::uint64_t i = 0; i < count; ++i) {
     SnapshotParams params;
-    params.name = fmt::format("{}@{}", volume.name, pool.volumes().size());
+    params.name = fmt::format("{}@{}", volume.name, pool.specs().size());
     params.uuid = Uuid::from_name(params.name + pool.uuid().to_string());
     const auto taken = co_await pool.create_snapshot(volume.uuid, std::move(params));
     if (!taken.ok()) co_return taken.error();

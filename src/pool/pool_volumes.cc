@@ -106,6 +106,7 @@ VolumeView Pool::Impl::view_of(const StateVolume& volume) const {
   view.usage = state_->usage(volume.spec().id);
   const bool snapshot = volume.spec().kind == VolumeKind::snapshot;
   if (!snapshot) view.ancestor_bytes = view.usage.shared;
+  view.inherited_bytes = state_->common_bytes(volume.spec());
   for (const auto& [id, other] : state_->volumes()) {
     const VolumeSpec& spec = other->spec();
     if (spec.source != volume.spec().id) continue;
@@ -149,6 +150,7 @@ std::vector<VolumeView> Pool::Impl::volumes() const {
     view.spec = volume->spec();
     view.usage = state_->usage(id);
     if (view.spec.kind == VolumeKind::volume) view.ancestor_bytes = view.usage.shared;
+    view.inherited_bytes = state_->common_bytes(view.spec);
   }
   for (const VolumeView& view : all) {
     const auto source = place.find(view.spec.source);
@@ -163,7 +165,25 @@ std::vector<VolumeView> Pool::Impl::volumes() const {
   return all;
 }
 
-BlockDevice* Pool::Impl::device(const Uuid& uuid) const noexcept {
+std::vector<VolumeSpec> Pool::Impl::specs() const {
+  std::vector<VolumeSpec> all;
+  for (const auto& [id, volume] : state_->volumes()) all.push_back(volume->spec());
+  return all;
+}
+
+IoLatencies Pool::Impl::latencies(const Uuid& wanted) const noexcept {
+  const Volume* volume = device(wanted);
+  return volume == nullptr ? IoLatencies() : volume->latencies();
+}
+
+Task<void> Pool::Impl::reset_latencies(Uuid wanted) {
+  Volume* volume = device(wanted);
+  if (volume == nullptr) co_return;
+  const Gate::Hold hold = volume->hold();
+  if (hold) co_await volume->reset_latencies();
+}
+
+Volume* Pool::Impl::device(const Uuid& uuid) const noexcept {
   const StateVolume* volume = state_->find(uuid);
   if (volume == nullptr) return nullptr;
   const auto found = devices_.find(volume->spec().id);

@@ -83,6 +83,12 @@ Usage State::usage(VolumeId id) const noexcept {
   return usage;
 }
 
+std::uint64_t State::common_bytes(const VolumeSpec& clone) const noexcept {
+  const StateVolume* source = find(clone.source);
+  if (source == nullptr || clone.kind == VolumeKind::snapshot) return 0;
+  return find(clone.id)->map().common(source->map()) * cluster_bytes_;
+}
+
 std::vector<ByteRange> State::diff(VolumeId earlier, VolumeId later, std::uint64_t from,
                                    std::size_t ranges_max) const {
   HF_ASSERT(ranges_max > 0);

@@ -78,6 +78,8 @@ class State {
   std::uint64_t reserved_clusters(VolumeId thick) const noexcept;
   std::uint64_t recount_reserved() noexcept;
   Usage usage(VolumeId id) const noexcept;
+  // What a clone still shares with the snapshot that it was made of; 0 for others, and when the snapshot is gone.
+  std::uint64_t common_bytes(const VolumeSpec& clone) const noexcept;
   // Where `later` may differ from `earlier`, at block granularity, in order; adjacent ranges are merged. Any two
   // of the pool; none for `earlier`: all that is allocated. Shared leaves and clusters are skipped. Ends with the
   // size of `later`. When ranges_max (at least 1) is reached, there may be more behind the last one.

@@ -88,6 +88,24 @@ Task<IoStats> Volume::stats() {
   co_return sum;
 }
 
+IoLatencies Volume::latencies() const noexcept {
+  IoLatencies sum;
+  for (unsigned i = 0; i < parts_.cores.count(); ++i) {
+    VolumeCore* there = cores_[i].load(std::memory_order_acquire);
+    if (there != nullptr) sum += there->latencies().get();
+  }
+  return sum;
+}
+
+Task<void> Volume::reset_latencies() {
+  auto reset = [this](Reactor& core) -> Task<void> {
+    VolumeCore* there = cores_[core.core()].load(std::memory_order_relaxed);
+    if (there != nullptr) there->latencies().reset();
+    co_return;
+  };
+  co_await run_on_all(parts_.cores.home(), parts_.cores, reset);
+}
+
 EpochClient* Volume::epochs() noexcept { return epochs_.get(); }
 
 Task<void> Volume::close() {

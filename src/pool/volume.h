@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "block/block_device.h"
+#include "block/io_latency.h"
 #include "pool/core_guard.h"
 #include "pool/disk_set.h"
 #include "pool/fresh_data.h"
@@ -61,6 +62,9 @@ class Volume final : public BlockDevice, SnapshotClient {
   const Capabilities& capabilities() const noexcept override { return capabilities_; }
   Task<Result<std::unique_ptr<Channel>>> open_channel(Reactor& core) override;
   Task<IoStats> stats() override;
+  // Since the device is there, or since reset_latencies(); sum over the cores.
+  IoLatencies latencies() const noexcept;
+  Task<void> reset_latencies();
   EpochClient* epochs() noexcept override;
   SnapshotClient* snapshots() noexcept override { return is_read_only() ? nullptr : this; }
   Task<void> close() override;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "block/block_device.h"
+#include "block/io_latency.h"
 #include "block/leaf_device.h"
 #include "pool/core_guard.h"
 #include "pool/volume.h"
@@ -30,6 +31,7 @@ class VolumeCore {
 
   WriteGate& gate() noexcept { return gate_; }
   CoreCounters& counters() noexcept { return counters_; }
+  CoreLatencies& latencies() noexcept { return latencies_; }
 
  private:
   // A run of bytes on a disk, or of zeroes.
@@ -63,6 +65,7 @@ class VolumeCore {
   CoreGuard::Slot& slot_;
   WriteGate gate_;
   CoreCounters counters_;
+  CoreLatencies latencies_;
 };
 
 // `bytes` zeroes as vectors, of memory that nobody writes.

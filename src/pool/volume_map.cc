@@ -274,4 +274,27 @@ std::uint64_t VolumeMap::exclusive(const ClusterCounts& counts, std::uint64_t fi
   return sum;
 }
 
+std::uint64_t VolumeMap::common(const VolumeMap& other) const noexcept {
+  std::uint64_t sum = 0;
+  for (std::size_t slot = 0; slot < std::min(leaves_.size(), other.leaves_.size()); ++slot) {
+    const Leaf* a = leaf(slot);
+    const Leaf* b = other.leaf(slot);
+    if (a == nullptr || b == nullptr) continue;
+    if (a == b) {
+      sum += a->totals().mapped + a->totals().behinds;
+      continue;
+    }
+    for (std::uint32_t at = 0; at < Leaf::entries; ++at) {
+      const Entry mine = a->get(at), theirs = b->get(at);
+      if (!mine.mapped() || !theirs.mapped()) continue;
+      const auto has = [&theirs](Cluster c) {
+        return theirs.cluster() == c || (theirs.has_behind() && theirs.partial()->behind() == c);
+      };
+      sum += has(mine.cluster()) ? 1 : 0;
+      sum += mine.has_behind() && has(mine.partial()->behind()) ? 1 : 0;
+    }
+  }
+  return sum;
+}
+
 }  // namespace holdfast::pool

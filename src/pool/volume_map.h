@@ -69,6 +69,8 @@ class VolumeMap {
   // Clusters that only this map names, of the mapped clusters [first, end); with those behind or without.
   std::uint64_t exclusive(const ClusterCounts& counts, std::uint64_t first, std::uint64_t end,
                           bool with_behind) const noexcept;
+  // Clusters, those behind included, that another map has at the same index.
+  std::uint64_t common(const VolumeMap& other) const noexcept;
 
  private:
   Leaf* leaf_at(std::size_t slot) const noexcept { return reinterpret_cast<Leaf*>(leaves_.get(slot)); }

@@ -57,6 +57,7 @@ Task<Status> VolumeCore::read(Lba first, IoVecs into) {
   if (!in_range(to_blocks(first), range.length / volume_.block_bytes())) [[unlikely]]
     co_return fail(Error(Errc::out_of_range));
   if (range.length == 0) co_return Status();
+  const Nanos began = core_.now();
   const CoreGuard::Slot::Inside inside(slot_);
   const Run run = first_run(range);
   if (run.length < range.length) {
@@ -70,6 +71,7 @@ Task<Status> VolumeCore::read(Lba first, IoVecs into) {
     if (!done.ok()) co_return fail(done.error());
   }
   counters_.read_done(range.length);
+  latencies_.read_took(core_.now() - began);
   co_return Status();
 }
 

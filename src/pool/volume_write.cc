@@ -48,6 +48,7 @@ bool VolumeCore::own_place(ByteRange range, DiskPlace& place) const noexcept {
 Task<Status> VolumeCore::write(Lba first, IoVecs from, Durable durable) {
   if (volume_.is_read_only()) [[unlikely]]
     co_return fail(Error(Errc::read_only));
+  const Nanos began = core_.now();
   while (gate_.paused()) [[unlikely]] co_await gate_.open();
   const ByteRange range = bytes_of(first, from);
   if (!in_range(to_blocks(first), range.length / volume_.block_bytes())) [[unlikely]]
@@ -66,6 +67,7 @@ Task<Status> VolumeCore::write(Lba first, IoVecs from, Durable durable) {
     if (!done.ok()) co_return fail(done.error());
   }
   counters_.write_done(range.length);
+  latencies_.write_took(core_.now() - began);
   co_return Status();
 }
 
@@ -124,10 +126,12 @@ Task<Status> VolumeCore::write_zeroes(BlockRange range, Unmap unmap_wish, Durabl
   if (!in_range(to_blocks(range.first), range.count)) co_return fail(Error(Errc::out_of_range));
   if (range.count == 0) co_return Status();
   const ByteRange bytes{to_blocks(range.first) * volume_.block_bytes(), range.count * volume_.block_bytes()};
+  const Nanos began = core_.now();
   auto attempt = [&]() -> Task<Status> { return write_zero_data(bytes, durable); };
   const Status done = co_await gated(bytes, attempt);
   if (!done.ok()) co_return fail(done.error());
   counters_.write_done(bytes.length);
+  latencies_.write_took(core_.now() - began);
   co_return Status();
 }
 
@@ -154,10 +158,12 @@ Task<Status> VolumeCore::deallocate(BlockRange range, Durable durable) {
   if (!in_range(to_blocks(range.first), range.count)) co_return fail(Error(Errc::out_of_range));
   if (range.count == 0) co_return Status();
   const ByteRange bytes{to_blocks(range.first) * volume_.block_bytes(), range.count * volume_.block_bytes()};
+  const Nanos began = core_.now();
   auto attempt = [&]() -> Task<Status> { return unmap(bytes, durable); };
   const Status done = co_await gated(bytes, attempt);
   if (!done.ok()) co_return fail(done.error());
   counters_.unmap_done(bytes.length);
+  latencies_.unmap_took(core_.now() - began);
   co_return Status();
 }
 

@@ -256,8 +256,17 @@ TEST_F(ReplicaApi, StatsAddUpAndAreSetBack) {
   ASSERT_EQ(of_replicas->stats_size(), 2);
   EXPECT_EQ(of_replicas->stats(0).stats().bytes_written(), 32 * MB);
   EXPECT_EQ(of_replicas->stats(1).stats().bytes_read(), 32 * MB);
+  const auto& writer = of_replicas->stats(0).stats();
+  EXPECT_GT(writer.min_write_latency_ticks(), 0u);
+  EXPECT_GE(writer.max_write_latency_ticks(), writer.min_write_latency_ticks());
+  EXPECT_GE(writer.write_latency_ticks(), writer.num_write_ops() * writer.min_write_latency_ticks());
+  EXPECT_LE(writer.write_latency_ticks(), writer.num_write_ops() * writer.max_write_latency_ticks());
+  EXPECT_EQ(writer.read_latency_ticks() + writer.max_unmap_latency_ticks(), 0u);
+  EXPECT_GT(of_replicas->stats(1).stats().read_latency_ticks(), 0u);
+  EXPECT_EQ(writer.tick_rate(), 1'000'000'000u);
   const auto of_pools = ask(engine_.stats(), &v1::StatsRpc::Stub::GetPoolIoStats, all);
   ASSERT_EQ(of_pools->stats_size(), 1);
+  EXPECT_EQ(of_pools->stats(0).write_latency_ticks(), writer.write_latency_ticks());
   EXPECT_EQ(of_pools->stats(0).bytes_written(), 32 * MB);
   EXPECT_EQ(of_pools->stats(0).bytes_read(), 32 * MB);
   EXPECT_EQ(of_pools->stats(0).num_write_ops(), of_replicas->stats(0).stats().num_write_ops());
@@ -272,6 +281,7 @@ TEST_F(ReplicaApi, StatsAddUpAndAreSetBack) {
   const auto after = ask(engine_.stats(), &v1::StatsRpc::Stub::GetReplicaIoStats, all);
   for (const auto& s : after->stats()) {
     EXPECT_EQ(s.stats().num_write_ops() + s.stats().num_read_ops(), 0u);
+    EXPECT_EQ(s.stats().write_latency_ticks() + s.stats().max_read_latency_ticks(), 0u);
   }
   EXPECT_EQ(ask(engine_.stats(), &v1::StatsRpc::Stub::GetPoolIoStats, all)->stats(0).bytes_written(), 0u);
 }

@@ -155,6 +155,20 @@ TEST_F(SnapshotApi, ACloneHasTheOldContentAndALifeOfItsOwn) {
   EXPECT_EQ(ask(engine_.snapshot(), &v1::SnapshotRpc::Stub::ListSnapshotClone, request)->replicas_size(), 0);
 }
 
+TEST_F(SnapshotApi, WhatACloneWasBornWithIsNotItsSnapshots) {
+  fill(replica_uuid, 1);
+  ASSERT_TRUE(snap().status.ok());
+  ASSERT_TRUE(clone().status.ok());
+  EXPECT_EQ(replica(clone_uuid).usage().allocated_bytes_snapshots(), 16 * MB);
+  EXPECT_EQ(replica(clone_uuid).usage().allocated_bytes_snapshot_from_clone(), 0u);
+  EXPECT_FALSE(replica(replica_uuid).usage().has_allocated_bytes_snapshot_from_clone());
+  fill(clone_uuid, 2);
+  EXPECT_EQ(replica(clone_uuid).usage().allocated_bytes_snapshots(), 0u);
+  ASSERT_TRUE(snap(clone_uuid, "s2", snapshot_uuid2).status.ok());
+  EXPECT_EQ(replica(clone_uuid).usage().allocated_bytes_snapshots(), 16 * MB);
+  EXPECT_EQ(replica(clone_uuid).usage().allocated_bytes_snapshot_from_clone(), 16 * MB);
+}
+
 TEST_F(SnapshotApi, ASnapshotGoesInAnyOrderAndItsClonesStay) {
   fill(replica_uuid, 1);
   const auto sum = checksum(replica_uuid);
@@ -380,10 +394,10 @@ TEST_F(SnapshotApi, ANexusSnapshotReachesRemoteReplicas) {
   EXPECT_EQ(listed->snapshots(0).timestamp().nanos(), snapshots()[0].timestamp().nanos());
 }
 
-// lvs_import, in small: everything re-appears after export and import.
+// lvs_import: 100 replicas with 10 snapshots each re-appear after export and import.
 TEST_F(SnapshotApi, ManySnapshotsComeBack) {
   int n = 0;
-  for (int i = 0; i < 10; ++i) {
+  for (int i = 0; i < 100; ++i) {
     const std::string name = "m" + std::to_string(i);
     const auto id = [&n] { return "eeeeeeee-0000-4000-8000-" + std::to_string(100000000000 + n++); };
     const std::string volume = id();
@@ -392,8 +406,8 @@ TEST_F(SnapshotApi, ManySnapshotsComeBack) {
   }
   ASSERT_TRUE(export_pool("p1").ok());
   ASSERT_TRUE(import_pool("p1", {disk("a"), disk("b")}).status.ok());
-  EXPECT_EQ(snapshots().size(), 100u);
-  EXPECT_EQ(replicas().size(), 111u);
+  EXPECT_EQ(snapshots().size(), 1000u);
+  EXPECT_EQ(replicas().size(), 1101u);
 }
 
 }  // namespace
