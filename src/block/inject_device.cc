@@ -1,6 +1,7 @@
 #include "block/inject_device.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "block/leaf_device.h"
@@ -173,7 +174,7 @@ Task<Result<std::unique_ptr<BlockDevice>>> make(const Uri& uri, DeviceRegistry& 
   id.uri = uri.text;
   id.product_name = "Fault injection disk";
   auto device = std::make_unique<InjectDevice>(std::move(id), registry, std::move(claim), made_here);
-  if (wanted.has_injection) co_await device->add(wanted.injection);
+  if (wanted.has_injection) co_await device->add(wanted.injection, uri.text);
   std::unique_ptr<BlockDevice> made = std::move(device);
   co_return made;
 }
@@ -210,8 +211,11 @@ Task<void> InjectDevice::close() {
   }
 }
 
-Task<std::uint64_t> InjectDevice::add(Injection injection) {
+Task<std::uint64_t> InjectDevice::add(Injection injection, std::string uri) {
   const ActiveInjection active(++last_id_, injection);
+  Listed& listed = listed_.emplace_back();
+  listed.id = active.id();
+  listed.uri = std::move(uri);
   auto add_here = [&](Reactor& core) -> Task<void> {
     active_[core.core()].push_back(active);
     co_return;
@@ -227,9 +231,39 @@ Task<Status> InjectDevice::remove(std::uint64_t id) {
         std::erase_if(active_[core.core()], [id](const auto& a) { return a.id() == id; }) > 0;
     co_return;
   };
+  std::erase_if(listed_, [id](const Listed& l) { return l.id == id; });
   co_await run_on_all(registry_.cores().home(), registry_.cores(), remove_here);
   if (found[0] == 0) co_return Error(Errc::not_found, "there is no injection " + std::to_string(id));
   co_return Status();
+}
+
+Task<std::vector<InjectDevice::Listed>> InjectDevice::list() {
+  std::vector<std::set<std::uint64_t>> active(registry_.cores().count());
+  auto look = [&](Reactor& core) -> Task<void> {
+    for (const ActiveInjection& a : active_[core.core()]) {
+      if (a.is_active(core.now())) active[core.core()].insert(a.id());
+    }
+    co_return;
+  };
+  co_await run_on_all(registry_.cores().home(), registry_.cores(), look);
+  std::vector<Listed> all = listed_;
+  for (Listed& l : all) {
+    l.active =
+        std::any_of(active.begin(), active.end(), [&l](const auto& ids) { return ids.contains(l.id); });
+  }
+  co_return all;
+}
+
+Result<InjectionUri> parse_injection(const std::string& text) {
+  HF_TRY(const Uri uri, Uri::parse(text));
+  if (uri.scheme != "inject")
+    return Error(Errc::invalid_argument, "'" + text + "': expected inject://DEVICE?...");
+  InjectionUri parsed;
+  HF_TRY(parsed.target, target_of(uri));
+  HF_TRY(parsed.inject_device, inject_name(uri));
+  HF_TRY(const Wanted wanted, parse(uri));
+  parsed.injection = wanted.injection;
+  return parsed;
 }
 
 DeviceRegistry::Scheme inject_scheme(DeviceRegistry& registry) {

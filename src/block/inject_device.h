@@ -26,10 +26,18 @@ class InjectDevice final : public BlockDevice, DeviceObserver {
   SnapshotClient* snapshots() noexcept override { return below_.device().snapshots(); }
   Task<void> close() override;
 
-  // From now on, on every core, in the order of adding. Home core; gives the number that remove() takes.
-  Task<std::uint64_t> add(Injection injection);
+  struct Listed {
+    std::uint64_t id = 0;
+    std::string uri;      // as it was added
+    bool active = false;  // would act on an operation that matches now, on some core
+  };
+
+  // From now on, on every core, in the order of adding. Home core; gives the number that remove() takes. `uri` is
+  // what list() shows.
+  Task<std::uint64_t> add(Injection injection, std::string uri = std::string());
   // Errors: not_found.
   Task<Status> remove(std::uint64_t id);
+  Task<std::vector<Listed>> list();  // in the order of adding
 
   // The injections of one core; only that core touches them.
   std::vector<ActiveInjection>& active(unsigned core) noexcept { return active_[core]; }
@@ -42,8 +50,17 @@ class InjectDevice final : public BlockDevice, DeviceObserver {
   const bool destroy_below_;
   Capabilities capabilities_;
   std::vector<std::vector<ActiveInjection>> active_;
+  std::vector<Listed> listed_;
   std::uint64_t last_id_ = 0;
 };
+
+// What an inject:// URI says. Errors: invalid_argument.
+struct InjectionUri {
+  std::string target;         // the device that is to fail
+  std::string inject_device;  // the name of the one that stands before it, if it does
+  Injection injection;
+};
+Result<InjectionUri> parse_injection(const std::string& uri);
 
 // inject://DEVICE?...: DEVICE is the name of a device, or a percent-encoded URI that makes one.
 DeviceRegistry::Scheme inject_scheme(DeviceRegistry& registry);

@@ -126,4 +126,10 @@ bool ActiveInjection::strikes(Injection::Stage stage, bool is_write, BlockRange 
   return true;
 }
 
+bool ActiveInjection::is_active(Nanos now) const noexcept {
+  if (struck_ >= what_.times) return false;
+  const Nanos since = started_ == no_deadline ? Nanos{0} : now - started_;
+  return since >= what_.begin && since < what_.end;
+}
+
 }  // namespace holdfast

@@ -44,6 +44,8 @@ class ActiveInjection {
   const Injection& what() const noexcept { return what_; }
   // Whether it acts on this operation; counts it if so. Starts the clock at the first that matches.
   bool strikes(Injection::Stage stage, bool is_write, BlockRange range, Nanos now) noexcept;
+  // Whether it would act on an operation that matches now.
+  bool is_active(Nanos now) const noexcept;
 
  private:
   std::uint64_t id_;

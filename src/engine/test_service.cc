@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "engine/answer.h"
+#include "engine/fault_injections.h"
 #include "engine/grpc_status.h"
 #include "engine/naming.h"
 #include "engine/replica_operations.h"
@@ -133,6 +135,20 @@ grpc::Status TestService::WipeReplica(grpc::ServerContext* context, const v1::Wi
     if (context->IsCancelled()) reports.refuse();
     if (over && !progress) return ended.get();
   }
+}
+
+grpc::Status TestService::AddFaultInjection(grpc::ServerContext* context,
+                                            const v1::AddFaultInjectionRequest* request, Empty* reply) {
+  return answer(engine_, context, request, reply, bdev_status, fault_injections::add);
+}
+grpc::Status TestService::RemoveFaultInjection(grpc::ServerContext* context,
+                                               const v1::RemoveFaultInjectionRequest* request, Empty* reply) {
+  return answer(engine_, context, request, reply, bdev_status, fault_injections::remove);
+}
+grpc::Status TestService::ListFaultInjections(grpc::ServerContext* context,
+                                              const v1::ListFaultInjectionsRequest* request,
+                                              v1::ListFaultInjectionsReply* reply) {
+  return answer(engine_, context, request, reply, bdev_status, fault_injections::list);
 }
 
 }  // namespace holdfast::engine
