@@ -34,6 +34,9 @@ class Exports {
     std::uint16_t cntlid_max = 0xffef;
   };
 
+  // Of whoever works on a device that is no nexus.
+  static std::string lock_key(std::string_view device_name) { return "device " + std::string(device_name); }
+
   // The registry and the target outlive it.
   Exports(DeviceRegistry& devices, nvmf::Target& target, std::vector<Endpoint> addresses)
       : devices_(devices), target_(target), addresses_(std::move(addresses)) {}

@@ -88,12 +88,20 @@ Task<Result<LockedPool>> lock_named(Engine& engine, const Request& request) {
   co_return locked;
 }
 
-// Of a pool that is there already and is asked for again.
-Error exists(const Pools::Known& known, std::vector<std::string> disks) {
+bool same_disks(const Pools::Known& known, std::vector<std::string> disks) {
   std::vector<std::string> others = known.disks;
   std::sort(disks.begin(), disks.end());
   std::sort(others.begin(), others.end());
-  if (disks == others) {
+  return disks == others;
+}
+
+bool takes_no_changes(const Pools::Known& known) {
+  return known.pool == nullptr || known.pool->view().status == pool::PoolStatus::faulted;
+}
+
+// Of a pool that is there already and is asked for again.
+Error exists(const Pools::Known& known, const std::vector<std::string>& disks) {
+  if (same_disks(known, disks)) {
     return Error(Errc::already_exists,
                  fmt::format("pool '{}' exists already{}", known.name,
                              known.pool == nullptr ? " and is not open: " + known.reason : ""));
@@ -149,7 +157,11 @@ Task<Result<v1::Pool>> import(Engine& engine, const v1::ImportPoolRequest& reque
   HF_CO_TRY(const auto uuid, to_optional_uuid(request));
   HF_CO_TRY(auto disks, to_disks(request.disks()));
   HF_CO_TRY(const auto lock, co_await engine.locks().acquire(Pools::lock_key(request.name())));
-  if (const auto* known = engine.pools().find(request.name())) co_return exists(*known, disks);
+  if (auto* known = engine.pools().find(request.name())) {
+    if (!takes_no_changes(*known) || !same_disks(*known, disks)) co_return exists(*known, disks);
+    HF_CO_CHECK(co_await engine.pools().reopen(*known));
+    co_return pool_message(*known);
+  }
   HF_CO_TRY(const Pools::Known* known,
             co_await engine.pools().import(request.name(), uuid, std::move(disks)));
   co_return pool_message(*known);
@@ -210,13 +222,7 @@ Task<Result<own::PoolDetail>> add_disk(Engine& engine, const own::AddDiskRequest
   HF_CO_TRY(auto locked, co_await lock_open_pool(engine, request.pool()));
   const std::string disk = disk_uri(request.disk());
   if (!request.force()) HF_CO_CHECK(co_await check_foreign_data(engine.devices(), disk));
-  HF_CO_CHECK(co_await locked.known->pool->add_disk(disk, request.force()));
-  locked.known->disks.push_back(disk);
-  const Status kept = co_await engine.pools().remember(*locked.known);
-  if (!kept.ok()) {
-    co_return kept.error().with_context(
-        "the disk is part of the pool, but a restarted engine would not know");
-  }
+  HF_CO_CHECK(co_await engine.pools().add_disk(*locked.known, disk, request.force()));
   co_return pool_detail(*locked.known);
 }
 

@@ -73,6 +73,16 @@ Result<std::unique_ptr<Pools::Known>> from_json(const std::string& text) {
   return known;
 }
 
+// Not open; or it takes no changes any more although all of its disks answer: a write of the journal had failed.
+bool is_to_heal(const Pools::Known& known) {
+  if (known.pool == nullptr) return true;
+  if (!known.status_changed) return false;
+  const auto view = known.pool->view();
+  if (view.status != pool::PoolStatus::faulted) return false;
+  return std::all_of(view.disks.begin(), view.disks.end(),
+                     [](const pool::DiskView& disk) { return disk.status != pool::PoolStatus::faulted; });
+}
+
 }  // namespace
 
 std::string text_of(const pool::Attributes& attributes, const char* key) {
@@ -150,23 +160,26 @@ Task<void> Pools::open_first_time(Known& known) {
 
 Task<void> Pools::retry() {
   while (co_await home().sleep(retry_interval, stop_.token())) {
-    std::vector<std::string> closed;
+    std::vector<std::string> names;
     for (const auto& [name, known] : known_) {
-      if (known->pool == nullptr) closed.push_back(name);
+      if (is_to_heal(*known)) names.push_back(name);
     }
-    for (const auto& name : closed) {
-      auto lock = locks_.try_acquire(lock_key(name));
-      Known* known = find(name);
-      if (!lock || known == nullptr || known->pool != nullptr || stop_.stop_requested()) continue;
-      const Status opened = co_await open(*known);
-      opened.ignore("the reason is kept, and shown");
+    for (const auto& name : names) {
+      if (!stop_.stop_requested()) co_await heal(name);
     }
   }
 }
 
+Task<void> Pools::heal(const std::string& name) {
+  const auto lock = locks_.try_acquire(lock_key(name));
+  Known* known = find(name);
+  if (!lock || known == nullptr || !is_to_heal(*known)) co_return;
+  const Status opened = co_await reopen(*known);
+  opened.ignore("the reason is kept, and shown");
+}
+
 Task<Status> Pools::open(Known& known) {
-  auto opened =
-      co_await pool::Pool::open(devices_, known.disks, known.name, known.uuid, options_of(known), this);
+  auto opened = co_await open_members(known);
   if (!opened.ok()) {
     std::string reason = opened.error().message();
     if (reason != known.reason) {
@@ -178,27 +191,71 @@ Task<Status> Pools::open(Known& known) {
   }
   known.pool = std::move(opened).value();
   known.reason.clear();
+  known.status_changed = false;
   HF_LOG(info, "pool", "opened", {"pool", known.name}, {"uuid", known.uuid.to_string()});
   co_await share_all(known);
   co_return Status();
 }
 
+// A disk that was to be added when the engine ended may be none of the pool's.
+Task<Result<std::unique_ptr<pool::Pool>>> Pools::open_members(Known& known) {
+  auto opened =
+      co_await pool::Pool::open(devices_, known.disks, known.name, known.uuid, options_of(known), this);
+  if (opened.ok() || known.disks.size() == 1) co_return opened;
+  std::vector<std::string> labelled = co_await labelled_disks(known);
+  if (labelled.empty() || labelled.size() == known.disks.size()) co_return opened;
+  // The pool itself knows whether one is missing.
+  auto without =
+      co_await pool::Pool::open(devices_, labelled, known.name, known.uuid, options_of(known), this);
+  if (!without.ok()) co_return opened;
+  known.disks = std::move(labelled);
+  co_await try_to_remember(known);
+  co_return without;
+}
+
+Task<std::vector<std::string>> Pools::labelled_disks(const Known& known) {
+  const std::vector<std::string> all = known.disks;
+  const Uuid uuid = known.uuid;
+  std::vector<std::string> found;
+  for (const auto& disk : all) {
+    const auto label = co_await pool::Pool::probe(devices_, disk);
+    if (label.ok() && label.value() && label.value()->pool_uuid == uuid) found.push_back(disk);
+  }
+  co_return found;
+}
+
+Task<Status> Pools::add_disk(Known& known, std::string disk, bool force) {
+  known.disks.push_back(disk);
+  Status done = co_await remember(known);
+  if (done.ok()) done = co_await known.pool->add_disk(disk, force);
+  if (done.ok()) co_return done;
+  known.disks.pop_back();
+  const Status back = co_await remember(known);
+  back.ignore("a disk that is not a member is left out when the pool is opened");
+  co_return done;
+}
+
+Task<Status> Pools::reopen(Known& known) {
+  if (known.pool != nullptr) HF_CO_CHECK(co_await close(known, false));
+  co_return co_await open(known);
+}
+
 Task<void> Pools::share_all(Known& known) {
-  const auto volumes = known.pool->volumes();
+  const auto volumes = known.pool->specs();
   for (const auto& volume : volumes) {
-    if (text_of(volume.spec.attributes, attribute::shared).empty()) continue;
+    if (text_of(volume.attributes, attribute::shared).empty()) continue;
     const Status shared = co_await share_again(known, volume);
     if (shared.ok()) continue;
-    HF_LOG(error, "pool", "a replica is not exported again", {"pool", known.name},
-           {"replica", volume.spec.name}, {"error", shared.error()});
+    HF_LOG(error, "pool", "a replica is not exported again", {"pool", known.name}, {"replica", volume.name},
+           {"error", shared.error()});
   }
 }
 
-Task<Status> Pools::share_again(Known& known, const pool::VolumeView& volume) {
-  BlockDevice* device = known.pool->device(volume.spec.uuid);
+Task<Status> Pools::share_again(Known& known, const pool::VolumeSpec& volume) {
+  BlockDevice* device = known.pool->device(volume.uuid);
   HF_ASSERT(device != nullptr);
   Exports::Request how;
-  how.allowed_hosts = split_at_commas(text_of(volume.spec.attributes, attribute::allowed_hosts));
+  how.allowed_hosts = split_at_commas(text_of(volume.attributes, attribute::allowed_hosts));
   co_return co_await exports_.share(*device, std::move(how));
 }
 
@@ -306,20 +363,20 @@ Task<Status> Pools::forget(const Known& known) {
   co_return Status();
 }
 
-Status Pools::not_in_use(const pool::VolumeView& volume) const {
-  const auto entry = devices_.entries().find(volume.spec.name);
+Status Pools::not_in_use(const pool::VolumeSpec& volume) const {
+  const auto entry = devices_.entries().find(volume.name);
   if (entry == devices_.entries().end()) return Status();
   for (const auto& [use, by] : entry->second.users) {
     if (use == DeviceUse::exported) continue;
     return Error(Errc::busy,
-                 fmt::format("replica '{}' is in use by {}; release it there first", volume.spec.name, by));
+                 fmt::format("replica '{}' is in use by {}; release it there first", volume.name, by));
   }
   return Status();
 }
 
-Task<Status> Pools::end_export(const pool::VolumeView& volume) {
+Task<Status> Pools::end_export(const pool::VolumeSpec& volume) {
   HF_CO_CHECK(not_in_use(volume));
-  co_return co_await exports_.unshare(volume.spec.name);
+  co_return co_await exports_.unshare(volume.name);
 }
 
 Task<Status> Pools::release(Known& known, bool erase) {
@@ -330,12 +387,17 @@ Task<Status> Pools::release(Known& known, bool erase) {
         fmt::format("pool '{}' is not open ({}), so it cannot be destroyed; export it to forget it here",
                     known.name, known.reason));
   }
-  const auto volumes = known.pool->volumes();
+  HF_CO_CHECK(co_await close(known, erase));
+  co_return co_await forget(known);
+}
+
+Task<Status> Pools::close(Known& known, bool erase) {
+  const auto volumes = known.pool->specs();
   for (const auto& volume : volumes) HF_CO_CHECK(not_in_use(volume));
   // Nobody looks at the devices while they go.
   std::vector<KeyedLocks::Lock> locks;
   for (const auto& volume : volumes) {
-    HF_CO_TRY(auto lock, co_await locks_.acquire("device " + volume.spec.name));
+    HF_CO_TRY(auto lock, co_await locks_.acquire(Exports::lock_key(volume.name)));
     locks.push_back(std::move(lock));
   }
   Status done;
@@ -348,7 +410,8 @@ Task<Status> Pools::release(Known& known, bool erase) {
     co_return done;
   }
   known.pool.reset();
-  co_return co_await forget(known);
+  known.reason = "it was closed";
+  co_return Status();
 }
 
 Task<Status> Pools::end(pool::Pool& pool, bool erase) {
@@ -430,6 +493,9 @@ void Pools::on_pool_event(pool::Pool& pool, pool::PoolEvent event) noexcept {
   const std::uint64_t percent = view.capacity_bytes == 0 ? 0 : view.used_bytes * 100 / view.capacity_bytes;
   switch (event) {
     case pool::PoolEvent::status_changed:
+      for (const auto& [name, known] : known_) {
+        if (known->pool.get() == &pool) known->status_changed = true;
+      }
       HF_LOG(warn, "pool", "state changed", {"pool", pool.name()}, {"reason", view.status_reason});
       return;
     case pool::PoolEvent::space_warning:

@@ -50,6 +50,7 @@ class Pools final : pool::PoolObserver {
     unsigned used_percent_critical = pool::PoolOptions().used_percent_critical;
     std::unique_ptr<pool::Pool> pool;  // nullptr: not open
     std::string reason;                // why not
+    bool status_changed = false;       // since it was opened
   };
   // A volume or snapshot and its pool.
   struct Found {
@@ -70,6 +71,8 @@ class Pools final : pool::PoolObserver {
   Task<void> stop();
 
   static std::string lock_key(std::string_view pool_name) { return "pool " + std::string(pool_name); }
+  // Of who makes a volume or snapshot of this UUID: pools do not know each other's.
+  static std::string lock_key_of_new(const Uuid& volume) { return "volume " + volume.to_string(); }
 
   // With the lock of the name held. Errors: those of the pool.
   // A new pool, or the one that the disks hold already under this name; `force` never imports.
@@ -80,6 +83,11 @@ class Pools final : pool::PoolObserver {
   Task<Status> release(Known& known, bool erase);
   // Writes down what is remembered of it.
   Task<Status> remember(const Known& known);
+  // A disk of an open pool is remembered before it is one, so that no crash leaves a member that is not.
+  Task<Status> add_disk(Known& known, std::string disk, bool force);
+  // Closes and opens a pool that is faulted, or not open: its disks may be back. What is exported of it is exported
+  // again. Errors: busy (a nexus uses a replica); those of opening it.
+  Task<Status> reopen(Known& known);
 
   // By UUID or name; nullptr.
   Known* find(std::string_view uuid_or_name) const;
@@ -93,21 +101,26 @@ class Pools final : pool::PoolObserver {
   const Known* closed_one() const;
 
   // Exports a replica as its attributes say.
-  Task<Status> share_again(Known& known, const pool::VolumeView& volume);
+  Task<Status> share_again(Known& known, const pool::VolumeSpec& volume);
   // busy, naming who uses the replica otherwise; nothing is changed then.
-  Task<Status> end_export(const pool::VolumeView& volume);
+  Task<Status> end_export(const pool::VolumeSpec& volume);
 
  private:
   void on_pool_event(pool::Pool& pool, pool::PoolEvent event) noexcept override;
   Task<std::vector<std::string>> remembered_files();
   Task<void> load(std::string path);
   Task<Status> open(Known& known);
+  Task<Result<std::unique_ptr<pool::Pool>>> open_members(Known& known);
+  Task<std::vector<std::string>> labelled_disks(const Known& known);
+  // Ends the exports of its replicas, and closes it.
+  Task<Status> close(Known& known, bool erase);
+  Task<void> heal(const std::string& name);
   Task<void> open_first_time(Known& known);
   Task<void> retry();
   Task<void> share_all(Known& known);
   Task<void> try_to_remember(const Known& known);
   Task<Status> forget(const Known& known);
-  Status not_in_use(const pool::VolumeView& volume) const;
+  Status not_in_use(const pool::VolumeSpec& volume) const;
   static Task<Status> end(pool::Pool& pool, bool erase);
   static Task<void> close_one(Known& known);
   Status check_names(const std::string& name, const std::vector<std::string>& disks) const;

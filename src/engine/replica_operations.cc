@@ -93,6 +93,18 @@ Status check_in_pool(const NamedPool& named, const char* what, const LockedVolum
                            locked.known->name, wanted.substr(0, name_bytes_max)));
 }
 
+Task<Status> destroy_volume(Engine& engine, const LockedVolume& locked) {
+  const pool::VolumeSpec& spec = locked.volume.spec;
+  HF_CO_TRY(const auto device, co_await engine.locks().acquire(engine.lock_key(spec.name)));
+  HF_CO_CHECK(co_await engine.pools().end_export(spec));
+  Status gone = co_await locked.known->pool->destroy_volume(spec.uuid);
+  if (!gone.ok() && !text_of(spec.attributes, attribute::shared).empty()) {
+    const Status shared = co_await engine.pools().share_again(*locked.known, spec);
+    shared.ignore("the error that matters is why it is still there");
+  }
+  co_return gone;
+}
+
 namespace replica_operations {
 namespace {
 
@@ -146,14 +158,14 @@ Task<Result<v1::Replica>> create(Engine& engine, const v1::CreateReplicaRequest&
   HF_CO_TRY(auto params, to_params(request, hosts));
   const Uuid uuid = params.uuid;
   // Two pools do not know each other: a UUID that is being used in one is taken for all.
-  HF_CO_TRY(const auto unique, co_await engine.locks().acquire("volume " + uuid.to_string()));
+  HF_CO_TRY(const auto unique, co_await engine.locks().acquire(Pools::lock_key_of_new(uuid)));
   HF_CO_TRY(auto locked, co_await lock_pool_for(engine, request.pooluuid()));
   Pools::Known& known = *locked.known;
   HF_CO_CHECK(check_unused(engine, params.name, uuid));
   HF_CO_CHECK(check_size(known.pool->view(), params));
   HF_CO_TRY(const auto made, co_await known.pool->create_volume(std::move(params)));
   if (request.share() == v1::ShareProtocol::NVMF) {
-    const Status shared = co_await engine.pools().share_again(known, made);
+    const Status shared = co_await engine.pools().share_again(known, made.spec);
     if (!shared.ok()) {
       const Status undone = co_await known.pool->destroy_volume(uuid);
       undone.ignore("the error that matters is that of the export");
@@ -168,17 +180,7 @@ Task<Result<Empty>> destroy(Engine& engine, const v1::DestroyReplicaRequest& req
   HF_CO_CHECK(check_pool(engine, named));
   HF_CO_TRY(auto locked, co_await lock_replica(engine, request.uuid()));
   HF_CO_CHECK(check_in_pool(named, "replica", locked));
-  const pool::VolumeSpec& spec = locked.volume.spec;
-  HF_CO_TRY(const auto device, co_await engine.locks().acquire(engine.lock_key(spec.name)));
-  HF_CO_CHECK(co_await engine.pools().end_export(locked.volume));
-  const Status gone = co_await locked.known->pool->destroy_volume(spec.uuid);
-  if (!gone.ok()) {
-    if (!text_of(spec.attributes, attribute::shared).empty()) {
-      const Status shared = co_await engine.pools().share_again(*locked.known, locked.volume);
-      shared.ignore("the error that matters is why it is still there");
-    }
-    co_return gone.error();
-  }
+  HF_CO_CHECK(co_await destroy_volume(engine, locked));
   co_return Empty();
 }
 

@@ -21,6 +21,8 @@ struct LockedVolume {
 // `what` begins error texts: "replica", "snapshot". Errors: not_found; failed_precondition when it is not
 // there but may be in a pool that is not open.
 Task<Result<LockedVolume>> lock_volume(Engine& engine, const char* what, Uuid uuid);
+// Ends its export, and destroys it; what fails leaves both. Errors: busy, those of the pool.
+Task<Status> destroy_volume(Engine& engine, const LockedVolume& locked);
 // Errors: already_exists when a volume or snapshot of any pool has the name or the UUID.
 Status check_unused(Engine& engine, const std::string& name, const Uuid& uuid);
 // The pool that a request about a volume may name besides it. Errors: failed_precondition when there is no

@@ -62,7 +62,7 @@ Task<Result<v1::CreateReplicaSnapshotResponse>> create(Engine& engine,
   HF_CO_TRY(params.uuid, to_new_uuid("snapshot_uuid", request.snapshot_uuid()));
   const WallTime now = engine.cores().home().wall_now();
   HF_CO_TRY(params.attributes, to_attributes(request.entity_id(), request.txn_id(), now));
-  HF_CO_TRY(const auto unique, co_await engine.locks().acquire("volume " + params.uuid.to_string()));
+  HF_CO_TRY(const auto unique, co_await engine.locks().acquire(Pools::lock_key_of_new(params.uuid)));
   HF_CO_TRY(auto locked, co_await lock_volume(engine, "replica", replica));
   HF_CO_CHECK(check_unused(engine, params.name, params.uuid));
   HF_CO_TRY(const auto made, co_await locked.known->pool->create_snapshot(replica, std::move(params)));
@@ -98,10 +98,7 @@ Task<Result<Empty>> destroy(Engine& engine, const v1::DestroySnapshotRequest& re
   HF_CO_CHECK(check_pool(engine, named));
   HF_CO_TRY(auto locked, co_await lock_snapshot(engine, request.snapshot_uuid()));
   HF_CO_CHECK(check_in_pool(named, "snapshot", locked));
-  const pool::VolumeSpec& spec = locked.volume.spec;
-  HF_CO_TRY(const auto device, co_await engine.locks().acquire(engine.lock_key(spec.name)));
-  HF_CO_CHECK(co_await engine.pools().end_export(locked.volume));
-  HF_CO_CHECK(co_await locked.known->pool->destroy_volume(spec.uuid));
+  HF_CO_CHECK(co_await destroy_volume(engine, locked));
   co_return Empty();
 }
 
@@ -111,7 +108,7 @@ Task<Result<v1::Replica>> create_clone(Engine& engine, const v1::CreateSnapshotC
   params.name = request.clone_name();
   HF_CO_TRY(params.uuid, to_new_uuid("clone_uuid", request.clone_uuid()));
   const Uuid uuid = params.uuid;
-  HF_CO_TRY(const auto unique, co_await engine.locks().acquire("volume " + uuid.to_string()));
+  HF_CO_TRY(const auto unique, co_await engine.locks().acquire(Pools::lock_key_of_new(uuid)));
   HF_CO_TRY(auto locked, co_await lock_snapshot(engine, request.snapshot_uuid()));
   HF_CO_CHECK(check_unused(engine, params.name, uuid));
   const Uuid snapshot = locked.volume.spec.uuid;

@@ -309,6 +309,103 @@ TEST_F(PoolApi, APoolWhoseDiskIsGoneIsFaultedUntilItReturns) {
   EXPECT_EQ(replica(replica_uuid).name(), "r1");
 }
 
+grpc::Status inject(testing_support::EngineProcess& engine, const std::string& uri, bool add) {
+  v1::AddFaultInjectionRequest in;
+  in.set_uri(uri);
+  v1::RemoveFaultInjectionRequest out;
+  out.set_uri(uri);
+  Empty reply;
+  return add ? call(engine.test(), &v1::TestRpc::Stub::AddFaultInjection, in, &reply)
+             : call(engine.test(), &v1::TestRpc::Stub::RemoveFaultInjection, out, &reply);
+}
+
+TEST_F(PoolApi, InjectedFaultsComeAndGo) {
+  create_bdev("malloc:///m0?size_mb=64");
+  const std::string write = "inject://m0?op=w&method=status";
+  EXPECT_CODE(inject(engine_, write, true), FAILED_PRECONDITION, "no inject device stands before 'm0'");
+  create_bdev("inject:///m0");
+  EXPECT_CODE(inject(engine_, "inject://m9?op=w", true), NOT_FOUND, "m9");
+  EXPECT_CODE(inject(engine_, "inject://m0?op=q", true), INVALID_ARGUMENT, "op");
+  EXPECT_CODE(inject(engine_, "malloc:///m0", true), INVALID_ARGUMENT, "inject://");
+  EXPECT_CODE(inject(engine_, write, false), NOT_FOUND, "not being injected");
+  EXPECT_OK(inject(engine_, write, true));
+  EXPECT_CODE(inject(engine_, write, true), ALREADY_EXISTS, "already");
+  EXPECT_OK(inject(engine_, "inject://m0-inject?op=r&begin_at=60000", true));
+  const auto list = [this] {
+    return ask(engine_.test(), &v1::TestRpc::Stub::ListFaultInjections, v1::ListFaultInjectionsRequest());
+  };
+  ASSERT_EQ(list()->injections_size(), 2);
+  EXPECT_EQ(list()->injections(0).uri(), write);
+  EXPECT_EQ(list()->injections(0).device_name(), "m0-inject");
+  EXPECT_TRUE(list()->injections(0).is_active());
+  EXPECT_FALSE(list()->injections(1).is_active()) << "its time has not come";
+  EXPECT_FALSE(create_pool("p1", {"m0-inject"}).status.ok());
+  EXPECT_OK(inject(engine_, write, false));
+  EXPECT_EQ(list()->injections_size(), 1);
+  EXPECT_OK(create_pool("p1", {"m0-inject"}).status);
+}
+
+TEST_F(PoolApi, APoolWhoseJournalFailedComesBackByItself) {
+  create_bdev("malloc:///m0?size_mb=128");
+  create_bdev("inject:///m0");
+  ASSERT_TRUE(create_pool("p1", {"m0-inject"}).status.ok());
+  auto request = replica_request();
+  request.set_share(v1::NVMF);
+  ASSERT_TRUE(create(request).status.ok());
+  const auto uri = replica(replica_uuid).uri();
+  const std::string fault = "inject://m0?op=w&method=status";
+  EXPECT_OK(inject(engine_, fault, true));
+  EXPECT_FALSE(create(replica_request("r2", replica_uuid2)).status.ok());
+  EXPECT_EQ(pool("p1").state(), v1::POOL_FAULTED);
+  EXPECT_OK(inject(engine_, fault, false));
+  for (int i = 0; i < 200 && pool("p1").state() == v1::POOL_FAULTED; ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  EXPECT_EQ(pool("p1").state(), v1::POOL_ONLINE);
+  EXPECT_EQ(replica(replica_uuid).uri(), uri) << "it is exported again";
+  EXPECT_OK(create(replica_request("r2", replica_uuid2)).status);
+}
+
+TEST_F(PoolApi, ImportOpensAFaultedPoolAtOnce) {
+  create_bdev("malloc:///m0?size_mb=128");
+  create_bdev("inject:///m0");
+  ASSERT_TRUE(create_pool("p1", {"m0-inject"}).status.ok());
+  const std::string fault = "inject://m0?op=w&method=status";
+  EXPECT_OK(inject(engine_, fault, true));
+  EXPECT_FALSE(create(replica_request()).status.ok());
+  EXPECT_OK(inject(engine_, fault, false));
+  const auto imported = import_pool("p1", {"m0-inject"});
+  // It may have come back by itself by now.
+  if (!imported.status.ok()) EXPECT_CODE(imported.status, ALREADY_EXISTS, "p1");
+  EXPECT_EQ(pool("p1").state(), v1::POOL_ONLINE);
+  EXPECT_OK(create(replica_request()).status);
+}
+
+// The engine ended between writing down that a disk is to be added and adding it.
+TEST_F(PoolApi, ADiskThatWasAboutToBeAddedDoesNotKeepThePoolClosed) {
+  const std::string a = disk("a"), b = disk("b");
+  ASSERT_TRUE(create_pool("p1", {a}, pool_uuid).status.ok());
+  ASSERT_TRUE(create(replica_request()).status.ok());
+  engine_.kill();
+  const std::string file = engine_.data_dir() + "/pools/" + pool_uuid + ".json";
+  std::ifstream in(file);
+  std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  const std::string first = "\"aio://" + a + "\"";
+  const auto at = text.find(first);
+  ASSERT_NE(at, std::string::npos) << text;
+  text.insert(at + first.size(), ", \"aio://" + b + "\"");
+  std::ofstream(file) << text;
+  ASSERT_TRUE(engine_.start());
+  EXPECT_EQ(pool("p1").state(), v1::POOL_ONLINE);
+  EXPECT_EQ(replica(replica_uuid).name(), "r1");
+  own::AddDiskRequest add;
+  add.set_pool("p1");
+  add.set_disk(b);
+  EXPECT_OK(ask(engine_.pool_extras(), &own::PoolRpc::Stub::AddDisk, add).status);
+  restart(true);
+  EXPECT_EQ(pool("p1").disks_size(), 2);
+  EXPECT_EQ(pool("p1").state(), v1::POOL_ONLINE);
+}
+
 TEST_F(PoolApi, BdevCallsLeaveReplicasAlone) {
   ASSERT_TRUE(create_pool("p1", {disk("a")}).status.ok());
   ASSERT_TRUE(create(replica_request()).status.ok());
