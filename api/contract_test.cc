@@ -11,6 +11,7 @@
 #include <google/protobuf/descriptor.h>
 
 #include "holdfast/v1/pool.pb.h"
+#include "holdfast/v1/rebuild.pb.h"
 #include "mayastor/v1/bdev.pb.h"
 #include "mayastor/v1/common.pb.h"
 #include "mayastor/v1/host.pb.h"
@@ -74,7 +75,7 @@ Lines contract() {
         api::RegisterRequest::descriptor()->file(), api::Replica::descriptor()->file(),
         api::SnapshotInfo::descriptor()->file(), api::SnapshotRebuild::descriptor()->file(),
         api::IoStats::descriptor()->file(), api::TestFeatures::descriptor()->file(),
-        holdfast::v1::PoolDetail::descriptor()->file()}) {
+        holdfast::v1::PoolDetail::descriptor()->file(), holdfast::v1::ReplicaRebuild::descriptor()->file()}) {
     EXPECT_TRUE(file->package() == "mayastor.v1" || file->package() == "holdfast.v1");
     for (int i = 0; i < file->message_type_count(); ++i) list_message(*file->message_type(i), lines);
     for (int i = 0; i < file->enum_type_count(); ++i) list_enum(*file->enum_type(i), lines);

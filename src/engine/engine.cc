@@ -79,7 +79,8 @@ Engine::Engine(const Cores& cores, Options options, std::string version, const D
       target_(std::make_unique<nvmf::Target>(cores, target_config(options_, version_))),
       exports_(std::make_unique<Exports>(*devices_, *target_, options_.nvmf)),
       pools_(std::make_unique<Pools>(*devices_, *exports_, locks_, data.pools())),
-      snapshot_rebuilds_(std::make_unique<SnapshotRebuilds>(*devices_, *pools_)) {
+      snapshot_rebuilds_(std::make_unique<SnapshotRebuilds>(*devices_, *pools_)),
+      replica_rebuilds_(std::make_unique<ReplicaRebuilds>(*this)) {
   add_schemes();
 }
 
@@ -111,6 +112,7 @@ Task<Status> Engine::start() {
 Task<void> Engine::stop() {
   co_await port_.close();
   co_await snapshot_rebuilds_->close();
+  co_await replica_rebuilds_->close();
   HF_LOG(info, "engine", "ending exports", {"exports", exports_->size()});
   co_await exports_->close();
   co_await target_->close();
@@ -124,7 +126,7 @@ Task<void> Engine::stop() {
 
 std::string Engine::lock_key(std::string_view device_name) const {
   if (auto n = nexuses_->find(device_name); n.ok()) return lock_key(n.value()->params().uuid);
-  return fmt::format("device {}", device_name);
+  return Exports::lock_key(device_name);
 }
 
 ControllerIds Engine::controller_ids(const Uuid& nexus) const {

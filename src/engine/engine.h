@@ -17,6 +17,7 @@
 #include "engine/nexus_messages.h"
 #include "engine/options.h"
 #include "engine/pools.h"
+#include "engine/replica_rebuilds.h"
 #include "engine/snapshot_rebuilds.h"
 #include "mayastor/v1/registration.pb.h"
 #include "nexus/membership_stores.h"
@@ -52,6 +53,7 @@ class Engine {
   Exports& exports() noexcept { return *exports_; }
   Pools& pools() noexcept { return *pools_; }
   SnapshotRebuilds& snapshot_rebuilds() noexcept { return *snapshot_rebuilds_; }
+  ReplicaRebuilds& replica_rebuilds() noexcept { return *replica_rebuilds_; }
   IoBaselines& baselines() noexcept { return baselines_; }
   ControllerIds controller_ids(const Uuid& nexus) const;
   void set_controller_ids(const Uuid& nexus, ControllerIds ids) { controller_ids_[nexus] = ids; }
@@ -79,6 +81,7 @@ class Engine {
   std::unique_ptr<Exports> exports_;
   std::unique_ptr<Pools> pools_;
   std::unique_ptr<SnapshotRebuilds> snapshot_rebuilds_;
+  std::unique_ptr<ReplicaRebuilds> replica_rebuilds_;
   IoBaselines baselines_;
 };
 

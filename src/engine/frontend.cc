@@ -8,6 +8,7 @@
 #include "engine/metrics.h"
 #include "engine/nexus_service.h"
 #include "engine/pool_service.h"
+#include "engine/replica_rebuild_service.h"
 #include "engine/snapshot_service.h"
 #include "engine/test_service.h"
 
@@ -23,6 +24,7 @@ struct Frontend::Services {
         pool_extras(engine),
         snapshot(engine),
         snapshot_rebuild(engine),
+        replica_rebuild(engine),
         stats(engine),
         test(engine) {}
   BdevService bdev;
@@ -33,10 +35,12 @@ struct Frontend::Services {
   PoolExtrasService pool_extras;
   SnapshotService snapshot;
   SnapshotRebuildService snapshot_rebuild;
+  ReplicaRebuildService replica_rebuild;
   StatsService stats;
   TestService test;
-  std::array<grpc::Service*, 10> all = {
-      &bdev, &nexus, &host, &pool, &replica, &pool_extras, &snapshot, &snapshot_rebuild, &stats, &test};
+  std::array<grpc::Service*, 11> all = {
+      &bdev,  &nexus, &host, &pool, &replica, &pool_extras, &snapshot, &snapshot_rebuild, &replica_rebuild,
+      &stats, &test};
 };
 
 Frontend::Frontend(Engine& engine) : engine_(engine), services_(std::make_unique<Services>(engine)) {}

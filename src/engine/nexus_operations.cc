@@ -183,13 +183,18 @@ Task<Result<v1::SetNvmeAnaStateResponse>> set_ana(Engine& engine, const v1::SetN
 }
 
 Task<Result<v1::AddChildNexusResponse>> add_child(Engine& engine, const v1::AddChildNexusRequest& request) {
+  return add_child(engine, request, 0);
+}
+
+Task<Result<v1::AddChildNexusResponse>> add_child(Engine& engine, const v1::AddChildNexusRequest& request,
+                                                  std::uint32_t in_sync_through) {
   HF_CO_TRY(auto locked, co_await lock_nexus(engine, "uuid", request.uuid()));
   HF_CO_CHECK(Uri::parse(request.uri()));
   if (has_child(*locked.nexus, request.uri())) {
     co_return Error(Errc::already_exists,
                     fmt::format("nexus {} has the child {} already", request.uuid(), request.uri()));
   }
-  auto added = co_await locked.nexus->add_child(request.uri(), request.norebuild());
+  auto added = co_await locked.nexus->add_child(request.uri(), request.norebuild(), in_sync_through);
   if (!added.ok()) co_return of_request(added.error());
   v1::AddChildNexusResponse reply;
   *reply.mutable_nexus() = describe(engine, *locked.nexus);

@@ -24,6 +24,9 @@ Task<Result<v1::GetNvmeAnaStateResponse>> get_ana(Engine& engine, const v1::GetN
 Task<Result<v1::SetNvmeAnaStateResponse>> set_ana(Engine& engine, const v1::SetNvmeAnaStateRequest& request);
 
 Task<Result<v1::AddChildNexusResponse>> add_child(Engine& engine, const v1::AddChildNexusRequest& request);
+// For a child that was given the volume's content elsewhere (nexus::Nexus::add_child).
+Task<Result<v1::AddChildNexusResponse>> add_child(Engine& engine, const v1::AddChildNexusRequest& request,
+                                                  std::uint32_t in_sync_through);
 Task<Result<v1::RemoveChildNexusResponse>> remove_child(Engine& engine,
                                                         const v1::RemoveChildNexusRequest& request);
 Task<Result<v1::FaultNexusChildResponse>> fault_child(Engine& engine,

@@ -9,15 +9,13 @@
 #include "base/units.h"
 #include "block/leaf_device.h"
 #include "engine/pools.h"
+#include "engine/used_device.h"
+#include "engine/zeroes.h"
 
 namespace holdfast::engine {
 namespace {
 
 constexpr std::uint64_t piece_bytes = MiB;
-
-bool all_zero(const std::byte* bytes, std::size_t count) {
-  return count == 0 || (bytes[0] == std::byte{} && std::memcmp(bytes, bytes + 1, count - 1) == 0);
-}
 
 }  // namespace
 
@@ -27,18 +25,10 @@ struct SnapshotRebuilds::Range {
   std::uint64_t end = 0;
 };
 
-// A device that the job uses.
-struct SnapshotRebuilds::End {
-  BlockDevice* device = nullptr;
-  bool ours = false;  // made by the job
-  DeviceClaim claim;
-  std::unique_ptr<Channel> channel;
-};
-
 struct SnapshotRebuilds::Job {
   explicit Job(Reactor& home) : ended(home) {}
   SnapshotRebuildView view;
-  End source, replica;
+  UsedDevice source, replica;
   std::vector<Range> source_ranges, replica_ranges;
   std::vector<std::pair<Range, bool>> pieces;  // to look at; whether the source has it
   StopSource stop;
@@ -50,45 +40,26 @@ SnapshotRebuilds::SnapshotRebuilds(DeviceRegistry& devices, const Pools& pools)
 
 SnapshotRebuilds::~SnapshotRebuilds() { HF_ASSERT(jobs_.empty()); }
 
-Task<Status> SnapshotRebuilds::open(End& end, std::string uri, const char* what) {
-  end.ours = devices_.find(uri) == nullptr;
-  auto device = co_await devices_.create(std::move(uri));
-  if (!device.ok()) {
-    end.ours = false;
-    co_return device.error().with_context(what);
-  }
-  end.device = device.value();
-  HF_CO_TRY(end.claim, devices_.claim(*end.device, "a snapshot rebuild", DeviceUse::guarded));
-  HF_CO_TRY(end.channel, co_await end.device->open_channel(home()));
-  co_return Status();
-}
-
-Task<void> SnapshotRebuilds::close_end(End& end) {
-  if (end.channel != nullptr) co_await end.channel->close();
-  end.channel.reset();
-  end.claim.release();
-  if (end.ours && end.device != nullptr) {
-    const Status gone = co_await devices_.destroy(end.device->name());
-    gone.ignore("somebody else uses it by now");
-  }
-  end.device = nullptr;
-}
-
 Task<Status> SnapshotRebuilds::open_both(Job& job) {
-  HF_CO_CHECK(co_await open(job.source, job.view.params.snapshot_uri, "snapshot_uri"));
-  HF_CO_CHECK(co_await open(job.replica, job.view.params.replica_uri, "replica_uri"));
-  const Geometry& from = job.source.device->geometry();
-  const Geometry& to = job.replica.device->geometry();
+  constexpr const char* user = "a snapshot rebuild";
+  const Status source =
+      co_await job.source.open(devices_, job.view.params.snapshot_uri, user, DeviceUse::guarded);
+  if (!source.ok()) co_return source.error().with_context("snapshot_uri");
+  const Status replica =
+      co_await job.replica.open(devices_, job.view.params.replica_uri, user, DeviceUse::guarded);
+  if (!replica.ok()) co_return replica.error().with_context("replica_uri");
+  const Geometry& from = job.source.device().geometry();
+  const Geometry& to = job.replica.device().geometry();
   if (from.block_bytes != to.block_bytes || from.size_bytes() > to.size_bytes()) {
     co_return Error(
         Errc::invalid_argument,
         fmt::format("replica '{}' ({} bytes in blocks of {}) cannot hold the snapshot '{}' ({} bytes in "
                     "blocks of {})",
-                    job.replica.device->name(), to.size_bytes(), to.block_bytes, job.source.device->name(),
+                    job.replica.device().name(), to.size_bytes(), to.block_bytes, job.source.device().name(),
                     from.size_bytes(), from.block_bytes));
   }
-  HF_CO_TRY(job.source_ranges, co_await allocated(*job.source.device));
-  HF_CO_TRY(job.replica_ranges, co_await allocated(*job.replica.device));
+  HF_CO_TRY(job.source_ranges, co_await allocated(job.source.device()));
+  HF_CO_TRY(job.replica_ranges, co_await allocated(job.replica.device()));
   co_return Status();
 }
 
@@ -139,8 +110,8 @@ Task<Result<SnapshotRebuildView>> SnapshotRebuilds::create(SnapshotRebuildParams
   job.view.start = home().wall_now();
   const Status opened = co_await open_both(job);
   if (!opened.ok()) {
-    co_await close_end(job.replica);
-    co_await close_end(job.source);
+    co_await job.replica.close();
+    co_await job.source.close();
     jobs_.erase(uuid);
     co_return opened.error();
   }
@@ -152,8 +123,8 @@ Task<Result<SnapshotRebuildView>> SnapshotRebuilds::create(SnapshotRebuildParams
 
 Task<void> SnapshotRebuilds::run(Job& job) {
   const Status done = co_await copy(job);
-  co_await close_end(job.replica);
-  co_await close_end(job.source);
+  co_await job.replica.close();
+  co_await job.source.close();
   job.view.state = done.ok() ? SnapshotRebuildState::successful : SnapshotRebuildState::failed;
   if (!done.ok()) job.view.error = done.error().message();
   job.view.end = home().wall_now();
@@ -174,8 +145,8 @@ bool touches(const Ranges& ranges, std::size_t& next, std::uint64_t first, std::
 }  // namespace
 
 void SnapshotRebuilds::plan(Job& job) {
-  const std::uint64_t size = job.source.device->geometry().size_bytes();
-  const std::uint64_t replica_size = job.replica.device->geometry().size_bytes();
+  const std::uint64_t size = job.source.device().geometry().size_bytes();
+  const std::uint64_t replica_size = job.replica.device().geometry().size_bytes();
   std::size_t in_source = 0, in_replica = 0;
   for (std::uint64_t at = 0; at < replica_size; at += piece_bytes) {
     const Range piece{at, std::min(at + piece_bytes, replica_size)};
@@ -195,30 +166,30 @@ Task<Status> SnapshotRebuilds::copy(Job& job) {
     HF_CO_CHECK(co_await copy_piece(job, piece, is_in_source, from.data(), to.data()));
     job.view.rebuilt_bytes += piece.end - piece.first;
   }
-  co_return co_await job.replica.channel->flush();
+  co_return co_await job.replica.channel().flush();
 }
 
 Task<Status> SnapshotRebuilds::copy_piece(Job& job, Range piece, bool in_source, std::byte* from,
                                           std::byte* to) {
-  const std::uint64_t block = job.replica.device->geometry().block_bytes;
+  const std::uint64_t block = job.replica.device().geometry().block_bytes;
   const std::size_t bytes = piece.end - piece.first;
   const Lba lba{piece.first / block};
   const IoVec into_from{from, bytes};
   const IoVec into_to{to, bytes};
   // The snapshot may end in the middle of the last piece.
-  const std::uint64_t size = job.source.device->geometry().size_bytes();
+  const std::uint64_t size = job.source.device().geometry().size_bytes();
   const std::size_t there = in_source ? std::min<std::uint64_t>(piece.end, size) - piece.first : 0;
   std::memset(from + there, 0, bytes - there);
   if (there > 0) {
     const IoVec part{from, there};
-    HF_CO_CHECK(co_await job.source.channel->read(lba, IoVecs(&part, 1)));
+    HF_CO_CHECK(co_await job.source.channel().read(lba, IoVecs(&part, 1)));
   }
-  HF_CO_CHECK(co_await job.replica.channel->read(lba, IoVecs(&into_to, 1)));
+  HF_CO_CHECK(co_await job.replica.channel().read(lba, IoVecs(&into_to, 1)));
   if (std::memcmp(from, to, bytes) == 0) co_return Status();
-  if (!all_zero(from, bytes) || !job.replica.device->capabilities().write_zeroes)
-    co_return co_await job.replica.channel->write(lba, IoVecs(&into_from, 1), Durable::no);
+  if (!all_zero(from, bytes) || !job.replica.device().capabilities().write_zeroes)
+    co_return co_await job.replica.channel().write(lba, IoVecs(&into_from, 1), Durable::no);
   const BlockRange all{lba, bytes / block};
-  co_return co_await job.replica.channel->write_zeroes(all, Unmap::yes, Durable::no);
+  co_return co_await job.replica.channel().write_zeroes(all, Unmap::yes, Durable::no);
 }
 
 Task<Status> SnapshotRebuilds::destroy(Uuid uuid) {
@@ -241,7 +212,7 @@ std::vector<SnapshotRebuildView> SnapshotRebuilds::list() const {
 Task<void> SnapshotRebuilds::close() {
   for (const auto& [uuid, job] : jobs_) {
     job->stop.request_stop();
-    if (job->source.channel != nullptr) job->source.channel->cancel_all();
+    if (job->source) job->source.channel().cancel_all();
   }
   co_await scope_.join();
   jobs_.clear();

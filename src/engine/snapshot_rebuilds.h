@@ -59,11 +59,8 @@ class SnapshotRebuilds {
   Task<void> close();
 
  private:
-  struct End;
   struct Job;
   struct Range;
-  Task<Status> open(End& end, std::string uri, const char* what);
-  Task<void> close_end(End& end);
   Task<Status> open_both(Job& job);
   Task<Result<std::vector<Range>>> allocated(BlockDevice& device) const;
   static void plan(Job& job);

@@ -133,6 +133,7 @@ void EngineProcess::spawn() {
   stats_ = v1::StatsRpc::NewStub(channel_);
   test_ = v1::TestRpc::NewStub(channel_);
   pool_extras_ = holdfast::v1::PoolRpc::NewStub(channel_);
+  replica_rebuild_ = holdfast::v1::ReplicaRebuildRpc::NewStub(channel_);
 }
 
 bool EngineProcess::wait_ready(std::chrono::milliseconds patience) {

@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include "holdfast/v1/pool.grpc.pb.h"
+#include "holdfast/v1/rebuild.grpc.pb.h"
 #include "mayastor/v1/bdev.grpc.pb.h"
 #include "mayastor/v1/host.grpc.pb.h"
 #include "mayastor/v1/nexus.grpc.pb.h"
@@ -79,6 +80,7 @@ class EngineProcess {
   mayastor::v1::StatsRpc::Stub& stats() const { return *stats_; }
   mayastor::v1::TestRpc::Stub& test() const { return *test_; }
   holdfast::v1::PoolRpc::Stub& pool_extras() const { return *pool_extras_; }
+  holdfast::v1::ReplicaRebuildRpc::Stub& replica_rebuild() const { return *replica_rebuild_; }
   std::shared_ptr<grpc::Channel> channel() const { return channel_; }
 
  private:
@@ -101,6 +103,7 @@ class EngineProcess {
   std::unique_ptr<mayastor::v1::StatsRpc::Stub> stats_;
   std::unique_ptr<mayastor::v1::TestRpc::Stub> test_;
   std::unique_ptr<holdfast::v1::PoolRpc::Stub> pool_extras_;
+  std::unique_ptr<holdfast::v1::ReplicaRebuildRpc::Stub> replica_rebuild_;
 };
 
 // Runs a program to its end: exit status and standard error.
