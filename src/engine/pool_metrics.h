@@ -7,6 +7,7 @@
 
 namespace holdfast::engine {
 
+using http::as_double;
 using http::MetricFamilies;
 
 // Home core.
