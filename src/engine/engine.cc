@@ -48,6 +48,10 @@ mayastor::v1::RegisterRequest introduce(const Options& o, const std::string& ver
   return r;
 }
 
+std::unique_ptr<StoreMembership> connect_store(Reactor& home, const Options& o) {
+  return o.store.empty() ? nullptr : StoreMembership::connect(home, o.store, o.cluster);
+}
+
 // Hosts never get the descriptors that everything else needs.
 constexpr std::uint64_t other_descriptors = 256;
 
@@ -72,10 +76,11 @@ Engine::Engine(const Cores& cores, Options options, std::string version, const D
       introduction_(introduce(options_, version_, Uuid::random(cores.home().random()))),
       port_(cores.home()),
       locks_(cores.home()),
-      store_(cores.home(), data.membership()),
+      remote_store_(connect_store(cores.home(), options_)),
+      file_store_(cores.home(), data.membership()),
       reservations_(cores.home(), data.reservations()),
       devices_(std::make_unique<DeviceRegistry>(cores, &reservations_)),
-      nexuses_(std::make_unique<nexus::Nexuses>(*devices_, store_, nexus_options(options_))),
+      nexuses_(std::make_unique<nexus::Nexuses>(*devices_, membership_store(), nexus_options(options_))),
       target_(std::make_unique<nvmf::Target>(cores, target_config(options_, version_))),
       exports_(std::make_unique<Exports>(*devices_, *target_, options_.nvmf)),
       pools_(std::make_unique<Pools>(*devices_, *exports_, locks_, data.pools())),
@@ -85,6 +90,11 @@ Engine::Engine(const Cores& cores, Options options, std::string version, const D
 }
 
 Engine::~Engine() = default;
+
+nexus::MembershipStore& Engine::membership_store() noexcept {
+  if (remote_store_ != nullptr) return *remote_store_;
+  return file_store_;
+}
 
 void Engine::add_schemes() {
   register_builtin_schemes(*devices_, cores_, options_.node_name);
@@ -122,6 +132,7 @@ Task<void> Engine::stop() {
   co_await pools_->stop();
   HF_LOG(info, "engine", "closing devices", {"devices", devices_->entries().size()});
   co_await devices_->close();
+  if (remote_store_ != nullptr) co_await remote_store_->close();
 }
 
 std::string Engine::lock_key(std::string_view device_name) const {

@@ -19,6 +19,7 @@
 #include "engine/pools.h"
 #include "engine/replica_rebuilds.h"
 #include "engine/snapshot_rebuilds.h"
+#include "engine/store_membership.h"
 #include "mayastor/v1/registration.pb.h"
 #include "nexus/membership_stores.h"
 #include "nexus/nexus.h"
@@ -63,6 +64,7 @@ class Engine {
   const mayastor::v1::RegisterRequest& introduction() const noexcept { return introduction_; }
 
  private:
+  nexus::MembershipStore& membership_store() noexcept;
   void add_schemes();
   Status listen();
 
@@ -72,7 +74,8 @@ class Engine {
   mayastor::v1::RegisterRequest introduction_;
   rpc::HomePort port_;
   KeyedLocks locks_;
-  nexus::FileStore store_;
+  std::unique_ptr<StoreMembership> remote_store_;  // nullptr: membership records are files
+  nexus::FileStore file_store_;
   FileReservationStore reservations_;
   std::map<Uuid, ControllerIds> controller_ids_;  // of nexuses, for when they are published
   std::unique_ptr<DeviceRegistry> devices_;

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "base/duration.h"
+#include "engine/store_membership.h"
 
 namespace holdfast::engine {
 namespace {
@@ -31,6 +32,8 @@ struct Raw {
   int spin_us = 50;
   std::string memory = "256MiB";
   std::string data_dir = "/var/lib/holdfast";
+  std::vector<std::string> store;
+  std::string cluster = "default";
   std::string hold_timeout;
   std::string child_latency_budget;
   std::string log_level = "info";
@@ -67,6 +70,12 @@ void describe(CLI::App& app, Raw& raw) {
       ->capture_default_str();
   app.add_option("--memory", raw.memory, "Budget of I/O buffers, all cores together")->capture_default_str();
   app.add_option("--data-dir", raw.data_dir, "Where the membership records are kept")->capture_default_str();
+  app.add_option(
+         "--store", raw.store,
+         "http[s]://host[:2379] of the control plane's store, where the membership records are kept instead; "
+         "several with commas between")
+      ->delimiter(',');
+  app.add_option("--cluster", raw.cluster, "Name of this cluster in the store")->capture_default_str();
   app.add_option("--hold-timeout", raw.hold_timeout,
                  "How long writes wait for a membership change or a healthy child, such as 30s");
   app.add_option("--child-latency-budget", raw.child_latency_budget,
@@ -189,6 +198,13 @@ Status fill_network(Options& o, const Raw& raw, const Surroundings& s) {
   return Status();
 }
 
+Status fill_store(Options& o, const Raw& raw) {
+  HF_CHECK(check_store_flags(raw.store, raw.cluster));
+  o.store = raw.store;
+  o.cluster = raw.cluster;
+  return Status();
+}
+
 Result<Options> check(const Raw& raw, const Surroundings& s) {
   Options o;
   o.node_name = or_default(raw.node_name, s.environment("HOSTNAME"), s.hostname);
@@ -216,6 +232,7 @@ Result<Options> check(const Raw& raw, const Surroundings& s) {
                  fmt::format("--data-dir: '{}' is not an absolute path", raw.data_dir));
   }
   o.data_dir = raw.data_dir;
+  HF_CHECK(fill_store(o, raw));
   if (!raw.hold_timeout.empty()) {
     HF_TRY(o.hold_timeout, duration_of("--hold-timeout", raw.hold_timeout));
   }

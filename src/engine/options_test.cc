@@ -50,6 +50,17 @@ TEST(Options, DefaultsAreThoseOfAnEngineThatStandsAlone) {
   EXPECT_EQ(o.data_dir, "/var/lib/holdfast");
 }
 
+TEST(Options, TheStoreOfTheControlPlane) {
+  const Options none = good({});
+  EXPECT_TRUE(none.store.empty());
+  EXPECT_EQ(none.cluster, "default");
+  const Options o = good({"--store", "http://10.0.0.1:2379,https://b", "--cluster", "prod"});
+  EXPECT_EQ(o.store, (std::vector<std::string>{"http://10.0.0.1:2379", "https://b"}));
+  EXPECT_EQ(o.cluster, "prod");
+  EXPECT_THAT(refusal({"--store", "ftp://a"}), HasSubstr("--store: 'ftp://a' is not an endpoint"));
+  EXPECT_THAT(refusal({"--cluster", "a/b"}), HasSubstr("--cluster: 'a/b' is not a cluster's name"));
+}
+
 TEST(Options, ThePodsEnvironmentGivesAddressesAndName) {
   const Options o = good({}, {{"MY_POD_IP", "10.1.2.3"}, {"HOSTNAME", "worker-7"}});
   EXPECT_EQ(o.node_name, "worker-7");
