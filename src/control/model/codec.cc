@@ -53,7 +53,7 @@ void fields(V& v, ReplicaSpec& s) {
   v("uuid", s.uuid), v("size_bytes", s.size_bytes), v("pool", s.pool), v("pool_uuid", s.pool_uuid);
   v("thin", s.thin), v("share", s.share), v("allowed_hosts", s.allowed_hosts), v("managed", s.managed);
   v("owners", s.owners), v("clone_of", s.clone_of), v("kind", s.kind), v("status", s.status);
-  v("operation", s.operation);
+  v("unsure_until", s.unsure_until), v("operation", s.operation);
 }
 template <class V>
 void fields(V& v, NexusChildSpec& s) {
@@ -68,7 +68,7 @@ void fields(V& v, NexusSpec& s) {
   v("uuid", s.uuid), v("name", s.name), v("node", s.node), v("size_bytes", s.size_bytes);
   v("children", s.children), v("share", s.share), v("allowed_hosts", s.allowed_hosts), v("owner", s.owner);
   v("reservation_key", s.reservation_key), v("controller_ids", s.controller_ids), v("shut_down", s.shut_down);
-  v("status", s.status), v("operation", s.operation);
+  v("status", s.status), v("unsure_until", s.unsure_until), v("operation", s.operation);
 }
 template <class V>
 void fields(V& v, LabelledTopology& s) {
@@ -115,7 +115,7 @@ void fields(V& v, VolumeSpec& s) {
 template <class V>
 void fields(V& v, ReplicaSnapshotSpec& s) {
   v("uuid", s.uuid), v("replica", s.replica), v("pool", s.pool), v("pool_uuid", s.pool_uuid);
-  v("status", s.status);
+  v("status", s.status), v("unsure_until", s.unsure_until);
 }
 template <class V>
 void fields(V& v, SnapshotSpec& s) {

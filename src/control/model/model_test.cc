@@ -108,7 +108,7 @@ TEST(Codec, KeepsEveryField) {
   SnapshotSpec s;
   s.uuid = id("s");
   s.transaction = "t1";
-  s.transactions["t1"] = {{id("rs"), id("r"), "p1", id("pu"), SpecStatus::created}};
+  s.transactions["t1"] = {{id("rs"), id("r"), "p1", id("pu"), SpecStatus::created, 9}};
   EXPECT_EQ(parse_spec<SnapshotSpec>("k", to_json(s)).value(), s);
   EXPECT_EQ(s.parts().size(), 1u);
 

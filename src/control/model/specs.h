@@ -39,6 +39,10 @@ struct NodeFeatures {
   bool operator==(const NodeFeatures&) const = default;
 };
 
+// How long the request that made something may still arrive at its engine after nobody waits for it any more. A spec
+// that is deleted before its creation was confirmed stays for so long, to find what comes late.
+inline constexpr UnixNanos late_requests_max = 60LL * 1'000'000'000;
+
 // One drain of a node, by its label.
 struct Drain {
   bool replicas = false;  // move them away, not the targets alone
@@ -94,6 +98,7 @@ struct ReplicaSpec {
   std::optional<Uuid> clone_of;  // replica snapshot
   ReplicaKind kind = ReplicaKind::regular;
   SpecStatus status = SpecStatus::creating;
+  UnixNanos unsure_until = 0;  // deleting: it may still appear
   std::optional<Pending<ReplicaOp>> operation;
   bool operator==(const ReplicaSpec&) const = default;
 };
@@ -123,6 +128,7 @@ struct NexusSpec {
   ControllerIds controller_ids;
   bool shut_down = false;  // replaced by another target: stopped when its node can be reached
   SpecStatus status = SpecStatus::creating;
+  UnixNanos unsure_until = 0;  // deleting: it may still appear
   std::optional<Pending<NexusOp>> operation;
   bool operator==(const NexusSpec&) const = default;
 };
@@ -192,6 +198,7 @@ struct ReplicaSnapshotSpec {
   PoolId pool;
   std::optional<Uuid> pool_uuid;
   SpecStatus status = SpecStatus::creating;
+  UnixNanos unsure_until = 0;  // of a failed attempt: it may still appear
   bool operator==(const ReplicaSnapshotSpec&) const = default;
 };
 

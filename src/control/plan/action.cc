@@ -14,7 +14,7 @@ constexpr std::array names = {
     "remove_child",     "online_child",    "add_replica",   "replace_replica", "release_replica",
     "start_move",       "finish_move",     "drop_move",     "abandon_volume",  "settle_volume",
     "release_volume",   "forget_volume",   "move_target",   "destroy_part",    "forget_part",
-    "abandon_snapshot", "forget_snapshot", "end_drain",     "reopen_drain",
+    "forget_snapshot", "end_drain",     "reopen_drain",
 };
 static_assert(names.size() == static_cast<std::size_t>(Do::reopen_drain) + 1);
 

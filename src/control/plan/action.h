@@ -47,8 +47,7 @@ enum class Do : std::uint8_t {
   // snapshots
   destroy_part,      // part of a snapshot that is being deleted, or of a failed attempt
   forget_part,       // gone
-  abandon_snapshot,  // it was never completed and cannot be
-  forget_snapshot,   // being deleted, and nothing is left
+  forget_snapshot,  // being deleted or never completed, and nothing is left
   // nodes
   end_drain,     // nothing is left to move
   reopen_drain,  // something came

@@ -87,7 +87,7 @@ const std::vector<const ReplicaSpec*>& Cluster::replicas(const Uuid& volume) con
 
 bool Cluster::healthy(const VolumeSpec& volume, const Uuid& replica) const noexcept {
   const auto record = observed.memberships.find(volume.uuid);
-  return record == observed.memberships.end() || record->second.healthy(replica);
+  return record != observed.memberships.end() && record->second.healthy(replica);
 }
 
 bool Cluster::good(const VolumeSpec& volume, const Uuid& replica) const noexcept {

@@ -53,7 +53,7 @@ struct Cluster {
   const ReplicaState* online_replica(const Uuid& id) const noexcept;
   const NexusState* known_nexus(const Uuid& id) const noexcept;
   const std::vector<const ReplicaSpec*>& replicas(const Uuid& volume) const;
-  // The membership record says so; a volume without one has only good replicas.
+  // The membership record says so: it is written when the volume is created.
   bool healthy(const VolumeSpec& volume, const Uuid& replica) const noexcept;
   // Healthy, and its engine reports it online.
   bool good(const VolumeSpec& volume, const Uuid& replica) const noexcept;

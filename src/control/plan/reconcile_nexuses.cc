@@ -91,6 +91,7 @@ void reconcile_nexuses(Plan& plan) {
       want(plan, Do::forget_nexus, spec, "its node is gone");
     } else if (cluster.observed.node_known(spec.node)) {
       const bool there = cluster.known_nexus(id) != nullptr;
+      if (!there && plan.now < spec.unsure_until) continue;
       want(plan, there ? Do::destroy_nexus : Do::forget_nexus, spec,
            there ? "it is being deleted" : "it is deleted");
     }

@@ -23,6 +23,7 @@ bool surely_absent(const Cluster& cluster, const ReplicaSpec& r) {
 
 void reconcile_deleting(Plan& plan, const ReplicaSpec& r) {
   if (surely_absent(plan.cluster, r)) {
+    if (plan.now < r.unsure_until) return;
     want(plan, Do::forget_replica, r, "it is deleted");
     return;
   }

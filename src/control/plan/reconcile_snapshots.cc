@@ -1,4 +1,5 @@
-// Snapshots: parts of failed attempts go, those of deleted snapshots go, and what was never completed and cannot be.
+// Snapshots: parts of failed attempts go, those of deleted snapshots go, and a snapshot without any goes unless it is
+// complete.
 #include "control/plan/decide.h"
 
 namespace holdfast::control {
@@ -18,6 +19,7 @@ void remove_part(Plan& plan, const SnapshotSpec& s, const ReplicaSnapshotSpec& p
   const bool pool_known = cluster.usable_pool(part.pool) != nullptr && cluster.observed.node_known(node);
   if (!pool_gone && !pool_known) return;
   const bool destroy = there && !pool_gone;
+  if (!destroy && plan.now < part.unsure_until) return;
   Action& a = want(plan, destroy ? Do::destroy_part : Do::forget_part, s, why);
   a.part = part.uuid;
   a.pool = part.pool;
@@ -29,12 +31,8 @@ void remove_part(Plan& plan, const SnapshotSpec& s, const ReplicaSnapshotSpec& p
 void reconcile_snapshots(Plan& plan) {
   for (const auto& [id, s] : plan.cluster.specs.snapshots) {
     const bool deleting = s.status == SpecStatus::deleting;
-    if (deleting && s.transactions.empty()) {
-      want(plan, Do::forget_snapshot, s, "it is deleted");
-      continue;
-    }
-    if (s.status == SpecStatus::creating && !plan.cluster.specs.volumes.contains(s.volume)) {
-      want(plan, Do::abandon_snapshot, s, "it was not completed, and its volume is gone");
+    if (s.status != SpecStatus::created && s.transactions.empty()) {
+      want(plan, Do::forget_snapshot, s, deleting ? "it is deleted" : "it was never taken");
       continue;
     }
     for (const auto& [transaction, parts] : s.transactions) {

@@ -1,0 +1,227 @@
+#include "control/agent.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "base/log.h"
+
+namespace holdfast::control {
+namespace {
+
+// Passes follow each other no sooner, so that many changes lead to one.
+constexpr Nanos pass_pause = 10ms;
+constexpr Nanos backoff_first = 250ms;
+constexpr Nanos backoff_last = 30s;
+
+std::string backoff_key(const Action& a) {
+  Action plain = a;
+  plain.why.clear();
+  return a.guard + " " + to_string(plain);
+}
+
+}  // namespace
+
+Agent::Claim::Claim(Claims& claims, const PoolId& pool, std::uint64_t bytes, bool thin)
+    : claims_(&claims), pool_(pool), bytes_(bytes), thin_(thin) {
+  claims_->bytes[pool_] += bytes_;
+  if (!thin_) claims_->thick_bytes[pool_] += bytes_;
+}
+Agent::Claim::Claim(Claim&& o) noexcept
+    : claims_(std::exchange(o.claims_, nullptr)),
+      pool_(std::move(o.pool_)),
+      bytes_(o.bytes_),
+      thin_(o.thin_) {}
+Agent::Claim::~Claim() {
+  if (claims_ == nullptr) return;
+  const auto give_back = [&](std::map<PoolId, std::uint64_t>& from) {
+    const auto found = from.find(pool_);
+    found->second -= bytes_;
+    if (found->second == 0) from.erase(found);
+  };
+  give_back(claims_->bytes);
+  if (!thin_) give_back(claims_->thick_bytes);
+}
+
+Agent::Agent(Reactor& home, store::Kv& kv, EngineDirectory& engines, Options options)
+    : home_(home),
+      kv_(kv),
+      options_(std::move(options)),
+      events_(home),
+      dirty_(home),
+      registry_(home, kv, options_.cluster, options_.page_limit,
+                [this] {
+                  nodes_.observed().memberships = registry_.memberships();
+                  changed();
+                }),
+      nodes_(
+          home, engines, options_, [this] { changed(); },
+          [this](const NodeState& n) {
+            const bool warning = n.status != NodeStatus::online;
+            events_.add("Node", "StateChange", n.id, n.id, fmt::format("node {} is {}", n.id, name(n.status)),
+                        warning);
+          }),
+      election_(home, kv, registry_, options_.lease_ttl_s, options_.agent, options_.advertise),
+      guards_(home),
+      operations_(home),
+      creations_(home, options_.volume_creations_max),
+      work_(home) {}
+
+Agent::~Agent() = default;
+
+Task<void> Agent::run(StopToken stop) {
+  TaskScope scope(home_);
+  StopSource following;
+  scope.spawn(registry_.follow(following.token()));
+  co_await lead_when_elected(stop);
+  co_await operations_.close();
+  following.request_stop();
+  co_await scope.join();
+  co_await nodes_.close();
+}
+
+Task<void> Agent::lead_when_elected(StopToken stop) {
+  // Those that do not lead follow the engines, too: they answer reads.
+  TaskScope scope(home_);
+  scope.spawn(reconcile(stop));
+  while (!stop.stop_requested()) {
+    const auto term = co_await election_.win(stop);
+    if (!term) break;
+    co_await lead(*term, stop);
+    co_await election_.resign(*term);
+  }
+  co_await scope.join();
+}
+
+Task<void> Agent::end_when_lost(StopSource& term) {
+  (void)co_await registry_.term_lost().wait(no_deadline, term.token());
+  term.request_stop();
+}
+
+namespace {
+
+// A stop source that also hears of another.
+class LinkedStop final : StopCallback {
+ public:
+  explicit LinkedStop(StopToken outer) { outer.subscribe(*this); }
+  ~LinkedStop() { unregister(); }
+  StopSource& source() noexcept { return source_; }
+
+ private:
+  void on_stop() noexcept override { source_.request_stop(); }
+  StopSource source_;
+};
+
+}  // namespace
+
+Task<void> Agent::lead(Election::Term term, StopToken stop) {
+  const bool caught_up = co_await registry_.caught_up(term.created, stop);
+  if (!caught_up || !registry_.complete()) co_return;
+  LinkedStop ending(stop);
+  registry_.begin_term(term.created, ending.source().token());
+  leading_ = true;
+  HF_LOG(info, "control", "this agent leads", {"agent", options_.agent});
+  changed();
+  TaskScope scope(home_);
+  scope.spawn(end_when_lost(ending.source()));
+  co_await election_.hold(term, ending.source().token());
+  leading_ = false;
+  ending.source().request_stop();
+  registry_.end_term();
+  HF_LOG(info, "control", "this agent leads no longer", {"agent", options_.agent});
+  co_await scope.join();
+  co_await work_.join();
+}
+
+// ---- reconciling
+
+void Agent::sync_nodes() {
+  for (const auto& [id, spec] : registry_.specs().nodes) nodes_.watch(id, spec.grpc_endpoint);
+  std::vector<NodeId> gone;
+  for (const auto& [id, state] : nodes_.observed().nodes) {
+    if (!registry_.specs().nodes.contains(id)) gone.push_back(id);
+  }
+  for (const NodeId& id : gone) nodes_.forget(id);
+}
+
+Nanos Agent::next_pass() const noexcept {
+  Nanos next = home_.now() + options_.reconcile_period;
+  for (const auto& [key, b] : backoffs_) {
+    if (b.not_before > home_.now()) next = std::min(next, b.not_before);
+  }
+  return next;
+}
+
+Task<void> Agent::reconcile(StopToken stop) {
+  while (!stop.stop_requested()) {
+    (void)co_await dirty_.wait(next_pass(), stop);
+    if (stop.stop_requested()) break;
+    dirty_.reset();
+    if (!registry_.complete()) continue;
+    sync_nodes();
+    if (leading_) pass();
+    co_await home_.sleep(pass_pause, stop);
+  }
+}
+
+void Agent::pass() {
+  const Cluster now = cluster();
+  note_outages(outages_, now, unix_now());
+  std::map<std::string, std::vector<Action>> by_guard;
+  for (Action& a : decide(now, outages_, options_.policy, unix_now())) {
+    const auto waiting = backoffs_.find(backoff_key(a));
+    if (waiting != backoffs_.end() && home_.now() < waiting->second.not_before) continue;
+    by_guard[a.guard].push_back(std::move(a));
+  }
+  for (auto& [guard, actions] : by_guard) {
+    Guards::Guard taken = guards_.try_take(guard);
+    Gate::Hold hold = operations_.enter();
+    if (!taken || !hold) continue;
+    Op op(std::move(hold), std::move(taken), registry_.term());
+    work_.spawn(work_off(std::move(op), std::move(actions)));
+  }
+}
+
+Task<void> Agent::work_off(Op op, std::vector<Action> actions) {
+  for (const Action& action : actions) {
+    if (!leading_ || op.term != registry_.term()) break;
+    const Status done = co_await execute(op, action);
+    const std::string key = backoff_key(action);
+    if (done.ok()) {
+      backoffs_.erase(key);
+      HF_LOG(debug, "control", to_string(action));
+      continue;
+    }
+    Backoff& b = backoffs_[key];
+    const Nanos pause = std::min(backoff_last, Nanos(backoff_first.count() << std::min(b.failures, 10U)));
+    ++b.failures;
+    b.not_before = home_.now() + pause;
+    HF_LOG(info, "control", to_string(action), {"error", done.error().message()});
+  }
+  // What was forgotten long ago is not tried again.
+  std::erase_if(backoffs_,
+                [&](const auto& b) { return b.second.not_before + 10 * backoff_last < home_.now(); });
+  changed();
+}
+
+// ---- operations
+
+Status Agent::check_leading() const {
+  if (leading_) return Status();
+  const auto leader = election_.leader();
+  if (leader && !leader->empty()) {
+    return refusal(Kind::unavailable, fmt::format("this agent does not lead: ask {}", *leader));
+  }
+  return refusal(Kind::unavailable, "no agent leads at the moment: try again");
+}
+
+Task<Result<Agent::Op>> Agent::begin(std::string guard) {
+  Gate::Hold hold = operations_.enter();
+  if (!hold) co_return refusal(Kind::unavailable, "this agent is stopping");
+  HF_CO_CHECK(check_leading());
+  HF_CO_TRY(auto taken, co_await guards_.take(std::move(guard), options_.guard_patience));
+  HF_CO_CHECK(check_leading());
+  co_return Op(std::move(hold), std::move(taken), registry_.term());
+}
+
+}  // namespace holdfast::control

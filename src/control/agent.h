@@ -1,0 +1,266 @@
+// Agent: the shell of the control plane. Stands for election, keeps specs and states, lets decide() say what has to
+// be done and does it, and carries out what users ask (Service). Everything on one reactor, through the interfaces
+// that it is made with alone, so a simulation runs it as it is.
+//
+// Operations of users and actions of reconcilers work alike: what is wanted is committed first (intent), then engines
+// are called (act), then the outcome is committed. Whoever holds the guard of a resource is the only one to change
+// it. What an agent leaves unfinished shows in the specs, and the reconcilers of the next one finish or undo it.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "control/engine.h"
+#include "control/guards.h"
+#include "control/leader.h"
+#include "control/nodes.h"
+#include "control/options.h"
+#include "control/plan/decide.h"
+#include "control/registry.h"
+#include "control/service.h"
+#include "rt/reactor.h"
+#include "rt/scope.h"
+#include "rt/wait.h"
+#include "store/kv.h"
+
+namespace holdfast::control {
+
+class Agent final : public Service {
+ public:
+  // All of them outlive it.
+  Agent(Reactor& home, store::Kv& kv, EngineDirectory& engines, Options options);
+  ~Agent() override;
+
+  // Works until stopped; once. Before that and after it no operation is accepted.
+  Task<void> run(StopToken stop);
+
+  std::vector<NodeView> nodes() const override;
+  Result<NodeView> node(NodeId id) const override;
+  Task<Result<NodeView>> cordon_node(NodeId id, std::string label) override;
+  Task<Result<NodeView>> uncordon_node(NodeId id, std::string label) override;
+  Task<Result<NodeView>> drain_node(NodeId id, std::string label, bool replicas) override;
+  Task<Result<NodeView>> label_node(NodeId id, std::string key, std::string value, bool overwrite) override;
+  Task<Result<NodeView>> unlabel_node(NodeId id, std::string key) override;
+  Task<Status> delete_node(NodeId id, std::optional<Purge> purge) override;
+  Result<Impact> purge_node_impact(NodeId id) const override;
+  Task<Result<std::vector<BlockDeviceInfo>>> block_devices(NodeId node, bool all) override;
+  Task<Result<std::string>> json_rpc(NodeId node, std::string method, std::string params) override;
+
+  std::vector<PoolView> pools() const override;
+  std::vector<PoolView> pools_of_node(const NodeId& node) const override;
+  std::vector<PoolView> pools_of_volume(const Uuid& volume) const override;
+  Result<PoolView> pool(PoolId id) const override;
+  Task<Result<PoolView>> create_pool(CreatePool request) override;
+  Task<Status> delete_pool(PoolId id, std::optional<NodeId> node) override;
+  Task<Result<PoolView>> label_pool(PoolId id, std::string key, std::string value, bool overwrite) override;
+  Task<Result<PoolView>> unlabel_pool(PoolId id, std::string key) override;
+  Task<Result<PoolView>> cordon_pool(PoolId id, std::string label) override;
+  Task<Result<PoolView>> uncordon_pool(PoolId id, std::string label) override;
+  Task<Result<PoolView>> evacuate_pool(PoolId id, bool on) override;
+  Task<Status> purge_pool(PoolId id, Purge purge) override;
+  Result<Impact> purge_pool_impact(PoolId id) const override;
+  Task<Result<PoolView>> grow_pool(PoolId id) override;
+
+  std::vector<ReplicaView> replicas() const override;
+  std::vector<ReplicaView> replicas_of_node(const NodeId& node) const override;
+  std::vector<ReplicaView> replicas_of_pool(const PoolId& pool) const override;
+  Result<ReplicaView> replica(Uuid id) const override;
+  Task<Result<ReplicaView>> create_replica(CreateReplica request) override;
+  Task<Status> delete_replica(Uuid id, std::optional<PoolId> pool, std::optional<NodeId> node) override;
+  Task<Result<std::string>> share_replica(Uuid id, Protocol protocol,
+                                          std::vector<std::string> allowed_hosts) override;
+  Task<Status> unshare_replica(Uuid id) override;
+
+  std::vector<NexusView> nexuses() const override;
+  std::vector<NexusView> nexuses_of_node(const NodeId& node) const override;
+  Result<NexusView> nexus(Uuid id) const override;
+  Task<Result<NexusView>> create_nexus(CreateNexus request) override;
+  Task<Status> delete_nexus(Uuid id, std::optional<NodeId> node) override;
+  Task<Result<NexusView>> add_nexus_child(Uuid id, std::optional<NodeId> node, std::string uri) override;
+  Task<Status> remove_nexus_child(Uuid id, std::optional<NodeId> node, std::string uri) override;
+  Task<Result<std::string>> share_nexus(Uuid id, std::optional<NodeId> node, Protocol protocol) override;
+  Task<Status> unshare_nexus(Uuid id, std::optional<NodeId> node) override;
+
+  Page<VolumeView> volumes(PageRequest page) const override;
+  Result<VolumeView> volume(Uuid id) const override;
+  Task<Result<VolumeView>> create_volume(CreateVolume request) override;
+  Task<Status> delete_volume(Uuid id) override;
+  Task<Result<VolumeView>> publish_volume(PublishVolume request) override;
+  Task<Result<VolumeView>> unpublish_volume(Uuid id, bool force) override;
+  Task<Status> destroy_shutdown_targets(Uuid id) override;
+  Task<Result<std::string>> share_volume(Uuid id, Protocol protocol,
+                                         std::optional<std::string> frontend_host) override;
+  Task<Status> unshare_volume(Uuid id) override;
+  Task<Result<VolumeView>> set_replica_count(Uuid id, std::uint32_t count) override;
+  Task<Result<VolumeView>> resize_volume(Uuid id, std::uint64_t size_bytes) override;
+  Task<Result<VolumeView>> set_max_snapshots(Uuid id, std::uint32_t max) override;
+  Task<Result<RebuildHistory>> rebuild_history(Uuid id) override;
+  Task<Result<VolumeView>> move_replica(MoveReplica request) override;
+  Task<Result<VolumeView>> clone_volume(Uuid source, CreateVolume request) override;
+
+  Page<SnapshotView> snapshots(std::optional<Uuid> snapshot, std::optional<Uuid> volume,
+                               PageRequest page) const override;
+  Result<SnapshotView> snapshot(Uuid id, std::optional<Uuid> volume) const override;
+  Task<Result<SnapshotView>> create_snapshot(Uuid volume, Uuid snapshot) override;
+  Task<Status> delete_snapshot(Uuid snapshot, std::optional<Uuid> volume) override;
+  Task<Result<VolumeView>> restore_snapshot(Uuid snapshot, CreateVolume request) override;
+
+  Page<AppNodeView> app_nodes(PageRequest page) const override;
+  Result<AppNodeView> app_node(std::string id) const override;
+  Task<Result<AppNodeView>> register_app_node(AppNodeSpec spec) override;
+  Task<Status> deregister_app_node(std::string id) override;
+
+  Task<Status> register_node(Registration registration) override;
+  Task<Status> deregister_node(NodeId id) override;
+
+  const Specs& specs() const override { return registry_.specs(); }
+  const Observed& observed() const override { return nodes_.observed(); }
+  Events& events() override { return events_; }
+  bool ready() const override { return registry_.complete() && nodes_.settled(); }
+  bool leading() const override { return leading_; }
+  std::optional<std::string> leader() const override { return election_.leader(); }
+
+ private:
+  // A change under way: what it holds, and the term whose specs it stands on.
+  struct Op {
+    Gate::Hold hold;
+    Guards::Guard guard;
+    std::uint64_t term = 0;
+    Op(Gate::Hold h, Guards::Guard g, std::uint64_t t) noexcept
+        : hold(std::move(h)), guard(std::move(g)), term(t) {}
+  };
+  // Room that is taken until its owner has committed.
+  class Claim {
+   public:
+    Claim(Claims& claims, const PoolId& pool, std::uint64_t bytes, bool thin);
+    Claim(Claim&& o) noexcept;
+    Claim& operator=(Claim&&) = delete;
+    ~Claim();
+
+   private:
+    Claims* claims_;
+    PoolId pool_;
+    std::uint64_t bytes_;
+    bool thin_;
+  };
+
+  // ---- the life of an agent (agent.cc)
+  Task<void> lead_when_elected(StopToken stop);
+  Task<void> lead(Election::Term term, StopToken stop);
+  Task<void> end_when_lost(StopSource& term);
+  Task<void> reconcile(StopToken stop);
+  Nanos next_pass() const noexcept;
+  void sync_nodes();
+  void pass();
+  Task<void> work_off(Op op, std::vector<Action> actions);
+  Task<Result<Op>> begin(std::string guard);
+  Status check_leading() const;
+  Task<Status> commit(const Op& op, Changes changes) { return registry_.commit(op.term, std::move(changes)); }
+  void changed() noexcept { dirty_.set(); }
+  UnixNanos unix_now() const { return static_cast<UnixNanos>(home_.wall_now()); }
+  Cluster cluster() const { return Cluster(registry_.specs(), nodes_.observed(), claims_); }
+  Uuid new_uuid() { return Uuid::random(home_.random()); }
+
+  // ---- looking things up; NotFound, Deleting
+  Result<NodeSpec> find_node(const NodeId& id) const;
+  Result<PoolSpec> find_pool(const PoolId& id) const;
+  Result<ReplicaSpec> find_replica(const Uuid& id) const;
+  Result<NexusSpec> find_nexus(const Uuid& id, const std::optional<NodeId>& node) const;
+  Result<VolumeSpec> find_volume(const Uuid& id) const;
+  Result<SnapshotSpec> find_snapshot(const Uuid& id, const std::optional<Uuid>& volume) const;
+  Result<Engine*> engine_of_pool(const PoolId& pool) const;
+  PoolView pool_view(const PoolId& id) const;
+  ReplicaView replica_view(const Uuid& id) const;
+  NexusView nexus_view(const Uuid& id) const;
+  SnapshotView snapshot_view(const SnapshotSpec& spec) const;
+  Impact impact_of(const std::vector<PoolId>& pools, const std::optional<NodeId>& node) const;
+  template <class View, class Spec, class Make>
+  Page<View> page_of(const std::vector<const Spec*>& all, const PageRequest& page, const Make& make) const;
+
+  // ---- acts on engines: each notes what the engine answers
+  Task<Status> act_create_replica(ReplicaSpec spec);
+  Task<Status> act_destroy_replica(ReplicaSpec spec);
+  Task<Status> act_share_replica(ReplicaSpec spec);
+  Task<Status> act_grow_replica(Uuid id, std::uint64_t size_bytes);
+  Task<Status> act_create_nexus(NexusSpec spec, std::vector<std::string> children);
+  Task<Status> act_share_nexus(NexusSpec spec);
+  Task<Status> act_destroy_nexus(NexusSpec spec);
+  Task<Status> act_destroy_part(ReplicaSnapshotSpec part, NodeId node);
+  std::optional<std::string> child_uri(const Uuid& replica, const NodeId& node) const;
+
+  // ---- building blocks of operations; the caller has the guard
+  Task<Status> build_volume(const Op& op, VolumeSpec volume, std::vector<ReplicaSpec> replicas);
+  Task<Status> replace_failed(const Op& op, const VolumeSpec& volume, std::vector<ReplicaSpec>& replicas,
+                              std::vector<bool>& done, const std::set<Uuid>& certain, Error why);
+  // `certain`: replicas whose creation is over, so that nothing of it comes late.
+  Task<Status> release_volume(const Op& op, Uuid id, std::set<Uuid> certain);
+  Task<Status> forget_volume(const Op& op, Uuid id);
+  Task<void> sweep_replicas(const Op& op, std::vector<Uuid> replicas);
+  Task<void> sweep_replica(const Op& op, Uuid id);
+  Task<Status> destroy_replica(const Op& op, Uuid id);
+  Task<Status> destroy_nexus(const Op& op, Uuid id);
+  Task<Status> serve(const Op& op, Uuid volume, NodeId node, VolumeTarget wanted, VolumeOp operation);
+  Task<Status> open_target(const Op& op, const VolumeSpec& volume, const NexusSpec& nexus,
+                           std::vector<ReplicaSpec> replicas);
+  Task<Status> undo_target(const Op& op, Uuid volume, Uuid nexus);
+  Task<Status> move_target(const Op& op, Uuid volume, NodeId node);
+  Task<Status> unpublish(const Op& op, Uuid id, bool force);
+  Task<Status> grow_count(const Op& op, VolumeSpec volume);
+  Task<Status> shrink_count(const Op& op, VolumeSpec volume);
+  Task<Status> add_child_of(const Op& op, Uuid volume, Uuid replica);
+  Task<Status> release_replica(const Op& op, Uuid volume, Uuid replica);
+  Task<Status> grow_volume(const Op& op, VolumeSpec volume, std::uint64_t size_bytes);
+  Task<Status> take_snapshot(const Op& op, VolumeSpec volume, SnapshotSpec snapshot);
+  Task<Result<UnixNanos>> act_snapshot(const VolumeSpec& volume, const SnapshotSpec& snapshot,
+                                       const std::vector<ReplicaSnapshotSpec>& parts);
+  Task<Status> remove_snapshot(const Op& op, Uuid id);
+  Task<Status> purge(const Op& op, std::vector<PoolId> pools, std::optional<NodeId> node);
+  Task<Status> import_pool(const Op& op, PoolId id);
+  Task<Status> destroy_pool(const Op& op, PoolId id);
+  ReplicaSpec new_replica(const VolumeSpec& volume, const PoolId& pool);
+  void share_towards(ReplicaSpec& replica, const std::vector<NodeId>& nodes) const;
+  // Whether a replica of the volume still fits there, besides what was claimed since it was decided.
+  bool still_fits(const VolumeSpec& volume, const PoolId& pool, const Uuid& leaving) const;
+
+  // ---- carrying out actions (execute*.cc); the guard of the action is held
+  Task<Status> execute(const Op& op, Action action);
+  Task<Status> execute_replica(const Op& op, const Action& action);
+  Task<Status> execute_nexus(const Op& op, const Action& action);
+  Task<Status> execute_volume(const Op& op, const Action& action);
+  Task<Status> execute_snapshot(const Op& op, const Action& action);
+  Task<Status> execute_node(const Op& op, const Action& action);
+  Task<Status> recreate_nexus(const Op& op, Uuid id);
+  Task<Status> settle_volume(const Op& op, Uuid id);
+  Task<Status> add_replica(const Op& op, Uuid volume, PoolId pool, std::optional<Uuid> instead_of);
+  Task<Status> start_move(const Op& op, const Action& action);
+  Task<Status> change_part(const Op& op, const Action& action, bool destroy);
+
+  Reactor& home_;
+  store::Kv& kv_;
+  const Options options_;
+  Events events_;
+  holdfast::Event dirty_;
+  Registry registry_;
+  Nodes nodes_;
+  Election election_;
+  Guards guards_;
+  Gate operations_;
+  Semaphore creations_;
+  TaskScope work_;
+  Claims claims_;
+  Outages outages_;
+  bool leading_ = false;
+  struct Backoff {
+    unsigned failures = 0;
+    Nanos not_before{0};
+  };
+  std::map<std::string, Backoff> backoffs_;  // by guard and action
+  std::map<std::string, Nanos> app_nodes_seen_;
+};
+
+}  // namespace holdfast::control

@@ -1,0 +1,211 @@
+// Actions of the reconcilers, carried out. What has changed since they were decided is looked at again.
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "control/agent.h"
+
+namespace holdfast::control {
+
+Task<Status> Agent::execute(const Op& op, Action action) {
+  switch (action.what) {
+    case Do::import_pool:
+      co_return co_await import_pool(op, action.pool);
+    case Do::destroy_pool:
+    case Do::forget_pool:
+      co_return co_await destroy_pool(op, action.pool);
+    case Do::create_replica:
+    case Do::destroy_replica:
+    case Do::forget_replica:
+    case Do::disown_replica:
+    case Do::share_replica:
+    case Do::grow_replica:
+      co_return co_await execute_replica(op, action);
+    case Do::create_nexus:
+    case Do::destroy_nexus:
+    case Do::forget_nexus:
+    case Do::share_nexus:
+    case Do::grow_nexus:
+    case Do::add_child:
+    case Do::remove_child:
+    case Do::online_child:
+      co_return co_await execute_nexus(op, action);
+    case Do::add_replica:
+    case Do::replace_replica:
+    case Do::release_replica:
+    case Do::start_move:
+    case Do::finish_move:
+    case Do::drop_move:
+    case Do::abandon_volume:
+    case Do::settle_volume:
+    case Do::release_volume:
+    case Do::forget_volume:
+    case Do::move_target:
+      co_return co_await execute_volume(op, action);
+    case Do::destroy_part:
+    case Do::forget_part:
+    case Do::forget_snapshot:
+      co_return co_await execute_snapshot(op, action);
+    case Do::end_drain:
+    case Do::reopen_drain:
+      co_return co_await execute_node(op, action);
+  }
+  co_return Status();
+}
+
+// ---- replicas
+
+Task<Status> Agent::execute_replica(const Op& op, const Action& action) {
+  const auto found = specs().replicas.find(action.replica);
+  if (found == specs().replicas.end()) co_return Status();
+  ReplicaSpec spec = found->second;
+  Changes changes;
+  switch (action.what) {
+    case Do::create_replica: {
+      if (spec.status != SpecStatus::creating) co_return Status();
+      const Status made = co_await act_create_replica(spec);
+      // Refused: it is let go of, and the volume looks for another place.
+      const bool refused =
+          !made.ok() && !may_have_happened(made.error()) && made.code() != Errc::not_connected;
+      if (!made.ok() && !refused) co_return made.error();
+      if (refused) {
+        spec.owners = ReplicaOwners();
+        spec.status = SpecStatus::deleting;
+      } else {
+        spec.status = SpecStatus::created;
+      }
+      spec.operation.reset();
+      changes.put(spec);
+      HF_CO_CHECK(co_await commit(op, std::move(changes)));
+      if (refused) co_return made.error();
+      co_return Status();
+    }
+    case Do::destroy_replica:
+      if (spec.status != SpecStatus::deleting) co_return Status();
+      co_return co_await destroy_replica(op, spec.uuid);
+    case Do::forget_replica:
+      if (spec.status != SpecStatus::deleting || observed().replicas.contains(spec.uuid)) co_return Status();
+      changes.remove(spec);
+      co_return co_await commit(op, std::move(changes));
+    case Do::disown_replica: {
+      if (spec.status == SpecStatus::deleting) co_return Status();
+      if (spec.owners.volume && !specs().volumes.contains(*spec.owners.volume)) spec.owners.volume.reset();
+      std::erase_if(spec.owners.nexuses, [&](const Uuid& n) { return !specs().nexuses.contains(n); });
+      if (spec.managed && spec.owners.none()) {
+        if (spec.status == SpecStatus::creating) spec.unsure_until = unix_now() + late_requests_max;
+        spec.status = SpecStatus::deleting;
+      }
+      changes.put(spec);
+      co_return co_await commit(op, std::move(changes));
+    }
+    case Do::share_replica:
+      co_return co_await act_share_replica(spec);
+    default:
+      co_return co_await act_grow_replica(spec.uuid, spec.size_bytes);
+  }
+}
+
+// ---- nexuses
+
+// Its engine lost it, or it lost its children: made again as it was, of what holds all data.
+Task<Status> Agent::recreate_nexus(const Op& op, Uuid id) {
+  const auto found = specs().nexuses.find(id);
+  if (found == specs().nexuses.end() || found->second.status == SpecStatus::deleting) co_return Status();
+  NexusSpec spec = found->second;
+  if (!spec.owner) {
+    std::vector<std::string> children;
+    for (const auto& c : spec.children) children.push_back(c.uri);
+    HF_CO_CHECK(co_await act_create_nexus(spec, std::move(children)));
+    if (spec.share != Protocol::none) HF_CO_CHECK(co_await act_share_nexus(spec));
+    if (spec.status == SpecStatus::created) co_return Status();
+    spec.status = SpecStatus::created;
+    spec.operation.reset();
+    Changes changes;
+    changes.put(spec);
+    co_return co_await commit(op, std::move(changes));
+  }
+  HF_CO_TRY(const VolumeSpec volume, find_volume(*spec.owner));
+  if (!volume.target || volume.target->nexus != id) co_return Status();
+  std::vector<ReplicaSpec> good;
+  {
+    const Cluster now = cluster();
+    for (const ReplicaSpec* r : now.replicas(volume.uuid)) {
+      const ReplicaState* seen = now.online_replica(r->uuid);
+      if (seen != nullptr && now.healthy(volume, r->uuid) && seen->size_bytes >= spec.size_bytes)
+        good.push_back(*r);
+    }
+  }
+  if (good.empty()) co_return refusal(Kind::unavailable, "no replica that holds all data can be reached");
+  if (observed().nexuses.contains(id)) HF_CO_CHECK(co_await act_destroy_nexus(spec));
+  HF_CO_CHECK(co_await open_target(op, volume, spec, std::move(good)));
+  events_.add("Nexus", "Create", id.to_string(), spec.node,
+              fmt::format("the target of volume {} is back", volume.uuid.to_string()));
+  co_return Status();
+}
+
+Task<Status> Agent::execute_nexus(const Op& op, const Action& action) {
+  const auto found = specs().nexuses.find(action.nexus);
+  if (found == specs().nexuses.end()) co_return Status();
+  const NexusSpec spec = found->second;
+  const std::string id = spec.uuid.to_string();
+  if (action.what == Do::create_nexus) co_return co_await recreate_nexus(op, spec.uuid);
+  if (action.what == Do::destroy_nexus) co_return co_await destroy_nexus(op, spec.uuid);
+  if (action.what == Do::forget_nexus) {
+    if (spec.status != SpecStatus::deleting || cluster().known_nexus(spec.uuid) != nullptr)
+      co_return Status();
+    Changes changes;
+    changes.remove(spec);
+    co_return co_await commit(op, std::move(changes));
+  }
+  if (spec.status != SpecStatus::created) co_return Status();
+  if (action.what == Do::share_nexus) co_return co_await act_share_nexus(spec);
+  HF_CO_TRY(Engine * engine, nodes_.online_engine(spec.node));
+  Task<Result<NexusState>> asked;
+  const char* event = nullptr;
+  if (action.what == Do::grow_nexus) {
+    const auto volume = spec.owner ? specs().volumes.find(*spec.owner) : specs().volumes.end();
+    if (volume == specs().volumes.end()) co_return Status();
+    asked = engine->resize_nexus(spec.uuid, volume->second.size_bytes);
+  } else if (action.what == Do::add_child) {
+    const auto uri = child_uri(action.replica, spec.node);
+    if (!uri) co_return refusal(Kind::unavailable, "the replica cannot be reached");
+    asked = engine->add_child(spec.uuid, *uri, true);
+    event = "AddChild";
+  } else if (action.what == Do::remove_child) {
+    asked = engine->remove_child(spec.uuid, action.uri);
+    event = "RemoveChild";
+  } else {
+    asked = engine->online_child(spec.uuid, action.uri);
+    event = "OnlineChild";
+  }
+  auto now = co_await asked;
+  if (now.ok() && event != nullptr) {
+    events_.add("Nexus", event, id, spec.node,
+                fmt::format("replica {}: {}", action.replica.to_string(), action.why));
+  }
+  if (!now.ok()) {
+    nodes_.refresh(spec.node);
+    co_return now.error();
+  }
+  nodes_.note(now.value());
+  co_return Status();
+}
+
+// ---- nodes
+
+Task<Status> Agent::execute_node(const Op& op, const Action& action) {
+  const auto found = specs().nodes.find(action.node);
+  if (found == specs().nodes.end() || found->second.drains.empty()) co_return Status();
+  NodeSpec spec = found->second;
+  spec.drained = action.what == Do::end_drain;
+  Changes changes;
+  changes.put(spec);
+  HF_CO_CHECK(co_await commit(op, std::move(changes)));
+  if (spec.drained) {
+    events_.add("Node", "StateChange", spec.id, spec.id,
+                fmt::format("node {} is drained: {}", spec.id, action.why));
+  }
+  co_return Status();
+}
+
+}  // namespace holdfast::control

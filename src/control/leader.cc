@@ -1,0 +1,84 @@
+#include "control/leader.h"
+
+#include <nlohmann/json.hpp>
+
+#include "base/log.h"
+
+namespace holdfast::control {
+namespace {
+
+constexpr Nanos retry = 1s;
+
+std::string record_of(const std::string& agent, const std::string& advertise) {
+  const nlohmann::json record = {{"schema", 1}, {"agent", agent}, {"advertise", advertise}};
+  return record.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+}  // namespace
+
+Election::Election(Reactor& home, store::Kv& kv, Registry& registry, std::int64_t ttl_s, std::string agent,
+                   std::string advertise)
+    : home_(home), kv_(kv), registry_(registry), ttl_s_(ttl_s), record_(record_of(agent, advertise)) {}
+
+std::optional<std::string> Election::leader() const {
+  if (!registry_.leader_record()) return std::nullopt;
+  const auto record = nlohmann::json::parse(*registry_.leader_record(), nullptr, false);
+  if (!record.is_object()) return std::nullopt;
+  const auto found = record.find("advertise");
+  if (found == record.end() || !found->is_string()) return std::nullopt;
+  return found->get<std::string>();
+}
+
+// A term whose key could not be created has revision 0.
+Task<Result<Election::Term>> Election::attempt() {
+  Term term;
+  term.granted = home_.now();
+  HF_CO_TRY(const auto lease, co_await kv_.lease_grant(ttl_s_));
+  term.lease = lease.id;
+  store::Txn txn;
+  txn.when(store::Compare::absent(registry_.leader_key()));
+  txn.then(store::PutRequest(registry_.leader_key(), record_, lease.id));
+  auto done = co_await kv_.txn(std::move(txn));
+  if (done.ok() && done.value().succeeded) {
+    term.created = done.value().revision;
+    co_return term;
+  }
+  // Also when there was no answer: the key, should it come to be, goes with its lease.
+  (co_await kv_.lease_revoke(lease.id)).ignore("it ends by itself");
+  if (!done.ok()) co_return done.error();
+  co_return term;
+}
+
+Task<std::optional<Election::Term>> Election::win(StopToken stop) {
+  while (!stop.stop_requested()) {
+    if (registry_.complete() && !registry_.leader_record()) {
+      auto tried = co_await attempt();
+      if (tried.ok() && tried.value().created != 0) co_return tried.value();
+      if (!tried.ok()) {
+        HF_LOG(warn, "control", "cannot stand for election", {"error", tried.error().message()});
+      }
+    }
+    co_await home_.sleep(retry, stop);
+  }
+  co_return std::nullopt;
+}
+
+Task<void> Election::hold(Term term, StopToken stop) {
+  const Nanos ttl = std::chrono::seconds(ttl_s_);
+  Nanos sure_until = term.granted + ttl;
+  while (!stop.stop_requested()) {
+    co_await home_.sleep(ttl / 4, stop);
+    if (stop.stop_requested()) co_return;
+    const Nanos asked = home_.now();
+    if (asked >= sure_until) co_return;
+    auto kept = co_await kv_.lease_keep_alive(term.lease);
+    if (kept.ok()) sure_until = asked + ttl;
+    if (kept.code() == Errc::not_found || home_.now() >= sure_until) co_return;
+  }
+}
+
+Task<void> Election::resign(Term term) {
+  (co_await kv_.lease_revoke(term.lease)).ignore("it ends by itself");
+}
+
+}  // namespace holdfast::control

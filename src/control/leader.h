@@ -1,0 +1,46 @@
+// Election: which agent leads, by a lease of the store. The key of the leader lives as long as its lease; whoever
+// creates it leads, and compares its revision in every transaction (registry.h), so that of two that believe to lead
+// only one changes anything.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "control/registry.h"
+#include "rt/reactor.h"
+#include "rt/stop.h"
+#include "store/kv.h"
+
+namespace holdfast::control {
+
+class Election {
+ public:
+  Election(Reactor& home, store::Kv& kv, Registry& registry, std::int64_t ttl_s, std::string agent,
+           std::string advertise);
+
+  struct Term {
+    store::LeaseId lease = store::no_lease;
+    store::Revision created = 0;  // of the leader's key
+    Nanos granted{0};             // on the reactor's clock, before it was asked for
+  };
+  // Waits until this agent leads; nothing when stopped.
+  Task<std::optional<Term>> win(StopToken stop);
+  // Keeps the lease alive. Ends when it is lost, or could be, or when stopped.
+  Task<void> hold(Term term, StopToken stop);
+  // Lets others lead at once.
+  Task<void> resign(Term term);
+  // What the leader advertises, of its record.
+  std::optional<std::string> leader() const;
+
+ private:
+  Task<Result<Term>> attempt();
+
+  Reactor& home_;
+  store::Kv& kv_;
+  Registry& registry_;
+  const std::int64_t ttl_s_;
+  const std::string record_;
+};
+
+}  // namespace holdfast::control

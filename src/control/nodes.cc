@@ -1,0 +1,330 @@
+#include "control/nodes.h"
+
+#include <algorithm>
+#include <optional>
+#include <type_traits>
+
+#include <fmt/format.h>
+
+#include "base/log.h"
+
+namespace holdfast::control {
+namespace {
+
+// Longer than any call of an engine takes: what was touched before cannot be in a report that is still to come.
+constexpr Nanos touched_kept = 120s;
+
+}  // namespace
+
+struct Nodes::Node {
+  Node(Reactor& home, NodeId node, std::string at)
+      : id(std::move(node)), endpoint(std::move(at)), wake(home), polled(home) {}
+
+  const NodeId id;
+  std::string endpoint;
+  std::unique_ptr<Engine> engine;
+  std::vector<std::unique_ptr<Engine>> former;  // calls to them may be under way
+  Nanos heard{0};
+  bool ever_heard = false;
+  bool departed = false;
+  holdfast::Event wake;
+  WaitQueue polled;
+  std::uint64_t polls_begun = 0;
+  std::uint64_t polls_ended = 0;
+  std::optional<Error> failure;  // of the last poll
+  bool leaving = false;
+  StopSource stop;
+};
+
+Nodes::Nodes(Reactor& home, EngineDirectory& directory, const Options& options, std::function<void()> changed,
+             std::function<void(const NodeState&)> status_changed)
+    : home_(home),
+      directory_(directory),
+      options_(options),
+      changed_(std::move(changed)),
+      status_changed_(std::move(status_changed)),
+      began_(home.now()),
+      scope_(home) {}
+
+Nodes::~Nodes() { HF_ASSERT(nodes_.empty() && leaving_.empty()); }
+
+void Nodes::watch(const NodeId& id, const std::string& endpoint) {
+  auto& node = nodes_[id];
+  if (node != nullptr) {
+    if (node->endpoint == endpoint) return;
+    node->endpoint = endpoint;
+    node->former.push_back(std::move(node->engine));
+    node->engine = directory_.connect(id, endpoint);
+    observed_.nodes[id].grpc_endpoint = endpoint;
+    node->wake.set();
+    return;
+  }
+  node = std::make_unique<Node>(home_, id, endpoint);
+  node->engine = directory_.connect(id, endpoint);
+  node->heard = home_.now();
+  NodeState& state = observed_.nodes[id];
+  state.id = id;
+  state.grpc_endpoint = endpoint;
+  scope_.spawn(attend(*node));
+}
+
+void Nodes::forget(const NodeId& id) {
+  const auto found = nodes_.find(id);
+  if (found == nodes_.end()) return;
+  found->second->leaving = true;
+  found->second->stop.request_stop();
+  leaving_.push_back(std::move(found->second));
+  nodes_.erase(found);
+  observed_.nodes.erase(id);
+  std::erase_if(observed_.pools, [&](const auto& p) { return p.second.node == id; });
+  std::erase_if(observed_.replicas, [&](const auto& r) { return r.second.node == id; });
+  std::erase_if(observed_.nexuses, [&](const auto& n) { return n.second.node == id; });
+  std::erase_if(observed_.snapshots, [&](const auto& s) { return s.second.node == id; });
+}
+
+// One of these runs for each node, so a slow one delays nobody else.
+Task<void> Nodes::attend(Node& node) {
+  while (!node.leaving) {
+    node.wake.reset();
+    (co_await poll(node)).ignore("kept for those who wait for it");
+    if (node.leaving) break;
+    check_deadline(node);
+    // Until it is known whether it answers, or while it has just been lost, asking again soon is worth it.
+    const bool unsure = !node.ever_heard || node.failure;
+    const Nanos pause = unsure ? options_.poll_period / 5 : options_.poll_period;
+    co_await node.wake.wait(home_.now() + pause, node.stop.token());
+  }
+  for (auto& engine : node.former) co_await engine->close();
+  co_await node.engine->close();
+  std::erase_if(leaving_, [&node](const auto& n) { return n.get() == &node; });
+}
+
+Task<Status> Nodes::poll(Node& node) {
+  const Nanos asked = home_.now();
+  ++node.polls_begun;
+  Engine& engine = *node.engine;
+  auto report = co_await engine.observe();
+  const bool answered = report.ok();
+  if (node.leaving) {
+    node.failure = Error(Errc::cancelled);
+  } else if (answered) {
+    const bool same_run = !observed_.nodes[node.id].instance.empty() &&
+                          observed_.nodes[node.id].instance == report.value().engine.instance;
+    if (!same_run) observed_.nodes[node.id].instance = report.value().engine.instance;
+    apply(node.id, std::move(report).value(), asked);
+    heard_of(node, true);
+    node.failure.reset();
+  } else {
+    node.failure = report.error();
+  }
+  ++node.polls_ended;
+  node.polled.wake_all();
+  if (node.failure) co_return *node.failure;
+  co_return Status();
+}
+
+void Nodes::heard_of(Node& node, bool synced) {
+  node.heard = home_.now();
+  node.ever_heard = true;
+  NodeState& state = observed_.nodes[node.id];
+  if (node.departed) return;
+  if (synced) state.synced = true;
+  if (state.status != NodeStatus::online) set_status(node, NodeStatus::online);
+}
+
+void Nodes::check_deadline(Node& node) {
+  NodeState& state = observed_.nodes[node.id];
+  if (node.departed || home_.now() - node.heard < options_.heartbeat_deadline) return;
+  if (state.status != NodeStatus::offline) set_status(node, NodeStatus::offline);
+}
+
+void Nodes::set_status(Node& node, NodeStatus status) {
+  NodeState& state = observed_.nodes[node.id];
+  state.status = status;
+  if (status != NodeStatus::online) state.synced = false;
+  status_changed_(state);
+  changed_();
+}
+
+void Nodes::heartbeat(const Registration& r) {
+  watch(r.id, r.grpc_endpoint);
+  Node& node = *nodes_.at(r.id);
+  NodeState& state = observed_.nodes[r.id];
+  const bool other_run = state.instance != r.instance;
+  state.nqn = r.nqn;
+  state.version = r.version;
+  state.instance = r.instance;
+  // What it had before it was started again is not there yet.
+  if (other_run) state.synced = false;
+  if (other_run || node.departed || state.status != NodeStatus::online) node.wake.set();
+  node.departed = false;
+  heard_of(node, false);
+}
+
+void Nodes::departed(const NodeId& id) {
+  const auto found = nodes_.find(id);
+  if (found == nodes_.end()) return;
+  found->second->departed = true;
+  set_status(*found->second, NodeStatus::unknown);
+}
+
+bool Nodes::settled() const noexcept {
+  if (home_.now() - began_ >= options_.heartbeat_deadline) return true;
+  return std::all_of(nodes_.begin(), nodes_.end(), [](const auto& n) { return n.second->polls_ended > 0; });
+}
+
+Result<Engine*> Nodes::engine(const NodeId& id) const {
+  const auto found = nodes_.find(id);
+  if (found == nodes_.end()) return refusal(Kind::not_found, fmt::format("node {} is not registered", id));
+  return found->second->engine.get();
+}
+
+Result<Engine*> Nodes::online_engine(const NodeId& id) const {
+  HF_TRY(Engine * found, engine(id));
+  if (observed_.node_online(id)) return found;
+  return refusal(Kind::unavailable, fmt::format("node {} does not answer", id));
+}
+
+// ---- what is known
+
+bool Nodes::newer(const Uuid& id, Nanos asked) const {
+  const auto found = touched_.resources.find(id);
+  return found != touched_.resources.end() && found->second >= asked;
+}
+
+void Nodes::apply(const NodeId& id, EngineReport report, Nanos asked) {
+  bool differs = false;
+  const auto replace = [&](auto& kept, auto& reported, const auto& is_newer) {
+    using Map = std::decay_t<decltype(kept)>;
+    Map now;
+    for (auto& one : reported) {
+      if constexpr (
+          requires {
+            one.uuid;
+            one.pool;
+          } ||
+          requires { one.children; }) {
+        now.emplace(one.uuid, std::move(one));
+      } else {
+        now.emplace(one.id, std::move(one));
+      }
+    }
+    for (auto it = kept.begin(); it != kept.end();) {
+      const bool gone = it->second.node == id && !now.contains(it->first) && !is_newer(it->first);
+      differs |= gone;
+      it = gone ? kept.erase(it) : std::next(it);
+    }
+    for (auto& [key, one] : now) {
+      if (is_newer(key)) continue;
+      const auto found = kept.find(key);
+      if (found != kept.end() && found->second == one) continue;
+      differs = true;
+      kept[key] = std::move(one);
+    }
+  };
+  const auto by_uuid = [&](const Uuid& u) { return newer(u, asked); };
+  const auto by_pool = [&](const PoolId& p) {
+    const auto found = touched_.pools.find(p);
+    return found != touched_.pools.end() && found->second >= asked;
+  };
+  replace(observed_.pools, report.pools, by_pool);
+  replace(observed_.replicas, report.replicas, by_uuid);
+  replace(observed_.nexuses, report.nexuses, by_uuid);
+  replace(observed_.snapshots, report.snapshots, by_uuid);
+  NodeState& state = observed_.nodes[id];
+  if (!report.engine.nqn.empty()) state.nqn = report.engine.nqn;
+  if (!report.engine.version.empty()) state.version = report.engine.version;
+  const auto old = [&](const auto& t) { return t.second + touched_kept < home_.now(); };
+  std::erase_if(touched_.resources, old);
+  std::erase_if(touched_.pools, old);
+  if (differs || !state.synced) changed_();
+}
+
+void Nodes::note(const PoolState& pool) {
+  touched_.pools[pool.id] = home_.now();
+  observed_.pools[pool.id] = pool;
+  changed_();
+}
+void Nodes::note(const ReplicaState& replica) {
+  touched_.resources[replica.uuid] = home_.now();
+  const auto known = observed_.replicas.find(replica.uuid);
+  const auto pool = observed_.pools.find(replica.pool);
+  // Until the pool is reported again.
+  if (known == observed_.replicas.end() && pool != observed_.pools.end()) {
+    pool->second.committed_bytes += replica.size_bytes;
+    pool->second.used_bytes += replica.thin ? replica.space.allocated_bytes : replica.size_bytes;
+  }
+  observed_.replicas[replica.uuid] = replica;
+  changed_();
+}
+void Nodes::note(const NexusState& nexus) {
+  touched_.resources[nexus.uuid] = home_.now();
+  observed_.nexuses[nexus.uuid] = nexus;
+  changed_();
+}
+void Nodes::note(const SnapshotState& snapshot) {
+  touched_.resources[snapshot.uuid] = home_.now();
+  observed_.snapshots[snapshot.uuid] = snapshot;
+  changed_();
+}
+void Nodes::note_gone(const PoolId& pool) {
+  touched_.pools[pool] = home_.now();
+  observed_.pools.erase(pool);
+  std::erase_if(observed_.replicas, [&](const auto& r) { return r.second.pool == pool; });
+  std::erase_if(observed_.snapshots, [&](const auto& s) { return s.second.pool == pool; });
+  changed_();
+}
+void Nodes::note_gone(Gone what, const Uuid& id) {
+  touched_.resources[id] = home_.now();
+  switch (what) {
+    case Gone::replica: {
+      const auto known = observed_.replicas.find(id);
+      if (known == observed_.replicas.end()) break;
+      const auto pool = observed_.pools.find(known->second.pool);
+      if (pool != observed_.pools.end()) {
+        const auto less = [](std::uint64_t& from, std::uint64_t n) { from = from > n ? from - n : 0; };
+        less(pool->second.committed_bytes, known->second.size_bytes);
+        less(pool->second.used_bytes,
+             known->second.thin ? known->second.space.allocated_bytes : known->second.size_bytes);
+      }
+      observed_.replicas.erase(known);
+      break;
+    }
+    case Gone::nexus:
+      observed_.nexuses.erase(id);
+      break;
+    case Gone::snapshot:
+      observed_.snapshots.erase(id);
+      break;
+  }
+  changed_();
+}
+
+void Nodes::refresh(const NodeId& id) {
+  const auto found = nodes_.find(id);
+  if (found != nodes_.end()) found->second->wake.set();
+}
+
+Task<Status> Nodes::refresh_now(NodeId id) {
+  const auto found = nodes_.find(id);
+  if (found == nodes_.end()) co_return refusal(Kind::not_found, fmt::format("node {} is not registered", id));
+  Node& node = *found->second;
+  // One that began after this call: the poll under way, if any, may have seen an older state.
+  const std::uint64_t wanted = node.polls_begun + 1;
+  node.wake.set();
+  while (nodes_.contains(id) && node.polls_ended < wanted) {
+    const Wake woken = co_await node.polled.wait(home_.now() + options_.heartbeat_deadline);
+    if (woken != Wake::signalled)
+      co_return refusal(Kind::unavailable, fmt::format("node {} does not answer", id));
+  }
+  if (!nodes_.contains(id)) co_return refusal(Kind::not_found, fmt::format("node {} is gone", id));
+  if (node.failure) co_return *node.failure;
+  co_return Status();
+}
+
+Task<void> Nodes::close() {
+  while (!nodes_.empty()) forget(NodeId(nodes_.begin()->first));
+  co_await scope_.join();
+}
+
+}  // namespace holdfast::control

@@ -1,0 +1,94 @@
+// Nodes: the engines as this agent sees them. Keeps a connection to each, asks each for all that it has, notices when
+// one does not answer, and holds what they reported.
+//
+// What an answer to a call shows is newer than a report that was asked for before it: the report leaves it alone.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "control/engine.h"
+#include "control/model/state.h"
+#include "control/options.h"
+#include "control/requests.h"
+#include "rt/reactor.h"
+#include "rt/scope.h"
+#include "rt/stop.h"
+#include "rt/wait.h"
+
+namespace holdfast::control {
+
+class Nodes {
+ public:
+  // `changed` is called when something that was reported differs from before; `status_changed` when a node came or
+  // went.
+  Nodes(Reactor& home, EngineDirectory& directory, const Options& options, std::function<void()> changed,
+        std::function<void(const NodeState&)> status_changed);
+  Nodes(const Nodes&) = delete;
+  Nodes& operator=(const Nodes&) = delete;
+  ~Nodes();
+
+  const Observed& observed() const noexcept { return observed_; }
+  Observed& observed() noexcept { return observed_; }
+
+  // The node is asked from now on. Known already: its endpoint may be another now.
+  void watch(const NodeId& id, const std::string& endpoint);
+  void forget(const NodeId& id);
+  // It has told of itself.
+  void heartbeat(const Registration& registration);
+  // It leaves on purpose.
+  void departed(const NodeId& id);
+  // Every node was heard of, or had the time for it.
+  bool settled() const noexcept;
+
+  // Calls to the node, whatever its status; NotFound when it is not known.
+  Result<Engine*> engine(const NodeId& id) const;
+  // As engine(), refused while the node does not answer: Unavailable.
+  Result<Engine*> online_engine(const NodeId& id) const;
+
+  // What calls have shown. They return what they are given, for use in passing.
+  void note(const PoolState& pool);
+  void note(const ReplicaState& replica);
+  void note(const NexusState& nexus);
+  void note(const SnapshotState& snapshot);
+  void note_gone(const PoolId& pool);
+  enum class Gone : std::uint8_t { replica, nexus, snapshot };
+  void note_gone(Gone what, const Uuid& id);
+  // Asks the node again at once: the outcome of a call is not known.
+  void refresh(const NodeId& id);
+  // Asks it now and waits for the outcome.
+  Task<Status> refresh_now(NodeId id);
+
+  Task<void> close();
+
+ private:
+  struct Node;
+  struct Touched {
+    std::map<Uuid, Nanos> resources;
+    std::map<PoolId, Nanos> pools;
+  };
+
+  Task<void> attend(Node& node);
+  Task<Status> poll(Node& node);
+  void apply(const NodeId& id, EngineReport report, Nanos asked);
+  void heard_of(Node& node, bool synced);
+  void check_deadline(Node& node);
+  void set_status(Node& node, NodeStatus status);
+  bool newer(const Uuid& id, Nanos asked) const;
+
+  Reactor& home_;
+  EngineDirectory& directory_;
+  const Options& options_;
+  const std::function<void()> changed_;
+  const std::function<void(const NodeState&)> status_changed_;
+  Observed observed_;
+  Touched touched_;
+  std::map<NodeId, std::unique_ptr<Node>> nodes_;
+  std::vector<std::unique_ptr<Node>> leaving_;
+  Nanos began_;
+  TaskScope scope_;
+};
+
+}  // namespace holdfast::control

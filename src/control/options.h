@@ -1,0 +1,27 @@
+// How an agent works.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "control/plan/decide.h"
+#include "rt/time.h"
+
+namespace holdfast::control {
+
+struct Options {
+  std::string cluster = "default";  // keys begin with /holdfast/v1/clusters/<cluster>/
+  std::string agent = "agent";      // this one's name, unique among those of the cluster
+  std::string advertise;            // where others find its REST API; told by those that do not lead
+  Policy policy;
+  std::int64_t lease_ttl_s = 10;          // of leadership
+  Nanos reconcile_period = 10s;           // a pass at least so often; changes lead to one at once
+  Nanos poll_period = 5s;                 // how often an engine is asked for all that it has
+  Nanos heartbeat_deadline = 10s;         // an engine not heard of for so long is offline
+  Nanos guard_patience = 1s;              // wait for another change of the same resource
+  std::size_t volume_creations_max = 10;  // at once
+  std::optional<std::uint64_t> cluster_capacity_limit;  // bytes of all volumes
+  std::size_t page_limit = 500;                         // records read at once
+};
+
+}  // namespace holdfast::control

@@ -1,0 +1,287 @@
+// Replicas and nexuses that users make by themselves.
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "control/agent.h"
+#include "control/model/validate.h"
+
+namespace holdfast::control {
+namespace {
+
+std::string label(const ReplicaSpec& r) { return "replica " + r.uuid.to_string(); }
+std::string label(const NexusSpec& n) { return "nexus " + n.uuid.to_string(); }
+
+Status check_hosts(const std::vector<std::string>& hosts) {
+  for (const auto& nqn : hosts) HF_CHECK(check_nqn(nqn));
+  return Status();
+}
+
+Status check_protocol(Protocol protocol) {
+  if (protocol == Protocol::nvmf) return Status();
+  return refusal(Kind::invalid_argument,
+                 fmt::format("protocol {} is not supported: use nvmf", name(protocol)));
+}
+
+std::optional<Uuid> uuid_of(const std::string& uri) {
+  const auto at = uri.find("uuid=");
+  if (at == std::string::npos) return std::nullopt;
+  auto parsed = Uuid::parse(std::string_view(uri).substr(at + 5, 36));
+  if (!parsed.ok()) return std::nullopt;
+  return parsed.value();
+}
+
+}  // namespace
+
+Result<ReplicaSpec> Agent::find_replica(const Uuid& id) const {
+  const auto found = specs().replicas.find(id);
+  if (found == specs().replicas.end()) {
+    return refusal(Kind::not_found, fmt::format("replica {} does not exist", id.to_string()));
+  }
+  return found->second;
+}
+
+Result<NexusSpec> Agent::find_nexus(const Uuid& id, const std::optional<NodeId>& node) const {
+  const auto found = specs().nexuses.find(id);
+  if (found == specs().nexuses.end() || (node && found->second.node != *node)) {
+    return refusal(Kind::not_found, fmt::format("nexus {} does not exist{}", id.to_string(),
+                                                node ? " on node " + *node : std::string()));
+  }
+  return found->second;
+}
+
+// ---- replicas
+
+Task<Result<ReplicaView>> Agent::create_replica(CreateReplica request) {
+  if (request.replica.is_nil())
+    co_return refusal(Kind::invalid_argument, "a replica needs a UUID that is not all zero");
+  HF_CO_CHECK(check_size(request.size_bytes));
+  HF_CO_CHECK(check_hosts(request.allowed_hosts));
+  if (request.share != Protocol::none) HF_CO_CHECK(check_protocol(request.share));
+  HF_CO_TRY(const Op op, co_await begin("replica/" + request.replica.to_string()));
+  HF_CO_TRY(const PoolSpec pool, find_pool(request.pool));
+  if (request.node && *request.node != pool.node) {
+    co_return refusal(Kind::not_found,
+                      fmt::format("pool {} is on node {}, not {}", pool.id, pool.node, *request.node));
+  }
+  if (pool.status == SpecStatus::deleting || claims_.closing.contains(pool.id)) {
+    co_return refusal(Kind::deleting, fmt::format("pool {} is being deleted", pool.id));
+  }
+  if (specs().replicas.contains(request.replica)) {
+    co_return refusal(Kind::already_exists,
+                      fmt::format("replica {} exists already", request.replica.to_string()));
+  }
+  ReplicaSpec spec;
+  spec.uuid = request.replica;
+  spec.size_bytes = request.size_bytes;
+  spec.pool = request.pool;
+  spec.thin = request.thin;
+  spec.share = request.share;
+  spec.allowed_hosts = std::move(request.allowed_hosts);
+  std::sort(spec.allowed_hosts.begin(), spec.allowed_hosts.end());
+  spec.operation = Pending<ReplicaOp>{ReplicaOp::create, std::nullopt};
+  const Claim claim(claims_, spec.pool, spec.size_bytes, spec.thin);
+  Changes intent;
+  intent.put(spec);
+  HF_CO_CHECK(co_await commit(op, std::move(intent)));
+  const Status made = co_await act_create_replica(spec);
+  Changes outcome;
+  if (!made.ok()) {
+    if (may_have_happened(made.error())) {
+      spec.status = SpecStatus::deleting;
+      spec.unsure_until = unix_now() + late_requests_max;
+      outcome.put(spec);
+    } else {
+      outcome.remove(spec);
+    }
+    HF_CO_CHECK(co_await commit(op, std::move(outcome)));
+    co_return made.error();
+  }
+  spec.status = SpecStatus::created;
+  spec.operation.reset();
+  outcome.put(spec);
+  HF_CO_CHECK(co_await commit(op, std::move(outcome)));
+  co_return replica_view(spec.uuid);
+}
+
+Task<Status> Agent::delete_replica(Uuid id, std::optional<PoolId> pool, std::optional<NodeId> node) {
+  HF_CO_TRY(const ReplicaSpec before, find_replica(id));
+  HF_CO_TRY(const Op op, co_await begin(replica_guard(before)));
+  HF_CO_TRY(ReplicaSpec spec, find_replica(id));
+  const NodeId home = cluster().node_id_of_pool(spec.pool);
+  if ((pool && *pool != spec.pool) || (node && *node != home)) {
+    co_return refusal(Kind::not_found,
+                      fmt::format("{} is in pool {} on node {}", label(spec), spec.pool, home));
+  }
+  if (!spec.owners.none()) {
+    co_return refusal(Kind::in_use,
+                      fmt::format("{} belongs to {}", label(spec),
+                                  spec.owners.volume ? "volume " + spec.owners.volume->to_string()
+                                                     : std::string("a nexus")));
+  }
+  if (spec.status != SpecStatus::deleting) {
+    spec.status = SpecStatus::deleting;
+    spec.operation = Pending<ReplicaOp>{ReplicaOp::destroy, std::nullopt};
+    Changes intent;
+    intent.put(spec);
+    HF_CO_CHECK(co_await commit(op, std::move(intent)));
+  }
+  co_return co_await destroy_replica(op, id);
+}
+
+Task<Result<std::string>> Agent::share_replica(Uuid id, Protocol protocol,
+                                               std::vector<std::string> allowed_hosts) {
+  HF_CO_CHECK(check_protocol(protocol));
+  HF_CO_CHECK(check_hosts(allowed_hosts));
+  HF_CO_TRY(const ReplicaSpec before, find_replica(id));
+  HF_CO_TRY(const Op op, co_await begin(replica_guard(before)));
+  HF_CO_TRY(ReplicaSpec spec, find_replica(id));
+  if (spec.status != SpecStatus::created) co_return refusal(Kind::deleting, label(spec) + " is not complete");
+  if (spec.share != Protocol::none) {
+    co_return refusal(Kind::already_shared,
+                      fmt::format("{} is shared by {} already", label(spec), name(spec.share)));
+  }
+  spec.share = protocol;
+  spec.allowed_hosts = std::move(allowed_hosts);
+  std::sort(spec.allowed_hosts.begin(), spec.allowed_hosts.end());
+  Changes changes;
+  changes.put(spec);
+  HF_CO_CHECK(co_await commit(op, std::move(changes)));
+  HF_CO_CHECK(co_await act_share_replica(spec));
+  co_return observed().replicas.contains(id) ? observed().replicas.at(id).uri : std::string();
+}
+
+Task<Status> Agent::unshare_replica(Uuid id) {
+  HF_CO_TRY(const ReplicaSpec before, find_replica(id));
+  HF_CO_TRY(const Op op, co_await begin(replica_guard(before)));
+  HF_CO_TRY(ReplicaSpec spec, find_replica(id));
+  if (spec.share == Protocol::none) co_return refusal(Kind::not_shared, label(spec) + " is not shared");
+  if (spec.owners.volume) co_return refusal(Kind::in_use, label(spec) + " is shared for its volume");
+  spec.share = Protocol::none;
+  spec.allowed_hosts.clear();
+  Changes changes;
+  changes.put(spec);
+  HF_CO_CHECK(co_await commit(op, std::move(changes)));
+  co_return co_await act_share_replica(spec);
+}
+
+// ---- nexuses
+
+Task<Result<NexusView>> Agent::create_nexus(CreateNexus request) {
+  if (request.nexus.is_nil())
+    co_return refusal(Kind::invalid_argument, "a nexus needs a UUID that is not all zero");
+  HF_CO_CHECK(check_size(request.size_bytes));
+  if (request.children.empty())
+    co_return refusal(Kind::invalid_argument, "a nexus needs a child: give its URI");
+  HF_CO_TRY(const Op op, co_await begin("nexus/" + request.nexus.to_string()));
+  HF_CO_CHECK(find_node(request.node));
+  HF_CO_CHECK(nodes_.online_engine(request.node));
+  if (specs().nexuses.contains(request.nexus)) {
+    co_return refusal(Kind::already_exists,
+                      fmt::format("nexus {} exists already", request.nexus.to_string()));
+  }
+  NexusSpec spec;
+  spec.uuid = request.nexus;
+  spec.name = request.nexus.to_string();
+  spec.node = request.node;
+  spec.size_bytes = request.size_bytes;
+  Changes intent;
+  for (const auto& uri : request.children) {
+    const auto replica = uuid_of(uri);
+    spec.children.push_back({uri, replica});
+    const auto known = replica ? specs().replicas.find(*replica) : specs().replicas.end();
+    if (known == specs().replicas.end()) continue;
+    ReplicaSpec owned = known->second;
+    if (owned.owners.volume) {
+      co_return refusal(Kind::in_use,
+                        label(owned) + " belongs to volume " + owned.owners.volume->to_string());
+    }
+    owned.owners.nexuses.push_back(spec.uuid);
+    intent.put(std::move(owned));
+  }
+  spec.operation = Pending<NexusOp>{NexusOp::create, std::nullopt};
+  intent.put(spec);
+  HF_CO_CHECK(co_await commit(op, std::move(intent)));
+  const Status made = co_await act_create_nexus(spec, std::move(request.children));
+  if (!made.ok()) {
+    (co_await destroy_nexus(op, spec.uuid)).ignore("the reconciler tries again");
+    co_return made.error();
+  }
+  spec.status = SpecStatus::created;
+  spec.operation.reset();
+  Changes outcome;
+  outcome.put(spec);
+  HF_CO_CHECK(co_await commit(op, std::move(outcome)));
+  co_return nexus_view(spec.uuid);
+}
+
+Task<Status> Agent::delete_nexus(Uuid id, std::optional<NodeId> node) {
+  HF_CO_TRY(const NexusSpec before, find_nexus(id, node));
+  HF_CO_TRY(const Op op, co_await begin(nexus_guard(before)));
+  HF_CO_TRY(const NexusSpec spec, find_nexus(id, node));
+  if (spec.owner && spec.status != SpecStatus::deleting && specs().volumes.contains(*spec.owner)) {
+    co_return refusal(Kind::in_use,
+                      fmt::format("{} serves volume {}: unpublish it", label(spec), spec.owner->to_string()));
+  }
+  co_return co_await destroy_nexus(op, id);
+}
+
+Task<Result<NexusView>> Agent::add_nexus_child(Uuid id, std::optional<NodeId> node, std::string uri) {
+  HF_CO_TRY(const NexusSpec before, find_nexus(id, node));
+  HF_CO_TRY(const Op op, co_await begin(nexus_guard(before)));
+  HF_CO_TRY(NexusSpec spec, find_nexus(id, node));
+  if (spec.owner)
+    co_return refusal(Kind::in_use, label(spec) + " belongs to a volume: change its replica count");
+  HF_CO_TRY(Engine * engine, nodes_.online_engine(spec.node));
+  spec.children.push_back({uri, uuid_of(uri)});
+  HF_CO_TRY(const NexusState now, co_await engine->add_child(id, std::move(uri), true));
+  nodes_.note(now);
+  Changes changes;
+  changes.put(std::move(spec));
+  HF_CO_CHECK(co_await commit(op, std::move(changes)));
+  co_return nexus_view(id);
+}
+
+Task<Status> Agent::remove_nexus_child(Uuid id, std::optional<NodeId> node, std::string uri) {
+  HF_CO_TRY(const NexusSpec before, find_nexus(id, node));
+  HF_CO_TRY(const Op op, co_await begin(nexus_guard(before)));
+  HF_CO_TRY(NexusSpec spec, find_nexus(id, node));
+  if (spec.owner)
+    co_return refusal(Kind::in_use, label(spec) + " belongs to a volume: change its replica count");
+  HF_CO_TRY(Engine * engine, nodes_.online_engine(spec.node));
+  std::erase_if(spec.children, [&](const NexusChildSpec& c) { return c.uri == uri; });
+  HF_CO_TRY(const NexusState now, co_await engine->remove_child(id, std::move(uri)));
+  nodes_.note(now);
+  Changes changes;
+  changes.put(std::move(spec));
+  co_return co_await commit(op, std::move(changes));
+}
+
+Task<Result<std::string>> Agent::share_nexus(Uuid id, std::optional<NodeId> node, Protocol protocol) {
+  HF_CO_CHECK(check_protocol(protocol));
+  HF_CO_TRY(const NexusSpec before, find_nexus(id, node));
+  HF_CO_TRY(const Op op, co_await begin(nexus_guard(before)));
+  HF_CO_TRY(NexusSpec spec, find_nexus(id, node));
+  if (spec.share != Protocol::none)
+    co_return refusal(Kind::already_shared, label(spec) + " is shared already");
+  spec.share = protocol;
+  Changes changes;
+  changes.put(spec);
+  HF_CO_CHECK(co_await commit(op, std::move(changes)));
+  HF_CO_CHECK(co_await act_share_nexus(spec));
+  co_return observed().nexuses.contains(id) ? observed().nexuses.at(id).device_uri : std::string();
+}
+
+Task<Status> Agent::unshare_nexus(Uuid id, std::optional<NodeId> node) {
+  HF_CO_TRY(const NexusSpec before, find_nexus(id, node));
+  HF_CO_TRY(const Op op, co_await begin(nexus_guard(before)));
+  HF_CO_TRY(NexusSpec spec, find_nexus(id, node));
+  if (spec.share == Protocol::none) co_return refusal(Kind::not_shared, label(spec) + " is not shared");
+  spec.share = Protocol::none;
+  Changes changes;
+  changes.put(spec);
+  HF_CO_CHECK(co_await commit(op, std::move(changes)));
+  co_return co_await act_share_nexus(spec);
+}
+
+}  // namespace holdfast::control

@@ -1,0 +1,252 @@
+// What is shown: specs joined with states, in parts.
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "control/agent.h"
+#include "control/plan/status.h"
+
+namespace holdfast::control {
+namespace {
+
+// An app node tells of itself every five minutes.
+constexpr Nanos app_node_deadline = 11min;
+
+template <class Map, class Key>
+auto find_in(const Map& map, const Key& key) -> std::optional<typename Map::mapped_type> {
+  const auto found = map.find(key);
+  if (found == map.end()) return std::nullopt;
+  return found->second;
+}
+
+}  // namespace
+
+// ---- nodes
+
+std::vector<NodeView> Agent::nodes() const {
+  std::vector<NodeView> all;
+  for (const auto& [id, spec] : specs().nodes) all.push_back({id, spec, find_in(observed().nodes, id)});
+  return all;
+}
+
+Result<NodeView> Agent::node(NodeId id) const {
+  HF_TRY(const NodeSpec spec, find_node(id));
+  return NodeView{id, spec, find_in(observed().nodes, id)};
+}
+
+// ---- pools
+
+PoolView Agent::pool_view(const PoolId& id) const {
+  PoolView view{id, find_in(specs().pools, id), find_in(observed().pools, id)};
+  if (view.state && !observed().node_online(view.state->node)) view.state.reset();
+  return view;
+}
+
+std::vector<PoolView> Agent::pools() const {
+  std::vector<PoolView> all;
+  for (const auto& [id, spec] : specs().pools) all.push_back(pool_view(id));
+  for (const auto& [id, state] : observed().pools) {
+    if (!specs().pools.contains(id)) all.push_back(pool_view(id));
+  }
+  return all;
+}
+
+std::vector<PoolView> Agent::pools_of_node(const NodeId& node) const {
+  std::vector<PoolView> all = pools();
+  std::erase_if(all, [&](const PoolView& p) {
+    return (p.spec ? p.spec->node : p.state ? p.state->node : "") != node;
+  });
+  return all;
+}
+
+std::vector<PoolView> Agent::pools_of_volume(const Uuid& volume) const {
+  std::vector<PoolView> all;
+  for (const auto& [id, r] : specs().replicas) {
+    if (r.owners.volume == volume) all.push_back(pool_view(r.pool));
+  }
+  return all;
+}
+
+Result<PoolView> Agent::pool(PoolId id) const {
+  PoolView view = pool_view(id);
+  if (!view.spec && !view.state) return refusal(Kind::not_found, fmt::format("pool {} does not exist", id));
+  return view;
+}
+
+// ---- replicas and nexuses
+
+ReplicaView Agent::replica_view(const Uuid& id) const {
+  ReplicaView view{id, find_in(specs().replicas, id), find_in(observed().replicas, id)};
+  if (view.state && !observed().node_online(view.state->node)) view.state->status = ReplicaStatus::unknown;
+  return view;
+}
+
+std::vector<ReplicaView> Agent::replicas() const {
+  std::vector<ReplicaView> all;
+  for (const auto& [id, spec] : specs().replicas) all.push_back(replica_view(id));
+  for (const auto& [id, state] : observed().replicas) {
+    if (!specs().replicas.contains(id)) all.push_back(replica_view(id));
+  }
+  return all;
+}
+
+std::vector<ReplicaView> Agent::replicas_of_node(const NodeId& node) const {
+  std::vector<ReplicaView> all = replicas();
+  std::erase_if(all, [&](const ReplicaView& r) {
+    const auto pool = r.spec ? specs().pools.find(r.spec->pool) : specs().pools.end();
+    const bool here =
+        (r.state && r.state->node == node) || (pool != specs().pools.end() && pool->second.node == node);
+    return !here;
+  });
+  return all;
+}
+
+std::vector<ReplicaView> Agent::replicas_of_pool(const PoolId& pool) const {
+  std::vector<ReplicaView> all = replicas();
+  std::erase_if(all, [&](const ReplicaView& r) {
+    return !((r.spec && r.spec->pool == pool) || (r.state && r.state->pool == pool));
+  });
+  return all;
+}
+
+Result<ReplicaView> Agent::replica(Uuid id) const {
+  ReplicaView view = replica_view(id);
+  if (view.spec || view.state) return view;
+  return refusal(Kind::not_found, fmt::format("replica {} does not exist", id.to_string()));
+}
+
+NexusView Agent::nexus_view(const Uuid& id) const {
+  NexusView view{id, find_in(specs().nexuses, id), find_in(observed().nexuses, id)};
+  if (view.state && !observed().node_online(view.state->node)) view.state->status = NexusStatus::unknown;
+  return view;
+}
+
+std::vector<NexusView> Agent::nexuses() const {
+  std::vector<NexusView> all;
+  for (const auto& [id, spec] : specs().nexuses) all.push_back(nexus_view(id));
+  for (const auto& [id, state] : observed().nexuses) {
+    if (!specs().nexuses.contains(id)) all.push_back(nexus_view(id));
+  }
+  return all;
+}
+
+std::vector<NexusView> Agent::nexuses_of_node(const NodeId& node) const {
+  std::vector<NexusView> all = nexuses();
+  std::erase_if(all, [&](const NexusView& n) {
+    return (n.spec ? n.spec->node : n.state ? n.state->node : "") != node;
+  });
+  return all;
+}
+
+Result<NexusView> Agent::nexus(Uuid id) const {
+  NexusView view = nexus_view(id);
+  if (view.spec || view.state) return view;
+  return refusal(Kind::not_found, fmt::format("nexus {} does not exist", id.to_string()));
+}
+
+// ---- pages: in the order in which things were created, which others coming and going does not change
+
+template <class View, class Spec, class Make>
+Page<View> Agent::page_of(const std::vector<const Spec*>& all, const PageRequest& request,
+                          const Make& make) const {
+  std::vector<std::pair<store::Revision, const Spec*>> ordered;
+  for (const Spec* s : all) ordered.emplace_back(registry_.created_at(registry_.key_of(*s)), s);
+  std::stable_sort(ordered.begin(), ordered.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::size_t from = 0;
+  if (request.starting_token >= stable_tokens_from) {
+    const auto after = static_cast<store::Revision>(request.starting_token - stable_tokens_from);
+    while (from < ordered.size() && ordered[from].first <= after) ++from;
+  } else {
+    from = static_cast<std::size_t>(std::min<std::uint64_t>(request.starting_token, ordered.size()));
+  }
+  std::size_t until = ordered.size();
+  if (request.max_entries != 0)
+    until = static_cast<std::size_t>(std::min<std::uint64_t>(until, from + request.max_entries));
+  Page<View> page;
+  for (std::size_t i = from; i < until; ++i) page.entries.push_back(make(*ordered[i].second));
+  if (until < ordered.size() && until > from) {
+    page.next = stable_tokens_from + static_cast<std::uint64_t>(ordered[until - 1].first);
+  }
+  return page;
+}
+
+Page<VolumeView> Agent::volumes(PageRequest request) const {
+  const Cluster now = cluster();
+  std::map<Uuid, std::uint32_t> snapshots;
+  for (const auto& [id, s] : specs().snapshots) ++snapshots[s.volume];
+  std::vector<const VolumeSpec*> all;
+  for (const auto& [id, v] : specs().volumes) all.push_back(&v);
+  return page_of<VolumeView>(all, request, [&](const VolumeSpec& v) {
+    const auto count = snapshots.find(v.uuid);
+    return VolumeView{v, volume_state(now, v), count == snapshots.end() ? 0 : count->second};
+  });
+}
+
+Result<VolumeView> Agent::volume(Uuid id) const {
+  HF_TRY(VolumeSpec spec, find_volume(id));
+  const auto snapshots = std::count_if(specs().snapshots.begin(), specs().snapshots.end(),
+                                       [&](const auto& s) { return s.second.volume == id; });
+  VolumeState state = volume_state(cluster(), specs().volumes.at(id));
+  return VolumeView{std::move(spec), std::move(state), static_cast<std::uint32_t>(snapshots)};
+}
+
+SnapshotView Agent::snapshot_view(const SnapshotSpec& spec) const {
+  SnapshotView view;
+  view.spec = spec;
+  view.num_restores = static_cast<std::uint32_t>(
+      std::count_if(specs().volumes.begin(), specs().volumes.end(), [&](const auto& v) {
+        return v.second.content_source && v.second.content_source->snapshot == spec.uuid;
+      }));
+  for (const auto& part : spec.parts()) {
+    const auto seen = observed().snapshots.find(part.uuid);
+    if (seen == observed().snapshots.end() || !observed().node_online(seen->second.node)) continue;
+    view.parts.push_back(seen->second);
+    view.allocated_bytes = std::max(view.allocated_bytes, seen->second.allocated_bytes);
+  }
+  for (const auto& [id, older] : specs().snapshots) {
+    if (older.volume != spec.volume || older.taken > spec.taken) continue;
+    std::uint64_t most = 0;
+    for (const auto& part : older.parts()) {
+      const auto seen = observed().snapshots.find(part.uuid);
+      if (seen != observed().snapshots.end()) most = std::max(most, seen->second.allocated_bytes);
+    }
+    view.total_allocated_bytes += most;
+  }
+  return view;
+}
+
+Page<SnapshotView> Agent::snapshots(std::optional<Uuid> snapshot, std::optional<Uuid> volume,
+                                    PageRequest request) const {
+  std::vector<const SnapshotSpec*> all;
+  for (const auto& [id, s] : specs().snapshots) {
+    if ((!snapshot || *snapshot == id) && (!volume || *volume == s.volume)) all.push_back(&s);
+  }
+  return page_of<SnapshotView>(all, request, [&](const SnapshotSpec& s) { return snapshot_view(s); });
+}
+
+Result<SnapshotView> Agent::snapshot(Uuid id, std::optional<Uuid> volume) const {
+  HF_TRY(const SnapshotSpec spec, find_snapshot(id, volume));
+  return snapshot_view(spec);
+}
+
+Page<AppNodeView> Agent::app_nodes(PageRequest request) const {
+  std::vector<const AppNodeSpec*> all;
+  for (const auto& [id, a] : specs().app_nodes) all.push_back(&a);
+  return page_of<AppNodeView>(all, request, [&](const AppNodeSpec& a) {
+    const auto seen = app_nodes_seen_.find(a.id);
+    return AppNodeView{a, seen != app_nodes_seen_.end() && home_.now() - seen->second < app_node_deadline};
+  });
+}
+
+Result<AppNodeView> Agent::app_node(std::string id) const {
+  const auto found = specs().app_nodes.find(id);
+  if (found == specs().app_nodes.end()) {
+    return refusal(Kind::not_found, fmt::format("app node {} is not registered", id));
+  }
+  const auto seen = app_nodes_seen_.find(id);
+  return AppNodeView{found->second,
+                     seen != app_nodes_seen_.end() && home_.now() - seen->second < app_node_deadline};
+}
+
+}  // namespace holdfast::control

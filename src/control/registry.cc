@@ -1,0 +1,460 @@
+#include "control/registry.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "base/log.h"
+#include "control/model/codec.h"
+#include "control/model/kind.h"
+
+namespace holdfast::control {
+namespace {
+
+constexpr std::string_view membership_suffix = "/membership";
+constexpr Nanos retry_first = 100ms;
+constexpr Nanos retry_last = 2s;
+
+template <class Spec>
+struct KindOf;
+template <>
+struct KindOf<NodeSpec> {
+  static constexpr const char* name = "node";
+  static std::string id(const NodeSpec& s) { return s.id; }
+  static auto& in(Specs& all) { return all.nodes; }
+};
+template <>
+struct KindOf<PoolSpec> {
+  static constexpr const char* name = "pool";
+  static std::string id(const PoolSpec& s) { return s.id; }
+  static auto& in(Specs& all) { return all.pools; }
+};
+template <>
+struct KindOf<ReplicaSpec> {
+  static constexpr const char* name = "replica";
+  static std::string id(const ReplicaSpec& s) { return s.uuid.to_string(); }
+  static auto& in(Specs& all) { return all.replicas; }
+};
+template <>
+struct KindOf<NexusSpec> {
+  static constexpr const char* name = "nexus";
+  static std::string id(const NexusSpec& s) { return s.uuid.to_string(); }
+  static auto& in(Specs& all) { return all.nexuses; }
+};
+template <>
+struct KindOf<VolumeSpec> {
+  static constexpr const char* name = "volume";
+  static std::string id(const VolumeSpec& s) { return s.uuid.to_string(); }
+  static auto& in(Specs& all) { return all.volumes; }
+};
+template <>
+struct KindOf<SnapshotSpec> {
+  static constexpr const char* name = "snapshot";
+  static std::string id(const SnapshotSpec& s) { return s.uuid.to_string(); }
+  static auto& in(Specs& all) { return all.snapshots; }
+};
+template <>
+struct KindOf<AppNodeSpec> {
+  static constexpr const char* name = "app_node";
+  static std::string id(const AppNodeSpec& s) { return s.id; }
+  static auto& in(Specs& all) { return all.app_nodes; }
+};
+
+// The key of a spec in Specs: its UUID where it has one.
+template <class Spec>
+auto map_key(const Spec& s) {
+  if constexpr (requires { s.uuid; }) {
+    return s.uuid;
+  } else {
+    return s.id;
+  }
+}
+
+std::string id_of(const AnySpec& any) {
+  return std::visit([]<class S>(const S& s) { return KindOf<S>::id(s); }, any);
+}
+
+void insert(Specs& all, const AnySpec& any) {
+  std::visit([&]<class S>(const S& s) { KindOf<S>::in(all)[map_key(s)] = s; }, any);
+}
+
+void erase(Specs& all, const AnySpec& any) {
+  std::visit([&]<class S>(const S& s) { KindOf<S>::in(all).erase(map_key(s)); }, any);
+}
+
+std::string json_of(const AnySpec& any) {
+  return std::visit([](const auto& s) { return to_json(s); }, any);
+}
+
+template <class Spec>
+Result<AnySpec> parse_as(const std::string& key, const std::string& id, const std::string& value) {
+  HF_TRY(Spec spec, parse_spec<Spec>(key, value));
+  if (KindOf<Spec>::id(spec) != id)
+    return Error(Errc::bad_format, fmt::format("record {} is of another id", key));
+  return AnySpec(std::move(spec));
+}
+
+Result<std::optional<AnySpec>> parse_any(const std::string& key, const std::string& kind,
+                                         const std::string& id, const std::string& value) {
+  const auto as = [](Result<AnySpec> parsed) -> Result<std::optional<AnySpec>> {
+    if (!parsed.ok()) return parsed.error();
+    return std::optional<AnySpec>(std::move(parsed).value());
+  };
+  if (kind == "node") return as(parse_as<NodeSpec>(key, id, value));
+  if (kind == "pool") return as(parse_as<PoolSpec>(key, id, value));
+  if (kind == "replica") return as(parse_as<ReplicaSpec>(key, id, value));
+  if (kind == "nexus") return as(parse_as<NexusSpec>(key, id, value));
+  if (kind == "volume") return as(parse_as<VolumeSpec>(key, id, value));
+  if (kind == "snapshot") return as(parse_as<SnapshotSpec>(key, id, value));
+  if (kind == "app_node") return as(parse_as<AppNodeSpec>(key, id, value));
+  return std::optional<AnySpec>();  // somebody else's
+}
+
+// "<kind>/<id>" of what follows the prefix; an empty id when it is not of that form.
+std::pair<std::string, std::string> split(const std::string& rest) {
+  const auto slash = rest.find('/');
+  if (slash == std::string::npos) return {rest, std::string()};
+  return {rest.substr(0, slash), rest.substr(slash + 1)};
+}
+
+template <class Map>
+void erase_record(Map& map, const std::string& id) {
+  if constexpr (std::is_same_v<typename Map::key_type, Uuid>) {
+    auto uuid = Uuid::parse(id);
+    if (uuid.ok()) map.erase(uuid.value());
+  } else {
+    map.erase(id);
+  }
+}
+
+void erase_by_id(Specs& all, const std::string& kind, const std::string& id) {
+  if (kind == "node") erase_record(all.nodes, id);
+  if (kind == "pool") erase_record(all.pools, id);
+  if (kind == "replica") erase_record(all.replicas, id);
+  if (kind == "nexus") erase_record(all.nexuses, id);
+  if (kind == "volume") erase_record(all.volumes, id);
+  if (kind == "snapshot") erase_record(all.snapshots, id);
+  if (kind == "app_node") erase_record(all.app_nodes, id);
+}
+
+}  // namespace
+
+Changes& Changes::put(AnySpec spec) {
+  list_.push_back({std::move(spec), false});
+  return *this;
+}
+Changes& Changes::remove(AnySpec spec) {
+  list_.push_back({std::move(spec), true});
+  return *this;
+}
+Changes& Changes::put_membership(const Uuid& volume, const std::vector<Uuid>& replicas) {
+  raw_.push_back({volume, first_membership(replicas)});
+  return *this;
+}
+Changes& Changes::remove_membership(const Uuid& volume) {
+  raw_.push_back({volume, std::nullopt});
+  return *this;
+}
+
+Registry::Registry(Reactor& home, store::Kv& kv, const std::string& cluster, std::size_t page_limit,
+                   std::function<void()> changed)
+    : home_(home),
+      kv_(kv),
+      prefix_("/holdfast/v1/clusters/" + cluster + "/"),
+      page_limit_(page_limit),
+      changed_(std::move(changed)),
+      progress_(home),
+      lost_(home) {}
+
+std::string Registry::key_of(const AnySpec& any) const {
+  const char* kind = std::visit([]<class S>(const S&) { return KindOf<S>::name; }, any);
+  return prefix_ + kind + "/" + id_of(any);
+}
+
+std::string Registry::membership_key(const Uuid& volume) const {
+  return prefix_ + "volume/" + volume.to_string() + std::string(membership_suffix);
+}
+
+store::Revision Registry::created_at(const std::string& key) const noexcept {
+  const auto found = known_.find(key);
+  return found == known_.end() ? 0 : found->second.created;
+}
+
+// ---- following
+
+void Registry::forget_all() {
+  specs_ = Specs();
+  memberships_.clear();
+  known_.clear();
+  gone_.clear();
+  unreadable_.clear();
+  leader_record_.reset();
+  loaded_ = false;
+}
+
+void Registry::apply_record(const std::string& key, const std::string& value) {
+  if (key == leader_key()) {
+    leader_record_ = value;
+    return;
+  }
+  auto [kind, id] = split(key.substr(prefix_.size()));
+  if (kind == "volume" && id.ends_with(membership_suffix)) {
+    auto uuid = Uuid::parse(id.substr(0, id.size() - membership_suffix.size()));
+    if (!uuid.ok()) return;
+    auto record = parse_membership(key, value);
+    if (!record.ok()) HF_LOG(error, "control", record.error().message());
+    // A record that cannot be read calls nobody healthy: nothing is let go of.
+    memberships_[uuid.value()] = record.ok() ? std::move(record).value() : Membership();
+    return;
+  }
+  auto parsed = parse_any(key, kind, id, value);
+  if (!parsed.ok()) {
+    HF_LOG(error, "control", "a record cannot be read: this agent changes nothing until it is repaired",
+           {"error", parsed.error().message()});
+    unreadable_[key] = parsed.error().message();
+    return;
+  }
+  unreadable_.erase(key);
+  if (parsed.value()) insert(specs_, *parsed.value());
+}
+
+void Registry::apply_removal(const std::string& key) {
+  unreadable_.erase(key);
+  if (key == leader_key()) {
+    leader_record_.reset();
+    return;
+  }
+  auto [kind, id] = split(key.substr(prefix_.size()));
+  if (kind == "volume" && id.ends_with(membership_suffix)) {
+    auto uuid = Uuid::parse(id.substr(0, id.size() - membership_suffix.size()));
+    if (uuid.ok()) memberships_.erase(uuid.value());
+    return;
+  }
+  erase_by_id(specs_, kind, id);
+}
+
+void Registry::apply(const store::KeyEvent& event) {
+  const std::string& key = event.kv.key;
+  if (!key.starts_with(prefix_)) return;
+  const auto known = known_.find(key);
+  if (known != known_.end() && event.kv.mod_revision <= known->second.mod)
+    return;  // a commit of ours, or older
+  const auto gone = gone_.find(key);
+  if (gone != gone_.end()) {
+    if (event.kv.mod_revision <= gone->second) {
+      if (event.kv.mod_revision == gone->second) gone_.erase(gone);
+      return;
+    }
+    gone_.erase(gone);
+  }
+  if (event.type == store::KeyEvent::Type::put) {
+    known_[key] = {event.kv.mod_revision, event.kv.create_revision};
+    apply_record(key, event.kv.value);
+  } else {
+    known_.erase(key);
+    apply_removal(key);
+  }
+}
+
+Task<Status> Registry::load_page(store::KeyRange range, store::Revision& revision, std::string& next) {
+  store::RangeRequest request(std::move(range));
+  request.limit = static_cast<std::int64_t>(page_limit_);
+  request.revision = revision;
+  HF_CO_TRY(const auto page, co_await kv_.range(std::move(request)));
+  if (revision == 0) revision = page.revision;
+  for (const store::KeyValue& kv : page.kvs) {
+    known_[kv.key] = {kv.mod_revision, kv.create_revision};
+    apply_record(kv.key, kv.value);
+  }
+  next = page.more && !page.kvs.empty() ? page.kvs.back().key + std::string(1, '\0') : std::string();
+  co_return Status();
+}
+
+// Everything as of one revision.
+Task<Status> Registry::load() {
+  forget_all();
+  store::Revision revision = 0;
+  store::KeyRange range = store::KeyRange::prefix(prefix_);
+  for (;;) {
+    std::string next;
+    HF_CO_CHECK(co_await load_page(range, revision, next));
+    if (next.empty()) break;
+    range.key = next;
+  }
+  followed_ = revision;
+  loaded_ = true;
+  co_return Status();
+}
+
+Task<Status> Registry::watch_changes(StopToken stop) {
+  store::WatchRequest request(store::KeyRange::prefix(prefix_), followed_ + 1);
+  HF_CO_TRY(const auto watch, co_await kv_.watch(std::move(request)));
+  std::optional<Error> ended;
+  while (!stop.stop_requested()) {
+    auto batch = co_await watch->next(no_deadline, stop);
+    if (!batch.ok()) {
+      ended = batch.error();
+      break;
+    }
+    for (const store::KeyEvent& event : batch.value().events) apply(event);
+    followed_ = std::max(followed_, batch.value().revision);
+    progress_.wake_all();
+    if (!batch.value().events.empty()) changed_();
+  }
+  co_await watch->close();
+  if (ended) co_return *ended;
+  co_return Status();
+}
+
+Task<Status> Registry::load_and_watch(StopToken stop) {
+  // In a term, what is here is what the commits of this agent stand on: it is only ever brought forward.
+  if (!in_term_) HF_CO_CHECK(co_await load());
+  progress_.wake_all();
+  changed_();
+  co_return co_await watch_changes(stop);
+}
+
+Task<void> Registry::follow(StopToken stop) {
+  while (!stop.stop_requested()) {
+    const Status followed = co_await load_and_watch(stop);
+    if (followed.ok() || stop.stop_requested()) continue;
+    HF_LOG(warn, "control", "the store cannot be followed; trying again",
+           {"error", followed.error().message()});
+    if (followed.code() == Errc::out_of_range && in_term_) lost_.set();
+    co_await home_.sleep(1s, stop);
+  }
+  progress_.wake_all();
+}
+
+Task<bool> Registry::caught_up(store::Revision revision, StopToken stop) {
+  while (followed_ < revision || !loaded_) {
+    const Wake woken = co_await progress_.wait(no_deadline, stop);
+    if (woken != Wake::signalled || stop.stop_requested()) co_return false;
+  }
+  co_return true;
+}
+
+// ---- committing
+
+void Registry::begin_term(store::Revision leader_created, StopToken stop) noexcept {
+  leader_created_ = leader_created;
+  term_ = stop;
+  in_term_ = true;
+  ++term_number_;
+  lost_.reset();
+}
+
+void Registry::end_term() noexcept { in_term_ = false; }
+
+store::Txn Registry::make_txn(const Changes& changes) const {
+  store::Txn txn;
+  txn.when(store::Compare::create_revision_is(leader_key(), leader_created_));
+  txn.otherwise(store::RangeRequest(leader_key()));
+  for (const auto& one : changes.list_) {
+    const std::string key = key_of(one.spec);
+    const auto known = known_.find(key);
+    txn.when(store::Compare::mod_revision_is(key, known == known_.end() ? 0 : known->second.mod));
+    if (one.remove) {
+      txn.then(store::DeleteRequest(key));
+    } else {
+      txn.then(store::PutRequest(key, json_of(one.spec)));
+    }
+    txn.otherwise(store::RangeRequest(key));
+  }
+  for (const auto& raw : changes.raw_) {
+    const std::string key = membership_key(raw.volume);
+    if (raw.value) {
+      txn.then(store::PutRequest(key, *raw.value));
+    } else {
+      txn.then(store::DeleteRequest(key));
+    }
+  }
+  return txn;
+}
+
+Task<Result<Registry::Outcome>> Registry::attempt(store::Txn txn) {
+  const auto wanted = txn.success;
+  auto answered = co_await kv_.txn(std::move(txn));
+  if (!answered.ok()) {
+    const Errc code = answered.code();
+    const bool refused = code == Errc::resource_exhausted || code == Errc::invalid_argument;
+    if (refused || !in_term_) co_return answered.error();
+    co_return Outcome();
+  }
+  if (answered.value().succeeded) co_return Outcome{Fate::done, answered.value().revision};
+  const auto& seen = answered.value().results;
+  const auto& leader = std::get<store::RangeResult>(seen[0].what);
+  if (leader.kvs.empty() || leader.kvs.front().create_revision != leader_created_)
+    co_return Outcome{Fate::lost};
+  // An earlier try of ours was done, if everything is as it would have made it.
+  store::Revision at = 0;
+  for (std::size_t i = 1; i < seen.size(); ++i) {
+    const auto& now = std::get<store::RangeResult>(seen[i].what);
+    const auto* put = std::get_if<store::PutRequest>(&wanted[i - 1].what);
+    const bool as_wanted =
+        put == nullptr ? now.kvs.empty() : !now.kvs.empty() && now.kvs.front().value == put->value;
+    if (!as_wanted) co_return Outcome{Fate::overtaken};
+    if (!now.kvs.empty()) at = std::max(at, now.kvs.front().mod_revision);
+  }
+  co_return Outcome{Fate::done, at != 0 ? at : answered.value().revision};
+}
+
+void Registry::adopt(const Changes& changes, store::Revision revision) {
+  for (const auto& one : changes.list_) {
+    const std::string key = key_of(one.spec);
+    if (one.remove) {
+      erase(specs_, one.spec);
+      known_.erase(key);
+      gone_[key] = revision;
+    } else {
+      insert(specs_, one.spec);
+      Known& known = known_[key];
+      known.mod = revision;
+      if (known.created == 0) known.created = revision;
+    }
+  }
+  for (const auto& raw : changes.raw_) {
+    if (!raw.value) {
+      memberships_.erase(raw.volume);
+      continue;
+    }
+    auto record = parse_membership(membership_key(raw.volume), *raw.value);
+    if (record.ok()) memberships_[raw.volume] = std::move(record).value();
+  }
+  changed_();
+}
+
+Task<Status> Registry::commit(std::uint64_t term, Changes changes) {
+  const auto not_leading = [] {
+    return refusal(Kind::failed_persist,
+                   "this agent no longer leads: what was asked for is finished or undone by the "
+                   "next one");
+  };
+  bool tried = false;
+  Nanos pause = retry_first;
+  for (;;) {
+    if (!in_term_ || term != term_number_ || term_.stop_requested()) co_return not_leading();
+    auto outcome = co_await attempt(make_txn(changes));
+    if (!outcome.ok()) {
+      co_return refusal(Kind::failed_persist, "the store refused the change: " + outcome.error().message());
+    }
+    switch (outcome.value().fate) {
+      case Fate::done:
+        adopt(changes, outcome.value().revision);
+        co_return Status();
+      case Fate::lost:
+        lost_.set();
+        co_return not_leading();
+      case Fate::overtaken:
+        co_return refusal(Kind::aborted, tried
+                                             ? "the store has another value than the one that was sent to it"
+                                             : "the record was changed by somebody else: try again");
+      case Fate::again:
+        tried = true;
+        co_await home_.sleep(pause, term_);
+        pause = std::min(pause * 2, retry_last);
+    }
+  }
+}
+
+}  // namespace holdfast::control

@@ -1,0 +1,246 @@
+// What users ask, one after the other, and what comes of it on engines.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "control/testing/rig.h"
+
+namespace holdfast::control {
+namespace {
+
+using fake::AgentRig;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+constexpr std::uint64_t gib = std::uint64_t{1} << 30;
+
+struct ThreeNodes : AgentRig {
+  explicit ThreeNodes(Options options = Options()) : AgentRig(std::move(options)) {
+    for (const char* n : {"n1", "n2", "n3"}) add_node(n);
+  }
+};
+
+TEST(Shell, AVolumeIsMadePublishedFaultedRepairedUnpublishedAndDeleted) {
+  ThreeNodes rig;
+  const Uuid v = rig.create_volume("v", 2).uuid;
+  EXPECT_EQ(rig.status(v), VolumeStatus::online);
+  const VolumeView published = rig.publish(v);
+  EXPECT_THAT(published.state.target->device_uri, HasSubstr(v.to_string()));
+  rig.write_all(v);
+  const NodeId other = published.spec.target->node == "n1" ? "n2" : "n1";
+  rig.engines.fleet().set_pool_failed(other, other + "-a", true);
+  ASSERT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::degraded; }));
+  ASSERT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::online; }));
+  EXPECT_THAT(rig.pools_of(v), ::testing::Contains("n3-a"));
+  rig.must(rig.agent->unpublish_volume(v, false));
+  EXPECT_EQ(rig.status(v), VolumeStatus::online);
+  rig.engines.fleet().set_pool_failed(other, other + "-a", false);
+  rig.engines.fleet().give_up(v.to_string());
+  rig.must(rig.agent->delete_volume(v));
+  EXPECT_EQ(rig.refused(rig.agent->delete_volume(v)), Kind::not_found);
+  EXPECT_TRUE(rig.until([&] { return rig.is_clean() && rig.agent->specs().replicas.empty(); }));
+  EXPECT_THAT(rig.engines.fleet().violations(), IsEmpty());
+}
+
+TEST(Shell, AVolumeGrowsFromOneReplicaToThreeAndBackWhileInUse) {
+  ThreeNodes rig;
+  const Uuid v = rig.create_volume("v", 1).uuid;
+  rig.publish(v);
+  rig.write_all(v);
+  for (const std::uint32_t count : {2U, 3U}) {
+    rig.must(rig.agent->set_replica_count(v, count));
+    ASSERT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::online; }));
+    EXPECT_EQ(rig.volume(v).state.target->children.size(), count);
+    rig.write_all(v);
+  }
+  for (const std::uint32_t count : {2U, 1U}) {
+    rig.must(rig.agent->set_replica_count(v, count));
+    EXPECT_EQ(rig.volume(v).state.target->children.size(), count);
+    EXPECT_EQ(rig.status(v), VolumeStatus::online);
+    rig.write_all(v);
+  }
+  EXPECT_TRUE(rig.until([&] { return rig.is_clean(); }));
+  EXPECT_THAT(rig.engines.fleet().violations(), IsEmpty());
+}
+
+TEST(Shell, WhatCannotBeIsRefusedByKindAndWord) {
+  ThreeNodes rig;
+  Agent& a = *rig.agent;
+  EXPECT_EQ(rig.refused(a.create_volume(AgentRig::volume_request("v", 4))), Kind::resource_exhausted);
+  EXPECT_THAT(rig.last_refusal, HasSubstr("3 of 4 replicas can be placed"));
+  EXPECT_EQ(rig.refused(a.create_volume(AgentRig::volume_request("v", 1, 20 * gib))),
+            Kind::resource_exhausted);
+  EXPECT_THAT(rig.last_refusal, HasSubstr("pool n2-a on node n2: its capacity"));
+  EXPECT_EQ(rig.refused(a.create_volume(AgentRig::volume_request("v", 0))), Kind::invalid_argument);
+  const Uuid v = rig.create_volume("v", 2).uuid;
+  EXPECT_EQ(rig.refused(a.create_volume(AgentRig::volume_request("v", 2))), Kind::already_exists);
+  EXPECT_EQ(rig.refused(a.unpublish_volume(v, false)), Kind::not_published);
+  rig.publish(v);
+  PublishVolume again;
+  again.volume = v;
+  EXPECT_EQ(rig.refused(a.publish_volume(again)), Kind::already_published);
+  EXPECT_EQ(rig.refused(a.set_replica_count(v, 2)), Kind::failed_precondition);
+  EXPECT_EQ(rig.refused(a.set_replica_count(v, 4)), Kind::failed_precondition);
+  EXPECT_EQ(rig.refused(a.set_replica_count(v, 0)), Kind::invalid_argument);
+  EXPECT_EQ(rig.refused(a.resize_volume(v, gib / 2)), Kind::invalid_argument);
+  EXPECT_EQ(rig.refused(a.resize_volume(v, 20 * gib)), Kind::resource_exhausted);
+  EXPECT_EQ(rig.refused(a.delete_pool("n1-a", std::nullopt)), Kind::in_use);
+  EXPECT_EQ(rig.refused(a.delete_pool("nowhere", std::nullopt)), Kind::not_found);
+  EXPECT_EQ(rig.refused(a.publish_volume(PublishVolume())), Kind::not_found);
+}
+
+TEST(Shell, AVolumeGrowsPublishedAndNot) {
+  ThreeNodes rig;
+  const Uuid v = rig.create_volume("v", 2).uuid;
+  rig.must(rig.agent->resize_volume(v, 2 * gib));
+  rig.publish(v);
+  const VolumeView grown = rig.must(rig.agent->resize_volume(v, 3 * gib));
+  EXPECT_EQ(grown.spec.size_bytes, 3 * gib);
+  EXPECT_EQ(grown.state.target->size_bytes, 3 * gib);
+  EXPECT_EQ(rig.status(v), VolumeStatus::online);
+}
+
+TEST(Shell, ASnapshotIsTakenRestoredClonedAndDeleted) {
+  ThreeNodes rig;
+  const Uuid v = rig.create_volume("v", 2, gib, true).uuid;
+  rig.publish(v);
+  rig.write_all(v);
+  const Uuid s = Uuid::from_name("s");
+  rig.must(rig.agent->create_snapshot(v, s));
+  EXPECT_EQ(rig.refused(rig.agent->create_snapshot(v, s)), Kind::already_exists);
+  EXPECT_TRUE(rig.until([&] { return rig.agent->snapshot(s, v).value().parts.size() == 2; }));
+  auto request = AgentRig::volume_request("restored", 2, gib, true);
+  const VolumeView restored = rig.must(rig.agent->restore_snapshot(s, request));
+  EXPECT_EQ(restored.spec.content_source->snapshot, s);
+  rig.publish(restored.spec.uuid);
+  request = AgentRig::volume_request("wrong", 2, 2 * gib, true);
+  EXPECT_EQ(rig.refused(rig.agent->restore_snapshot(s, request)), Kind::out_of_range);
+  request = AgentRig::volume_request("wrong", 2, gib, false);
+  EXPECT_EQ(rig.refused(rig.agent->restore_snapshot(s, request)), Kind::invalid_argument);
+  request = AgentRig::volume_request("wrong", 3, gib, true);
+  EXPECT_EQ(rig.refused(rig.agent->restore_snapshot(s, request)), Kind::failed_precondition);
+  rig.must(rig.agent->clone_volume(v, AgentRig::volume_request("clone", 2)));
+  EXPECT_EQ(rig.refused(rig.agent->delete_pool(rig.pools_of(v)[0], std::nullopt)), Kind::in_use);
+  rig.must(rig.agent->delete_snapshot(s, v));
+  EXPECT_EQ(rig.agent->snapshots(std::nullopt, std::nullopt, {}).entries.size(), 0u);
+  EXPECT_THAT(rig.engines.fleet().violations(), IsEmpty());
+}
+
+TEST(Shell, AReplicaMovesWhileInUse) {
+  ThreeNodes rig;
+  const Uuid v = rig.create_volume("v", 2).uuid;
+  rig.publish(v, "n1");
+  rig.write_all(v);
+  MoveReplica request;
+  request.volume = v;
+  for (const auto& [id, r] : rig.volume(v).state.replicas) {
+    if (*r.pool == "n2-a") request.replica = id;
+  }
+  rig.must(rig.agent->move_replica(request));
+  ASSERT_TRUE(rig.until([&] { return rig.agent->specs().volumes.at(v).moves.empty(); }));
+  EXPECT_THAT(rig.pools_of(v), ElementsAre("n1-a", "n3-a"));
+  EXPECT_EQ(rig.status(v), VolumeStatus::online);
+  EXPECT_TRUE(rig.until([&] { return rig.is_clean(); }));
+  EXPECT_THAT(rig.engines.fleet().violations(), IsEmpty());
+}
+
+TEST(Shell, ADrainedNodeIsEmptied) {
+  ThreeNodes rig;
+  const Uuid v = rig.create_volume("v", 2).uuid;
+  rig.publish(v, "n1");
+  rig.write_all(v);
+  rig.must(rig.agent->drain_node("n1", "upgrade", true));
+  ASSERT_TRUE(rig.until([&] { return rig.agent->specs().nodes.at("n1").drained; }));
+  EXPECT_NE(rig.agent->specs().volumes.at(v).target->node, "n1");
+  EXPECT_THAT(rig.pools_of(v), ElementsAre("n2-a", "n3-a"));
+  EXPECT_EQ(rig.refused(rig.agent->drain_node("n1", "", true)), Kind::invalid_argument);
+  rig.must(rig.agent->uncordon_node("n1", "upgrade"));
+  EXPECT_EQ(rig.refused(rig.agent->uncordon_node("n1", "upgrade")), Kind::failed_precondition);
+  EXPECT_THAT(rig.engines.fleet().violations(), IsEmpty());
+}
+
+TEST(Shell, AnEngineThatWasStartedAgainGetsBackWhatItHad) {
+  ThreeNodes rig;
+  const Uuid v = rig.create_volume("v", 2).uuid;
+  rig.publish(v, "n1");
+  rig.write_all(v);
+  rig.engines.fleet().crash("n1");
+  ASSERT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::unknown; }));
+  rig.engines.fleet().start("n1", false);
+  ASSERT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::online; }));
+  rig.write_all(v);
+  EXPECT_THAT(rig.engines.fleet().violations(), IsEmpty());
+}
+
+TEST(Shell, ATargetThatIsLostIsReplacedAndItsLeftoversGo) {
+  ThreeNodes rig;
+  const Uuid v = rig.create_volume("v", 3).uuid;
+  rig.publish(v, "n1");
+  rig.write_all(v);
+  rig.engines.fleet().crash("n1");
+  ASSERT_TRUE(rig.until([&] { return !rig.agent->observed().node_online("n1"); }));
+  PublishVolume request;
+  request.volume = v;
+  request.republish = true;
+  const VolumeView moved = rig.must(rig.agent->publish_volume(request));
+  EXPECT_NE(moved.spec.target->node, "n1");
+  rig.write_all(v);
+  EXPECT_EQ(rig.refused(rig.agent->destroy_shutdown_targets(v)), Kind::failed_precondition);
+  rig.engines.fleet().start("n1", true);
+  ASSERT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::online && rig.is_clean(); }));
+  EXPECT_THAT(rig.engines.fleet().violations(), IsEmpty());
+}
+
+TEST(Shell, AnotherAgentGoesOnWhereThisOneStopped) {
+  ThreeNodes rig;
+  const Uuid v = rig.create_volume("v", 2).uuid;
+  rig.publish(v);
+  const auto volumes = rig.agent->specs().volumes;
+  const auto replicas = rig.agent->specs().replicas;
+  rig.stop_agent();
+  rig.start_agent();
+  EXPECT_EQ(rig.agent->specs().volumes, volumes);
+  EXPECT_EQ(rig.agent->specs().replicas, replicas);
+  ASSERT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::online; }));
+}
+
+TEST(Shell, ANodeThatIsGoneIsPurgedWithAPreview) {
+  ThreeNodes rig;
+  const Uuid kept = rig.create_volume("kept", 2).uuid;
+  const Uuid lost = rig.create_volume("lost", 1).uuid;
+  const PoolId pool = rig.pools_of(lost)[0];
+  const NodeId node = pool.substr(0, 2);
+  EXPECT_EQ(rig.refused(rig.agent->delete_node(node, std::nullopt)), Kind::in_use);
+  rig.engines.fleet().crash(node);
+  ASSERT_TRUE(rig.until([&] { return !rig.agent->observed().node_online(node); }));
+  EXPECT_EQ(rig.refused(rig.agent->delete_node(node, std::nullopt)), Kind::failed_precondition);
+  const Impact impact = rig.agent->purge_node_impact(node).value();
+  EXPECT_THAT(impact.lost_volumes, ElementsAre(lost));
+  EXPECT_EQ(rig.refused(rig.agent->delete_node(node, Purge())), Kind::failed_precondition);
+  rig.must(rig.agent->delete_node(node, Purge{true, true}));
+  EXPECT_EQ(rig.refused(rig.agent->delete_node(node, std::nullopt)), Kind::not_found);
+  EXPECT_FALSE(rig.agent->specs().volumes.contains(lost));
+  EXPECT_TRUE(rig.agent->specs().volumes.contains(kept));
+}
+
+TEST(Shell, PagesGoOnBehindWhatWasShown) {
+  ThreeNodes rig;
+  for (const char* name : {"a", "b", "c", "d", "e"}) rig.create_volume(name, 1, gib / 4);
+  PageRequest request;
+  request.max_entries = 2;
+  const auto first = rig.agent->volumes(request);
+  ASSERT_EQ(first.entries.size(), 2u);
+  rig.must(rig.agent->delete_volume(Uuid::from_name("a")));
+  request.starting_token = *first.next;
+  const auto second = rig.agent->volumes(request);
+  ASSERT_EQ(second.entries.size(), 2u);
+  EXPECT_EQ(second.entries[0].spec.uuid, Uuid::from_name("c"));
+  request.starting_token = 3;
+  EXPECT_EQ(rig.agent->volumes(request).entries.size(), 1u);
+  request.starting_token = 99;
+  EXPECT_THAT(rig.agent->volumes(request).entries, IsEmpty());
+  EXPECT_FALSE(rig.agent->volumes(request).next);
+}
+
+}  // namespace
+}  // namespace holdfast::control

@@ -1,0 +1,299 @@
+// Snapshots of volumes, and volumes made of them.
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "control/agent.h"
+#include "control/model/validate.h"
+#include "rt/when_all.h"
+
+namespace holdfast::control {
+namespace {
+
+std::string label(const Uuid& volume) { return "volume " + volume.to_string(); }
+std::string snapshot_label(const Uuid& snapshot) { return "snapshot " + snapshot.to_string(); }
+
+}  // namespace
+
+Result<SnapshotSpec> Agent::find_snapshot(const Uuid& id, const std::optional<Uuid>& volume) const {
+  const auto found = specs().snapshots.find(id);
+  if (found == specs().snapshots.end() || (volume && found->second.volume != *volume)) {
+    return refusal(Kind::not_found, snapshot_label(id) + " does not exist");
+  }
+  return found->second;
+}
+
+// The moment at which all parts were taken.
+Task<Result<UnixNanos>> Agent::act_snapshot(const VolumeSpec& volume, const SnapshotSpec& snapshot,
+                                            const std::vector<ReplicaSnapshotSpec>& parts) {
+  const std::string entity = volume.uuid.to_string();
+  const std::string transaction = snapshot.transaction;
+  if (volume.target) {
+    HF_CO_TRY(Engine * engine, nodes_.online_engine(volume.target->node));
+    NewNexusSnapshot request;
+    request.nexus = volume.target->nexus;
+    request.name = snapshot.uuid.to_string() + "@" + transaction;
+    request.entity_id = entity;
+    request.transaction = transaction;
+    for (const auto& p : parts) request.parts.push_back({p.replica, p.uuid});
+    HF_CO_TRY(const NexusSnapshotOutcome taken, co_await engine->create_nexus_snapshot(std::move(request)));
+    for (const auto& p : parts) nodes_.refresh(cluster().node_id_of_pool(p.pool));
+    if (!taken.complete())
+      co_return refusal(Kind::aborted, "a replica did not take its part of the snapshot");
+    co_return taken.taken;
+  }
+  const auto take_one = [this](ReplicaSnapshotSpec part, std::string entity_id,
+                               std::string txn) -> Task<Status> {
+    HF_CO_TRY(Engine * engine, engine_of_pool(part.pool));
+    NewReplicaSnapshot request;
+    request.replica = part.replica;
+    request.snapshot = part.uuid;
+    request.name = part.uuid.to_string();
+    request.entity_id = std::move(entity_id);
+    request.transaction = std::move(txn);
+    HF_CO_TRY(const SnapshotState taken, co_await engine->create_snapshot(std::move(request)));
+    nodes_.note(taken);
+    co_return Status();
+  };
+  std::vector<Task<Status>> acts;
+  for (const auto& p : parts) acts.push_back(take_one(p, entity, transaction));
+  HF_CO_CHECK(co_await when_all_ok(std::move(acts)));
+  co_return unix_now();
+}
+
+Task<Status> Agent::take_snapshot(const Op& op, VolumeSpec volume, SnapshotSpec snapshot) {
+  std::vector<ReplicaSnapshotSpec> parts;
+  {
+    const Cluster now = cluster();
+    for (const ReplicaSpec* r : now.replicas(volume.uuid)) {
+      const bool usable = now.good(volume, r->uuid);
+      if (!usable) {
+        co_return refusal(
+            Kind::failed_precondition,
+            fmt::format("{}: replica {} on pool {} is not online and in sync: all of them take part in a "
+                        "snapshot",
+                        label(volume.uuid), r->uuid.to_string(), r->pool));
+      }
+      if (auto why = no_room_for_snapshot(now, options_.policy.capacity, r->pool, volume.size_bytes)) {
+        co_return refusal(Kind::resource_exhausted, fmt::format("{}: {}", label(volume.uuid), *why));
+      }
+      parts.push_back({new_uuid(), r->uuid, r->pool, r->pool_uuid, SpecStatus::creating});
+    }
+  }
+  if (parts.empty()) co_return refusal(Kind::failed_precondition, label(volume.uuid) + " has no replicas");
+  snapshot.transaction = new_uuid().to_string();
+  snapshot.size_bytes = volume.size_bytes;
+  snapshot.transactions[snapshot.transaction] = parts;
+  Changes intent;
+  intent.put(snapshot);
+  HF_CO_CHECK(co_await commit(op, std::move(intent)));
+  auto taken = co_await act_snapshot(volume, snapshot, parts);
+  Changes outcome;
+  auto& kept = snapshot.transactions[snapshot.transaction];
+  if (!taken.ok()) {
+    const bool late = may_have_happened(taken.error());
+    for (auto& p : kept) p.unsure_until = late ? unix_now() + late_requests_max : 0;
+    outcome.put(snapshot);
+    HF_CO_CHECK(co_await commit(op, std::move(outcome)));
+    co_return taken.error().with_context(snapshot_label(snapshot.uuid));
+  }
+  for (auto& p : kept) p.status = SpecStatus::created;
+  snapshot.status = SpecStatus::created;
+  snapshot.taken = taken.value();
+  outcome.put(snapshot);
+  if (!volume.thin && !volume.as_thin) {
+    VolumeSpec counted = specs().volumes.at(volume.uuid);
+    counted.as_thin = true;
+    outcome.put(std::move(counted));
+  }
+  co_return co_await commit(op, std::move(outcome));
+}
+
+Task<Result<SnapshotView>> Agent::create_snapshot(Uuid volume_id, Uuid id) {
+  if (id.is_nil()) co_return refusal(Kind::invalid_argument, "a snapshot needs a UUID that is not all zero");
+  HF_CO_TRY(const Op op, co_await begin(volume_guard(volume_id)));
+  HF_CO_TRY(const Op both, co_await begin(snapshot_guard(id)));
+  const auto known = specs().snapshots.find(id);
+  SnapshotSpec snapshot;
+  if (known != specs().snapshots.end()) {
+    snapshot = known->second;
+    if (snapshot.volume != volume_id || snapshot.status == SpecStatus::created) {
+      co_return refusal(Kind::already_exists, snapshot_label(id) + " exists already");
+    }
+    if (snapshot.status == SpecStatus::deleting) {
+      co_return refusal(Kind::deleting, snapshot_label(id) + " is being deleted");
+    }
+  }
+  HF_CO_TRY(const VolumeSpec volume, find_volume(volume_id));
+  if (volume.status != SpecStatus::created)
+    co_return refusal(Kind::deleting, label(volume_id) + " is being deleted");
+  const auto have = std::count_if(specs().snapshots.begin(), specs().snapshots.end(), [&](const auto& s) {
+    return s.second.volume == volume_id && s.second.uuid != id;
+  });
+  if (volume.max_snapshots && have >= static_cast<std::int64_t>(*volume.max_snapshots)) {
+    co_return refusal(Kind::failed_precondition, fmt::format("{} has {} snapshots, {} are allowed",
+                                                             label(volume_id), have, *volume.max_snapshots));
+  }
+  if (snapshot.transactions.size() >= options_.policy.transactions_kept_max) {
+    co_return refusal(Kind::failed_precondition,
+                      snapshot_label(id) + ": parts of failed attempts are being removed: try again");
+  }
+  snapshot.uuid = id;
+  snapshot.volume = volume_id;
+  HF_CO_CHECK(co_await take_snapshot(op, volume, std::move(snapshot)));
+  events_.add("Snapshot", "Create", id.to_string(), "",
+              fmt::format("{} of {} was taken", snapshot_label(id), label(volume_id)));
+  co_return this->snapshot(id, volume_id);
+}
+
+Task<Status> Agent::remove_snapshot(const Op& op, Uuid id) {
+  HF_CO_TRY(SnapshotSpec snapshot, find_snapshot(id, std::nullopt));
+  if (snapshot.status != SpecStatus::deleting) {
+    snapshot.status = SpecStatus::deleting;
+    Changes intent;
+    intent.put(snapshot);
+    HF_CO_CHECK(co_await commit(op, std::move(intent)));
+  }
+  std::vector<Task<Status>> acts;
+  std::vector<Uuid> which;
+  {
+    const Cluster now = cluster();
+    for (const auto& [transaction, parts] : snapshot.transactions) {
+      for (const auto& part : parts) {
+        if (now.usable_pool(part.pool) == nullptr || unix_now() < part.unsure_until) continue;
+        acts.push_back(act_destroy_part(part, now.node_id_of_pool(part.pool)));
+        which.push_back(part.uuid);
+      }
+    }
+  }
+  co_await when_all(std::span(acts));
+  std::set<Uuid> gone;
+  for (std::size_t i = 0; i < acts.size(); ++i) {
+    const Status one = acts[i].take();
+    if (one.ok()) gone.insert(which[i]);
+  }
+  for (auto it = snapshot.transactions.begin(); it != snapshot.transactions.end();) {
+    std::erase_if(it->second, [&](const ReplicaSnapshotSpec& p) { return gone.contains(p.uuid); });
+    it = it->second.empty() ? snapshot.transactions.erase(it) : std::next(it);
+  }
+  Changes outcome;
+  if (snapshot.transactions.empty()) {
+    outcome.remove(snapshot);
+  } else {
+    outcome.put(snapshot);
+  }
+  co_return co_await commit(op, std::move(outcome));
+}
+
+Task<Status> Agent::delete_snapshot(Uuid id, std::optional<Uuid> volume) {
+  HF_CO_TRY(const Op op, co_await begin(snapshot_guard(id)));
+  HF_CO_CHECK(find_snapshot(id, volume));
+  HF_CO_CHECK(co_await remove_snapshot(op, id));
+  events_.add("Snapshot", "Delete", id.to_string(), "", snapshot_label(id) + " was deleted");
+  co_return Status();
+}
+
+Task<Status> Agent::change_part(const Op& op, const Action& action, bool destroy) {
+  const auto found = specs().snapshots.find(action.snapshot);
+  if (found == specs().snapshots.end()) co_return Status();
+  SnapshotSpec snapshot = found->second;
+  for (auto it = snapshot.transactions.begin(); it != snapshot.transactions.end(); ++it) {
+    const auto part = std::find_if(it->second.begin(), it->second.end(),
+                                   [&](const ReplicaSnapshotSpec& p) { return p.uuid == action.part; });
+    if (part == it->second.end()) continue;
+    if (snapshot.status == SpecStatus::created && it->first == snapshot.transaction) co_return Status();
+    if (destroy) HF_CO_CHECK(co_await act_destroy_part(*part, action.node));
+    if (unix_now() < part->unsure_until) co_return Status();
+    it->second.erase(part);
+    if (it->second.empty()) snapshot.transactions.erase(it);
+    Changes changes;
+    changes.put(std::move(snapshot));
+    co_return co_await commit(op, std::move(changes));
+  }
+  co_return Status();
+}
+
+Task<Status> Agent::execute_snapshot(const Op& op, const Action& action) {
+  if (action.what != Do::forget_snapshot)
+    co_return co_await change_part(op, action, action.what == Do::destroy_part);
+  const auto found = specs().snapshots.find(action.snapshot);
+  const bool empty = found != specs().snapshots.end() && found->second.transactions.empty() &&
+                     found->second.status != SpecStatus::created;
+  if (!empty) co_return Status();
+  Changes changes;
+  changes.remove(found->second);
+  co_return co_await commit(op, std::move(changes));
+}
+
+// ---- volumes with the content of others
+
+Task<Result<VolumeView>> Agent::restore_snapshot(Uuid snapshot_id, CreateVolume request) {
+  HF_CO_TRY(const Op op, co_await begin(volume_guard(request.volume)));
+  HF_CO_TRY(const Op source, co_await begin(snapshot_guard(snapshot_id)));
+  HF_CO_TRY(const SnapshotSpec snapshot, find_snapshot(snapshot_id, std::nullopt));
+  const std::string what = fmt::format("{} from {}", label(request.volume), snapshot_label(snapshot_id));
+  if (request.volume.is_nil())
+    co_return refusal(Kind::invalid_argument, "a volume needs a UUID that is not all zero");
+  HF_CO_CHECK(check_labels(request.labels));
+  HF_CO_CHECK(check_replica_count(request.replicas));
+  if (specs().volumes.contains(request.volume)) {
+    co_return refusal(Kind::already_exists, label(request.volume) + " exists already");
+  }
+  if (snapshot.status != SpecStatus::created)
+    co_return refusal(Kind::failed_precondition, what + ": it is not complete");
+  if (!request.thin) co_return refusal(Kind::invalid_argument, what + ": a restored volume has to be thin");
+  if (request.size_bytes != snapshot.size_bytes) {
+    co_return refusal(Kind::out_of_range,
+                      fmt::format("{}: size has to be {}, that of the snapshot", what, snapshot.size_bytes));
+  }
+  if (request.replicas > snapshot.parts().size()) {
+    co_return refusal(Kind::failed_precondition,
+                      fmt::format("{}: {} replicas wanted, the snapshot has {}", what, request.replicas,
+                                  snapshot.parts().size()));
+  }
+  VolumeSpec volume;
+  volume.uuid = request.volume;
+  volume.size_bytes = request.size_bytes;
+  volume.num_replicas = request.replicas;
+  volume.self_heal = request.self_heal;
+  volume.thin = true;
+  volume.labels = request.labels;
+  volume.topology = request.topology;
+  volume.affinity_group = request.affinity_group;
+  volume.max_snapshots = request.max_snapshots;
+  volume.content_source = ContentSource{snapshot_id, snapshot.volume};
+  PendingVolumeOp pending;
+  pending.operation = VolumeOp::create;
+  volume.operation = pending;
+  std::vector<ReplicaSpec> replicas;
+  {
+    const Cluster now = cluster();
+    for (const auto& part : snapshot.parts()) {
+      if (now.usable_pool(part.pool) == nullptr) {
+        co_return refusal(Kind::failed_precondition,
+                          fmt::format("{}: pool {} cannot be reached", what, part.pool));
+      }
+      if (replicas.size() == request.replicas) continue;
+      ReplicaSpec r = new_replica(volume, part.pool);
+      r.clone_of = part.uuid;
+      r.kind = ReplicaKind::snapshot_clone;
+      replicas.push_back(std::move(r));
+    }
+  }
+  HF_CO_CHECK(co_await build_volume(op, volume, std::move(replicas)));
+  events_.add("Clone", "Create", volume.uuid.to_string(), "", what + " was created");
+  co_return this->volume(volume.uuid);
+}
+
+Task<Result<VolumeView>> Agent::clone_volume(Uuid source, CreateVolume request) {
+  const Uuid between = new_uuid();
+  HF_CO_TRY(const SnapshotView taken, co_await create_snapshot(source, between));
+  request.size_bytes = taken.spec.size_bytes;
+  request.thin = true;
+  auto cloned = co_await restore_snapshot(between, std::move(request));
+  // The clone keeps what it needs of it.
+  (co_await delete_snapshot(between, std::nullopt)).ignore("the clone is what was asked for");
+  co_return cloned;
+}
+
+}  // namespace holdfast::control

@@ -1,0 +1,566 @@
+// Volumes: made, deleted, grown; more and fewer replicas.
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "control/agent.h"
+#include "control/model/validate.h"
+#include "control/plan/status.h"
+#include "rt/when_all.h"
+
+namespace holdfast::control {
+namespace {
+
+std::string label(const Uuid& volume) { return "volume " + volume.to_string(); }
+
+Status check_request(const CreateVolume& r) {
+  if (r.volume.is_nil()) return refusal(Kind::invalid_argument, "a volume needs a UUID that is not all zero");
+  HF_CHECK(check_size(r.size_bytes));
+  HF_CHECK(check_replica_count(r.replicas));
+  HF_CHECK(check_labels(r.labels));
+  HF_CHECK(check_topology(r.topology));
+  if (r.affinity_group) {
+    constexpr std::size_t group_chars_max = 253;
+    if (r.affinity_group->empty() || r.affinity_group->size() > group_chars_max) {
+      return refusal(Kind::invalid_argument,
+                     fmt::format("affinity group id: 1 to {} characters are allowed", group_chars_max));
+    }
+  }
+  return Status();
+}
+
+VolumeSpec spec_of(const CreateVolume& r) {
+  VolumeSpec v;
+  v.uuid = r.volume;
+  v.size_bytes = r.size_bytes;
+  v.num_replicas = r.replicas;
+  v.self_heal = r.self_heal;
+  v.thin = r.thin;
+  v.labels = r.labels;
+  v.topology = r.topology;
+  v.affinity_group = r.affinity_group;
+  v.max_snapshots = r.max_snapshots;
+  PendingVolumeOp operation;
+  operation.operation = VolumeOp::create;
+  v.operation = operation;
+  return v;
+}
+
+}  // namespace
+
+Result<VolumeSpec> Agent::find_volume(const Uuid& id) const {
+  const auto found = specs().volumes.find(id);
+  if (found == specs().volumes.end()) return refusal(Kind::not_found, label(id) + " does not exist");
+  return found->second;
+}
+
+ReplicaSpec Agent::new_replica(const VolumeSpec& volume, const PoolId& pool) {
+  ReplicaSpec r;
+  r.uuid = new_uuid();
+  r.size_bytes = volume.size_bytes;
+  r.pool = pool;
+  const auto seen = observed().pools.find(pool);
+  if (seen != observed().pools.end()) r.pool_uuid = seen->second.uuid;
+  r.thin = volume.thin || volume.as_thin;
+  r.managed = true;
+  r.owners.volume = volume.uuid;
+  r.operation = Pending<ReplicaOp>{ReplicaOp::create, std::nullopt};
+  if (volume.target) share_towards(r, {volume.target->node});
+  return r;
+}
+
+bool Agent::still_fits(const VolumeSpec& volume, const PoolId& pool, const Uuid& leaving) const {
+  const Cluster now = cluster();
+  ReplicaNeed need(volume);
+  need.only = pool;
+  for (const ReplicaSpec* r : now.replicas(volume.uuid)) {
+    if (r->uuid != leaving) need.occupied.push_back(r->pool);
+  }
+  return !place_replicas(now, options_.policy.capacity, need).pools.empty();
+}
+
+// ---- creating
+
+// A pool refused after all, or does not answer: the replicas that were not made are let go of, and others are tried.
+Task<Status> Agent::replace_failed(const Op& op, const VolumeSpec& volume, std::vector<ReplicaSpec>& replicas,
+                                   std::vector<bool>& done, const std::set<Uuid>& certain, Error why) {
+  Changes changes;
+  std::vector<ReplicaSpec> next;
+  std::vector<bool> next_done;
+  ReplicaNeed need(volume);
+  std::set<PoolId> failed;
+  for (std::size_t i = 0; i < replicas.size(); ++i) {
+    if (done[i]) {
+      need.occupied.push_back(replicas[i].pool);
+      next.push_back(replicas[i]);
+      next_done.push_back(true);
+      continue;
+    }
+    failed.insert(replicas[i].pool);
+    ReplicaSpec leaving = specs().replicas.at(replicas[i].uuid);
+    leaving.owners = ReplicaOwners();
+    leaving.status = SpecStatus::deleting;
+    if (!certain.contains(leaving.uuid)) leaving.unsure_until = unix_now() + late_requests_max;
+    changes.put(leaving);
+  }
+  // Pools that have just failed are out of the question.
+  const Cluster now = cluster();
+  need.count = replicas.size();
+  for (const PoolId& pool : place_replicas(now, options_.policy.capacity, need).pools) {
+    if (failed.contains(pool) || next.size() == replicas.size()) continue;
+    next.push_back(new_replica(volume, pool));
+    next_done.push_back(false);
+    changes.put(next.back());
+  }
+  if (next.size() < replicas.size()) co_return why;
+  HF_CO_CHECK(co_await commit(op, std::move(changes)));
+  replicas = std::move(next);
+  done = std::move(next_done);
+  co_return Status();
+}
+
+Task<Status> Agent::build_volume(const Op& op, VolumeSpec volume, std::vector<ReplicaSpec> replicas) {
+  Changes intent;
+  intent.put(volume);
+  for (const ReplicaSpec& r : replicas) intent.put(r);
+  HF_CO_CHECK(co_await commit(op, std::move(intent)));
+  std::vector<bool> done(replicas.size(), false);
+  std::set<Uuid> certain;  // their creation is over, one way or the other
+  std::optional<Error> broken;
+  for (std::size_t round = 0; round < 3; ++round) {
+    std::vector<Task<Status>> acts;
+    std::vector<std::size_t> which;
+    for (std::size_t i = 0; i < replicas.size(); ++i) {
+      if (done[i]) continue;
+      acts.push_back(act_create_replica(replicas[i]));
+      which.push_back(i);
+    }
+    co_await when_all(std::span(acts));
+    std::optional<Error> failure;
+    for (std::size_t i = 0; i < acts.size(); ++i) {
+      const Status one = acts[i].take();
+      done[which[i]] = one.ok();
+      if (one.ok() || !may_have_happened(one.error())) certain.insert(replicas[which[i]].uuid);
+      if (!one.ok() && !failure) {
+        failure =
+            one.error().with_context(fmt::format("{}: pool {}", label(volume.uuid), replicas[which[i]].pool));
+      }
+    }
+    if (!failure) break;
+    if (volume.content_source || round == 2) {
+      broken = failure;
+      break;
+    }
+    const Status other = co_await replace_failed(op, volume, replicas, done, certain, *failure);
+    if (!other.ok()) {
+      broken = other.error();
+      break;
+    }
+  }
+  if (broken) {
+    (co_await release_volume(op, volume.uuid, std::move(certain))).ignore("the reconciler goes on");
+    co_return *broken;
+  }
+  Changes outcome;
+  volume.status = SpecStatus::created;
+  volume.operation.reset();
+  outcome.put(volume);
+  std::vector<Uuid> members;
+  for (ReplicaSpec& r : replicas) {
+    r.status = SpecStatus::created;
+    r.operation.reset();
+    outcome.put(r);
+    members.push_back(r.uuid);
+  }
+  outcome.put_membership(volume.uuid, members);
+  co_return co_await commit(op, std::move(outcome));
+}
+
+Task<Result<VolumeView>> Agent::create_volume(CreateVolume request) {
+  HF_CO_CHECK(check_request(request));
+  HF_CO_TRY(const Op op, co_await begin(volume_guard(request.volume)));
+  const auto known = specs().volumes.find(request.volume);
+  if (known != specs().volumes.end()) {
+    if (known->second.status == SpecStatus::created)
+      co_return refusal(Kind::already_exists, label(request.volume) + " exists already");
+    co_return refusal(known->second.status == SpecStatus::deleting ? Kind::deleting : Kind::conflict,
+                      label(request.volume) + " is being cleaned up: try again");
+  }
+  const auto permit = co_await creations_.acquire();
+  HF_CO_CHECK(check_leading());
+  const VolumeSpec volume = spec_of(request);
+  std::uint64_t all_bytes = volume.size_bytes;
+  for (const auto& [id, v] : specs().volumes) all_bytes += v.size_bytes;
+  if (options_.cluster_capacity_limit && all_bytes > *options_.cluster_capacity_limit) {
+    co_return refusal(Kind::capacity_limit_exceeded,
+                      fmt::format("{}: all volumes together would have {} bytes, the limit is {}",
+                                  label(volume.uuid), all_bytes, *options_.cluster_capacity_limit));
+  }
+  ReplicaNeed need(volume);
+  need.count = request.replicas;
+  const Placement placed = place_replicas(cluster(), options_.policy.capacity, need);
+  if (placed.pools.size() < request.replicas) {
+    const auto& nodes = observed().nodes;
+    const bool anybody = std::any_of(nodes.begin(), nodes.end(),
+                                     [](const auto& n) { return n.second.status == NodeStatus::online; });
+    co_return refusal(anybody ? Kind::resource_exhausted : Kind::failed_precondition,
+                      fmt::format("{}: {} of {} replicas can be placed: {}", label(volume.uuid),
+                                  placed.pools.size(), request.replicas, explain(placed.refused)));
+  }
+  std::vector<ReplicaSpec> replicas;
+  std::vector<Claim> claims;
+  for (const PoolId& pool : placed.pools) {
+    replicas.push_back(new_replica(volume, pool));
+    claims.emplace_back(claims_, pool, volume.size_bytes, volume.thin);
+  }
+  std::string group_node;
+  if (volume.affinity_group && volume.num_replicas == 1) {
+    group_node = *volume.affinity_group + "\n" + specs().pools.at(placed.pools.front()).node;
+    claims_.group_nodes.insert(group_node);
+  }
+  const Status built = co_await build_volume(op, volume, std::move(replicas));
+  claims_.group_nodes.erase(group_node);
+  if (!built.ok()) co_return built.error();
+  events_.add("Volume", "Create", volume.uuid.to_string(), "", label(volume.uuid) + " was created");
+  co_return this->volume(volume.uuid);
+}
+
+// ---- deleting
+
+// All that is the volume's is let go of, in one commit; what can be reached is destroyed at once, the rest when its
+// node is back.
+Task<Status> Agent::release_volume(const Op& op, Uuid id, std::set<Uuid> certain) {
+  HF_CO_TRY(VolumeSpec volume, find_volume(id));
+  Changes changes;
+  volume.status = SpecStatus::deleting;
+  PendingVolumeOp destroy;
+  destroy.operation = VolumeOp::destroy;
+  volume.operation = destroy;
+  volume.target.reset();
+  changes.put(volume);
+  std::vector<Uuid> nexuses, replicas;
+  for (const auto& [uuid, n] : specs().nexuses) {
+    if (n.owner != id) continue;
+    NexusSpec leaving = n;
+    if (leaving.status == SpecStatus::creating) leaving.unsure_until = unix_now() + late_requests_max;
+    leaving.status = SpecStatus::deleting;
+    nexuses.push_back(uuid);
+    changes.put(std::move(leaving));
+  }
+  for (const auto& [uuid, r] : specs().replicas) {
+    if (r.owners.volume != id) continue;
+    ReplicaSpec leaving = r;
+    if (leaving.status == SpecStatus::creating && !certain.contains(uuid)) {
+      leaving.unsure_until = unix_now() + late_requests_max;
+    }
+    leaving.owners = ReplicaOwners();
+    leaving.status = SpecStatus::deleting;
+    replicas.push_back(uuid);
+    changes.put(std::move(leaving));
+  }
+  HF_CO_CHECK(co_await commit(op, std::move(changes)));
+  std::vector<Task<Status>> ends;
+  for (const Uuid& n : nexuses) ends.push_back(destroy_nexus(op, n));
+  co_await when_all(std::span(ends));
+  for (auto& e : ends) e.take().ignore("the reconciler tries again");
+  co_await sweep_replicas(op, std::move(replicas));
+  co_return co_await forget_volume(op, id);
+}
+
+Task<Status> Agent::forget_volume(const Op& op, Uuid id) {
+  const auto found = specs().volumes.find(id);
+  if (found == specs().volumes.end()) co_return Status();
+  Changes changes;
+  changes.remove(found->second);
+  changes.remove_membership(id);
+  co_return co_await commit(op, std::move(changes));
+}
+
+Task<Status> Agent::delete_volume(Uuid id) {
+  HF_CO_TRY(const Op op, co_await begin(volume_guard(id)));
+  HF_CO_CHECK(find_volume(id));
+  HF_CO_CHECK(co_await release_volume(op, id, std::set<Uuid>()));
+  events_.add("Volume", "Delete", id.to_string(), "", label(id) + " was deleted");
+  co_return Status();
+}
+
+// ---- as many replicas as wanted
+
+Task<Result<VolumeView>> Agent::set_replica_count(Uuid id, std::uint32_t count) {
+  HF_CO_CHECK(check_replica_count(count));
+  HF_CO_TRY(const Op op, co_await begin(volume_guard(id)));
+  HF_CO_TRY(VolumeSpec volume, find_volume(id));
+  const auto refuse = [&](std::string why) {
+    return refusal(Kind::failed_precondition, fmt::format("{}: {}", label(id), why));
+  };
+  if (volume.status != SpecStatus::created)
+    co_return refusal(Kind::deleting, label(id) + " is being deleted");
+  if (count == volume.num_replicas) co_return refuse(fmt::format("it has {} replicas already", count));
+  if (count + 1 != volume.num_replicas && count != volume.num_replicas + 1) {
+    co_return refuse(fmt::format("it has {} replicas: change that by one at a time", volume.num_replicas));
+  }
+  if (count < volume.num_replicas && count < 2 && volume.affinity_group) {
+    co_return refuse("a volume of an affinity group keeps two replicas");
+  }
+  const bool more = count > volume.num_replicas;
+  volume.num_replicas = count;
+  if (more) {
+    const VolumeState state = volume_state(cluster(), specs().volumes.at(id));
+    if (state.status != VolumeStatus::online)
+      co_return refuse("replicas are added while it is online: " + state.reason);
+    HF_CO_CHECK(co_await grow_count(op, std::move(volume)));
+  } else {
+    HF_CO_CHECK(co_await shrink_count(op, std::move(volume)));
+  }
+  co_return this->volume(id);
+}
+
+Task<Status> Agent::grow_count(const Op& op, VolumeSpec volume) {
+  const Cluster now = cluster();
+  ReplicaNeed need(volume);
+  for (const ReplicaSpec* r : now.replicas(volume.uuid)) need.occupied.push_back(r->pool);
+  // One that is there already, of an earlier count, will do.
+  if (need.occupied.size() >= volume.num_replicas) {
+    Changes changes;
+    changes.put(volume);
+    co_return co_await commit(op, std::move(changes));
+  }
+  const Placement placed = place_replicas(now, options_.policy.capacity, need);
+  if (placed.pools.empty()) {
+    co_return refusal(Kind::resource_exhausted, fmt::format("{}: no further replica can be placed: {}",
+                                                            label(volume.uuid), explain(placed.refused)));
+  }
+  const Claim claim(claims_, placed.pools.front(), volume.size_bytes, volume.thin);
+  ReplicaSpec replica = new_replica(volume, placed.pools.front());
+  Changes intent;
+  intent.put(volume);
+  intent.put(replica);
+  HF_CO_CHECK(co_await commit(op, std::move(intent)));
+  const Status made = co_await act_create_replica(replica);
+  Changes outcome;
+  if (!made.ok()) {
+    --volume.num_replicas;
+    outcome.put(volume);
+    replica.owners = ReplicaOwners();
+    replica.status = SpecStatus::deleting;
+    if (may_have_happened(made.error())) replica.unsure_until = unix_now() + late_requests_max;
+    outcome.put(replica);
+    HF_CO_CHECK(co_await commit(op, std::move(outcome)));
+    co_return made.error().with_context(label(volume.uuid));
+  }
+  replica.status = SpecStatus::created;
+  replica.operation.reset();
+  outcome.put(replica);
+  HF_CO_CHECK(co_await commit(op, std::move(outcome)));
+  if (volume.target) {
+    (co_await add_child_of(op, volume.uuid, replica.uuid)).ignore("the reconciler tries again");
+  }
+  co_return Status();
+}
+
+Task<Status> Agent::add_child_of(const Op& op, Uuid volume, Uuid replica) {
+  const auto v = specs().volumes.find(volume);
+  if (v == specs().volumes.end() || !v->second.target) co_return Status();
+  const VolumeTarget target = *v->second.target;
+  const auto& limit = options_.policy.rebuilds_max;
+  if (limit && cluster().rebuilds >= *limit) co_return Status();
+  const auto uri = child_uri(replica, target.node);
+  if (!uri) co_return refusal(Kind::unavailable, "the replica cannot be reached");
+  HF_CO_TRY(Engine * engine, nodes_.online_engine(target.node));
+  HF_CO_TRY(const NexusState nexus, co_await engine->add_child(target.nexus, *uri, true));
+  nodes_.note(nexus);
+  HF_ASSERT(op.guard);
+  co_return Status();
+}
+
+Task<Status> Agent::shrink_count(const Op& op, VolumeSpec volume) {
+  const Cluster now = cluster();
+  Changes changes;
+  changes.put(volume);
+  if (now.replicas(volume.uuid).size() <= volume.num_replicas)
+    co_return co_await commit(op, std::move(changes));
+  HF_CO_TRY(const Uuid leaving, choose_surplus(now, volume));
+  HF_CO_CHECK(co_await commit(op, std::move(changes)));
+  (co_await release_replica(op, volume.uuid, leaving)).ignore("the reconciler tries again");
+  co_return Status();
+}
+
+// One replica is let go of, leaves the target and is destroyed.
+Task<Status> Agent::release_replica(const Op& op, Uuid volume, Uuid replica) {
+  const auto found = specs().replicas.find(replica);
+  if (found == specs().replicas.end() || found->second.owners.volume != volume) co_return Status();
+  ReplicaSpec leaving = found->second;
+  if (leaving.status == SpecStatus::creating) leaving.unsure_until = unix_now() + late_requests_max;
+  leaving.owners = ReplicaOwners();
+  leaving.status = SpecStatus::deleting;
+  Changes changes;
+  changes.put(leaving);
+  VolumeSpec v = specs().volumes.at(volume);
+  const auto ended =
+      std::erase_if(v.moves, [&](const ReplicaMove& m) { return m.from == replica || m.to == replica; });
+  if (ended > 0) changes.put(v);
+  HF_CO_CHECK(co_await commit(op, std::move(changes)));
+  if (v.target) {
+    const auto nexus = observed().nexuses.find(v.target->nexus);
+    const ChildState* child = nexus != observed().nexuses.end() ? nexus->second.find(replica) : nullptr;
+    if (child != nullptr) {
+      const std::string uri = child->uri;
+      HF_CO_TRY(Engine * engine, nodes_.online_engine(v.target->node));
+      HF_CO_TRY(const NexusState now, co_await engine->remove_child(v.target->nexus, uri));
+      nodes_.note(now);
+    }
+  }
+  co_await sweep_replica(op, replica);
+  co_return Status();
+}
+
+Task<Result<VolumeView>> Agent::move_replica(MoveReplica request) {
+  HF_CO_TRY(const Op op, co_await begin(volume_guard(request.volume)));
+  HF_CO_TRY(VolumeSpec volume, find_volume(request.volume));
+  HF_CO_TRY(const ReplicaSpec replica, find_replica(request.replica));
+  if (replica.owners.volume != volume.uuid) {
+    co_return refusal(Kind::not_found,
+                      fmt::format("{} has no replica {}", label(volume.uuid), replica.uuid.to_string()));
+  }
+  for (const ReplicaMove& m : volume.moves) {
+    if (m.from == replica.uuid && m.pool == request.pool) co_return this->volume(volume.uuid);
+    if (m.from == replica.uuid || m.to == replica.uuid) {
+      co_return refusal(Kind::conflict,
+                        fmt::format("replica {} is being moved already", replica.uuid.to_string()));
+    }
+  }
+  if (!volume.target) {
+    co_return refusal(Kind::not_published,
+                      label(volume.uuid) + " is not published: replicas are moved by its target");
+  }
+  const Cluster now = cluster();
+  ReplicaNeed need(volume);
+  need.only = request.pool;
+  for (const ReplicaSpec* r : now.replicas(volume.uuid)) {
+    if (r->uuid != replica.uuid) need.occupied.push_back(r->pool);
+  }
+  need.avoid = replica.pool;
+  const Placement placed = place_replicas(now, options_.policy.capacity, need);
+  if (placed.pools.empty() || placed.pools.front() == replica.pool) {
+    co_return refusal(Kind::resource_exhausted,
+                      fmt::format("replica {} can be moved nowhere: {}", replica.uuid.to_string(),
+                                  explain(placed.refused)));
+  }
+  volume.moves.push_back({replica.uuid, placed.pools.front(), std::nullopt});
+  Changes changes;
+  changes.put(volume);
+  HF_CO_CHECK(co_await commit(op, std::move(changes)));
+  co_return this->volume(volume.uuid);
+}
+
+// ---- size and properties
+
+Task<Status> Agent::grow_volume(const Op& op, VolumeSpec volume, std::uint64_t size_bytes) {
+  const Cluster now = cluster();
+  std::vector<Uuid> replicas;
+  for (const ReplicaSpec* r : now.replicas(volume.uuid)) {
+    if (now.online_replica(r->uuid) == nullptr) {
+      co_return refusal(Kind::failed_precondition,
+                        fmt::format("{}: replica {} on pool {} cannot be reached, all have to grow",
+                                    label(volume.uuid), r->uuid.to_string(), r->pool));
+    }
+    if (auto why = no_room_to_grow(now, options_.policy.capacity, *r, size_bytes)) {
+      co_return refusal(Kind::resource_exhausted, fmt::format("{}: {}", label(volume.uuid), *why));
+    }
+    replicas.push_back(r->uuid);
+  }
+  PendingVolumeOp resize;
+  resize.operation = VolumeOp::resize;
+  resize.size_bytes = size_bytes;
+  volume.operation = resize;
+  Changes intent;
+  intent.put(volume);
+  HF_CO_CHECK(co_await commit(op, std::move(intent)));
+  std::vector<Task<Status>> acts;
+  for (const Uuid& r : replicas) acts.push_back(act_grow_replica(r, size_bytes));
+  const Status replicas_grown = co_await when_all_ok(std::move(acts));
+  std::optional<Error> failure;
+  if (!replicas_grown.ok()) failure = replicas_grown.error();
+  if (!failure && volume.target && observed().nexuses.contains(volume.target->nexus)) {
+    auto engine = nodes_.online_engine(volume.target->node);
+    if (engine.ok()) {
+      auto nexus = co_await engine.value()->resize_nexus(volume.target->nexus, size_bytes);
+      if (nexus.ok()) {
+        nodes_.note(nexus.value());
+      } else if (!may_have_happened(nexus.error())) {
+        failure = nexus.error();
+      }
+    }
+  }
+  Changes outcome;
+  volume.operation.reset();
+  if (!failure) volume.size_bytes = size_bytes;
+  for (const Uuid& r : replicas) {
+    ReplicaSpec spec = specs().replicas.at(r);
+    const auto seen = observed().replicas.find(r);
+    spec.size_bytes = !failure || seen == observed().replicas.end() ? size_bytes : seen->second.size_bytes;
+    outcome.put(std::move(spec));
+  }
+  if (!failure && volume.target) {
+    const auto nexus = specs().nexuses.find(volume.target->nexus);
+    if (nexus != specs().nexuses.end()) {
+      NexusSpec spec = nexus->second;
+      spec.size_bytes = size_bytes;
+      outcome.put(std::move(spec));
+    }
+  }
+  outcome.put(volume);
+  HF_CO_CHECK(co_await commit(op, std::move(outcome)));
+  if (failure) co_return failure->with_context(label(volume.uuid));
+  co_return Status();
+}
+
+Task<Result<VolumeView>> Agent::resize_volume(Uuid id, std::uint64_t size_bytes) {
+  HF_CO_CHECK(check_size(size_bytes));
+  HF_CO_TRY(const Op op, co_await begin(volume_guard(id)));
+  HF_CO_TRY(VolumeSpec volume, find_volume(id));
+  if (volume.status != SpecStatus::created)
+    co_return refusal(Kind::deleting, label(id) + " is being deleted");
+  if (size_bytes < volume.size_bytes) {
+    co_return refusal(Kind::invalid_argument,
+                      fmt::format("{} has {} bytes: it can only grow, not shrink to {}", label(id),
+                                  volume.size_bytes, size_bytes));
+  }
+  std::uint64_t all_bytes = size_bytes - volume.size_bytes;
+  for (const auto& [uuid, v] : specs().volumes) all_bytes += v.size_bytes;
+  if (options_.cluster_capacity_limit && all_bytes > *options_.cluster_capacity_limit) {
+    co_return refusal(Kind::capacity_limit_exceeded,
+                      fmt::format("{}: all volumes together would have {} bytes, the limit is {}", label(id),
+                                  all_bytes, *options_.cluster_capacity_limit));
+  }
+  if (size_bytes > volume.size_bytes) HF_CO_CHECK(co_await grow_volume(op, std::move(volume), size_bytes));
+  co_return this->volume(id);
+}
+
+Task<Result<VolumeView>> Agent::set_max_snapshots(Uuid id, std::uint32_t max) {
+  HF_CO_TRY(const Op op, co_await begin(volume_guard(id)));
+  HF_CO_TRY(VolumeSpec volume, find_volume(id));
+  const auto have = std::count_if(specs().snapshots.begin(), specs().snapshots.end(),
+                                  [&](const auto& s) { return s.second.volume == id; });
+  if (have > static_cast<std::int64_t>(max)) {
+    co_return refusal(Kind::invalid_argument, fmt::format("{} has {} snapshots already", label(id), have));
+  }
+  volume.max_snapshots = max;
+  Changes changes;
+  changes.put(volume);
+  HF_CO_CHECK(co_await commit(op, std::move(changes)));
+  co_return this->volume(id);
+}
+
+Task<Result<RebuildHistory>> Agent::rebuild_history(Uuid id) {
+  HF_CO_TRY(const VolumeSpec volume, find_volume(id));
+  if (!volume.target)
+    co_return refusal(Kind::not_published, label(id) + " is not published: it has no target");
+  HF_CO_TRY(Engine * engine, nodes_.online_engine(volume.target->node));
+  RebuildHistory history;
+  history.target = volume.target->nexus;
+  HF_CO_TRY(history.records, co_await engine->rebuild_history(volume.target->nexus));
+  co_return history;
+}
+
+}  // namespace holdfast::control
