@@ -392,18 +392,23 @@ void CrashRun::write(Objects::value_type& object, const std::vector<SectorRange>
       (*object.second.sectors)[range.first + i].push_back(&v);
     }
   }
-  const bool done = on_channel(object.first, [this, &all, checkpoint](Channel& channel) -> Task<Status> {
-    std::vector<Task<Status>> tasks;
-    if (checkpoint) tasks.push_back(pool_->checkpoint());
-    std::vector<IoVec> vecs;
-    vecs.reserve(all.size());
-    for (Prepared& one : all) {
-      vecs.push_back({one.bytes.data(), one.bytes.size()});
-      tasks.push_back(channel.write(Lba{one.first}, IoVecs(&vecs.back(), 1), Durable::no));
-    }
-    co_return co_await when_all_ok(std::move(tasks));
-  });
-  for (const Prepared& one : all) acknowledge(*one.version, done);
+  const Durable durable = random_.chance(1, 4) ? Durable::yes : Durable::no;
+  const bool done =
+      on_channel(object.first, [this, &all, checkpoint, durable](Channel& channel) -> Task<Status> {
+        std::vector<Task<Status>> tasks;
+        if (checkpoint) tasks.push_back(pool_->checkpoint());
+        std::vector<IoVec> vecs;
+        vecs.reserve(all.size());
+        for (Prepared& one : all) {
+          vecs.push_back({one.bytes.data(), one.bytes.size()});
+          tasks.push_back(channel.write(Lba{one.first}, IoVecs(&vecs.back(), 1), durable));
+        }
+        co_return co_await when_all_ok(std::move(tasks));
+      });
+  for (const Prepared& one : all) {
+    acknowledge(*one.version, done);
+    if (done && durable == Durable::yes) one.version->durable = one.version->acked;
+  }
 }
 
 // Into clusters that the volume has nothing of, if there are any: each is a commit of its own.
@@ -423,7 +428,9 @@ void CrashRun::first_writes(bool at_once, bool checkpoint) {
       continue;
     const std::uint64_t block = random_.below(cluster_sectors / block_sectors - 1) * block_sectors;
     const bool small = random_.chance(1, 3);
-    const std::uint64_t count = small ? 1 + random_.below(8) : block_sectors * (1 + random_.below(2));
+    // Some are more than the journal carries.
+    const std::uint64_t blocks = random_.chance(1, 4) ? 5 + random_.below(3) : 1 + random_.below(2);
+    const std::uint64_t count = small ? 1 + random_.below(8) : block_sectors * blocks;
     ranges.push_back(
         {at + block + (small ? 3 : 0), std::min(count, at + cluster_sectors - (at + block + 3))});
   }

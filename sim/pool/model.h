@@ -19,7 +19,7 @@ struct Version {
   std::uint64_t tag = 0;
   Moment begun = 0;
   Moment acked = never;
-  Moment durable = never;  // when a flush that began after `acked` was acknowledged
+  Moment durable = never;  // when it was acknowledged, or a flush that began after that was
 };
 
 // By sector the versions that it had, oldest first.

@@ -184,7 +184,10 @@ Task<Status> MapWriter::write_own(ByteRange range, IoVecs from, Durable durable)
   HF_CO_CHECK(co_await renew_epoch(range));
   const Cluster cluster = volume_.map().find(index_of(range.offset)).own();
   const auto in = static_cast<std::uint32_t>(range.offset % volume_.cluster_bytes());
-  co_return co_await parts_.disks.write(core_, cluster, in, from, durable);
+  HF_CO_CHECK(co_await parts_.disks.write(core_, cluster, in, from, durable));
+  // As VolumeCore::write_in_place: the mapping, too.
+  if (durable == Durable::yes) co_return co_await parts_.journal.flush();
+  co_return Status();
 }
 
 Task<Status> MapWriter::write_fresh(ByteRange range, IoVecs from, Durable durable) {

@@ -56,6 +56,7 @@ class VolumeCore {
   Task<Status> gated(ByteRange range, Attempt& attempt);
   Task<Status> write_clusters(ByteRange range, IoVecs from, Durable durable);
   Task<Status> write_cluster(ByteRange range, IoVecs from, std::uint64_t skip, Durable durable);
+  Task<Status> write_in_place(DiskPlace place, IoVecs from, Durable durable);
   Task<Status> write_at_home(ByteRange range, IoVecs from, Durable durable);
   Task<Status> unmap(ByteRange range, Durable durable);
   Task<Status> write_zero_data(ByteRange range, Durable durable);

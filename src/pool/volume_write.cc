@@ -58,8 +58,7 @@ Task<Status> VolumeCore::write(Lba first, IoVecs from, Durable durable) {
   if (one_cluster(range) && own_place(range, place)) [[likely]] {
     const WriteGate::Inside writing(gate_);
     const CoreGuard::Slot::Inside inside(slot_);
-    const Status done =
-        co_await volume_.parts().disks.port(core_.core(), place.disk).write(place.offset, from, durable);
+    const Status done = co_await write_in_place(place, from, durable);
     if (!done.ok()) co_return fail(done.error());
   } else {
     auto attempt = [&]() -> Task<Status> { return write_clusters(range, from, durable); };
@@ -107,11 +106,18 @@ Task<Status> VolumeCore::write_cluster(ByteRange range, IoVecs from, std::uint64
   DiskPlace place;
   if (own_place(range, place)) {
     const CoreGuard::Slot::Inside inside(slot_);
-    co_return co_await volume_.parts()
-        .disks.port(core_.core(), place.disk)
-        .write(place.offset, part.vectors(), durable);
+    co_return co_await write_in_place(place, part.vectors(), durable);
   }
   co_return co_await write_at_home(range, part.vectors(), durable);
+}
+
+// Durable data is worth nothing before its mapping is durable, too: the commit of an earlier write may not be.
+Task<Status> VolumeCore::write_in_place(DiskPlace place, IoVecs from, Durable durable) {
+  HF_CO_CHECK(
+      co_await volume_.parts().disks.port(core_.core(), place.disk).write(place.offset, from, durable));
+  if (durable == Durable::no) co_return Status();
+  auto settle_map = [&]() -> Task<Status> { return volume_.parts().journal.flush(); };
+  co_return co_await run_on(core_, volume_.parts().cores.home(), settle_map);
 }
 
 Task<Status> VolumeCore::write_at_home(ByteRange range, IoVecs from, Durable durable) {
