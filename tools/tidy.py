@@ -15,7 +15,7 @@ FUNCTION_LINES_MAX = 90
 BANS = [
     (r"\bstd::(shared_ptr|make_shared)\b", "a named owner", ("rpc", "store", "engine", "cli")),  # gRPC hands out shared pointers
     (r"\bstd::(random_device|mt19937\w*|uniform_\w+_distribution)\b", "Reactor::random()", ("uring",)),
-    (r"\bstd::chrono::(system_clock|steady_clock|high_resolution_clock)\b", "Reactor::now()", ("uring", "rpc", "store", "engine", "cli", "http", "control/rest")),
+    (r"\bstd::chrono::(system_clock|steady_clock|high_resolution_clock)\b", "Reactor::now()", ("uring", "rpc", "store", "engine", "cli", "http", "control/rest", "agent")),
     (r"\bstd::(thread|jthread|mutex|shared_mutex|condition_variable)\b", "the reactor", ("uring", "store", "engine", "cli", "http", "control/rest")),
     (r"\bthrow\b", "Error or HF_ASSERT", ("engine", "cli")),
     (r"#include <(liburing|sys/socket|netinet/|arpa/)", "the interfaces of rt", ("uring", "engine", "cli", "http")),

@@ -1,0 +1,177 @@
+#include "agent/run.h"
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "agent/registration_server.h"
+#include "agent/rest_front.h"
+#include "base/log.h"
+#include "control/agent.h"
+#include "control/grpc/engine_grpc.h"
+#include "rpc/home_call.h"
+#include "rt/scope.h"
+#include "rt/wait.h"
+#include "store/embedded_server.h"
+#include "store/etcd_client.h"
+
+namespace holdfast::agent {
+namespace {
+
+// Set when the process is asked to stop.
+class Asked final : StopCallback {
+ public:
+  Asked(Reactor& home, StopToken stop) : event_(home) { stop.subscribe(*this); }
+  Task<Wake> wait() { return event_.wait(); }
+
+ private:
+  void on_stop() noexcept override { event_.set(); }
+  Event event_;
+};
+
+// The libraries that listen for us do not say why they could not; the reactor does.
+Task<Status> check_address(Reactor& home, Endpoint at, const char* flag) {
+  // A host without IPv6 has no "::", and gRPC takes it for every IPv4 address then.
+  if (at.address == "::") co_return Status();
+  auto listener = home.listen(at);
+  if (!listener.ok()) co_return listener.error().with_context(flag);
+  co_await listener.value()->close();
+  co_return Status();
+}
+
+Task<Status> check_addresses(Reactor& home, const Options& o) {
+  HF_CO_CHECK(co_await check_address(home, o.grpc, "--grpc-server-addr"));
+  if (o.http) HF_CO_CHECK(co_await check_address(home, *o.http, "--http"));
+  if (o.https) HF_CO_CHECK(co_await check_address(home, *o.https, "--https"));
+  co_return Status();
+}
+
+// start() -> Result<T> on a helper thread.
+template <class T>
+Task<Result<T>> blocking(Reactor& home, std::function<Result<T>()> start) {
+  std::optional<Result<T>> result;
+  std::function<void()> work = [&] { result.emplace(start()); };
+  co_await home.run_blocking(std::move(work));
+  co_return std::move(*result);
+}
+
+using Embedded = std::unique_ptr<store::EmbeddedServer>;
+
+// Nothing when an etcd is used.
+Task<Result<Embedded>> start_store(Reactor& home, const Options& options) {
+  if (options.embedded_path.empty()) co_return Embedded();
+  store::EmbeddedOptions settings;
+  settings.path = options.embedded_path;
+  settings.listen = options.store_listen.to_string();
+  settings.seed = home.random().next() | 1;
+  std::function<Result<Embedded>()> start = [&settings] {
+    return store::EmbeddedServer::start(std::move(settings));
+  };
+  auto started = co_await blocking<Embedded>(home, std::move(start));
+  if (!started.ok()) co_return started.error().with_context("--store");
+  HF_LOG(info, "agent", "embedded store served", {"file", options.embedded_path},
+         {"at", started.value()->address()});
+  co_return std::move(started).value();
+}
+
+Result<std::unique_ptr<store::EtcdClient>> open_store(Reactor& home, const Options& options,
+                                                      const Embedded& embedded) {
+  store::EtcdOptions settings;
+  settings.endpoints = options.store_endpoints;
+  if (embedded != nullptr) settings.endpoints = {embedded->address()};
+  settings.call_timeout = options.store_timeout;
+  auto client = store::EtcdClient::create(home, std::move(settings));
+  if (!client.ok()) return client.error().with_context("--store");
+  return std::move(client).value();
+}
+
+// What others reach the agent by. Their threads wait for the home reactor, so they start and end beside it.
+struct Fronts {
+  std::unique_ptr<RestFront> rest;
+  std::unique_ptr<RegistrationServer> registration;
+};
+
+Task<Result<Fronts>> start_fronts(Reactor& home, const Options& options, const std::string& version,
+                                  rpc::HomePort& port, control::rest::Home& rest_home,
+                                  control::Service& service) {
+  std::function<Result<Fronts>()> start = [&]() -> Result<Fronts> {
+    Fronts fronts;
+    HF_TRY(fronts.rest, RestFront::start(options, version, rest_home));
+    HF_TRY(fronts.registration, RegistrationServer::start(options.grpc, port, service));
+    return fronts;
+  };
+  auto fronts = co_await blocking<Fronts>(home, std::move(start));
+  co_return fronts;
+}
+
+// New calls are refused from now on; those under way get a moment to end before their callers are cut off.
+Task<void> end_fronts(rpc::HomePort& port, Fronts fronts) {
+  constexpr Nanos patience = 2s;
+  constexpr Nanos look = 5ms;
+  TaskScope scope(port.home());
+  scope.spawn(port.close());
+  for (Nanos waited{0}; port.gate().inside() > 0 && waited < patience; waited += look) {
+    co_await port.home().sleep(look);
+  }
+  std::function<void()> end = [&fronts] {
+    fronts.rest.reset();
+    fronts.registration.reset();
+  };
+  co_await port.home().run_blocking(std::move(end));
+  co_await scope.join();
+}
+
+Task<Status> serve(Reactor& home, const Options& options, const std::string& version, control::Agent& agent,
+                   Asked& asked) {
+  rpc::HomePort port(home);
+  control::rest::Home rest_home(port, agent);
+  auto fronts = co_await start_fronts(home, options, version, port, rest_home, agent);
+  if (!fronts.ok()) {
+    co_await port.close();
+    co_return fronts.error();
+  }
+  HF_LOG(info, "agent", "serving", {"name", options.control.agent}, {"cluster", options.control.cluster},
+         {"version", version}, {"engines_register_at", options.grpc.to_string()});
+  co_await asked.wait();
+  HF_LOG(info, "agent", "stopping: no new calls; a second signal ends at once");
+  Fronts running = std::move(fronts).value();
+  co_await end_fronts(port, std::move(running));
+  co_return Status();
+}
+
+Task<Status> run_with_store(Reactor& home, const Options& options, const std::string& version, store::Kv& kv,
+                            Asked& asked) {
+  control::GrpcDirectory engines(home);
+  control::Agent agent(home, kv, engines, options.control);
+  StopSource end_of_agent;
+  TaskScope scope(home);
+  scope.spawn(agent.run(end_of_agent.token()));
+  Status served = co_await serve(home, options, version, agent, asked);
+  end_of_agent.request_stop();
+  co_await scope.join();
+  co_return served;
+}
+
+Task<Status> run_on_store(Reactor& home, const Options& options, const std::string& version,
+                          const Embedded& embedded, Asked& asked) {
+  HF_CO_TRY(const auto kv, open_store(home, options, embedded));
+  Status ended = co_await run_with_store(home, options, version, *kv, asked);
+  co_await kv->close();
+  co_return ended;
+}
+
+}  // namespace
+
+Task<Status> run_agent(Reactor& home, Options options, std::string version, StopToken stop) {
+  Asked asked(home, stop);
+  HF_CO_CHECK(co_await check_addresses(home, options));
+  HF_CO_TRY(Embedded embedded, co_await start_store(home, options));
+  Status ended = co_await run_on_store(home, options, version, embedded, asked);
+  std::function<void()> close_store = [&embedded] { embedded.reset(); };
+  co_await home.run_blocking(std::move(close_store));
+  if (ended.ok()) HF_LOG(info, "agent", "stopped cleanly");
+  co_return ended;
+}
+
+}  // namespace holdfast::agent
