@@ -61,7 +61,7 @@ class [[nodiscard]] Error {
   ~Error() = default;
 
   Errc code() const noexcept { return code_; }
-  int sys_errno() const noexcept { return sys_errno_; }  // 0: no system call failed; below 0: control/model/kind.h
+  int sys_errno() const noexcept { return sys_errno_; }  // 0: no system call failed; below 0: a control::Kind
   // The text given, else the code's name with the errno's message.
   std::string message() const;
   // The same error with "context: " before its text.

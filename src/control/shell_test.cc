@@ -2,7 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "control/testing/rig.h"
+#include "control/testing/shell/rig.h"
 
 namespace holdfast::control {
 namespace {

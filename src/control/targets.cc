@@ -35,7 +35,8 @@ std::vector<std::string> nqns(const std::vector<FrontendNode>& frontends) {
   return all;
 }
 
-NexusSpec target_of(const VolumeSpec& volume, const Uuid& uuid, const NodeId& node, const VolumeTarget& wanted) {
+NexusSpec target_of(const VolumeSpec& volume, const Uuid& uuid, const NodeId& node,
+                    const VolumeTarget& wanted) {
   NexusSpec nexus;
   nexus.uuid = uuid;
   nexus.name = volume.uuid.to_string();

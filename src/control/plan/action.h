@@ -45,8 +45,8 @@ enum class Do : std::uint8_t {
   forget_volume,    // being deleted, and nothing is left
   move_target,      // its node is being drained
   // snapshots
-  destroy_part,      // part of a snapshot that is being deleted, or of a failed attempt
-  forget_part,       // gone
+  destroy_part,     // part of a snapshot that is being deleted, or of a failed attempt
+  forget_part,      // gone
   forget_snapshot,  // being deleted or never completed, and nothing is left
   // nodes
   end_drain,     // nothing is left to move
