@@ -16,6 +16,7 @@
 #include "base/units.h"
 #include "sim/cluster/fencing.h"
 #include "sim/cluster/run.h"
+#include "sim/control/run.h"
 #include "sim/paths/run.h"
 #include "sim/pool/run.h"
 
@@ -35,7 +36,9 @@ constexpr const char* usage =
     "       pool                           a pool that crashes at every step of its metadata (seeds 1 to "
     "1884:\n"
     "                                      all sequences of up to three operations)\n"
-    "       epochs                         a mirror that crashes all the time and copies only what changed\n";
+    "       epochs                         a mirror that crashes all the time and copies only what changed\n"
+    "       control                        agents of the control plane, their store and engines that are "
+    "models\n";
 
 struct Scenario {
   std::string_view name;
@@ -48,6 +51,7 @@ constexpr Scenario scenarios[] = {
     {"fencing", holdfast::sim::run_fencing_seed, holdfast::sim::describe_fencing_seed},
     {"pool", holdfast::sim::run_pool_seed, holdfast::sim::describe_pool_seed},
     {"epochs", holdfast::sim::run_epochs_seed, holdfast::sim::describe_epochs_seed},
+    {"control", holdfast::sim::run_control_seed, holdfast::sim::describe_control_seed},
 };
 
 struct Options {

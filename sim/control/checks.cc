@@ -1,0 +1,197 @@
+#include "sim/control/checks.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "control/plan/decide.h"
+
+namespace holdfast::sim {
+
+using namespace control;
+
+namespace {
+
+class Check {
+ public:
+  Check(const Specs& specs, fake::Fleet& fleet) : specs_(specs), fleet_(fleet) {}
+
+  void pools() {
+    for (const auto& [id, pool] : specs_.pools) {
+      if (pool.status != SpecStatus::created) add(fmt::format("pool {} is {}", id, name(pool.status)));
+      auto m = fleet_.machines().find(pool.node);
+      if (m != fleet_.machines().end() && m->second.open_pool(id) == nullptr)
+        add(fmt::format("pool {} is not open", id));
+    }
+    for (auto& [node, m] : fleet_.machines()) {
+      for (const auto& [id, pool] : m.pools) {
+        if (!specs_.pools.contains(id)) add(fmt::format("pool {} on {} is nobody's", id, node));
+      }
+    }
+  }
+
+  void replicas() {
+    for (const auto& [id, r] : specs_.replicas) {
+      if (r.status != SpecStatus::created || r.operation)
+        add(fmt::format("replica {} is {}", id.to_string(), name(r.status)));
+      const fake::Copy* copy = find(r.pool, id);
+      if (copy == nullptr) {
+        if (r.status == SpecStatus::created)
+          add(fmt::format("replica {} is not in pool {}", id.to_string(), r.pool));
+        continue;
+      }
+      if (copy->share != r.share || copy->allowed_hosts != r.allowed_hosts)
+        add(fmt::format("replica {} is not shared as it should be", id.to_string()));
+      if (copy->size_bytes != r.size_bytes)
+        add(fmt::format("replica {} has {} bytes instead of {}", id.to_string(), copy->size_bytes,
+                        r.size_bytes));
+    }
+  }
+
+  void orphans() {
+    std::set<Uuid> parts;
+    for (const auto& [id, s] : specs_.snapshots) {
+      for (const auto& [transaction, list] : s.transactions) {
+        for (const auto& part : list) parts.insert(part.uuid);
+      }
+    }
+    for (auto& [node, m] : fleet_.machines()) {
+      for (const auto& [pool_id, pool] : m.pools) {
+        for (const auto& [id, copy] : pool.copies) {
+          const bool known = copy.is_snapshot ? parts.contains(id) : specs_.replicas.contains(id);
+          if (!known)
+            add(fmt::format("{} {} in pool {} is nobody's", copy.is_snapshot ? "snapshot" : "replica",
+                            id.to_string(), pool_id));
+        }
+      }
+      for (const auto& [id, n] : m.nexuses) {
+        if (!specs_.nexuses.contains(id))
+          add(fmt::format("nexus {} on {} is nobody's", id.to_string(), node));
+      }
+    }
+  }
+
+  void volumes() {
+    for (const auto& [id, v] : specs_.volumes) {
+      const std::string label = "volume " + id.to_string();
+      if (v.status != SpecStatus::created) add(fmt::format("{} is {}", label, name(v.status)));
+      if (v.operation) add(fmt::format("{} has {} under way", label, name(v.operation->operation)));
+      std::size_t owned = 0;
+      for (const auto& [replica, r] : specs_.replicas) owned += r.owners.volume == id;
+      if (!v.target) {
+        if (owned == 0) add(label + " has no replica");
+        continue;
+      }
+      if (owned != v.num_replicas)
+        add(fmt::format("{} has {} replicas, {} are wanted", label, owned, v.num_replicas));
+      target(label, v);
+    }
+  }
+
+  void target(const std::string& label, const VolumeSpec& v) {
+    auto m = fleet_.machines().find(v.target->node);
+    if (m == fleet_.machines().end()) return add(label + " is served by a node that is gone");
+    const auto n = m->second.nexuses.find(v.target->nexus);
+    if (n == m->second.nexuses.end()) return add(label + " has no target on its node");
+    if (!n->second.shared) add(label + ": its target is not shared");
+    if (n->second.status() != NexusStatus::online)
+      add(fmt::format("{}: its target is {}", label, name(n->second.status())));
+    if (n->second.size_bytes != v.size_bytes) add(label + ": its target has another size");
+    for (const fake::Child& c : n->second.children) {
+      const auto r = specs_.replicas.find(c.replica);
+      if (r == specs_.replicas.end() || r->second.owners.volume != v.uuid)
+        add(fmt::format("{}: child {} is not its replica", label, c.uri));
+    }
+    if (n->second.children.size() != v.num_replicas)
+      add(fmt::format("{}: its target has {} children, {} are wanted", label, n->second.children.size(),
+                      v.num_replicas));
+  }
+
+  void snapshots() {
+    for (const auto& [id, s] : specs_.snapshots) {
+      if (s.status == SpecStatus::creating) continue;  // to be repeated, or deleted, by its user
+      const std::string label = "snapshot " + id.to_string();
+      if (s.status != SpecStatus::created) add(fmt::format("{} is {}", label, name(s.status)));
+      if (s.transactions.size() > 1) add(label + " keeps parts of failed attempts");
+      const fake::Copy* first = nullptr;
+      for (const auto& part : s.parts()) {
+        const fake::Copy* copy = find(part.pool, part.uuid);
+        if (copy == nullptr) {
+          if (specs_.pools.contains(part.pool))
+            add(fmt::format("{}: part {} is not there", label, part.uuid.to_string()));
+          continue;
+        }
+        if (first == nullptr) first = copy;
+        if (copy->content != first->content) add(label + ": its parts differ");
+      }
+    }
+  }
+
+  std::vector<std::string> take() { return std::move(found_); }
+  void add(std::string text) { found_.push_back(std::move(text)); }
+
+ private:
+  const fake::Copy* find(const PoolId& pool, const Uuid& id) {
+    const auto spec = specs_.pools.find(pool);
+    if (spec == specs_.pools.end()) return nullptr;
+    auto m = fleet_.machines().find(spec->second.node);
+    if (m == fleet_.machines().end()) return nullptr;
+    const auto there = m->second.pools.find(pool);
+    if (there == m->second.pools.end()) return nullptr;
+    const auto copy = there->second.copies.find(id);
+    return copy == there->second.copies.end() ? nullptr : &copy->second;
+  }
+
+  const Specs& specs_;
+  fake::Fleet& fleet_;
+  std::vector<std::string> found_;
+};
+
+}  // namespace
+
+std::vector<std::string> differences(ControlCluster& cluster, const Users& users) {
+  const Agent* leader = cluster.leader();
+  if (leader == nullptr) return {"no agent leads"};
+  Check check(leader->specs(), cluster.fleet());
+  for (const NodeId& lost : users.lost()) {
+    if (leader->specs().nodes.contains(lost)) check.add(fmt::format("node {} was not purged", lost));
+  }
+  check.pools();
+  check.replicas();
+  check.orphans();
+  check.volumes();
+  check.snapshots();
+  for (std::string& text : users.contradictions(leader->specs())) check.add(std::move(text));
+  const Claims none;
+  const Cluster seen(leader->specs(), leader->observed(), none);
+  for (const Action& action : decide(seen, Outages(), Policy(), cluster.fleet().unix_now()))
+    check.add("left to do: " + to_string(action));
+  return check.take();
+}
+
+std::vector<std::string> leftovers(ControlCluster& cluster) {
+  const Agent* leader = cluster.leader();
+  if (leader == nullptr) return {"no agent leads"};
+  const Specs& specs = leader->specs();
+  Check check(specs, cluster.fleet());
+  for (const auto& [id, v] : specs.volumes)
+    check.add(fmt::format("volume {} is wanted still", id.to_string()));
+  for (const auto& [id, r] : specs.replicas)
+    check.add(fmt::format("replica {} is wanted still", id.to_string()));
+  for (const auto& [id, n] : specs.nexuses)
+    check.add(fmt::format("nexus {} is wanted still", id.to_string()));
+  for (const auto& [id, s] : specs.snapshots)
+    check.add(fmt::format("snapshot {} is wanted still", id.to_string()));
+  check.orphans();
+  for (const auto& [node, m] : cluster.fleet().machines()) {
+    for (const auto& [id, pool] : m.pools) {
+      if (pool.used_bytes() != 0)
+        check.add(fmt::format("pool {} has {} bytes in use", id, pool.used_bytes()));
+    }
+  }
+  for (const auto& [volume, record] : leader->observed().memberships)
+    check.add(fmt::format("the membership record of volume {} is left", volume.to_string()));
+  return check.take();
+}
+
+}  // namespace holdfast::sim
