@@ -207,7 +207,7 @@ Task<void> Agent::work_off(Op op, std::vector<Action> actions) {
 // ---- operations
 
 Status Agent::check_leading() const {
-  if (leading_) return Status();
+  if (leading_ && election_.sure()) return Status();
   const auto leader = election_.leader();
   if (leader && !leader->empty()) {
     return refusal(Kind::unavailable, fmt::format("this agent does not lead: ask {}", *leader));

@@ -236,6 +236,7 @@ class Agent final : public Service {
   Task<Status> execute_node(const Op& op, const Action& action);
   Task<Status> recreate_nexus(const Op& op, Uuid id);
   Task<Status> settle_volume(const Op& op, Uuid id);
+  void settle_resize(VolumeSpec& volume, std::uint64_t size_bytes, Changes& changes) const;
   Task<Status> add_replica(const Op& op, Uuid volume, PoolId pool, std::optional<Uuid> instead_of);
   Task<Status> start_move(const Op& op, const Action& action);
   Task<Status> change_part(const Op& op, const Action& action, bool destroy);

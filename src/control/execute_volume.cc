@@ -68,6 +68,29 @@ Task<Status> Agent::start_move(const Op& op, const Action& action) {
 }
 
 // An operation that the agent before did not end. What engines may have done of it is undone by the reconcilers.
+// Replicas that have grown stay so. When all of them have, the volume has, too.
+void Agent::settle_resize(VolumeSpec& volume, std::uint64_t size_bytes, Changes& changes) const {
+  bool all = true;
+  std::vector<ReplicaSpec> grown;
+  for (const auto& [id, spec] : specs().replicas) {
+    if (spec.owners.volume != volume.uuid) continue;
+    const auto seen = observed().replicas.find(id);
+    const std::uint64_t has = seen == observed().replicas.end() ? 0 : seen->second.size_bytes;
+    all = all && has >= size_bytes;
+    if (has <= spec.size_bytes) continue;
+    grown.push_back(spec);
+    grown.back().size_bytes = has;
+  }
+  for (ReplicaSpec& spec : grown) changes.put(std::move(spec));
+  if (!all) return;
+  volume.size_bytes = size_bytes;
+  const auto target = volume.target ? specs().nexuses.find(volume.target->nexus) : specs().nexuses.end();
+  if (target == specs().nexuses.end()) return;
+  NexusSpec nexus = target->second;
+  nexus.size_bytes = size_bytes;
+  changes.put(std::move(nexus));
+}
+
 Task<Status> Agent::settle_volume(const Op& op, Uuid id) {
   HF_CO_TRY(VolumeSpec volume, find_volume(id));
   if (!volume.operation) co_return Status();
@@ -76,6 +99,8 @@ Task<Status> Agent::settle_volume(const Op& op, Uuid id) {
   Changes changes;
   const auto nexus = pending.nexus ? specs().nexuses.find(*pending.nexus) : specs().nexuses.end();
   const bool is_target = volume.target && pending.nexus == volume.target->nexus;
+  if (pending.operation == VolumeOp::resize && pending.size_bytes)
+    settle_resize(volume, *pending.size_bytes, changes);
   if (pending.operation == VolumeOp::unpublish && is_target) {
     volume.target.reset();
     volume.moves.clear();

@@ -65,15 +65,15 @@ Task<std::optional<Election::Term>> Election::win(StopToken stop) {
 
 Task<void> Election::hold(Term term, StopToken stop) {
   const Nanos ttl = std::chrono::seconds(ttl_s_);
-  Nanos sure_until = term.granted + ttl;
+  sure_until_ = term.granted + ttl;
   while (!stop.stop_requested()) {
     co_await home_.sleep(ttl / 4, stop);
     if (stop.stop_requested()) co_return;
     const Nanos asked = home_.now();
-    if (asked >= sure_until) co_return;
+    if (asked >= sure_until_) co_return;
     auto kept = co_await kv_.lease_keep_alive(term.lease);
-    if (kept.ok()) sure_until = asked + ttl;
-    if (kept.code() == Errc::not_found || home_.now() >= sure_until) co_return;
+    if (kept.ok()) sure_until_ = asked + ttl;
+    if (kept.code() == Errc::not_found || home_.now() >= sure_until_) co_return;
   }
 }
 

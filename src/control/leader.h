@@ -28,6 +28,8 @@ class Election {
   Task<std::optional<Term>> win(StopToken stop);
   // Keeps the lease alive. Ends when it is lost, or could be, or when stopped.
   Task<void> hold(Term term, StopToken stop);
+  // Nobody else leads now, however long this process stood still.
+  bool sure() const noexcept { return home_.now() < sure_until_; }
   // Lets others lead at once.
   Task<void> resign(Term term);
   // What the leader advertises, of its record.
@@ -41,6 +43,7 @@ class Election {
   Registry& registry_;
   const std::int64_t ttl_s_;
   const std::string record_;
+  Nanos sure_until_{0};
 };
 
 }  // namespace holdfast::control
