@@ -66,7 +66,7 @@ TEST_F(PoolJson, ADumpShowsTheJournal) {
   EXPECT_EQ(tree["volumes"].size(), 2u);
   std::vector<std::string> types;
   for (const auto& record : tree["journal"]) types.push_back(record["type"]);
-  EXPECT_EQ(types, (std::vector<std::string>{"create", "write", "create"}));
+  EXPECT_EQ(types, (std::vector<std::string>{"create", "write_data", "create"}));
   EXPECT_EQ(tree["journal"][1]["block_count"], 2);
 }
 
