@@ -78,10 +78,10 @@ Task<Status> Agent::import_pool(const Op& op, PoolId id) {
   Task<Result<PoolState>> asked = spec.status == SpecStatus::created
                                       ? engine->import_pool(std::move(request))
                                       : engine->create_pool(std::move(request));
-  auto opened = co_await asked;
-  nodes_.refresh(spec.node);
+  const auto opened = co_await asked;
+  // The pool counts as open once all that is in it is known, too: what is not reported then is gone.
+  (co_await nodes_.refresh_now(spec.node)).ignore("it is seen later, then");
   if (!opened.ok()) co_return opened.error();
-  nodes_.note(opened.value());
   if (spec.status == SpecStatus::created) co_return Status();
   spec.status = SpecStatus::created;
   spec.operation.reset();

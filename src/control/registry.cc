@@ -1,6 +1,7 @@
 #include "control/registry.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include <fmt/format.h>
 
@@ -256,30 +257,34 @@ void Registry::apply(const store::KeyEvent& event) {
   }
 }
 
-Task<Status> Registry::load_page(store::KeyRange range, store::Revision& revision, std::string& next) {
+Task<Status> Registry::load_page(store::KeyRange range, store::Revision& revision, std::string& next,
+                                 std::vector<store::KeyValue>& into) {
   store::RangeRequest request(std::move(range));
   request.limit = static_cast<std::int64_t>(page_limit_);
   request.revision = revision;
-  HF_CO_TRY(const auto page, co_await kv_.range(std::move(request)));
+  HF_CO_TRY(auto page, co_await kv_.range(std::move(request)));
   if (revision == 0) revision = page.revision;
-  for (const store::KeyValue& kv : page.kvs) {
-    known_[kv.key] = {kv.mod_revision, kv.create_revision};
-    apply_record(kv.key, kv.value);
-  }
   next = page.more && !page.kvs.empty() ? page.kvs.back().key + std::string(1, '\0') : std::string();
+  std::move(page.kvs.begin(), page.kvs.end(), std::back_inserter(into));
   co_return Status();
 }
 
-// Everything as of one revision.
+// Everything as of one revision. Until it is complete, what was known before is shown.
 Task<Status> Registry::load() {
-  forget_all();
   store::Revision revision = 0;
+  std::vector<store::KeyValue> all;
   store::KeyRange range = store::KeyRange::prefix(prefix_);
   for (;;) {
     std::string next;
-    HF_CO_CHECK(co_await load_page(range, revision, next));
+    HF_CO_CHECK(co_await load_page(range, revision, next, all));
     if (next.empty()) break;
     range.key = next;
+  }
+  if (in_term_) co_return Status();  // it began meanwhile, on what was here
+  forget_all();
+  for (const store::KeyValue& kv : all) {
+    known_[kv.key] = {kv.mod_revision, kv.create_revision};
+    apply_record(kv.key, kv.value);
   }
   followed_ = revision;
   loaded_ = true;

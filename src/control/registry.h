@@ -99,7 +99,8 @@ class Registry {
   };
 
   Task<Status> load();
-  Task<Status> load_page(store::KeyRange range, store::Revision& revision, std::string& next);
+  Task<Status> load_page(store::KeyRange range, store::Revision& revision, std::string& next,
+                         std::vector<store::KeyValue>& into);
   Task<Status> load_and_watch(StopToken stop);
   Task<Status> watch_changes(StopToken stop);
   void apply(const store::KeyEvent& event);
