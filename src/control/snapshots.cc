@@ -77,7 +77,10 @@ Task<Status> Agent::take_snapshot(const Op& op, VolumeSpec volume, SnapshotSpec 
       if (auto why = no_room_for_snapshot(now, options_.policy.capacity, r->pool, volume.size_bytes)) {
         co_return refusal(Kind::resource_exhausted, fmt::format("{}: {}", label(volume.uuid), *why));
       }
+      // Should this agent not tell its outcome, the next one waits for requests that are still on their way: they
+      // begin as soon as this is committed.
       parts.push_back({new_uuid(), r->uuid, r->pool, r->pool_uuid, SpecStatus::creating});
+      parts.back().unsure_until = unix_now() + 2 * late_requests_max;
     }
   }
   if (parts.empty()) co_return refusal(Kind::failed_precondition, label(volume.uuid) + " has no replicas");
@@ -97,7 +100,10 @@ Task<Status> Agent::take_snapshot(const Op& op, VolumeSpec volume, SnapshotSpec 
     HF_CO_CHECK(co_await commit(op, std::move(outcome)));
     co_return taken.error().with_context(snapshot_label(snapshot.uuid));
   }
-  for (auto& p : kept) p.status = SpecStatus::created;
+  for (auto& p : kept) {
+    p.status = SpecStatus::created;
+    p.unsure_until = 0;
+  }
   snapshot.status = SpecStatus::created;
   snapshot.taken = taken.value();
   outcome.put(snapshot);
