@@ -27,8 +27,8 @@ std::int64_t row_of(Revision revision, std::uint32_t nth) noexcept {
 constexpr const char* schema[] = {
     "CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE lease(id INTEGER PRIMARY KEY, ttl_s INTEGER NOT NULL)",
-    "CREATE TABLE version(row INTEGER PRIMARY KEY, key BLOB NOT NULL, revision INTEGER NOT NULL,"
-    " created INTEGER NOT NULL, version INTEGER NOT NULL, lease INTEGER NOT NULL, value BLOB NOT NULL)",
+    ("CREATE TABLE version(row INTEGER PRIMARY KEY, key BLOB NOT NULL, revision INTEGER NOT NULL,"
+     " created INTEGER NOT NULL, version INTEGER NOT NULL, lease INTEGER NOT NULL, value BLOB NOT NULL)"),
     // Covers scans that want no values.
     "CREATE UNIQUE INDEX version_by_key ON version(key, revision, created, version, lease)",
 };
