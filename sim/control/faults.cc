@@ -193,16 +193,24 @@ void Faults::store_lossy() {
 
 void Faults::cut_watches() { ++cluster_.store_trouble().watches_cut; }
 
-// Every volume with a replica there has another one elsewhere that its record calls healthy.
+// Every volume with a replica there keeps another one elsewhere that its record calls healthy: one that is being let
+// go of does not count.
 bool Faults::may_be_lost(const NodeId& node) {
-  if (cluster_.fleet().machines().size() < 4) return false;
+  const Agent* leader = cluster_.leader();
+  if (leader == nullptr || cluster_.fleet().machines().size() < 4) return false;
+  const auto is_kept = [&](const Uuid& id) {
+    const auto spec = leader->specs().replicas.find(id);
+    return spec != leader->specs().replicas.end() && spec->second.owners.volume;
+  };
   const StoreTrouble none;
   StoreRecords records(cluster_.store(), none);
   std::set<std::string> elsewhere;
   for (const auto& [id, m] : cluster_.fleet().machines()) {
     if (id == node) continue;
     for (const auto& [pool_id, pool] : m.pools) {
-      for (const auto& [uuid, copy] : pool.copies) elsewhere.insert(uuid.to_string());
+      for (const auto& [uuid, copy] : pool.copies) {
+        if (is_kept(uuid)) elsewhere.insert(uuid.to_string());
+      }
     }
   }
   for (const auto& [pool_id, pool] : cluster_.fleet().machine(node).pools) {
