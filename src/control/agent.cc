@@ -149,6 +149,12 @@ Nanos Agent::next_pass() const noexcept {
   for (const auto& [key, b] : backoffs_) {
     if (b.not_before > home_.now()) next = std::min(next, b.not_before);
   }
+  // When the wait for a replica that is out ends.
+  const UnixNanos now = unix_now();
+  for (const auto& [id, outage] : outages_) {
+    const UnixNanos rest = outage.since + options_.policy.faulted_wait - now;
+    if (outage.back_at == 0 && rest > 0) next = std::min(next, home_.now() + Nanos(rest));
+  }
   return next;
 }
 

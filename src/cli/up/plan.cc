@@ -20,11 +20,12 @@ constexpr std::uint64_t default_disk_bytes = 10 * GiB;
 constexpr std::uint64_t smallest_disk_bytes = 64 * MiB;
 constexpr std::uint32_t rest_port = 8081;
 constexpr std::uint32_t registration_port = 50051;
+constexpr std::uint32_t store_port = 50052;  // the highest
 constexpr std::uint32_t grpc_port = 10124;
 constexpr std::uint32_t nvmf_port = 8420;
 constexpr std::uint32_t metrics_port = 9502;
 constexpr std::uint32_t highest_port = 65535;
-constexpr std::uint64_t plan_schema = 1;
+constexpr std::uint64_t plan_schema = 2;
 
 EnginePlan engine_plan(unsigned number, std::uint32_t offset) {
   const auto port = [&](std::uint32_t base) {
@@ -52,10 +53,13 @@ std::vector<std::string> ClusterPlan::disks(const EnginePlan& engine) const {
 }
 
 std::string ClusterPlan::rest_url() const { return fmt::format("http://{}:{}", address, rest_port); }
+std::string ClusterPlan::store_url() const { return fmt::format("http://{}:{}", address, store_port); }
 
 std::vector<std::pair<std::uint16_t, std::string>> ClusterPlan::ports() const {
   std::vector<std::pair<std::uint16_t, std::string>> all = {
-      {rest_port, "the agent's REST API"}, {registration_port, "the agent's registration of engines"}};
+      {rest_port, "the agent's REST API"},
+      {registration_port, "the agent's registration of engines"},
+      {store_port, "the agent's store"}};
   for (const EnginePlan& e : engines) {
     all.emplace_back(e.grpc_port, "gRPC of " + e.name);
     all.emplace_back(e.nvmf_port, "NVMe/TCP of " + e.name);
@@ -67,15 +71,16 @@ std::vector<std::pair<std::uint16_t, std::string>> ClusterPlan::ports() const {
 Result<ClusterPlan> make_plan(const std::string& dir, const UpOptions& options) {
   const unsigned nodes = options.nodes == 0 ? default_nodes : options.nodes;
   HF_CHECK(check_nodes(nodes));
-  if (options.port_offset > highest_port - registration_port) {
+  if (options.port_offset > highest_port - store_port) {
     return Error(Errc::invalid_argument, fmt::format("a port offset of {} is too large: at most {}",
-                                                     options.port_offset, highest_port - registration_port));
+                                                     options.port_offset, highest_port - store_port));
   }
   ClusterPlan plan;
   plan.dir = dir;
   plan.address = options.address;
   plan.rest_port = static_cast<std::uint16_t>(rest_port + options.port_offset);
   plan.registration_port = static_cast<std::uint16_t>(registration_port + options.port_offset);
+  plan.store_port = static_cast<std::uint16_t>(store_port + options.port_offset);
   plan.disk_bytes = options.disk_bytes == 0 ? default_disk_bytes : options.disk_bytes;
   plan.replace_after_seconds = static_cast<std::uint64_t>(options.replace_after_seconds);
   if (plan.disk_bytes < smallest_disk_bytes) {
@@ -118,9 +123,14 @@ nlohmann::ordered_json plan_json(const ClusterPlan& plan) {
                        {"metrics_port", e.metrics_port},
                        {"pool", e.pool}});
   }
-  return {{"schema", plan_schema},         {"address", plan.address},
-          {"rest_port", plan.rest_port},   {"registration_port", plan.registration_port},
-          {"disk_bytes", plan.disk_bytes}, {"engines", std::move(engines)}};
+  return {{"schema", plan_schema},
+          {"address", plan.address},
+          {"rest_port", plan.rest_port},
+          {"registration_port", plan.registration_port},
+          {"store_port", plan.store_port},
+          {"disk_bytes", plan.disk_bytes},
+          {"replace_after_seconds", plan.replace_after_seconds},
+          {"engines", std::move(engines)}};
 }
 
 Result<ClusterPlan> parse_plan(const std::string& text_form, const std::string& dir) {
@@ -135,6 +145,7 @@ Result<ClusterPlan> parse_plan(const std::string& text_form, const std::string& 
   plan.address = text(tree, "address");
   plan.rest_port = port_at(tree, "rest_port");
   plan.registration_port = port_at(tree, "registration_port");
+  plan.store_port = port_at(tree, "store_port");
   plan.disk_bytes = number(tree, "disk_bytes");
   plan.replace_after_seconds = number(tree, "replace_after_seconds");
   for (const Tree& e : at(tree, "engines")) {

@@ -27,6 +27,7 @@ struct ClusterPlan {
   std::string address;  // of this machine; everything listens there
   std::uint16_t rest_port = 0;
   std::uint16_t registration_port = 0;
+  std::uint16_t store_port = 0;  // of the agent's store, where engines keep their membership records
   std::uint64_t disk_bytes = 0;  // of each of an engine's disks
   // How long a replica may be away before another takes its place; 0: as the agent has it.
   std::uint64_t replace_after_seconds = 0;
@@ -40,6 +41,7 @@ struct ClusterPlan {
   std::string lock_file() const { return dir + "/lock"; }
   std::string plan_file() const { return dir + "/cluster.json"; }
   std::string rest_url() const;
+  std::string store_url() const;
   // Every port, with what it is for.
   std::vector<std::pair<std::uint16_t, std::string>> ports() const;
 };

@@ -35,6 +35,7 @@ TEST(ClusterPlan, IsTheSameAfterItWasKept) {
   ASSERT_TRUE(again.ok());
   EXPECT_EQ(plan_json(again.value()), plan_json(plan.value()));
   EXPECT_EQ(again.value().rest_port, 8181);
+  EXPECT_EQ(again.value().replace_after_seconds, 20u);
 }
 
 TEST(ClusterPlan, WhatCannotBeIsRefused) {
@@ -71,7 +72,7 @@ TEST(ClusterPlan, BadFilesAreNamed) {
   const std::string good = plan_json(make_plan("/x", UpOptions()).value()).dump();
   for (const auto& [from, to] :
        std::vector<std::pair<std::string, std::string>>{{"{", "["},
-                                                        {"\"schema\":1", "\"schema\":2"},
+                                                        {"\"schema\":2", "\"schema\":1"},
                                                         {"node-1", "../node"},
                                                         {"\"grpc_port\":10124", "\"grpc_port\":0"},
                                                         {"\"grpc_port\":10124", "\"grpc_port\":70000"},

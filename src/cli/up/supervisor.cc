@@ -15,6 +15,8 @@
 namespace holdfast::cli {
 namespace {
 
+// A few nodes on the same machine are asked more often than those of a large cluster.
+constexpr const char* cache_period = "1s";
 constexpr double tick_seconds = 0.1;
 constexpr double start_patience_seconds = 120;
 // A clean stop writes out what is in flight; after that a process is beyond asking.
@@ -43,7 +45,8 @@ std::vector<std::string> engine_command(const ClusterPlan& plan, const EnginePla
                                       plan.engine_dir(e) + "/data"};
   if (!programs.agent.empty()) {
     command.insert(command.end(),
-                   {"--registration-endpoint", fmt::format("{}:{}", plan.address, plan.registration_port)});
+                   {"--registration-endpoint", fmt::format("{}:{}", plan.address, plan.registration_port),
+                    "--store", plan.store_url()});
   }
   return command;
 }
@@ -52,8 +55,12 @@ std::vector<std::string> agent_command(const ClusterPlan& plan, const Programs& 
   std::vector<std::string> command = {programs.agent,
                                       "--data-dir",
                                       plan.agent_dir(),
+                                      "--cache-period",
+                                      cache_period,
                                       "--grpc-server-addr",
                                       fmt::format("{}:{}", plan.address, plan.registration_port),
+                                      "--store-listen",
+                                      fmt::format("{}:{}", plan.address, plan.store_port),
                                       "--http",
                                       fmt::format("{}:{}", plan.address, plan.rest_port)};
   if (plan.replace_after_seconds > 0) {

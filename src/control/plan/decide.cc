@@ -38,7 +38,8 @@ void note_outages(Outages& outages, const Cluster& cluster, UnixNanos now) {
       case Sync::out:
         if (known == outages.end()) {
           outages[id].since = now;
-        } else {
+        } else if (known->second.back_at != 0) {
+          known->second.since += now - known->second.back_at;
           known->second.back_at = 0;
         }
         break;

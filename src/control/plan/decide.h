@@ -27,7 +27,7 @@ struct Policy {
 };
 
 // Since when a replica of a volume is not in sync; kept over restarts of its child, so that one that comes and goes
-// is replaced all the same.
+// is replaced all the same. Time in which it was in sync does not count: `since` moves on by it.
 struct Outage {
   UnixNanos since = 0;
   UnixNanos back_at = 0;  // in sync again since; 0: it is not

@@ -122,13 +122,28 @@ TEST(Decide, AFaultedChildThatCanBeReachedComesBack) {
 TEST(Decide, AReplicaThatKeepsComingAndGoingIsReplacedAllTheSame) {
   Builder b = published();
   b.fault("v", "p2");
-  for (int i = 0; i < 100; ++i) {
+  for (int i = 0; i < 140; ++i) {
     b.child("v", "p2").status = i % 2 == 0 ? ChildStatus::online : ChildStatus::faulted;
     b.decide_now();
     b.now += 10 * second;
   }
   const auto actions = b.decide_now();
   EXPECT_NE(find(actions, Do::replace_replica), nullptr);
+}
+
+TEST(Decide, TimeInWhichAReplicaWasInSyncIsNoOutage) {
+  Builder b = published();
+  b.fail_pool("p2");
+  b.fault("v", "p2");
+  b.decide_now();
+  b.now += second;
+  b.child("v", "p2").status = ChildStatus::online;
+  b.decide_now();
+  b.now += 50 * second;
+  b.child("v", "p2").status = ChildStatus::faulted;
+  EXPECT_THAT(b.decide_after(598 * second), IsEmpty());
+  b.now += second;
+  EXPECT_NE(find(b.decide_now(), Do::replace_replica), nullptr);
 }
 
 TEST(Decide, WithNowhereToGoTheFaultedChildLeavesTheTargetAndTheVolumeStaysDegraded) {
