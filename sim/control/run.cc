@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "base/log.h"
 #include "sim/control/checks.h"
 #include "sim/control/cluster.h"
 #include "sim/control/faults.h"
@@ -41,7 +42,16 @@ class Run {
         cluster_(seed, plan_.engines, verbose),
         users_(cluster_, seed ^ 0x5eed),
         faults_(cluster_, users_, plan_.faults, seed ^ 0xfa17),
-        random_(seed ^ 0x90e5) {}
+        random_(seed ^ 0x90e5) {
+    if (!verbose) return;
+    log::configure(log::Level::debug, log::Format::text);
+    log::set_sink([this](log::Level, std::string_view, std::string_view line) {
+      cluster_.log(fmt::format("    {}", line));
+    });
+  }
+  ~Run() { log::set_sink({}); }
+  Run(const Run&) = delete;
+  Run& operator=(const Run&) = delete;
 
   RunResult result() {
     set_up();

@@ -255,12 +255,25 @@ Task<Status> Users::submit_other(Agent& agent, UserRequest r) {
     }
     case Ask::delete_pool:
       co_return co_await agent.delete_pool(r.pool, std::nullopt);
-    default: {
-      Purge purge;
-      purge.accept_snapshot_loss = true;
-      co_return co_await agent.delete_node(r.node, purge);
-    }
+    default:
+      co_return co_await purge_node(agent, r.node);
   }
+}
+
+// A purge that is accepted takes what is nowhere else, and the targets that the node had. No volume is given up that
+// nobody asked to delete.
+Task<Status> Users::purge_node(Agent& agent, NodeId node) {
+  const auto impact = agent.purge_node_impact(node);
+  if (!impact.ok()) co_return impact.error();
+  const auto& lost = impact.value().lost_volumes;
+  Purge purge;
+  purge.accept_snapshot_loss = true;
+  purge.accept_volume_loss =
+      std::all_of(lost.begin(), lost.end(), [&](const Uuid& v) { return volumes_[v].doomed; });
+  for (const Uuid& v : lost) volumes_[v].exists = Sure::maybe;
+  for (const Uuid& v : impact.value().targets) volumes_[v].published = Sure::maybe;
+  for (const Uuid& s : impact.value().lost_snapshots) snapshots_[s].exists = Sure::maybe;
+  co_return co_await agent.delete_node(node, purge);
 }
 
 // ---- what is known

@@ -95,6 +95,7 @@ class Users {
   Task<void> carry_out(control::Agent& agent, UserRequest r);
   Task<Status> submit(control::Agent& agent, UserRequest r);
   Task<Status> submit_other(control::Agent& agent, UserRequest r);
+  Task<Status> purge_node(control::Agent& agent, control::NodeId node);
   void begin(const UserRequest& r);
   void end(const UserRequest& r, const Status& outcome);
   void end_volume(const UserRequest& r, Volume& v, const Status& outcome);

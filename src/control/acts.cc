@@ -5,19 +5,26 @@
 #include <fmt/format.h>
 
 #include "control/agent.h"
-#include "rt/when_all.h"
 
 namespace holdfast::control {
 
-Result<Engine*> Agent::engine_of_pool(const PoolId& pool) const {
+// Requests of an agent that another one has replaced would undo what that one does: a nexus created late takes the
+// volume from the one that serves it. A request that is on its way is bounded in time (late_requests_max), so what
+// counts is that none begins without the lease.
+Result<Engine*> Agent::engine_to_change(const Op& op, const NodeId& node) const {
+  if (!leading_ || op.term != registry_.term() || !election_.sure()) return no_longer_leading();
+  return nodes_.online_engine(node);
+}
+
+Result<Engine*> Agent::engine_of_pool(const Op& op, const PoolId& pool) const {
   const auto spec = specs().pools.find(pool);
   if (spec == specs().pools.end())
     return refusal(Kind::not_found, fmt::format("pool {} does not exist", pool));
-  return nodes_.online_engine(spec->second.node);
+  return engine_to_change(op, spec->second.node);
 }
 
-Task<Status> Agent::act_create_replica(ReplicaSpec spec) {
-  HF_CO_TRY(Engine * engine, engine_of_pool(spec.pool));
+Task<Status> Agent::act_create_replica(const Op& op, ReplicaSpec spec) {
+  HF_CO_TRY(Engine * engine, engine_of_pool(op, spec.pool));
   const NodeId node = specs().pools.at(spec.pool).node;
   const std::string entity = spec.owners.volume ? spec.owners.volume->to_string() : std::string();
   if (spec.clone_of) {
@@ -27,7 +34,7 @@ Task<Status> Agent::act_create_replica(ReplicaSpec spec) {
       co_return cloned.error();
     }
     nodes_.note(cloned.value());
-    HF_CO_TRY(Engine * again, engine_of_pool(spec.pool));
+    HF_CO_TRY(Engine * again, engine_of_pool(op, spec.pool));
     HF_CO_TRY(const ReplicaState owned, co_await again->set_replica_entity(spec.uuid, entity));
     nodes_.note(owned);
     co_return Status();
@@ -49,8 +56,8 @@ Task<Status> Agent::act_create_replica(ReplicaSpec spec) {
   co_return Status();
 }
 
-Task<Status> Agent::act_destroy_replica(ReplicaSpec spec) {
-  HF_CO_TRY(Engine * engine, engine_of_pool(spec.pool));
+Task<Status> Agent::act_destroy_replica(const Op& op, ReplicaSpec spec) {
+  HF_CO_TRY(Engine * engine, engine_of_pool(op, spec.pool));
   const NodeId node = specs().pools.at(spec.pool).node;
   const Status gone = co_await engine->destroy_replica(spec.uuid, spec.pool);
   if (!gone.ok() && gone.code() != Errc::not_found) {
@@ -61,14 +68,14 @@ Task<Status> Agent::act_destroy_replica(ReplicaSpec spec) {
   co_return Status();
 }
 
-Task<Status> Agent::act_share_replica(ReplicaSpec spec) {
+Task<Status> Agent::act_share_replica(const Op& op, ReplicaSpec spec) {
   const auto seen = observed().replicas.find(spec.uuid);
   if (seen != observed().replicas.end()) {
     const ReplicaState& state = seen->second;
     const bool hosts = spec.share == Protocol::none || state.allowed_hosts == spec.allowed_hosts;
     if (state.share == spec.share && hosts) co_return Status();
   }
-  HF_CO_TRY(Engine * engine, engine_of_pool(spec.pool));
+  HF_CO_TRY(Engine * engine, engine_of_pool(op, spec.pool));
   Task<Result<ReplicaState>> asked = spec.share == Protocol::none
                                          ? engine->unshare_replica(spec.uuid)
                                          : engine->share_replica(spec.uuid, spec.allowed_hosts);
@@ -78,12 +85,12 @@ Task<Status> Agent::act_share_replica(ReplicaSpec spec) {
   co_return Status();
 }
 
-Task<Status> Agent::act_grow_replica(Uuid id, std::uint64_t size_bytes) {
+Task<Status> Agent::act_grow_replica(const Op& op, Uuid id, std::uint64_t size_bytes) {
   const auto spec = specs().replicas.find(id);
   if (spec == specs().replicas.end()) co_return refusal(Kind::not_found, "replica is gone");
   const auto seen = observed().replicas.find(id);
   if (seen != observed().replicas.end() && seen->second.size_bytes >= size_bytes) co_return Status();
-  HF_CO_TRY(Engine * engine, engine_of_pool(spec->second.pool));
+  HF_CO_TRY(Engine * engine, engine_of_pool(op, spec->second.pool));
   HF_CO_TRY(const ReplicaState grown, co_await engine->resize_replica(id, size_bytes));
   nodes_.note(grown);
   co_return Status();
@@ -103,8 +110,8 @@ std::optional<std::string> Agent::child_uri(const Uuid& replica, const NodeId& n
   return r.uri;
 }
 
-Task<Status> Agent::act_create_nexus(NexusSpec spec, std::vector<std::string> children) {
-  HF_CO_TRY(Engine * engine, nodes_.online_engine(spec.node));
+Task<Status> Agent::act_create_nexus(const Op& op, NexusSpec spec, std::vector<std::string> children) {
+  HF_CO_TRY(Engine * engine, engine_to_change(op, spec.node));
   NewNexus request;
   request.nexus = spec.uuid;
   request.name = spec.name;
@@ -122,8 +129,8 @@ Task<Status> Agent::act_create_nexus(NexusSpec spec, std::vector<std::string> ch
   co_return Status();
 }
 
-Task<Status> Agent::act_share_nexus(NexusSpec spec) {
-  HF_CO_TRY(Engine * engine, nodes_.online_engine(spec.node));
+Task<Status> Agent::act_share_nexus(const Op& op, NexusSpec spec) {
+  HF_CO_TRY(Engine * engine, engine_to_change(op, spec.node));
   Task<Result<NexusState>> asked = spec.share == Protocol::none
                                        ? engine->unshare_nexus(spec.uuid)
                                        : engine->share_nexus(spec.uuid, spec.allowed_hosts);
@@ -133,8 +140,8 @@ Task<Status> Agent::act_share_nexus(NexusSpec spec) {
   co_return Status();
 }
 
-Task<Status> Agent::act_destroy_nexus(NexusSpec spec) {
-  HF_CO_TRY(Engine * engine, nodes_.online_engine(spec.node));
+Task<Status> Agent::act_destroy_nexus(const Op& op, NexusSpec spec) {
+  HF_CO_TRY(Engine * engine, engine_to_change(op, spec.node));
   const Status gone = co_await engine->destroy_nexus(spec.uuid);
   if (!gone.ok() && gone.code() != Errc::not_found) {
     nodes_.refresh(spec.node);
@@ -144,8 +151,8 @@ Task<Status> Agent::act_destroy_nexus(NexusSpec spec) {
   co_return Status();
 }
 
-Task<Status> Agent::act_destroy_part(ReplicaSnapshotSpec part, NodeId node) {
-  HF_CO_TRY(Engine * engine, nodes_.online_engine(node));
+Task<Status> Agent::act_destroy_part(const Op& op, ReplicaSnapshotSpec part, NodeId node) {
+  HF_CO_TRY(Engine * engine, engine_to_change(op, node));
   const Status gone = co_await engine->destroy_snapshot(part.uuid, part.pool);
   if (!gone.ok() && gone.code() != Errc::not_found) {
     nodes_.refresh(node);
@@ -153,32 +160,6 @@ Task<Status> Agent::act_destroy_part(ReplicaSnapshotSpec part, NodeId node) {
   }
   nodes_.note_gone(Nodes::Gone::snapshot, part.uuid);
   co_return Status();
-}
-
-// ---- destroying what a spec no longer wants
-
-Task<Status> Agent::destroy_replica(const Op& op, Uuid id) {
-  const auto found = specs().replicas.find(id);
-  if (found == specs().replicas.end()) co_return Status();
-  const ReplicaSpec spec = found->second;
-  HF_ASSERT(spec.status == SpecStatus::deleting);
-  HF_CO_CHECK(co_await act_destroy_replica(spec));
-  if (unix_now() < spec.unsure_until || !specs().replicas.contains(id)) co_return Status();
-  Changes changes;
-  changes.remove(spec);
-  co_return co_await commit(op, std::move(changes));
-}
-
-Task<void> Agent::sweep_replica(const Op& op, Uuid id) {
-  const auto guard = guards_.try_take("replica/" + id.to_string());
-  if (!guard) co_return;
-  (co_await destroy_replica(op, id)).ignore("the reconciler tries again");
-}
-
-Task<void> Agent::sweep_replicas(const Op& op, std::vector<Uuid> replicas) {
-  std::vector<Task<void>> all;
-  for (const Uuid& id : replicas) all.push_back(sweep_replica(op, id));
-  co_await when_all(std::span(all));
 }
 
 Task<Status> Agent::destroy_nexus(const Op& op, Uuid id) {
@@ -192,7 +173,7 @@ Task<Status> Agent::destroy_nexus(const Op& op, Uuid id) {
     changes.put(spec);
     HF_CO_CHECK(co_await commit(op, std::move(changes)));
   }
-  HF_CO_CHECK(co_await act_destroy_nexus(spec));
+  HF_CO_CHECK(co_await act_destroy_nexus(op, spec));
   if (unix_now() < spec.unsure_until || !specs().nexuses.contains(id)) co_return Status();
   Changes changes;
   changes.remove(spec);

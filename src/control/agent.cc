@@ -119,6 +119,8 @@ Task<void> Agent::lead(Election::Term term, StopToken stop) {
   if (!caught_up || !registry_.complete()) co_return;
   LinkedStop ending(stop);
   registry_.begin_term(term.created, ending.source().token());
+  nodes_.ask_anew();
+  unasked_.clear();
   leading_ = true;
   HF_LOG(info, "control", "this agent leads", {"agent", options_.agent});
   changed();

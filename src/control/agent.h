@@ -173,7 +173,9 @@ class Agent final : public Service {
   Result<NexusSpec> find_nexus(const Uuid& id, const std::optional<NodeId>& node) const;
   Result<VolumeSpec> find_volume(const Uuid& id) const;
   Result<SnapshotSpec> find_snapshot(const Uuid& id, const std::optional<Uuid>& volume) const;
-  Result<Engine*> engine_of_pool(const PoolId& pool) const;
+  // For requests that change something: refused once this agent cannot be sure that it leads.
+  Result<Engine*> engine_to_change(const Op& op, const NodeId& node) const;
+  Result<Engine*> engine_of_pool(const Op& op, const PoolId& pool) const;
   PoolView pool_view(const PoolId& id) const;
   ReplicaView replica_view(const Uuid& id) const;
   NexusView nexus_view(const Uuid& id) const;
@@ -183,14 +185,15 @@ class Agent final : public Service {
   Page<View> page_of(const std::vector<const Spec*>& all, const PageRequest& page, const Make& make) const;
 
   // ---- acts on engines: each notes what the engine answers
-  Task<Status> act_create_replica(ReplicaSpec spec);
-  Task<Status> act_destroy_replica(ReplicaSpec spec);
-  Task<Status> act_share_replica(ReplicaSpec spec);
-  Task<Status> act_grow_replica(Uuid id, std::uint64_t size_bytes);
-  Task<Status> act_create_nexus(NexusSpec spec, std::vector<std::string> children);
-  Task<Status> act_share_nexus(NexusSpec spec);
-  Task<Status> act_destroy_nexus(NexusSpec spec);
-  Task<Status> act_destroy_part(ReplicaSnapshotSpec part, NodeId node);
+  Task<Status> act_create_replica(const Op& op, ReplicaSpec spec);
+  Task<Status> act_destroy_replica(const Op& op, ReplicaSpec spec);
+  Task<Status> act_share_replica(const Op& op, ReplicaSpec spec);
+  Task<Status> act_grow_replica(const Op& op, Uuid id, std::uint64_t size_bytes);
+  Task<Status> act_create_nexus(const Op& op, NexusSpec spec, std::vector<std::string> children);
+  Task<Status> act_share_nexus(const Op& op, NexusSpec spec);
+  Task<Status> act_destroy_nexus(const Op& op, NexusSpec spec);
+  Task<Status> act_remove_child(const Op& op, VolumeTarget target, Uuid replica);
+  Task<Status> act_destroy_part(const Op& op, ReplicaSnapshotSpec part, NodeId node);
   std::optional<std::string> child_uri(const Uuid& replica, const NodeId& node) const;
 
   // ---- building blocks of operations; the caller has the guard
@@ -200,9 +203,6 @@ class Agent final : public Service {
   // `certain`: replicas whose creation is over, so that nothing of it comes late.
   Task<Status> release_volume(const Op& op, Uuid id, std::set<Uuid> certain);
   Task<Status> forget_volume(const Op& op, Uuid id);
-  Task<void> sweep_replicas(const Op& op, std::vector<Uuid> replicas);
-  Task<void> sweep_replica(const Op& op, Uuid id);
-  Task<Status> destroy_replica(const Op& op, Uuid id);
   Task<Status> destroy_nexus(const Op& op, Uuid id);
   Task<Status> serve(const Op& op, Uuid volume, NodeId node, VolumeTarget wanted, VolumeOp operation);
   Task<Status> open_target(const Op& op, const VolumeSpec& volume, const NexusSpec& nexus,
@@ -213,19 +213,32 @@ class Agent final : public Service {
   Task<Status> grow_count(const Op& op, VolumeSpec volume);
   Task<Status> shrink_count(const Op& op, VolumeSpec volume);
   Task<Status> add_child_of(const Op& op, Uuid volume, Uuid replica);
-  Task<Status> release_replica(const Op& op, Uuid volume, Uuid replica);
   Task<Status> grow_volume(const Op& op, VolumeSpec volume, std::uint64_t size_bytes);
   Task<Status> take_snapshot(const Op& op, VolumeSpec volume, SnapshotSpec snapshot);
-  Task<Result<UnixNanos>> act_snapshot(const VolumeSpec& volume, const SnapshotSpec& snapshot,
+  Task<Result<UnixNanos>> act_snapshot(const Op& op, const VolumeSpec& volume, const SnapshotSpec& snapshot,
                                        const std::vector<ReplicaSnapshotSpec>& parts);
   Task<Status> remove_snapshot(const Op& op, Uuid id);
   Task<Status> purge(const Op& op, std::vector<PoolId> pools, std::optional<NodeId> node);
-  Task<Status> import_pool(const Op& op, PoolId id);
+  Task<Status> import_pool(const Op& op, PoolId id, bool again);
   Task<Status> destroy_pool(const Op& op, PoolId id);
   ReplicaSpec new_replica(const VolumeSpec& volume, const PoolId& pool);
   void share_towards(ReplicaSpec& replica, const std::vector<NodeId>& nodes) const;
   // Whether a replica of the volume still fits there, besides what was claimed since it was decided.
   bool still_fits(const VolumeSpec& volume, const PoolId& pool, const Uuid& leaving) const;
+
+  // ---- replicas that are no longer wanted (releases.cc)
+  // As it is once its owners have let go of it. `may_come_late`: a request that makes it may still be on its way.
+  ReplicaSpec let_go(ReplicaSpec replica, bool may_come_late) const;
+  // Errors: FailedPrecondition when no replica but this one is known to hold all data and answers now.
+  Task<Status> check_another_answers(Uuid volume, Membership record, Uuid leaving);
+  // The replica leaves the record of who holds the volume's data: at once, or by the changes that are returned. The
+  // guard of the volume is held. Errors: FailedPrecondition (the last good one), those of its target's engine.
+  Task<Result<Changes>> leave_membership(const Op& op, Uuid volume, Uuid replica);
+  Task<Status> release_replica(const Op& op, Uuid volume, Uuid replica);
+  Task<Status> check_left(const Op& op, ReplicaSpec spec);
+  Task<Status> destroy_replica(const Op& op, Uuid id);
+  Task<void> sweep_replica(const Op& op, Uuid id);
+  Task<void> sweep_replicas(const Op& op, std::vector<Uuid> replicas);
 
   // ---- carrying out actions (execute*.cc); the guard of the action is held
   Task<Status> execute(const Op& op, Action action);
@@ -234,6 +247,7 @@ class Agent final : public Service {
   Task<Status> execute_volume(const Op& op, const Action& action);
   Task<Status> execute_snapshot(const Op& op, const Action& action);
   Task<Status> execute_node(const Op& op, const Action& action);
+  void end_move(const ReplicaSpec& replica, Changes& changes) const;
   Task<Status> recreate_nexus(const Op& op, Uuid id);
   Task<Status> settle_volume(const Op& op, Uuid id);
   void settle_resize(VolumeSpec& volume, std::uint64_t size_bytes, Changes& changes) const;
@@ -255,6 +269,7 @@ class Agent final : public Service {
   TaskScope work_;
   Claims claims_;
   Outages outages_;
+  std::set<Uuid> unasked_;  // replicas added in this term, which no engine was asked for yet
   bool leading_ = false;
   struct Backoff {
     unsigned failures = 0;

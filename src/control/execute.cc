@@ -10,7 +10,7 @@ namespace holdfast::control {
 Task<Status> Agent::execute(const Op& op, Action action) {
   switch (action.what) {
     case Do::import_pool:
-      co_return co_await import_pool(op, action.pool);
+      co_return co_await import_pool(op, action.pool, true);
     case Do::destroy_pool:
     case Do::forget_pool:
       co_return co_await destroy_pool(op, action.pool);
@@ -55,6 +55,16 @@ Task<Status> Agent::execute(const Op& op, Action action) {
 
 // ---- replicas
 
+// The replica that a move was for cannot be made.
+void Agent::end_move(const ReplicaSpec& replica, Changes& changes) const {
+  const auto found =
+      replica.owners.volume ? specs().volumes.find(*replica.owners.volume) : specs().volumes.end();
+  if (found == specs().volumes.end()) return;
+  VolumeSpec volume = found->second;
+  if (std::erase_if(volume.moves, [&](const ReplicaMove& m) { return m.to == replica.uuid; }) > 0)
+    changes.put(std::move(volume));
+}
+
 Task<Status> Agent::execute_replica(const Op& op, const Action& action) {
   const auto found = specs().replicas.find(action.replica);
   if (found == specs().replicas.end()) co_return Status();
@@ -63,16 +73,19 @@ Task<Status> Agent::execute_replica(const Op& op, const Action& action) {
   switch (action.what) {
     case Do::create_replica: {
       if (spec.status != SpecStatus::creating) co_return Status();
-      const Status made = co_await act_create_replica(spec);
+      const bool first = unasked_.erase(spec.uuid) > 0;
+      const Status made = co_await act_create_replica(op, spec);
       // Refused: it is let go of, and the volume looks for another place.
       const bool refused =
           !made.ok() && !may_have_happened(made.error()) && made.code() != Errc::not_connected;
       if (!made.ok() && !refused) co_return made.error();
+      // An earlier request for it, of this agent or another one, may still be on its way.
       if (refused) {
-        spec.owners = ReplicaOwners();
-        spec.status = SpecStatus::deleting;
+        end_move(spec, changes);
+        spec = let_go(std::move(spec), !first);
       } else {
         spec.status = SpecStatus::created;
+        if (!first) spec.unsure_until = unix_now() + late_requests_max;
       }
       spec.operation.reset();
       changes.put(spec);
@@ -92,16 +105,16 @@ Task<Status> Agent::execute_replica(const Op& op, const Action& action) {
       if (spec.owners.volume && !specs().volumes.contains(*spec.owners.volume)) spec.owners.volume.reset();
       std::erase_if(spec.owners.nexuses, [&](const Uuid& n) { return !specs().nexuses.contains(n); });
       if (spec.managed && spec.owners.none()) {
-        if (spec.status == SpecStatus::creating) spec.unsure_until = unix_now() + late_requests_max;
-        spec.status = SpecStatus::deleting;
+        const bool unsure = spec.status == SpecStatus::creating;
+        spec = let_go(std::move(spec), unsure);
       }
       changes.put(spec);
       co_return co_await commit(op, std::move(changes));
     }
     case Do::share_replica:
-      co_return co_await act_share_replica(spec);
+      co_return co_await act_share_replica(op, spec);
     default:
-      co_return co_await act_grow_replica(spec.uuid, spec.size_bytes);
+      co_return co_await act_grow_replica(op, spec.uuid, spec.size_bytes);
   }
 }
 
@@ -112,11 +125,16 @@ Task<Status> Agent::recreate_nexus(const Op& op, Uuid id) {
   const auto found = specs().nexuses.find(id);
   if (found == specs().nexuses.end() || found->second.status == SpecStatus::deleting) co_return Status();
   NexusSpec spec = found->second;
+  // Should its outcome not be known, what deletes the nexus waits for it.
+  spec.unsure_until = unix_now() + 2 * late_requests_max;
+  Changes intent;
+  intent.put(spec);
   if (!spec.owner) {
+    HF_CO_CHECK(co_await commit(op, std::move(intent)));
     std::vector<std::string> children;
     for (const auto& c : spec.children) children.push_back(c.uri);
-    HF_CO_CHECK(co_await act_create_nexus(spec, std::move(children)));
-    if (spec.share != Protocol::none) HF_CO_CHECK(co_await act_share_nexus(spec));
+    HF_CO_CHECK(co_await act_create_nexus(op, spec, std::move(children)));
+    if (spec.share != Protocol::none) HF_CO_CHECK(co_await act_share_nexus(op, spec));
     if (spec.status == SpecStatus::created) co_return Status();
     spec.status = SpecStatus::created;
     spec.operation.reset();
@@ -136,7 +154,8 @@ Task<Status> Agent::recreate_nexus(const Op& op, Uuid id) {
     }
   }
   if (good.empty()) co_return refusal(Kind::unavailable, "no replica that holds all data can be reached");
-  if (observed().nexuses.contains(id)) HF_CO_CHECK(co_await act_destroy_nexus(spec));
+  HF_CO_CHECK(co_await commit(op, std::move(intent)));
+  if (observed().nexuses.contains(id)) HF_CO_CHECK(co_await act_destroy_nexus(op, spec));
   HF_CO_CHECK(co_await open_target(op, volume, spec, std::move(good)));
   events_.add("Nexus", "Create", id.to_string(), spec.node,
               fmt::format("the target of volume {} is back", volume.uuid.to_string()));
@@ -158,8 +177,13 @@ Task<Status> Agent::execute_nexus(const Op& op, const Action& action) {
     co_return co_await commit(op, std::move(changes));
   }
   if (spec.status != SpecStatus::created) co_return Status();
-  if (action.what == Do::share_nexus) co_return co_await act_share_nexus(spec);
-  HF_CO_TRY(Engine * engine, nodes_.online_engine(spec.node));
+  if (action.what == Do::share_nexus) co_return co_await act_share_nexus(op, spec);
+  if (action.what == Do::remove_child && spec.owner)
+    HF_CO_CHECK(co_await leave_membership(op, *spec.owner, action.replica));
+  const auto replica = specs().replicas.find(action.replica);
+  const bool ours = replica != specs().replicas.end() && replica->second.owners.volume == spec.owner;
+  if (action.what == Do::add_child && !ours) co_return Status();
+  HF_CO_TRY(Engine * engine, engine_to_change(op, spec.node));
   Task<Result<NexusState>> asked;
   const char* event = nullptr;
   if (action.what == Do::grow_nexus) {

@@ -20,25 +20,17 @@ Task<Status> Agent::add_replica(const Op& op, Uuid id, PoolId pool, std::optiona
     const auto found = specs().replicas.find(*instead_of);
     const bool ours = found != specs().replicas.end() && found->second.owners.volume == id;
     if (!ours) co_return Status();
-    // Never the last one that holds all data.
-    const Cluster now = cluster();
-    const auto& all = now.replicas(id);
-    const bool another = std::any_of(all.begin(), all.end(), [&](const ReplicaSpec* r) {
-      return r->uuid != *instead_of && now.good(volume, r->uuid);
-    });
-    if (!another || now.healthy(volume, *instead_of)) {
-      co_return refusal(Kind::failed_precondition, "no other replica that holds all data can be reached");
-    }
-    ReplicaSpec leaving = found->second;
-    if (leaving.status == SpecStatus::creating) leaving.unsure_until = unix_now() + late_requests_max;
-    leaving.owners = ReplicaOwners();
-    leaving.status = SpecStatus::deleting;
-    changes.put(std::move(leaving));
+    if (cluster().healthy(volume, *instead_of))
+      co_return refusal(Kind::failed_precondition, "it holds all data again");
+    HF_CO_TRY(changes, co_await leave_membership(op, id, *instead_of));
+    const ReplicaSpec leaving = specs().replicas.at(*instead_of);
+    changes.put(let_go(leaving, leaving.status == SpecStatus::creating));
   }
   ReplicaSpec replica = new_replica(volume, pool);
   const Uuid uuid = replica.uuid;
   changes.put(std::move(replica));
   HF_CO_CHECK(co_await commit(op, std::move(changes)));
+  unasked_.insert(uuid);
   events_.add("Replica", "Create", uuid.to_string(), cluster().node_id_of_pool(pool),
               fmt::format("volume {} gets a replica on pool {}{}", id.to_string(), pool,
                           instead_of ? " in the place of " + instead_of->to_string() : std::string()));
@@ -60,11 +52,14 @@ Task<Status> Agent::start_move(const Op& op, const Action& action) {
   ReplicaSpec replica = new_replica(volume, action.pool);
   if (move == volume.moves.end())
     move = volume.moves.insert(move, ReplicaMove{action.replica, action.pool, {}});
-  move->to = replica.uuid;
+  const Uuid uuid = replica.uuid;
+  move->to = uuid;
   Changes changes;
   changes.put(std::move(replica));
   changes.put(std::move(volume));
-  co_return co_await commit(op, std::move(changes));
+  HF_CO_CHECK(co_await commit(op, std::move(changes)));
+  unasked_.insert(uuid);
+  co_return Status();
 }
 
 // An operation that the agent before did not end. What engines may have done of it is undone by the reconcilers.

@@ -112,7 +112,7 @@ Task<Status> Nodes::poll(Node& node) {
                           observed_.nodes[node.id].instance == report.value().engine.instance;
     if (!same_run) observed_.nodes[node.id].instance = report.value().engine.instance;
     apply(node.id, std::move(report).value(), asked);
-    heard_of(node, true);
+    heard_of(node, asked >= relied_on_from_);
     node.failure.reset();
   } else {
     node.failure = report.error();
@@ -166,6 +166,14 @@ void Nodes::departed(const NodeId& id) {
   if (found == nodes_.end()) return;
   found->second->departed = true;
   set_status(*found->second, NodeStatus::unknown);
+}
+
+void Nodes::ask_anew() {
+  relied_on_from_ = home_.now();
+  for (auto& [id, node] : nodes_) {
+    observed_.nodes[id].synced = false;
+    node->wake.set();
+  }
 }
 
 bool Nodes::settled() const noexcept {

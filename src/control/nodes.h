@@ -40,6 +40,9 @@ class Nodes {
   void heartbeat(const Registration& registration);
   // It leaves on purpose.
   void departed(const NodeId& id);
+  // Reports that were asked for before now do not tell any more what a node does not have: another agent may have made
+  // it since. Every node is asked again.
+  void ask_anew();
   // Every node was heard of, or had the time for it.
   bool settled() const noexcept;
 
@@ -88,6 +91,7 @@ class Nodes {
   std::map<NodeId, std::unique_ptr<Node>> nodes_;
   std::vector<std::unique_ptr<Node>> leaving_;
   Nanos began_;
+  Nanos relied_on_from_{0};
   TaskScope scope_;
 };
 

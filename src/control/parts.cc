@@ -84,7 +84,7 @@ Task<Result<ReplicaView>> Agent::create_replica(CreateReplica request) {
   Changes intent;
   intent.put(spec);
   HF_CO_CHECK(co_await commit(op, std::move(intent)));
-  const Status made = co_await act_create_replica(spec);
+  const Status made = co_await act_create_replica(op, spec);
   Changes outcome;
   if (!made.ok()) {
     if (may_have_happened(made.error())) {
@@ -147,7 +147,7 @@ Task<Result<std::string>> Agent::share_replica(Uuid id, Protocol protocol,
   Changes changes;
   changes.put(spec);
   HF_CO_CHECK(co_await commit(op, std::move(changes)));
-  HF_CO_CHECK(co_await act_share_replica(spec));
+  HF_CO_CHECK(co_await act_share_replica(op, spec));
   co_return observed().replicas.contains(id) ? observed().replicas.at(id).uri : std::string();
 }
 
@@ -162,7 +162,7 @@ Task<Status> Agent::unshare_replica(Uuid id) {
   Changes changes;
   changes.put(spec);
   HF_CO_CHECK(co_await commit(op, std::move(changes)));
-  co_return co_await act_share_replica(spec);
+  co_return co_await act_share_replica(op, spec);
 }
 
 // ---- nexuses
@@ -202,7 +202,7 @@ Task<Result<NexusView>> Agent::create_nexus(CreateNexus request) {
   spec.operation = Pending<NexusOp>{NexusOp::create, std::nullopt};
   intent.put(spec);
   HF_CO_CHECK(co_await commit(op, std::move(intent)));
-  const Status made = co_await act_create_nexus(spec, std::move(request.children));
+  const Status made = co_await act_create_nexus(op, spec, std::move(request.children));
   if (!made.ok()) {
     (co_await destroy_nexus(op, spec.uuid)).ignore("the reconciler tries again");
     co_return made.error();
@@ -232,7 +232,7 @@ Task<Result<NexusView>> Agent::add_nexus_child(Uuid id, std::optional<NodeId> no
   HF_CO_TRY(NexusSpec spec, find_nexus(id, node));
   if (spec.owner)
     co_return refusal(Kind::in_use, label(spec) + " belongs to a volume: change its replica count");
-  HF_CO_TRY(Engine * engine, nodes_.online_engine(spec.node));
+  HF_CO_TRY(Engine * engine, engine_to_change(op, spec.node));
   spec.children.push_back({uri, uuid_of(uri)});
   HF_CO_TRY(const NexusState now, co_await engine->add_child(id, std::move(uri), true));
   nodes_.note(now);
@@ -248,7 +248,7 @@ Task<Status> Agent::remove_nexus_child(Uuid id, std::optional<NodeId> node, std:
   HF_CO_TRY(NexusSpec spec, find_nexus(id, node));
   if (spec.owner)
     co_return refusal(Kind::in_use, label(spec) + " belongs to a volume: change its replica count");
-  HF_CO_TRY(Engine * engine, nodes_.online_engine(spec.node));
+  HF_CO_TRY(Engine * engine, engine_to_change(op, spec.node));
   std::erase_if(spec.children, [&](const NexusChildSpec& c) { return c.uri == uri; });
   HF_CO_TRY(const NexusState now, co_await engine->remove_child(id, std::move(uri)));
   nodes_.note(now);
@@ -268,7 +268,7 @@ Task<Result<std::string>> Agent::share_nexus(Uuid id, std::optional<NodeId> node
   Changes changes;
   changes.put(spec);
   HF_CO_CHECK(co_await commit(op, std::move(changes)));
-  HF_CO_CHECK(co_await act_share_nexus(spec));
+  HF_CO_CHECK(co_await act_share_nexus(op, spec));
   co_return observed().nexuses.contains(id) ? observed().nexuses.at(id).device_uri : std::string();
 }
 
@@ -281,7 +281,7 @@ Task<Status> Agent::unshare_nexus(Uuid id, std::optional<NodeId> node) {
   Changes changes;
   changes.put(spec);
   HF_CO_CHECK(co_await commit(op, std::move(changes)));
-  co_return co_await act_share_nexus(spec);
+  co_return co_await act_share_nexus(op, spec);
 }
 
 }  // namespace holdfast::control

@@ -50,7 +50,7 @@ Task<Result<PoolView>> Agent::create_pool(CreatePool request) {
     intent.put(spec);
     HF_CO_CHECK(co_await commit(op, std::move(intent)));
   }
-  const Status made = co_await import_pool(op, spec.id);
+  const Status made = co_await import_pool(op, spec.id, resumed);
   if (!made.ok()) {
     // Whatever may still happen there: the pool may be an older one with data, so it is finished, never undone.
     if (!resumed && !may_have_happened(made.error()) && specs().pools.contains(spec.id)) {
@@ -65,11 +65,11 @@ Task<Result<PoolView>> Agent::create_pool(CreatePool request) {
   co_return pool_view(spec.id);
 }
 
-// Creates it, or opens it where it is known to have been.
-Task<Status> Agent::import_pool(const Op& op, PoolId id) {
+// Creates it, or opens it where it is known to have been. `again`: it may have been asked for before.
+Task<Status> Agent::import_pool(const Op& op, PoolId id, bool again) {
   HF_CO_TRY(PoolSpec spec, find_pool(id));
   if (spec.status == SpecStatus::deleting) co_return Status();
-  HF_CO_TRY(Engine * engine, nodes_.online_engine(spec.node));
+  HF_CO_TRY(Engine * engine, engine_to_change(op, spec.node));
   NewPool request;
   request.pool = id;
   request.disks = spec.disks;
@@ -85,6 +85,7 @@ Task<Status> Agent::import_pool(const Op& op, PoolId id) {
   if (spec.status == SpecStatus::created) co_return Status();
   spec.status = SpecStatus::created;
   spec.operation.reset();
+  if (again) spec.unsure_until = unix_now() + late_requests_max;
   Changes changes;
   changes.put(std::move(spec));
   co_return co_await commit(op, std::move(changes));
@@ -94,7 +95,7 @@ Task<Status> Agent::destroy_pool(const Op& op, PoolId id) {
   HF_CO_TRY(const PoolSpec spec, find_pool(id));
   if (spec.status != SpecStatus::deleting) co_return Status();
   if (specs().nodes.contains(spec.node)) {
-    HF_CO_TRY(Engine * engine, nodes_.online_engine(spec.node));
+    HF_CO_TRY(Engine * engine, engine_to_change(op, spec.node));
     const Status first = co_await engine->destroy_pool(id);
     std::optional<Error> failure;
     if (!first.ok() && first.code() != Errc::not_found) failure = first.error();
@@ -116,6 +117,7 @@ Task<Status> Agent::destroy_pool(const Op& op, PoolId id) {
       co_return failure->with_context(fmt::format("pool {}", id));
     }
     nodes_.note_gone(id);
+    if (unix_now() < spec.unsure_until) co_return Status();
   }
   Changes changes;
   changes.remove(spec);
@@ -231,7 +233,7 @@ Task<Result<PoolView>> Agent::evacuate_pool(PoolId id, bool on) {
 Task<Result<PoolView>> Agent::grow_pool(PoolId id) {
   HF_CO_TRY(const Op op, co_await begin(pool_guard(id)));
   HF_CO_CHECK(find_pool(id));
-  HF_CO_TRY(Engine * engine, engine_of_pool(id));
+  HF_CO_TRY(Engine * engine, engine_of_pool(op, id));
   HF_CO_TRY(const PoolState grown, co_await engine->grow_pool(id));
   nodes_.note(grown);
   co_return pool_view(id);

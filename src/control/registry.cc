@@ -149,12 +149,21 @@ Changes& Changes::remove(AnySpec spec) {
   return *this;
 }
 Changes& Changes::put_membership(const Uuid& volume, const std::vector<Uuid>& replicas) {
-  raw_.push_back({volume, first_membership(replicas)});
+  raw_.push_back({volume, first_membership(replicas), std::nullopt});
   return *this;
 }
 Changes& Changes::remove_membership(const Uuid& volume) {
-  raw_.push_back({volume, std::nullopt});
+  raw_.push_back({volume, std::nullopt, std::nullopt});
   return *this;
+}
+Changes& Changes::replace_membership(const Uuid& volume, std::string value, store::Revision read_at) {
+  raw_.push_back({volume, std::move(value), read_at});
+  return *this;
+}
+
+Error no_longer_leading() {
+  return refusal(Kind::failed_persist,
+                 "this agent no longer leads: what was asked for is finished or undone by the next one");
 }
 
 Registry::Registry(Reactor& home, store::Kv& kv, const std::string& cluster, std::size_t page_limit,
@@ -339,6 +348,23 @@ Task<bool> Registry::caught_up(store::Revision revision, StopToken stop) {
   co_return true;
 }
 
+Task<Result<std::optional<StoredMembership>>> Registry::read_membership(Uuid volume) {
+  const std::string key = membership_key(volume);
+  store::RangeRequest request(key);
+  const auto answered = co_await kv_.range(std::move(request));
+  if (!answered.ok()) co_return refusal(Kind::unavailable, "the store: " + answered.error().message());
+  std::optional<StoredMembership> found;
+  if (answered.value().kvs.empty()) co_return found;
+  const store::KeyValue& kv = answered.value().kvs.front();
+  auto parsed = parse_membership(key, kv.value);
+  if (!parsed.ok()) co_return refusal(Kind::internal, parsed.error().message());
+  found.emplace();
+  found->text = kv.value;
+  found->membership = std::move(parsed).value();
+  found->revision = kv.mod_revision;
+  co_return found;
+}
+
 // ---- committing
 
 void Registry::begin_term(store::Revision leader_created, StopToken stop) noexcept {
@@ -368,11 +394,13 @@ store::Txn Registry::make_txn(const Changes& changes) const {
   }
   for (const auto& raw : changes.raw_) {
     const std::string key = membership_key(raw.volume);
+    if (raw.expected) txn.when(store::Compare::mod_revision_is(key, *raw.expected));
     if (raw.value) {
       txn.then(store::PutRequest(key, *raw.value));
     } else {
       txn.then(store::DeleteRequest(key));
     }
+    txn.otherwise(store::RangeRequest(key));
   }
   return txn;
 }
@@ -419,26 +447,25 @@ void Registry::adopt(const Changes& changes, store::Revision revision) {
     }
   }
   for (const auto& raw : changes.raw_) {
+    const std::string key = membership_key(raw.volume);
     if (!raw.value) {
       memberships_.erase(raw.volume);
+      known_.erase(key);
+      gone_[key] = revision;
       continue;
     }
-    auto record = parse_membership(membership_key(raw.volume), *raw.value);
+    known_[key].mod = revision;
+    auto record = parse_membership(key, *raw.value);
     if (record.ok()) memberships_[raw.volume] = std::move(record).value();
   }
   changed_();
 }
 
 Task<Status> Registry::commit(std::uint64_t term, Changes changes) {
-  const auto not_leading = [] {
-    return refusal(Kind::failed_persist,
-                   "this agent no longer leads: what was asked for is finished or undone by the "
-                   "next one");
-  };
   bool tried = false;
   Nanos pause = retry_first;
   for (;;) {
-    if (!in_term_ || term != term_number_ || term_.stop_requested()) co_return not_leading();
+    if (!in_term_ || term != term_number_ || term_.stop_requested()) co_return no_longer_leading();
     auto outcome = co_await attempt(make_txn(changes));
     if (!outcome.ok()) {
       co_return refusal(Kind::failed_persist, "the store refused the change: " + outcome.error().message());
@@ -449,7 +476,7 @@ Task<Status> Registry::commit(std::uint64_t term, Changes changes) {
         co_return Status();
       case Fate::lost:
         lost_.set();
-        co_return not_leading();
+        co_return no_longer_leading();
       case Fate::overtaken:
         co_return refusal(Kind::aborted, tried
                                              ? "the store has another value than the one that was sent to it"

@@ -34,6 +34,8 @@ class Changes {
   // The membership record of a volume that has no target yet, and its end.
   Changes& put_membership(const Uuid& volume, const std::vector<Uuid>& replicas);
   Changes& remove_membership(const Uuid& volume);
+  // Another value, if it still is what was read at this revision (Registry::read_membership).
+  Changes& replace_membership(const Uuid& volume, std::string value, store::Revision read_at);
   bool empty() const noexcept { return list_.empty() && raw_.empty(); }
 
  private:
@@ -45,9 +47,20 @@ class Changes {
   struct Raw {
     Uuid volume;
     std::optional<std::string> value;
+    std::optional<store::Revision> expected;
   };
   std::vector<One> list_;
   std::vector<Raw> raw_;
+};
+
+// FailedPersist: what a change ends with once another agent may lead.
+Error no_longer_leading();
+
+// A membership record as it is in the store.
+struct StoredMembership {
+  std::string text;
+  Membership membership;
+  store::Revision revision = 0;
 };
 
 class Registry {
@@ -84,6 +97,9 @@ class Registry {
   // Errors: FailedPersist (the term ended, or the store is full: see Service); Aborted (somebody else changed it).
   // `term`: in which the specs were read that the changes stand on.
   Task<Status> commit(std::uint64_t term, Changes changes);
+  // From the store, not from memory: what targets had written when this was asked. None: there is no record. Errors:
+  // Unavailable (the store does not answer); Internal (it cannot be read).
+  Task<Result<std::optional<StoredMembership>>> read_membership(Uuid volume);
   // Set when the term is over without its end being asked for: the leader's key is another's, or changes were missed.
   holdfast::Event& term_lost() noexcept { return lost_; }
 

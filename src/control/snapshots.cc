@@ -24,12 +24,13 @@ Result<SnapshotSpec> Agent::find_snapshot(const Uuid& id, const std::optional<Uu
 }
 
 // The moment at which all parts were taken.
-Task<Result<UnixNanos>> Agent::act_snapshot(const VolumeSpec& volume, const SnapshotSpec& snapshot,
+Task<Result<UnixNanos>> Agent::act_snapshot(const Op& op, const VolumeSpec& volume,
+                                            const SnapshotSpec& snapshot,
                                             const std::vector<ReplicaSnapshotSpec>& parts) {
   const std::string entity = volume.uuid.to_string();
   const std::string transaction = snapshot.transaction;
   if (volume.target) {
-    HF_CO_TRY(Engine * engine, nodes_.online_engine(volume.target->node));
+    HF_CO_TRY(Engine * engine, engine_to_change(op, volume.target->node));
     NewNexusSnapshot request;
     request.nexus = volume.target->nexus;
     request.name = snapshot.uuid.to_string() + "@" + transaction;
@@ -42,9 +43,9 @@ Task<Result<UnixNanos>> Agent::act_snapshot(const VolumeSpec& volume, const Snap
       co_return refusal(Kind::aborted, "a replica did not take its part of the snapshot");
     co_return taken.taken;
   }
-  const auto take_one = [this](ReplicaSnapshotSpec part, std::string entity_id,
-                               std::string txn) -> Task<Status> {
-    HF_CO_TRY(Engine * engine, engine_of_pool(part.pool));
+  const auto take_one = [this, &op](ReplicaSnapshotSpec part, std::string entity_id,
+                                    std::string txn) -> Task<Status> {
+    HF_CO_TRY(Engine * engine, engine_of_pool(op, part.pool));
     NewReplicaSnapshot request;
     request.replica = part.replica;
     request.snapshot = part.uuid;
@@ -90,7 +91,7 @@ Task<Status> Agent::take_snapshot(const Op& op, VolumeSpec volume, SnapshotSpec 
   Changes intent;
   intent.put(snapshot);
   HF_CO_CHECK(co_await commit(op, std::move(intent)));
-  auto taken = co_await act_snapshot(volume, snapshot, parts);
+  auto taken = co_await act_snapshot(op, volume, snapshot, parts);
   Changes outcome;
   auto& kept = snapshot.transactions[snapshot.transaction];
   if (!taken.ok()) {
@@ -167,7 +168,7 @@ Task<Status> Agent::remove_snapshot(const Op& op, Uuid id) {
     for (const auto& [transaction, parts] : snapshot.transactions) {
       for (const auto& part : parts) {
         if (now.usable_pool(part.pool) == nullptr || unix_now() < part.unsure_until) continue;
-        acts.push_back(act_destroy_part(part, now.node_id_of_pool(part.pool)));
+        acts.push_back(act_destroy_part(op, part, now.node_id_of_pool(part.pool)));
         which.push_back(part.uuid);
       }
     }
@@ -208,7 +209,7 @@ Task<Status> Agent::change_part(const Op& op, const Action& action, bool destroy
                                    [&](const ReplicaSnapshotSpec& p) { return p.uuid == action.part; });
     if (part == it->second.end()) continue;
     if (snapshot.status == SpecStatus::created && it->first == snapshot.transaction) co_return Status();
-    if (destroy) HF_CO_CHECK(co_await act_destroy_part(*part, action.node));
+    if (destroy) HF_CO_CHECK(co_await act_destroy_part(op, *part, action.node));
     if (unix_now() < part->unsure_until) co_return Status();
     it->second.erase(part);
     if (it->second.empty()) snapshot.transactions.erase(it);

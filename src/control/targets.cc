@@ -81,7 +81,7 @@ Task<Status> Agent::open_target(const Op& op, const VolumeSpec& volume, const Ne
                                 std::vector<ReplicaSpec> replicas) {
   HF_ASSERT(op.guard);
   std::vector<Task<Status>> acts;
-  for (const ReplicaSpec& r : replicas) acts.push_back(act_share_replica(r));
+  for (const ReplicaSpec& r : replicas) acts.push_back(act_share_replica(op, r));
   co_await when_all(std::span(acts));
   std::vector<std::string> children;
   std::optional<Error> failure;
@@ -98,10 +98,10 @@ Task<Status> Agent::open_target(const Op& op, const VolumeSpec& volume, const Ne
   // The one beside the target first: others copy from it.
   std::stable_partition(children.begin(), children.end(),
                         [](const std::string& uri) { return uri.starts_with("bdev"); });
-  const Status made = co_await act_create_nexus(nexus, std::move(children));
+  const Status made = co_await act_create_nexus(op, nexus, std::move(children));
   if (!made.ok()) co_return made.error().with_context(label(volume.uuid));
   if (nexus.share == Protocol::none) co_return Status();
-  const Status shared = co_await act_share_nexus(nexus);
+  const Status shared = co_await act_share_nexus(op, nexus);
   if (!shared.ok()) co_return shared.error().with_context(label(volume.uuid));
   co_return Status();
 }
@@ -165,7 +165,7 @@ Task<Status> Agent::serve(const Op& op, Uuid id, NodeId node, VolumeTarget wante
   HF_CO_CHECK(co_await commit(op, std::move(intent)));
   // A target that can be reached ends cleanly; one that cannot is fenced by the reservation of the new one.
   if (former && observed().node_online(former->node)) {
-    auto engine = nodes_.online_engine(former->node);
+    auto engine = engine_to_change(op, former->node);
     if (engine.ok()) {
       auto ended = co_await engine.value()->shutdown_nexus(former->nexus);
       if (ended.ok()) nodes_.note(ended.value());
@@ -302,7 +302,7 @@ Task<Status> Agent::unpublish(const Op& op, Uuid id, bool force) {
   std::optional<Error> failure;
   if (reachable && found != specs().nexuses.end()) {
     const NexusSpec leaving = found->second;
-    const Status ended = co_await act_destroy_nexus(leaving);
+    const Status ended = co_await act_destroy_nexus(op, leaving);
     if (!ended.ok()) failure = ended.error();
   }
   // A node that is gone by now, and is to be given up, keeps a fenced target until it is back.
@@ -317,7 +317,7 @@ Task<Status> Agent::unpublish(const Op& op, Uuid id, bool force) {
   if (done && nexus != specs().nexuses.end()) {
     NexusSpec spec = nexus->second;
     spec.status = SpecStatus::deleting;
-    if (reachable && !failure) {
+    if (reachable && !failure && unix_now() >= spec.unsure_until) {
       outcome.remove(std::move(spec));
     } else {
       outcome.put(std::move(spec));
@@ -369,7 +369,7 @@ Task<Result<std::string>> Agent::share_volume(Uuid id, Protocol protocol,
   Changes changes;
   changes.put(nexus);
   HF_CO_CHECK(co_await commit(op, std::move(changes)));
-  HF_CO_CHECK(co_await act_share_nexus(nexus));
+  HF_CO_CHECK(co_await act_share_nexus(op, nexus));
   const auto seen = observed().nexuses.find(nexus.uuid);
   co_return seen == observed().nexuses.end() ? std::string() : seen->second.device_uri;
 }
@@ -386,7 +386,7 @@ Task<Status> Agent::unshare_volume(Uuid id) {
   Changes changes;
   changes.put(nexus);
   HF_CO_CHECK(co_await commit(op, std::move(changes)));
-  co_return co_await act_share_nexus(nexus);
+  co_return co_await act_share_nexus(op, nexus);
 }
 
 }  // namespace holdfast::control

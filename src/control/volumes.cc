@@ -97,11 +97,7 @@ Task<Status> Agent::replace_failed(const Op& op, const VolumeSpec& volume, std::
       continue;
     }
     failed.insert(replicas[i].pool);
-    ReplicaSpec leaving = specs().replicas.at(replicas[i].uuid);
-    leaving.owners = ReplicaOwners();
-    leaving.status = SpecStatus::deleting;
-    if (!certain.contains(leaving.uuid)) leaving.unsure_until = unix_now() + late_requests_max;
-    changes.put(leaving);
+    changes.put(let_go(specs().replicas.at(replicas[i].uuid), !certain.contains(replicas[i].uuid)));
   }
   // Pools that have just failed are out of the question.
   const Cluster now = cluster();
@@ -132,7 +128,7 @@ Task<Status> Agent::build_volume(const Op& op, VolumeSpec volume, std::vector<Re
     std::vector<std::size_t> which;
     for (std::size_t i = 0; i < replicas.size(); ++i) {
       if (done[i]) continue;
-      acts.push_back(act_create_replica(replicas[i]));
+      acts.push_back(act_create_replica(op, replicas[i]));
       which.push_back(i);
     }
     co_await when_all(std::span(acts));
@@ -249,14 +245,8 @@ Task<Status> Agent::release_volume(const Op& op, Uuid id, std::set<Uuid> certain
   }
   for (const auto& [uuid, r] : specs().replicas) {
     if (r.owners.volume != id) continue;
-    ReplicaSpec leaving = r;
-    if (leaving.status == SpecStatus::creating && !certain.contains(uuid)) {
-      leaving.unsure_until = unix_now() + late_requests_max;
-    }
-    leaving.owners = ReplicaOwners();
-    leaving.status = SpecStatus::deleting;
     replicas.push_back(uuid);
-    changes.put(std::move(leaving));
+    changes.put(let_go(r, r.status == SpecStatus::creating && !certain.contains(uuid)));
   }
   HF_CO_CHECK(co_await commit(op, std::move(changes)));
   std::vector<Task<Status>> ends;
@@ -336,15 +326,12 @@ Task<Status> Agent::grow_count(const Op& op, VolumeSpec volume) {
   intent.put(volume);
   intent.put(replica);
   HF_CO_CHECK(co_await commit(op, std::move(intent)));
-  const Status made = co_await act_create_replica(replica);
+  const Status made = co_await act_create_replica(op, replica);
   Changes outcome;
   if (!made.ok()) {
     --volume.num_replicas;
     outcome.put(volume);
-    replica.owners = ReplicaOwners();
-    replica.status = SpecStatus::deleting;
-    if (may_have_happened(made.error())) replica.unsure_until = unix_now() + late_requests_max;
-    outcome.put(replica);
+    outcome.put(let_go(replica, may_have_happened(made.error())));
     HF_CO_CHECK(co_await commit(op, std::move(outcome)));
     co_return made.error().with_context(label(volume.uuid));
   }
@@ -366,7 +353,7 @@ Task<Status> Agent::add_child_of(const Op& op, Uuid volume, Uuid replica) {
   if (limit && cluster().rebuilds >= *limit) co_return Status();
   const auto uri = child_uri(replica, target.node);
   if (!uri) co_return refusal(Kind::unavailable, "the replica cannot be reached");
-  HF_CO_TRY(Engine * engine, nodes_.online_engine(target.node));
+  HF_CO_TRY(Engine * engine, engine_to_change(op, target.node));
   HF_CO_TRY(const NexusState nexus, co_await engine->add_child(target.nexus, *uri, true));
   nodes_.note(nexus);
   HF_ASSERT(op.guard);
@@ -382,35 +369,6 @@ Task<Status> Agent::shrink_count(const Op& op, VolumeSpec volume) {
   HF_CO_TRY(const Uuid leaving, choose_surplus(now, volume));
   HF_CO_CHECK(co_await commit(op, std::move(changes)));
   (co_await release_replica(op, volume.uuid, leaving)).ignore("the reconciler tries again");
-  co_return Status();
-}
-
-// One replica is let go of, leaves the target and is destroyed.
-Task<Status> Agent::release_replica(const Op& op, Uuid volume, Uuid replica) {
-  const auto found = specs().replicas.find(replica);
-  if (found == specs().replicas.end() || found->second.owners.volume != volume) co_return Status();
-  ReplicaSpec leaving = found->second;
-  if (leaving.status == SpecStatus::creating) leaving.unsure_until = unix_now() + late_requests_max;
-  leaving.owners = ReplicaOwners();
-  leaving.status = SpecStatus::deleting;
-  Changes changes;
-  changes.put(leaving);
-  VolumeSpec v = specs().volumes.at(volume);
-  const auto ended =
-      std::erase_if(v.moves, [&](const ReplicaMove& m) { return m.from == replica || m.to == replica; });
-  if (ended > 0) changes.put(v);
-  HF_CO_CHECK(co_await commit(op, std::move(changes)));
-  if (v.target) {
-    const auto nexus = observed().nexuses.find(v.target->nexus);
-    const ChildState* child = nexus != observed().nexuses.end() ? nexus->second.find(replica) : nullptr;
-    if (child != nullptr) {
-      const std::string uri = child->uri;
-      HF_CO_TRY(Engine * engine, nodes_.online_engine(v.target->node));
-      HF_CO_TRY(const NexusState now, co_await engine->remove_child(v.target->nexus, uri));
-      nodes_.note(now);
-    }
-  }
-  co_await sweep_replica(op, replica);
   co_return Status();
 }
 
@@ -477,12 +435,12 @@ Task<Status> Agent::grow_volume(const Op& op, VolumeSpec volume, std::uint64_t s
   intent.put(volume);
   HF_CO_CHECK(co_await commit(op, std::move(intent)));
   std::vector<Task<Status>> acts;
-  for (const Uuid& r : replicas) acts.push_back(act_grow_replica(r, size_bytes));
+  for (const Uuid& r : replicas) acts.push_back(act_grow_replica(op, r, size_bytes));
   const Status replicas_grown = co_await when_all_ok(std::move(acts));
   std::optional<Error> failure;
   if (!replicas_grown.ok()) failure = replicas_grown.error();
   if (!failure && volume.target && observed().nexuses.contains(volume.target->nexus)) {
-    auto engine = nodes_.online_engine(volume.target->node);
+    auto engine = engine_to_change(op, volume.target->node);
     if (engine.ok()) {
       auto nexus = co_await engine.value()->resize_nexus(volume.target->nexus, size_bytes);
       if (nexus.ok()) {

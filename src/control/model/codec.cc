@@ -42,7 +42,7 @@ template <class V>
 void fields(V& v, PoolSpec& s) {
   v("id", s.id), v("node", s.node), v("disks", s.disks), v("labels", s.labels);
   v("cluster_bytes", s.cluster_bytes), v("status", s.status), v("operation", s.operation);
-  v("cordons", s.cordons), v("evacuating", s.evacuating);
+  v("cordons", s.cordons), v("evacuating", s.evacuating), v("unsure_until", s.unsure_until);
 }
 template <class V>
 void fields(V& v, ReplicaOwners& s) {
@@ -53,7 +53,7 @@ void fields(V& v, ReplicaSpec& s) {
   v("uuid", s.uuid), v("size_bytes", s.size_bytes), v("pool", s.pool), v("pool_uuid", s.pool_uuid);
   v("thin", s.thin), v("share", s.share), v("allowed_hosts", s.allowed_hosts), v("managed", s.managed);
   v("owners", s.owners), v("clone_of", s.clone_of), v("kind", s.kind), v("status", s.status);
-  v("unsure_until", s.unsure_until), v("operation", s.operation);
+  v("released_by", s.released_by), v("unsure_until", s.unsure_until), v("operation", s.operation);
 }
 template <class V>
 void fields(V& v, NexusChildSpec& s) {
@@ -347,6 +347,20 @@ std::string first_membership(const std::vector<Uuid>& replicas) {
   for (const Uuid& r : replicas)
     children.push_back({{"uuid", r.to_string()}, {"healthy", true}, {"in_sync_through", 0}});
   return Json{{"clean_shutdown", true}, {"epoch", 1}, {"children", children}}.dump();
+}
+
+Result<std::string> membership_without(std::string_view key, std::string_view text, const Uuid& replica) {
+  HF_TRY(Json json, parse_object(key, text));
+  const auto children = json.find("children");
+  if (children == json.end() || !children->is_array()) return bad(key, "it has no list of children");
+  Json kept = Json::array();
+  for (const Json& child : *children) {
+    const auto id = child.is_object() ? child.find("uuid") : child.end();
+    const bool leaves = child.is_object() && id != child.end() && *id == replica.to_string();
+    if (!leaves) kept.push_back(child);
+  }
+  *children = std::move(kept);
+  return json.dump();
 }
 
 Result<Membership> parse_membership(std::string_view key, std::string_view text) {

@@ -47,5 +47,7 @@ Result<AppNodeSpec> parse_spec(std::string_view key, std::string_view json);
 // that holds data.
 std::string first_membership(const std::vector<Uuid>& replicas);
 Result<Membership> parse_membership(std::string_view key, std::string_view json);
+// The record as it is, but for one replica.
+Result<std::string> membership_without(std::string_view key, std::string_view json, const Uuid& replica);
 
 }  // namespace holdfast::control

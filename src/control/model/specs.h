@@ -39,8 +39,8 @@ struct NodeFeatures {
   bool operator==(const NodeFeatures&) const = default;
 };
 
-// How long the request that made something may still arrive at its engine after nobody waits for it any more. A spec
-// that is deleted before its creation was confirmed stays for so long, to find what comes late.
+// How long a request that makes something may still arrive at its engine after nobody waits for it any more. The spec
+// of what is deleted stays for so long after the last one that was not answered, to find what comes late.
 inline constexpr UnixNanos late_requests_max = 60LL * 1'000'000'000;
 
 // One drain of a node, by its label.
@@ -75,6 +75,7 @@ struct PoolSpec {
   std::optional<Pending<PoolOp>> operation;
   std::set<std::string> cordons;  // labels; any of them: no new replica here
   bool evacuating = false;        // replicas move away
+  UnixNanos unsure_until = 0;     // a request that makes it may still arrive
   bool operator==(const PoolSpec&) const = default;
 };
 
@@ -98,7 +99,8 @@ struct ReplicaSpec {
   std::optional<Uuid> clone_of;  // replica snapshot
   ReplicaKind kind = ReplicaKind::regular;
   SpecStatus status = SpecStatus::creating;
-  UnixNanos unsure_until = 0;  // deleting: it may still appear
+  std::optional<Uuid> released_by;  // deleting: the volume that it was of
+  UnixNanos unsure_until = 0;       // a request that makes it may still arrive
   std::optional<Pending<ReplicaOp>> operation;
   bool operator==(const ReplicaSpec&) const = default;
 };
@@ -128,7 +130,7 @@ struct NexusSpec {
   ControllerIds controller_ids;
   bool shut_down = false;  // replaced by another target: stopped when its node can be reached
   SpecStatus status = SpecStatus::creating;
-  UnixNanos unsure_until = 0;  // deleting: it may still appear
+  UnixNanos unsure_until = 0;  // a request that makes it may still arrive
   std::optional<Pending<NexusOp>> operation;
   bool operator==(const NexusSpec&) const = default;
 };

@@ -144,6 +144,12 @@ struct Membership {
     }
     return false;
   }
+  bool names(const Uuid& replica) const noexcept {
+    for (const Member& m : members) {
+      if (m.replica == replica) return true;
+    }
+    return false;
+  }
 };
 
 struct Observed {

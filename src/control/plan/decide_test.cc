@@ -361,6 +361,35 @@ TEST(Decide, PartsOfFailedAttemptsAndOfDeletedSnapshotsGo) {
   EXPECT_THAT(b.decided(), ElementsAre("forget_snapshot"));
 }
 
+// The replica that a move is for can be refused by its pool, and is let go of then.
+TEST(Decide, AMoveWhoseReplicaIsGoneIsNotWaitedFor) {
+  Builder b = published();
+  VolumeSpec& v = b.specs.volumes.at(id("v"));
+  v.moves = {{id("v@p2"), "p3", id("gone")}};
+  const auto actions = b.decide_now();
+  ASSERT_EQ(actions.size(), 1u);
+  EXPECT_EQ(actions[0].what, Do::drop_move);
+  EXPECT_EQ(actions[0].replica, id("v@p2"));
+}
+
+TEST(Decide, AFencedTargetIsMadeAgainWhileItsReplicasCanBeReached) {
+  Builder b = published();
+  b.observed.nexuses.begin()->second.status = NexusStatus::faulted;
+  EXPECT_THAT(b.decided(), ElementsAre("create_nexus"));
+  for (auto& member : b.observed.memberships.at(id("v")).members) member.healthy = false;
+  EXPECT_THAT(b.decided(), IsEmpty());
+}
+
+TEST(Decide, ADeletedPoolThatMayStillAppearIsRemembered) {
+  Builder b = three_nodes();
+  PoolSpec& pool = b.specs.pools["p2"];
+  pool.status = SpecStatus::deleting;
+  pool.unsure_until = b.now + second;
+  b.observed.pools.erase("p2");
+  EXPECT_THAT(b.decided(), IsEmpty());
+  EXPECT_THAT(b.decide_after(second), ElementsAre(::testing::Field(&Action::what, Do::forget_pool)));
+}
+
 TEST(Status, OfAnUnpublishedVolumeCountsGoodReplicas) {
   Builder b = three_nodes();
   b.volume_on("v", {"p1", "p2"});

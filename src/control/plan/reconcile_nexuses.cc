@@ -23,13 +23,12 @@ bool is_pending(const VolumeSpec* volume, const NexusSpec& n) {
   return volume != nullptr && volume->operation && volume->operation->nexus == n.uuid;
 }
 
-// A replica that has all data can be reached, and the nexus does not use it.
-bool could_serve_again(const Cluster& cluster, const VolumeSpec& volume, const NexusState& nexus) {
+// The nexus had lost every replica with all data and one is back; or it was fenced, by a nexus that an agent asked for
+// which no longer leads.
+bool could_serve_again(const Cluster& cluster, const VolumeSpec& volume) {
   const auto& replicas = cluster.replicas(volume.uuid);
-  return std::any_of(replicas.begin(), replicas.end(), [&](const ReplicaSpec* r) {
-    const ChildState* child = nexus.find(r->uuid);
-    return cluster.good(volume, r->uuid) && (child == nullptr || child->status != ChildStatus::online);
-  });
+  return std::any_of(replicas.begin(), replicas.end(),
+                     [&](const ReplicaSpec* r) { return cluster.good(volume, r->uuid); });
 }
 
 bool replicas_are_large_enough(const Cluster& cluster, const VolumeSpec& volume, const NexusState& nexus) {
@@ -43,7 +42,7 @@ void reconcile_target(Plan& plan, const VolumeSpec& volume, const NexusSpec& spe
   const bool serves = nexus.status == NexusStatus::online || nexus.status == NexusStatus::degraded;
   if (!serves) {
     const bool ended = nexus.status == NexusStatus::faulted || nexus.status == NexusStatus::shutdown;
-    if (ended && could_serve_again(plan.cluster, volume, nexus)) {
+    if (ended && could_serve_again(plan.cluster, volume)) {
       want(plan, Do::create_nexus, spec, "a replica that holds all data is back");
     }
     return;

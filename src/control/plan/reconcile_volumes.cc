@@ -69,6 +69,11 @@ void reconcile_moves(Plan& plan, const VolumeSpec& v, const NexusState& nexus) {
       want(plan, Do::drop_move, v, "the replica is not the volume's any more").replica = m.from;
       continue;
     }
+    const auto to = m.to ? cluster.specs.replicas.find(*m.to) : cluster.specs.replicas.end();
+    if (m.to && (to == cluster.specs.replicas.end() || to->second.owners.volume != v.uuid)) {
+      want(plan, Do::drop_move, v, "the replica that was to take its place is gone").replica = m.from;
+      continue;
+    }
     if (m.to) {
       if (in_sync(nexus, *m.to))
         want(plan, Do::finish_move, v, "the new replica holds all data").replica = m.from;
@@ -137,8 +142,10 @@ void reconcile_replacement(Plan& plan, const VolumeSpec& v, const NexusState& ne
 
 void reconcile_count(Plan& plan, const VolumeSpec& v) {
   const auto& owned = plan.cluster.replicas(v.uuid);
-  const auto coming = static_cast<std::size_t>(
-      std::count_if(v.moves.begin(), v.moves.end(), [](const ReplicaMove& m) { return m.to.has_value(); }));
+  const auto coming =
+      static_cast<std::size_t>(std::count_if(v.moves.begin(), v.moves.end(), [&](const ReplicaMove& m) {
+        return std::any_of(owned.begin(), owned.end(), [&](const ReplicaSpec* r) { return r->uuid == m.to; });
+      }));
   const std::size_t wanted = v.num_replicas + coming;
   const NexusState* nexus = serving_target(plan.cluster, v);
   if (owned.size() > wanted) {

@@ -1,0 +1,111 @@
+// What a volume lets go of, and what is never let go of.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "control/testing/shell/rig.h"
+
+namespace holdfast::control {
+namespace {
+
+using fake::AgentRig;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+struct ThreeNodes : AgentRig {
+  ThreeNodes() {
+    for (const char* n : {"n1", "n2", "n3"}) add_node(n);
+  }
+  // A volume on n1 and n2.
+  Uuid two_replicas() {
+    must(agent->cordon_node("n3", "later"));
+    const Uuid v = create_volume("v", 2).uuid;
+    must(agent->uncordon_node("n3", "later"));
+    return v;
+  }
+  bool has_copy(const NodeId& node) {
+    return !engines.fleet().machine(node).pools.begin()->second.copies.empty();
+  }
+  std::size_t members(const Uuid& v) { return run(read(v)); }
+  Task<std::size_t> read(Uuid v) {
+    store::RangeRequest request("/holdfast/v1/clusters/default/volume/" + v.to_string() + "/membership");
+    const auto found = co_await kv.range(std::move(request));
+    co_return nexus::parse_record(found.value().kvs.at(0).value).value().children.size();
+  }
+};
+
+// The target's node was online when it was last heard of.
+TEST(Releases, NothingGoesOnTheWordOfANodeThatHasJustDied) {
+  ThreeNodes rig;
+  const Uuid v = rig.two_replicas();
+  rig.publish(v, "n1");
+  rig.write_all(v);
+  rig.engines.fleet().crash("n1");
+  ASSERT_TRUE(rig.agent->observed().node_online("n1"));
+  rig.must(rig.agent->set_replica_count(v, 1));
+  rig.world.run_for(5min);
+  EXPECT_TRUE(rig.has_copy("n1"));
+  EXPECT_TRUE(rig.has_copy("n2"));
+  rig.engines.fleet().destroy("n1");
+  EXPECT_THAT(rig.engines.fleet().violations(), IsEmpty());
+  rig.must(rig.agent->delete_node("n1", Purge()));
+  rig.publish(v);
+  rig.write_all(v);
+  EXPECT_THAT(rig.pools_of(v), ElementsAre("n2-a"));
+}
+
+TEST(Releases, TheLastReplicaThatAnswersStaysWhenTheVolumeIsNotPublished) {
+  ThreeNodes rig;
+  const Uuid v = rig.two_replicas();
+  rig.publish(v, "n1");
+  rig.write_all(v);
+  rig.must(rig.agent->unpublish_volume(v, false));
+  rig.engines.fleet().set_pool_failed("n1", "n1-a", true);
+  rig.must(rig.agent->set_replica_count(v, 1));
+  rig.world.run_for(5min);
+  EXPECT_TRUE(rig.has_copy("n2"));
+  EXPECT_THAT(rig.engines.fleet().violations(), IsEmpty());
+}
+
+TEST(Releases, AReplicaLeavesTheRecordBeforeItGoes) {
+  ThreeNodes rig;
+  const Uuid v = rig.create_volume("v", 3).uuid;
+  EXPECT_EQ(rig.members(v), 3u);
+  rig.must(rig.agent->set_replica_count(v, 2));
+  EXPECT_EQ(rig.members(v), 2u);
+  rig.publish(v);
+  rig.write_all(v);
+  rig.must(rig.agent->set_replica_count(v, 1));
+  EXPECT_EQ(rig.members(v), 1u);
+  EXPECT_TRUE(rig.until([&] { return rig.is_clean(); }));
+  rig.write_all(v);
+  EXPECT_THAT(rig.engines.fleet().violations(), IsEmpty());
+}
+
+// As a request of an agent does which another one has replaced meanwhile.
+TEST(Releases, ATargetThatWasFencedIsMadeAgain) {
+  ThreeNodes rig;
+  const Uuid v = rig.two_replicas();
+  rig.publish(v, "n1");
+  rig.write_all(v);
+  fake::Fleet& fleet = rig.engines.fleet();
+  fake::Machine& m = fleet.machine("n2");
+  NewNexus late;
+  late.nexus = Uuid::from_name("late");
+  late.name = v.to_string();
+  late.size_bytes = std::uint64_t{1} << 30;
+  for (const auto& [id, pool] : m.pools) {
+    for (const auto& [uuid, copy] : pool.copies)
+      late.children = {"bdev:///" + copy.name + "?uuid=" + uuid.to_string()};
+  }
+  late.membership_key = "/holdfast/v1/clusters/default/volume/" + v.to_string() + "/membership";
+  late.reservation_key = 7;
+  ASSERT_TRUE(fleet.create_nexus(m, late).ok());
+  ASSERT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::faulted; }));
+  ASSERT_TRUE(fleet.destroy_nexus(m, late.nexus).ok());
+  ASSERT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::online; }));
+  rig.write_all(v);
+  EXPECT_THAT(fleet.violations(), IsEmpty());
+}
+
+}  // namespace
+}  // namespace holdfast::control
