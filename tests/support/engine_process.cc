@@ -1,5 +1,6 @@
 #include "support/engine_process.h"
 
+#include <atomic>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -23,19 +24,6 @@ namespace holdfast::testing_support {
 namespace fs = std::filesystem;
 namespace v1 = mayastor::v1;
 
-std::uint16_t free_port() {
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in at{};
-  at.sin_family = AF_INET;
-  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof at;
-  const bool bound = ::bind(fd, reinterpret_cast<sockaddr*>(&at), size) == 0 &&
-                     ::getsockname(fd, reinterpret_cast<sockaddr*>(&at), &size) == 0;
-  ::close(fd);
-  if (!bound) std::abort();
-  return ntohs(at.sin_port);
-}
-
 namespace {
 
 bool can_listen(std::uint16_t port) {
@@ -52,6 +40,19 @@ bool can_listen(std::uint16_t port) {
 }
 
 }  // namespace
+
+// Below the ports that the kernel gives to outgoing connections: one of those could take the port between the
+// moment it was found free and the moment its process listens. Test programs that run side by side begin at
+// different places.
+std::uint16_t free_port() {
+  constexpr unsigned first = 17000, count = 8000;
+  static std::atomic<unsigned> next{static_cast<unsigned>(::getpid()) * 61};
+  for (unsigned tried = 0; tried < count; ++tried) {
+    const auto port = static_cast<std::uint16_t>(first + next++ % count);
+    if (can_listen(port)) return port;
+  }
+  std::abort();
+}
 
 ScratchDir::ScratchDir() {
   std::string pattern = (fs::temp_directory_path() / "holdfast-test-XXXXXX").string();
