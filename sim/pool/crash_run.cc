@@ -15,6 +15,7 @@ constexpr std::uint64_t cluster_sectors = CrashRun::cluster_bytes / sector;
 constexpr std::uint64_t block_sectors = 8;
 constexpr std::uint64_t disk_bytes = MiB + CrashRun::journal_bytes + 28 * CrashRun::cluster_bytes;
 constexpr const char* pool_name = "p";
+constexpr std::uint64_t checkpoint_turns = 24;  // of the reactor, about what a checkpoint takes
 
 // A disk that was used before: what a volume never wrote must not show.
 DiskImage used_disk() {
@@ -380,6 +381,14 @@ void CrashRun::write(Objects::value_type& object, const std::vector<SectorRange>
     std::uint64_t first;
     std::vector<std::byte> bytes;
   };
+  // Beside a checkpoint a write begins at any step of it.
+  struct Later {
+    static Task<Status> write(Reactor& core, std::uint64_t turns, Channel& channel, Lba lba, IoVec vec,
+                              Durable durable) {
+      for (; turns > 0; --turns) co_await core.yield();
+      co_return co_await channel.write(lba, IoVecs(&vec, 1), durable);
+    }
+  };
   std::vector<Prepared> all;
   for (const SectorRange& range : ranges) {
     Version& v = versions_.emplace_back();
@@ -397,11 +406,10 @@ void CrashRun::write(Objects::value_type& object, const std::vector<SectorRange>
       on_channel(object.first, [this, &all, checkpoint, durable](Channel& channel) -> Task<Status> {
         std::vector<Task<Status>> tasks;
         if (checkpoint) tasks.push_back(pool_->checkpoint());
-        std::vector<IoVec> vecs;
-        vecs.reserve(all.size());
         for (Prepared& one : all) {
-          vecs.push_back({one.bytes.data(), one.bytes.size()});
-          tasks.push_back(channel.write(Lba{one.first}, IoVecs(&vecs.back(), 1), durable));
+          const std::uint64_t turns = checkpoint ? random_.below(checkpoint_turns) : 0;
+          const IoVec vec{one.bytes.data(), one.bytes.size()};
+          tasks.push_back(Later::write(process_.core(0), turns, channel, Lba{one.first}, vec, durable));
         }
         co_return co_await when_all_ok(std::move(tasks));
       });
@@ -414,14 +422,15 @@ void CrashRun::write(Objects::value_type& object, const std::vector<SectorRange>
 // Into clusters that the volume has nothing of, if there are any: each is a commit of its own.
 void CrashRun::first_write() { first_writes(random_.chance(1, 2), false); }
 
-// Two at most, at once or one after the other.
+// Two at most, at once or one after the other; more beside a checkpoint.
 void CrashRun::first_writes(bool at_once, bool checkpoint) {
   auto* volume = pick(false);
   if (volume == nullptr) return;
   const std::uint64_t clusters = volume->second.sectors->size() / cluster_sectors;
   std::vector<SectorRange> ranges;
   const std::uint64_t skip = random_.below(clusters);
-  for (std::uint64_t i = 0; i < clusters && ranges.size() < 2; ++i) {
+  const std::size_t most = checkpoint ? 4 : 2;
+  for (std::uint64_t i = 0; i < clusters && ranges.size() < most; ++i) {
     const std::uint64_t at = (i + skip) % clusters * cluster_sectors;
     const auto* begin = volume->second.sectors->data() + at;
     if (std::any_of(begin, begin + cluster_sectors, [](const auto& h) { return h.back()->tag != 0; }))
