@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "pool/testing/pool_bench.h"
@@ -150,6 +151,40 @@ TEST_F(FreshDataTest, ACheckpointSettles) {
   const std::uint64_t before = b.disk(0).stats().syncs;
   ASSERT_EQ(v.write(0, 4 * KiB), Errc::ok);
   EXPECT_EQ(b.disk(0).stats().syncs, before);
+}
+
+// What the journal carries cannot be put in its place there, and reading around it would show something older.
+TEST_F(FreshDataTest, WithoutWritingADiskIsOpenedOnlyWhenEverythingIsInItsPlace) {
+  ASSERT_EQ(v.write(0, 4 * KiB), Errc::ok);
+  const Bytes unsettled = content_of(b);
+  ASSERT_TRUE(b.machine.run(b.pool->checkpoint()).ok());
+  const Bytes settled = content_of(b);
+  const auto open = [](Machine& machine, const Bytes& image) {
+    sim::DiskOptions options;
+    options.size_bytes = image.size();
+    machine.node.add_disk("/dev/d0", options);
+    machine.node.disk("/dev/d0").poke(0, image);
+    return machine.run(
+        Pool::open(machine.registry, {"aio:///dev/d0?read_only"}, "p", std::nullopt, PoolOptions(), nullptr));
+  };
+  {
+    Machine machine;
+    const auto refused = open(machine, unsettled);
+    ASSERT_EQ(refused.code(), Errc::failed_precondition);
+    EXPECT_THAT(refused.error().message(), testing::HasSubstr("open it once with disks that can be written"));
+    Bytes after(unsettled.size());
+    machine.node.disk("/dev/d0").peek(0, after);
+    EXPECT_EQ(after, unsettled) << "nothing was written";
+  }
+  Machine machine;
+  auto opened = open(machine, settled);
+  ASSERT_TRUE(opened.ok()) << opened.error().message();
+  {
+    OpenChannel channel(machine, *opened.value()->device(uuid_of("v")));
+    EXPECT_EQ(channel.content(0, cluster), wanted(0, cluster));
+    EXPECT_EQ(channel.write(0, Bytes(512)), Errc::read_only);
+  }
+  EXPECT_TRUE(machine.run(opened.value()->close()).ok());
 }
 
 TEST_F(FreshDataTest, AFailedWriteLeavesNothingBehind) {
