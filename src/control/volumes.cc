@@ -350,7 +350,7 @@ Task<Status> Agent::add_child_of(const Op& op, Uuid volume, Uuid replica) {
   if (v == specs().volumes.end() || !v->second.target) co_return Status();
   const VolumeTarget target = *v->second.target;
   const auto& limit = options_.policy.rebuilds_max;
-  if (limit && cluster().rebuilds >= *limit) co_return Status();
+  if (limit && cluster().rebuilds() >= *limit) co_return Status();
   const auto uri = child_uri(replica, target.node);
   if (!uri) co_return refusal(Kind::unavailable, "the replica cannot be reached");
   HF_CO_TRY(Engine * engine, engine_to_change(op, target.node));
