@@ -42,8 +42,7 @@ class Check {
       }
       if (copy->share != r.share || copy->allowed_hosts != r.allowed_hosts)
         add(fmt::format("replica {} is not shared as it should be", id.to_string()));
-      // A request to grow that came after its operation was settled leaves it larger.
-      if (copy->size_bytes < r.size_bytes)
+      if (copy->size_bytes != r.size_bytes)
         add(fmt::format("replica {} has {} bytes instead of {}", id.to_string(), copy->size_bytes,
                         r.size_bytes));
     }
@@ -86,6 +85,19 @@ class Check {
       if (owned != v.num_replicas)
         add(fmt::format("{} has {} replicas, {} are wanted", label, owned, v.num_replicas));
       target(label, v);
+    }
+  }
+
+  // A replica cannot shrink: one may be larger when another one was refused the same.
+  void sizes(const Users& users) {
+    for (const auto& [id, r] : specs_.replicas) {
+      const auto v = r.owners.volume ? specs_.volumes.find(*r.owners.volume) : specs_.volumes.end();
+      if (v == specs_.volumes.end()) continue;
+      const bool as_it_should = users.resize_failed(v->first) ? r.size_bytes >= v->second.size_bytes
+                                                              : r.size_bytes == v->second.size_bytes;
+      if (!as_it_should)
+        add(fmt::format("replica {} has {} bytes, its volume {}", id.to_string(), r.size_bytes,
+                        v->second.size_bytes));
     }
   }
 
@@ -161,6 +173,7 @@ std::vector<std::string> differences(ControlCluster& cluster, const Users& users
   check.replicas();
   check.orphans();
   check.volumes();
+  check.sizes(users);
   check.snapshots();
   for (std::string& text : users.contradictions(leader->specs())) check.add(std::move(text));
   const Claims none;

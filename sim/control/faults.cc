@@ -25,6 +25,9 @@ FaultPlan FaultPlan::draw(Prng& random) {
   p.store_lossy = sometimes();
   p.watch_cut = sometimes();
   p.node_loss = random.below(4) == 0;
+  p.pool_failed = sometimes();
+  p.pool_stalled = sometimes();
+  p.pool_full = sometimes();
   return p;
 }
 
@@ -45,6 +48,9 @@ std::string FaultPlan::to_string() const {
   add(store_lossy, "store answers lost");
   add(watch_cut, "watches end");
   add(node_loss, "a node is lost");
+  add(pool_failed, "pools fail");
+  add(pool_stalled, "pools stall");
+  add(pool_full, "pools are full");
   return text;
 }
 
@@ -65,6 +71,9 @@ Faults::Faults(ControlCluster& cluster, Users& users, FaultPlan plan, std::uint6
   add(plan.store_lossy, &Faults::store_lossy);
   add(plan.watch_cut, &Faults::cut_watches);
   add(plan.node_loss, &Faults::lose_node);
+  add(plan.pool_failed, &Faults::fail_pool);
+  add(plan.pool_stalled, &Faults::stall_pool);
+  add(plan.pool_full, &Faults::fill_pool);
 }
 
 void Faults::later(Nanos low, Nanos high, std::function<void()> what) {
@@ -93,6 +102,7 @@ void Faults::heal() {
   for (const NodeId& id : machines) {
     cluster_.engines().trouble(id) = fake::Trouble();
     cluster_.fleet().start(id, random_.below(2) == 0);
+    for (const auto& [pool, state] : cluster_.fleet().machine(id).pools) cluster_.fleet().heal_pool(id, pool);
     for (const NodeId& other : machines) cluster_.fleet().cut(id, other, false);
   }
   for (unsigned i = 0; i < ControlCluster::agent_count; ++i) {
@@ -137,6 +147,40 @@ void Faults::slow_engine() {
   later(1s, 20s, [this, id] { cluster_.engines().trouble(id).slow = Nanos(0); });
 }
 
+std::optional<PoolId> Faults::any_pool(const NodeId& node) {
+  const auto& pools = cluster_.fleet().machine(node).pools;
+  if (pools.empty()) return std::nullopt;
+  return std::next(pools.begin(), static_cast<int>(random_.below(pools.size())))->first;
+}
+
+void Faults::fail_pool() {
+  const NodeId id = any_machine();
+  const auto pool = any_pool(id);
+  if (!pool) return;
+  cluster_.log(fmt::format("the disks of {} fail", *pool));
+  cluster_.fleet().set_pool_failed(id, *pool, true);
+  later(1s, 40s, [this, id, pool] { cluster_.fleet().heal_pool(id, *pool); });
+}
+
+void Faults::stall_pool() {
+  const NodeId id = any_machine();
+  const auto pool = any_pool(id);
+  if (!pool) return;
+  cluster_.log(fmt::format("the disks of {} stall", *pool));
+  cluster_.fleet().set_pool_stalled(id, *pool, true);
+  later(1s, 40s, [this, id, pool] { cluster_.fleet().heal_pool(id, *pool); });
+}
+
+void Faults::fill_pool() {
+  const NodeId id = any_machine();
+  const auto pool = any_pool(id);
+  if (!pool) return;
+  const std::uint64_t left = random_.below(256) << 20;
+  cluster_.log(fmt::format("{} has {} MiB left", *pool, left >> 20));
+  cluster_.fleet().set_pool_room(id, *pool, left);
+  later(1s, 40s, [this, id, pool] { cluster_.fleet().heal_pool(id, *pool); });
+}
+
 void Faults::cut_data() {
   const NodeId a = any_machine(), b = any_machine();
   if (a == b) return;
@@ -150,9 +194,11 @@ void Faults::lose_answers() {
   cluster_.log(fmt::format("{} loses requests and answers", id));
   fake::Trouble& trouble = cluster_.engines().trouble(id);
   trouble.lose_answer = trouble.lose_request = trouble.repeat = static_cast<unsigned>(2 + random_.below(6));
+  if (random_.below(2) == 0) trouble.slow_answer = draw(10ms, 40s);
   later(1s, 20s, [this, id] {
     fake::Trouble& t = cluster_.engines().trouble(id);
     t.lose_answer = t.lose_request = t.repeat = 0;
+    t.slow_answer = Nanos(0);
   });
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,9 @@ struct FaultPlan {
   bool engine_crash = false;
   bool engine_cut = false;  // from the agents
   bool engine_slow = false;
+  bool pool_failed = false;   // its disks do not answer, and it says so
+  bool pool_stalled = false;  // they do not answer, and nobody says so
+  bool pool_full = false;     // others use its disks, too
   bool data_cut = false;      // between two engines
   bool lost_answers = false;  // and requests, and those that come twice
   bool agent_crash = false;
@@ -43,6 +47,9 @@ class Faults {
   void crash_engine();
   void cut_engine();
   void slow_engine();
+  void fail_pool();
+  void stall_pool();
+  void fill_pool();
   void cut_data();
   void lose_answers();
   void crash_agent();
@@ -54,6 +61,7 @@ class Faults {
   void lose_node();
   bool may_be_lost(const control::NodeId& node);
   std::string any_machine();
+  std::optional<control::PoolId> any_pool(const control::NodeId& node);
   Nanos draw(Nanos low, Nanos high) {
     return low + Nanos(random_.below(static_cast<std::uint64_t>((high - low).count()) + 1));
   }

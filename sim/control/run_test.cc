@@ -23,7 +23,7 @@ TEST_P(ControlRegression, Holds) {
   EXPECT_EQ(r.failures, std::vector<std::string>());
   EXPECT_GT(r.operations, 0U);
 }
-INSTANTIATE_TEST_SUITE_P(Seeds, ControlRegression, testing::Values(4, 8, 9));
+INSTANTIATE_TEST_SUITE_P(Seeds, ControlRegression, testing::Values(4, 8, 9, 464, 1483, 1573, 1702, 3116));
 
 }  // namespace
 }  // namespace holdfast::sim

@@ -130,7 +130,20 @@ bool Users::fill_in(UserRequest& r) {
   return false;
 }
 
+bool Users::may_be_asked(const UserRequest& r) {
+  if (!r.volume.is_nil() && volumes_[r.volume].busy) return false;
+  if (!r.snapshot.is_nil() && snapshots_[r.snapshot].busy) return false;
+  const bool deletes = r.what == Ask::delete_volume || r.what == Ask::delete_snapshot;
+  return deletes || ((r.volume.is_nil() || !volumes_[r.volume].doomed) &&
+                     (r.snapshot.is_nil() || !snapshots_[r.snapshot].doomed));
+}
+
 void Users::ask_something() {
+  if (!again_.empty() && random_.below(3) == 0) {
+    UserRequest r = std::move(again_.front());
+    again_.erase(again_.begin());
+    if (may_be_asked(r)) return ask(std::move(r));
+  }
   static constexpr std::pair<Ask, unsigned> weights[] = {
       {Ask::create_volume, 10},  {Ask::delete_volume, 4},  {Ask::publish, 14},     {Ask::unpublish, 6},
       {Ask::resize, 4},          {Ask::set_replicas, 10},  {Ask::move_replica, 5}, {Ask::create_snapshot, 8},
@@ -199,7 +212,7 @@ Task<Status> Users::submit(Agent& agent, UserRequest r) {
       PublishVolume publish;
       publish.volume = r.volume;
       if (random_.below(3) == 0) publish.node = r.node;
-      publish.republish = random_.below(4) == 0;
+      publish.republish = r.repeats == UserRequest::Repeats::nothing && random_.below(4) == 0;
       co_return status_of(co_await agent.publish_volume(std::move(publish)));
     }
     case Ask::unpublish:
@@ -301,14 +314,25 @@ void Users::end(const UserRequest& r, const Status& outcome) {
       outcome.ok() ? "ok"
                    : fmt::format("{}: {}", name(kind_of(outcome.error())), outcome.error().message())));
   if (!outcome.ok()) ++refused_;
+  if (!outcome.ok() && r.what == Ask::resize) resize_failed_.insert(r.volume);
   if (!outcome.ok() && !is_legal(kind_of(outcome.error())))
     cluster_.fail(
         fmt::format("{}: {}: {}", to_string(r), name(kind_of(outcome.error())), outcome.error().message()));
+  check_repeated(r, outcome);
   if (!r.volume.is_nil()) {
     Volume& v = volumes_[r.volume];
     v.busy = false;
     end_volume(r, v, outcome);
   }
+  end_snapshot(r, outcome);
+  if (outcome.ok()) {
+    repeat_some(r, UserRequest::Repeats::success);
+  } else if (may_have_happened(outcome.error())) {
+    repeat_some(r, UserRequest::Repeats::unknown);
+  }
+}
+
+void Users::end_snapshot(const UserRequest& r, const Status& outcome) {
   if (r.snapshot.is_nil()) return;
   Snapshot& s = snapshots_[r.snapshot];
   s.busy = false;
@@ -323,21 +347,81 @@ void Users::end(const UserRequest& r, const Status& outcome) {
   }
 }
 
+// What was done is asked for again at once, and what may have been done some time later.
+void Users::repeat_some(const UserRequest& r, UserRequest::Repeats outcome) {
+  if (r.repeats != UserRequest::Repeats::nothing || random_.below(4) != 0) return;
+  UserRequest again = r;
+  again.repeats = outcome;
+  (outcome == UserRequest::Repeats::success ? at_once_ : again_).push_back(std::move(again));
+}
+
+// The second answer to the same request says precisely that it is done (P6).
+void Users::check_repeated(const UserRequest& r, const Status& outcome) {
+  if (r.repeats != UserRequest::Repeats::success) return;
+  if (!outcome.ok() && (may_have_happened(outcome.error()) || kind_of(outcome.error()) == Kind::conflict))
+    return;
+  std::vector<Kind> kinds;
+  bool may_succeed = false;
+  switch (r.what) {
+    case Ask::create_volume:
+    case Ask::create_snapshot:
+    case Ask::restore:
+      kinds = {Kind::already_exists};
+      break;
+    case Ask::create_pool:
+      kinds = {Kind::already_exists};
+      may_succeed = true;  // somebody deleted it meanwhile
+      break;
+    case Ask::delete_volume:
+      kinds = {Kind::not_found};
+      break;
+    case Ask::delete_snapshot:
+    case Ask::delete_pool:
+      // Wanted gone, and not gone yet where nobody answers.
+      kinds = {Kind::not_found};
+      may_succeed = true;
+      break;
+    case Ask::publish:
+      kinds = {Kind::already_published};
+      may_succeed = !lost_.empty();  // a purge took its target
+      break;
+    case Ask::unpublish:
+      kinds = {Kind::not_published};
+      break;
+    case Ask::set_replicas:
+      kinds = {Kind::failed_precondition};
+      break;
+    default:
+      return;
+  }
+  const bool precise = outcome.ok()
+                           ? may_succeed
+                           : std::find(kinds.begin(), kinds.end(), kind_of(outcome.error())) != kinds.end();
+  if (!precise)
+    cluster_.fail(
+        fmt::format("{}, repeated: {}", to_string(r), outcome.ok() ? "ok" : outcome.error().message()));
+}
+
+void Users::end_refused(const UserRequest& r, Volume& v, const Error& why) {
+  const Kind kind = kind_of(why);
+  // Of a snapshot, or of a replica, there.
+  if (kind == Kind::not_found && r.what != Ask::restore && r.what != Ask::move_replica) {
+    if (v.exists == Sure::yes && !v.doomed)
+      cluster_.fail(fmt::format("{}: {}, but it was never deleted", to_string(r), why.message()));
+    v.exists = Sure::no;
+  }
+  if (kind == Kind::already_exists && r.repeats == UserRequest::Repeats::unknown && !v.doomed)
+    v.exists = Sure::yes;
+  if (kind == Kind::already_published) v.published = Sure::yes;
+  if (kind == Kind::not_published) v.published = Sure::no;
+}
+
 void Users::end_volume(const UserRequest& r, Volume& v, const Status& outcome) {
   if (!outcome.ok() && may_have_happened(outcome.error())) {
     unknown(r);
     return;
   }
-  const std::optional<Kind> kind = outcome.ok() ? std::nullopt : std::optional(kind_of(outcome.error()));
-  if (kind == Kind::not_found && r.what != Ask::restore && r.what != Ask::move_replica &&
-      r.what != Ask::publish && r.what != Ask::create_snapshot) {
-    if (v.exists == Sure::yes && !v.doomed)
-      cluster_.fail(fmt::format("{}: {}, but it was never deleted", to_string(r), outcome.error().message()));
-    v.exists = Sure::no;
-  }
-  if (kind == Kind::already_published) v.published = Sure::yes;
-  if (kind == Kind::not_published) v.published = Sure::no;
-  if (kind) return;
+  if (!outcome.ok()) return end_refused(r, v, outcome.error());
   switch (r.what) {
     case Ask::create_volume:
       v.exists = Sure::yes;
@@ -385,6 +469,7 @@ void Users::unknown(const UserRequest& r) {
       v.published = Sure::maybe;
       break;
     case Ask::resize:
+      resize_failed_.insert(r.volume);
       v.size_bytes.reset();
       break;
     case Ask::set_replicas:
@@ -401,8 +486,13 @@ std::size_t Users::waiting() {
       ++it;
       continue;
     }
-    unknown(it->second.request);
+    const UserRequest lost = it->second.request;
     it = waiting_.erase(it);
+    unknown(lost);
+    repeat_some(lost, UserRequest::Repeats::unknown);
+  }
+  for (UserRequest& r : std::exchange(at_once_, {})) {
+    if (may_be_asked(r)) ask(std::move(r));
   }
   return waiting_.size();
 }

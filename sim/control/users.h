@@ -44,6 +44,8 @@ struct UserRequest {
   std::uint64_t size_bytes = 0;
   std::uint32_t count = 0;
   bool flag = false;  // thin; force
+  enum class Repeats : std::uint8_t { nothing, unknown, success };
+  Repeats repeats = Repeats::nothing;  // the same was asked before, with this outcome
   control::NodeId node;
   control::PoolId pool;
 };
@@ -69,6 +71,8 @@ class Users {
   std::size_t waiting();
   std::uint64_t asked() const noexcept { return asked_; }
   std::uint64_t refused() const noexcept { return refused_; }
+  // A request to grow it ended with an error.
+  bool resize_failed(const Uuid& volume) const { return resize_failed_.contains(volume); }
   // Where what was answered and what the agent wants differ.
   std::vector<std::string> contradictions(const control::Specs& specs) const;
 
@@ -99,7 +103,12 @@ class Users {
   void begin(const UserRequest& r);
   void end(const UserRequest& r, const Status& outcome);
   void end_volume(const UserRequest& r, Volume& v, const Status& outcome);
+  void end_refused(const UserRequest& r, Volume& v, const Error& why);
+  void end_snapshot(const UserRequest& r, const Status& outcome);
   void unknown(const UserRequest& r);
+  void repeat_some(const UserRequest& r, UserRequest::Repeats outcome);
+  void check_repeated(const UserRequest& r, const Status& outcome);
+  bool may_be_asked(const UserRequest& r);
   Uuid new_uuid() { return Uuid::random(random_); }
   std::optional<Uuid> idle_volume(bool published);
   std::optional<Uuid> idle_snapshot();
@@ -110,7 +119,10 @@ class Users {
   std::map<Uuid, Volume> volumes_;
   std::map<Uuid, Snapshot> snapshots_;
   std::map<std::uint64_t, Waiting> waiting_;
+  std::vector<UserRequest> again_;    // whose outcome is not known
+  std::vector<UserRequest> at_once_;  // that succeeded
   std::set<control::NodeId> lost_;
+  std::set<Uuid> resize_failed_;
   std::uint64_t asked_ = 0;
   std::uint64_t refused_ = 0;
 };

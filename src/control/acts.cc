@@ -31,12 +31,13 @@ Task<Status> Agent::act_create_replica(const Op& op, ReplicaSpec spec) {
     auto cloned = co_await engine->clone_snapshot(*spec.clone_of, spec.uuid);
     if (!cloned.ok()) {
       nodes_.refresh(node);
-      co_return cloned.error();
+      co_return of_part(cloned.error());
     }
     nodes_.note(cloned.value());
     HF_CO_TRY(Engine * again, engine_of_pool(op, spec.pool));
-    HF_CO_TRY(const ReplicaState owned, co_await again->set_replica_entity(spec.uuid, entity));
-    nodes_.note(owned);
+    const auto owned = co_await again->set_replica_entity(spec.uuid, entity);
+    if (!owned.ok()) co_return of_part(owned.error());
+    nodes_.note(owned.value());
     co_return Status();
   }
   NewReplica request;
@@ -80,7 +81,7 @@ Task<Status> Agent::act_share_replica(const Op& op, ReplicaSpec spec) {
                                          ? engine->unshare_replica(spec.uuid)
                                          : engine->share_replica(spec.uuid, spec.allowed_hosts);
   auto shared = co_await asked;
-  if (!shared.ok()) co_return shared.error();
+  if (!shared.ok()) co_return of_part(shared.error());
   nodes_.note(shared.value());
   co_return Status();
 }
@@ -91,8 +92,13 @@ Task<Status> Agent::act_grow_replica(const Op& op, Uuid id, std::uint64_t size_b
   const auto seen = observed().replicas.find(id);
   if (seen != observed().replicas.end() && seen->second.size_bytes >= size_bytes) co_return Status();
   HF_CO_TRY(Engine * engine, engine_of_pool(op, spec->second.pool));
-  HF_CO_TRY(const ReplicaState grown, co_await engine->resize_replica(id, size_bytes));
-  nodes_.note(grown);
+  const NodeId node = specs().pools.at(spec->second.pool).node;
+  const auto grown = co_await engine->resize_replica(id, size_bytes);
+  if (!grown.ok()) {
+    nodes_.refresh(node);
+    co_return of_part(grown.error());
+  }
+  nodes_.note(grown.value());
   co_return Status();
 }
 
@@ -135,7 +141,7 @@ Task<Status> Agent::act_share_nexus(const Op& op, NexusSpec spec) {
                                        ? engine->unshare_nexus(spec.uuid)
                                        : engine->share_nexus(spec.uuid, spec.allowed_hosts);
   auto shared = co_await asked;
-  if (!shared.ok()) co_return shared.error();
+  if (!shared.ok()) co_return of_part(shared.error());
   nodes_.note(shared.value());
   co_return Status();
 }

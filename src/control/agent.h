@@ -163,9 +163,7 @@ class Agent final : public Service {
   Task<Status> commit(const Op& op, Changes changes) { return registry_.commit(op.term, std::move(changes)); }
   void changed() noexcept { dirty_.set(); }
   UnixNanos unix_now() const { return static_cast<UnixNanos>(home_.wall_now()); }
-  Cluster cluster() const {
-    return Cluster(registry_.specs(), registry_.index(), nodes_.observed(), claims_);
-  }
+  Cluster cluster() const { return Cluster(registry_.specs(), nodes_.observed(), claims_); }
   Uuid new_uuid() { return Uuid::random(home_.random()); }
 
   // ---- looking things up; NotFound, Deleting
@@ -199,6 +197,8 @@ class Agent final : public Service {
   std::optional<std::string> child_uri(const Uuid& replica, const NodeId& node) const;
 
   // ---- building blocks of operations; the caller has the guard
+  // Errors: AlreadyExists; Deleting, Conflict while what is left of an attempt is removed.
+  Status check_new_volume(const Uuid& id) const;
   Task<Status> build_volume(const Op& op, VolumeSpec volume, std::vector<ReplicaSpec> replicas);
   Task<Status> replace_failed(const Op& op, const VolumeSpec& volume, std::vector<ReplicaSpec>& replicas,
                               std::vector<bool>& done, const std::set<Uuid>& certain, Error why);
@@ -216,6 +216,8 @@ class Agent final : public Service {
   Task<Status> shrink_count(const Op& op, VolumeSpec volume);
   Task<Status> add_child_of(const Op& op, Uuid volume, Uuid replica);
   Task<Status> grow_volume(const Op& op, VolumeSpec volume, std::uint64_t size_bytes);
+  Task<Status> finish_resize(const Op& op, VolumeSpec volume);
+  Task<std::optional<Error>> grow_target(const Op& op, VolumeSpec volume, std::uint64_t size_bytes);
   Task<Status> take_snapshot(const Op& op, VolumeSpec volume, SnapshotSpec snapshot);
   Task<Result<UnixNanos>> act_snapshot(const Op& op, const VolumeSpec& volume, const SnapshotSpec& snapshot,
                                        const std::vector<ReplicaSnapshotSpec>& parts);
@@ -252,7 +254,8 @@ class Agent final : public Service {
   void end_move(const ReplicaSpec& replica, Changes& changes) const;
   Task<Status> recreate_nexus(const Op& op, Uuid id);
   Task<Status> settle_volume(const Op& op, Uuid id);
-  void settle_resize(VolumeSpec& volume, std::uint64_t size_bytes, Changes& changes) const;
+  // The volume, once an operation that was interrupted is settled. Errors: NotFound, and those of what is left of it.
+  Task<Result<VolumeSpec>> settled_volume(const Op& op, Uuid id);
   Task<Status> add_replica(const Op& op, Uuid volume, PoolId pool, std::optional<Uuid> instead_of);
   Task<Status> start_move(const Op& op, const Action& action);
   Task<Status> change_part(const Op& op, const Action& action, bool destroy);

@@ -36,4 +36,9 @@ bool may_have_happened(const Error& error) noexcept {
   return true;
 }
 
+Error of_part(Error error) {
+  if (kind_of(error) != Kind::not_found) return error;
+  return refusal(Kind::failed_precondition, error.message());
+}
+
 }  // namespace holdfast::control

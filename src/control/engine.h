@@ -40,6 +40,10 @@ struct EngineTimeouts {
 // False: the engine refused, and nothing was changed.
 bool may_have_happened(const Error& error) noexcept;
 
+// As those are told who asked for something that this is only a part of: what an engine does not have, or not yet after
+// it was started, is FailedPrecondition to them, not NotFound.
+Error of_part(Error error);
+
 // All that one engine has. `node` is filled in everywhere.
 struct EngineReport {
   Registration engine;

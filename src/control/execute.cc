@@ -20,6 +20,7 @@ Task<Status> Agent::execute(const Op& op, Action action) {
     case Do::disown_replica:
     case Do::share_replica:
     case Do::grow_replica:
+    case Do::record_size:
       co_return co_await execute_replica(op, action);
     case Do::create_nexus:
     case Do::destroy_nexus:
@@ -113,6 +114,13 @@ Task<Status> Agent::execute_replica(const Op& op, const Action& action) {
     }
     case Do::share_replica:
       co_return co_await act_share_replica(op, spec);
+    case Do::record_size: {
+      const auto seen = observed().replicas.find(spec.uuid);
+      if (seen == observed().replicas.end() || seen->second.size_bytes <= spec.size_bytes) co_return Status();
+      spec.size_bytes = seen->second.size_bytes;
+      changes.put(std::move(spec));
+      co_return co_await commit(op, std::move(changes));
+    }
     default:
       co_return co_await act_grow_replica(op, spec.uuid, spec.size_bytes);
   }

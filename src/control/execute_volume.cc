@@ -23,7 +23,9 @@ Task<Status> Agent::add_replica(const Op& op, Uuid id, PoolId pool, std::optiona
     if (cluster().healthy(volume, *instead_of))
       co_return refusal(Kind::failed_precondition, "it holds all data again");
     HF_CO_TRY(changes, co_await leave_membership(op, id, *instead_of));
-    const ReplicaSpec leaving = specs().replicas.at(*instead_of);
+    const auto again = specs().replicas.find(*instead_of);
+    if (again == specs().replicas.end()) co_return no_longer_leading();
+    const ReplicaSpec leaving = again->second;
     changes.put(let_go(leaving, leaving.status == SpecStatus::creating));
   }
   ReplicaSpec replica = new_replica(volume, pool);
@@ -62,40 +64,18 @@ Task<Status> Agent::start_move(const Op& op, const Action& action) {
   co_return Status();
 }
 
-// An operation that the agent before did not end. What engines may have done of it is undone by the reconcilers.
-// Replicas that have grown stay so. When all of them have, the volume has, too.
-void Agent::settle_resize(VolumeSpec& volume, std::uint64_t size_bytes, Changes& changes) const {
-  bool all = true;
-  std::vector<ReplicaSpec> grown;
-  for (const auto& [id, spec] : specs().replicas) {
-    if (spec.owners.volume != volume.uuid) continue;
-    const auto seen = observed().replicas.find(id);
-    const std::uint64_t has = seen == observed().replicas.end() ? 0 : seen->second.size_bytes;
-    all = all && has >= size_bytes;
-    if (has <= spec.size_bytes) continue;
-    grown.push_back(spec);
-    grown.back().size_bytes = has;
-  }
-  for (ReplicaSpec& spec : grown) changes.put(std::move(spec));
-  if (!all) return;
-  volume.size_bytes = size_bytes;
-  const auto target = volume.target ? specs().nexuses.find(volume.target->nexus) : specs().nexuses.end();
-  if (target == specs().nexuses.end()) return;
-  NexusSpec nexus = target->second;
-  nexus.size_bytes = size_bytes;
-  changes.put(std::move(nexus));
-}
-
+// An operation that was not ended. What engines may have done of it is undone by the reconcilers; what cannot be undone
+// is finished.
 Task<Status> Agent::settle_volume(const Op& op, Uuid id) {
   HF_CO_TRY(VolumeSpec volume, find_volume(id));
   if (!volume.operation) co_return Status();
   const PendingVolumeOp pending = *volume.operation;
+  if (pending.operation == VolumeOp::resize && pending.size_bytes)
+    co_return co_await finish_resize(op, std::move(volume));
   volume.operation.reset();
   Changes changes;
   const auto nexus = pending.nexus ? specs().nexuses.find(*pending.nexus) : specs().nexuses.end();
   const bool is_target = volume.target && pending.nexus == volume.target->nexus;
-  if (pending.operation == VolumeOp::resize && pending.size_bytes)
-    settle_resize(volume, *pending.size_bytes, changes);
   if (pending.operation == VolumeOp::unpublish && is_target) {
     volume.target.reset();
     volume.moves.clear();
@@ -110,6 +90,12 @@ Task<Status> Agent::settle_volume(const Op& op, Uuid id) {
   }
   changes.put(std::move(volume));
   co_return co_await commit(op, std::move(changes));
+}
+
+Task<Result<VolumeSpec>> Agent::settled_volume(const Op& op, Uuid id) {
+  HF_CO_TRY(const VolumeSpec volume, find_volume(id));
+  if (volume.status == SpecStatus::created && volume.operation) HF_CO_CHECK(co_await settle_volume(op, id));
+  co_return find_volume(id);
 }
 
 Task<Status> Agent::execute_volume(const Op& op, const Action& action) {

@@ -10,14 +10,12 @@
 #include <functional>
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "control/model/specs.h"
 #include "control/model/state.h"
-#include "control/plan/index.h"
 #include "rt/reactor.h"
 #include "rt/stop.h"
 #include "rt/wait.h"
@@ -74,9 +72,7 @@ class Registry {
   Registry& operator=(const Registry&) = delete;
 
   const Specs& specs() const noexcept { return specs_; }
-  const Index& index() const noexcept { return index_; }
-  // Brings a copy of all membership records up to date; one copy alone, and the same one at each call.
-  void show_memberships(ById<Membership>& in);
+  const std::map<Uuid, Membership>& memberships() const noexcept { return memberships_; }
   // All records were read, and none of them was unreadable: what is missing in specs() is missing in the store.
   bool complete() const noexcept { return loaded_ && unreadable_.empty(); }
   const std::string& prefix() const noexcept { return prefix_; }
@@ -126,7 +122,6 @@ class Registry {
   void apply(const store::KeyEvent& event);
   void apply_record(const std::string& key, const std::string& value);
   void apply_removal(const std::string& key);
-  void set_membership(const Uuid& volume, std::optional<Membership> record);
   store::Txn make_txn(const Changes& changes) const;
   Task<Result<Outcome>> attempt(store::Txn txn);
   void adopt(const Changes& changes, store::Revision revision);
@@ -138,10 +133,7 @@ class Registry {
   const std::size_t page_limit_;
   const std::function<void()> changed_;
   Specs specs_;
-  Index index_;  // of specs_
-  ById<Membership> memberships_;
-  std::set<Uuid> changed_memberships_;  // since they were last shown
-  bool all_memberships_changed_ = true;
+  std::map<Uuid, Membership> memberships_;
   std::map<std::string, Known> known_;             // of what is there
   std::map<std::string, store::Revision> gone_;    // removed here, until the watch says so, too
   std::map<std::string, std::string> unreadable_;  // key, what is wrong

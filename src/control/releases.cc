@@ -57,7 +57,7 @@ Task<Status> Agent::act_remove_child(const Op& op, VolumeTarget target, Uuid rep
   auto now = co_await engine->remove_child(target.nexus, *uri);
   if (!now.ok()) {
     nodes_.refresh(target.node);
-    co_return now.error();
+    co_return of_part(now.error());
   }
   nodes_.note(now.value());
   co_return Status();
@@ -94,9 +94,12 @@ Task<Status> Agent::release_replica(const Op& op, Uuid volume, Uuid replica) {
   const auto found = specs().replicas.find(replica);
   if (found == specs().replicas.end() || found->second.owners.volume != volume) co_return Status();
   HF_CO_TRY(Changes changes, co_await leave_membership(op, volume, replica));
-  const ReplicaSpec leaving = specs().replicas.at(replica);
+  const auto again = specs().replicas.find(replica);
+  const auto owner = specs().volumes.find(volume);
+  if (again == specs().replicas.end() || owner == specs().volumes.end()) co_return no_longer_leading();
+  const ReplicaSpec leaving = again->second;
   changes.put(let_go(leaving, leaving.status == SpecStatus::creating));
-  VolumeSpec v = specs().volumes.at(volume);
+  VolumeSpec v = owner->second;
   const auto ended =
       std::erase_if(v.moves, [&](const ReplicaMove& m) { return m.from == replica || m.to == replica; });
   if (ended > 0) changes.put(std::move(v));
@@ -128,7 +131,7 @@ Task<Status> Agent::destroy_replica(const Op& op, Uuid id) {
   const auto found = specs().replicas.find(id);
   if (found == specs().replicas.end()) co_return Status();
   const ReplicaSpec spec = found->second;
-  HF_ASSERT(spec.status == SpecStatus::deleting && spec.owners.none());
+  if (spec.status != SpecStatus::deleting || !spec.owners.none()) co_return no_longer_leading();
   HF_CO_CHECK(co_await check_left(op, spec));
   HF_CO_CHECK(co_await act_destroy_replica(op, spec));
   if (unix_now() < spec.unsure_until || !specs().replicas.contains(id)) co_return Status();

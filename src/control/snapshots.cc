@@ -37,7 +37,9 @@ Task<Result<UnixNanos>> Agent::act_snapshot(const Op& op, const VolumeSpec& volu
     request.entity_id = entity;
     request.transaction = transaction;
     for (const auto& p : parts) request.parts.push_back({p.replica, p.uuid});
-    HF_CO_TRY(const NexusSnapshotOutcome taken, co_await engine->create_nexus_snapshot(std::move(request)));
+    const auto answered = co_await engine->create_nexus_snapshot(std::move(request));
+    if (!answered.ok()) co_return of_part(answered.error());
+    const NexusSnapshotOutcome& taken = answered.value();
     for (const auto& p : parts) nodes_.refresh(cluster().node_id_of_pool(p.pool));
     if (!taken.complete())
       co_return refusal(Kind::aborted, "a replica did not take its part of the snapshot");
@@ -52,8 +54,9 @@ Task<Result<UnixNanos>> Agent::act_snapshot(const Op& op, const VolumeSpec& volu
     request.name = part.uuid.to_string();
     request.entity_id = std::move(entity_id);
     request.transaction = std::move(txn);
-    HF_CO_TRY(const SnapshotState taken, co_await engine->create_snapshot(std::move(request)));
-    nodes_.note(taken);
+    const auto taken = co_await engine->create_snapshot(std::move(request));
+    if (!taken.ok()) co_return of_part(taken.error());
+    nodes_.note(taken.value());
     co_return Status();
   };
   std::vector<Task<Status>> acts;
@@ -108,8 +111,9 @@ Task<Status> Agent::take_snapshot(const Op& op, VolumeSpec volume, SnapshotSpec 
   snapshot.status = SpecStatus::created;
   snapshot.taken = taken.value();
   outcome.put(snapshot);
-  if (!volume.thin && !volume.as_thin) {
-    VolumeSpec counted = specs().volumes.at(volume.uuid);
+  const auto source = specs().volumes.find(volume.uuid);
+  if (!volume.thin && !volume.as_thin && source != specs().volumes.end()) {
+    VolumeSpec counted = source->second;
     counted.as_thin = true;
     outcome.put(std::move(counted));
   }
@@ -131,7 +135,7 @@ Task<Result<SnapshotView>> Agent::create_snapshot(Uuid volume_id, Uuid id) {
       co_return refusal(Kind::deleting, snapshot_label(id) + " is being deleted");
     }
   }
-  HF_CO_TRY(const VolumeSpec volume, find_volume(volume_id));
+  HF_CO_TRY(const VolumeSpec volume, co_await settled_volume(op, volume_id));
   if (volume.status != SpecStatus::created)
     co_return refusal(Kind::deleting, label(volume_id) + " is being deleted");
   const auto have = std::count_if(specs().snapshots.begin(), specs().snapshots.end(), [&](const auto& s) {
@@ -243,9 +247,7 @@ Task<Result<VolumeView>> Agent::restore_snapshot(Uuid snapshot_id, CreateVolume 
     co_return refusal(Kind::invalid_argument, "a volume needs a UUID that is not all zero");
   HF_CO_CHECK(check_labels(request.labels));
   HF_CO_CHECK(check_replica_count(request.replicas));
-  if (specs().volumes.contains(request.volume)) {
-    co_return refusal(Kind::already_exists, label(request.volume) + " exists already");
-  }
+  HF_CO_CHECK(check_new_volume(request.volume));
   if (snapshot.status != SpecStatus::created)
     co_return refusal(Kind::failed_precondition, what + ": it is not complete");
   if (!request.thin) co_return refusal(Kind::invalid_argument, what + ": a restored volume has to be thin");

@@ -229,7 +229,7 @@ Task<Result<VolumeView>> Agent::publish_volume(PublishVolume request) {
                       fmt::format("protocol {}: volumes are published by nvmf", name(request.protocol)));
   }
   HF_CO_TRY(const Op op, co_await begin(volume_guard(request.volume)));
-  HF_CO_TRY(VolumeSpec volume, find_volume(request.volume));
+  HF_CO_TRY(VolumeSpec volume, co_await settled_volume(op, request.volume));
   if (volume.status != SpecStatus::created) {
     co_return refusal(Kind::deleting, label(volume.uuid) + " is not complete, or is being deleted");
   }
@@ -330,6 +330,7 @@ Task<Status> Agent::unpublish(const Op& op, Uuid id, bool force) {
 
 Task<Result<VolumeView>> Agent::unpublish_volume(Uuid id, bool force) {
   HF_CO_TRY(const Op op, co_await begin(volume_guard(id)));
+  if (!force) HF_CO_CHECK(co_await settled_volume(op, id));
   HF_CO_CHECK(co_await unpublish(op, id, force));
   co_return this->volume(id);
 }

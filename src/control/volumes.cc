@@ -97,7 +97,9 @@ Task<Status> Agent::replace_failed(const Op& op, const VolumeSpec& volume, std::
       continue;
     }
     failed.insert(replicas[i].pool);
-    changes.put(let_go(specs().replicas.at(replicas[i].uuid), !certain.contains(replicas[i].uuid)));
+    const auto leaving = specs().replicas.find(replicas[i].uuid);
+    if (leaving == specs().replicas.end()) co_return no_longer_leading();
+    changes.put(let_go(leaving->second, !certain.contains(leaving->first)));
   }
   // Pools that have just failed are out of the question.
   const Cluster now = cluster();
@@ -172,16 +174,19 @@ Task<Status> Agent::build_volume(const Op& op, VolumeSpec volume, std::vector<Re
   co_return co_await commit(op, std::move(outcome));
 }
 
+Status Agent::check_new_volume(const Uuid& id) const {
+  const auto known = specs().volumes.find(id);
+  if (known == specs().volumes.end()) return Status();
+  if (known->second.status == SpecStatus::created)
+    return refusal(Kind::already_exists, label(id) + " exists already");
+  return refusal(known->second.status == SpecStatus::deleting ? Kind::deleting : Kind::conflict,
+                 label(id) + " is being cleaned up: try again");
+}
+
 Task<Result<VolumeView>> Agent::create_volume(CreateVolume request) {
   HF_CO_CHECK(check_request(request));
   HF_CO_TRY(const Op op, co_await begin(volume_guard(request.volume)));
-  const auto known = specs().volumes.find(request.volume);
-  if (known != specs().volumes.end()) {
-    if (known->second.status == SpecStatus::created)
-      co_return refusal(Kind::already_exists, label(request.volume) + " exists already");
-    co_return refusal(known->second.status == SpecStatus::deleting ? Kind::deleting : Kind::conflict,
-                      label(request.volume) + " is being cleaned up: try again");
-  }
+  HF_CO_CHECK(check_new_volume(request.volume));
   const auto permit = co_await creations_.acquire();
   HF_CO_CHECK(check_leading());
   const VolumeSpec volume = spec_of(request);
@@ -279,7 +284,7 @@ Task<Status> Agent::delete_volume(Uuid id) {
 Task<Result<VolumeView>> Agent::set_replica_count(Uuid id, std::uint32_t count) {
   HF_CO_CHECK(check_replica_count(count));
   HF_CO_TRY(const Op op, co_await begin(volume_guard(id)));
-  HF_CO_TRY(VolumeSpec volume, find_volume(id));
+  HF_CO_TRY(VolumeSpec volume, co_await settled_volume(op, id));
   const auto refuse = [&](std::string why) {
     return refusal(Kind::failed_precondition, fmt::format("{}: {}", label(id), why));
   };
@@ -350,7 +355,7 @@ Task<Status> Agent::add_child_of(const Op& op, Uuid volume, Uuid replica) {
   if (v == specs().volumes.end() || !v->second.target) co_return Status();
   const VolumeTarget target = *v->second.target;
   const auto& limit = options_.policy.rebuilds_max;
-  if (limit && cluster().rebuilds() >= *limit) co_return Status();
+  if (limit && cluster().rebuilds >= *limit) co_return Status();
   const auto uri = child_uri(replica, target.node);
   if (!uri) co_return refusal(Kind::unavailable, "the replica cannot be reached");
   HF_CO_TRY(Engine * engine, engine_to_change(op, target.node));
@@ -374,7 +379,7 @@ Task<Status> Agent::shrink_count(const Op& op, VolumeSpec volume) {
 
 Task<Result<VolumeView>> Agent::move_replica(MoveReplica request) {
   HF_CO_TRY(const Op op, co_await begin(volume_guard(request.volume)));
-  HF_CO_TRY(VolumeSpec volume, find_volume(request.volume));
+  HF_CO_TRY(VolumeSpec volume, co_await settled_volume(op, request.volume));
   HF_CO_TRY(const ReplicaSpec replica, find_replica(request.replica));
   if (replica.owners.volume != volume.uuid) {
     co_return refusal(Kind::not_found,
@@ -411,89 +416,7 @@ Task<Result<VolumeView>> Agent::move_replica(MoveReplica request) {
   co_return this->volume(volume.uuid);
 }
 
-// ---- size and properties
-
-Task<Status> Agent::grow_volume(const Op& op, VolumeSpec volume, std::uint64_t size_bytes) {
-  const Cluster now = cluster();
-  std::vector<Uuid> replicas;
-  for (const ReplicaSpec* r : now.replicas(volume.uuid)) {
-    if (now.online_replica(r->uuid) == nullptr) {
-      co_return refusal(Kind::failed_precondition,
-                        fmt::format("{}: replica {} on pool {} cannot be reached, all have to grow",
-                                    label(volume.uuid), r->uuid.to_string(), r->pool));
-    }
-    if (auto why = no_room_to_grow(now, options_.policy.capacity, *r, size_bytes)) {
-      co_return refusal(Kind::resource_exhausted, fmt::format("{}: {}", label(volume.uuid), *why));
-    }
-    replicas.push_back(r->uuid);
-  }
-  PendingVolumeOp resize;
-  resize.operation = VolumeOp::resize;
-  resize.size_bytes = size_bytes;
-  volume.operation = resize;
-  Changes intent;
-  intent.put(volume);
-  HF_CO_CHECK(co_await commit(op, std::move(intent)));
-  std::vector<Task<Status>> acts;
-  for (const Uuid& r : replicas) acts.push_back(act_grow_replica(op, r, size_bytes));
-  const Status replicas_grown = co_await when_all_ok(std::move(acts));
-  std::optional<Error> failure;
-  if (!replicas_grown.ok()) failure = replicas_grown.error();
-  if (!failure && volume.target && observed().nexuses.contains(volume.target->nexus)) {
-    auto engine = engine_to_change(op, volume.target->node);
-    if (engine.ok()) {
-      auto nexus = co_await engine.value()->resize_nexus(volume.target->nexus, size_bytes);
-      if (nexus.ok()) {
-        nodes_.note(nexus.value());
-      } else if (!may_have_happened(nexus.error())) {
-        failure = nexus.error();
-      }
-    }
-  }
-  Changes outcome;
-  volume.operation.reset();
-  if (!failure) volume.size_bytes = size_bytes;
-  for (const Uuid& r : replicas) {
-    ReplicaSpec spec = specs().replicas.at(r);
-    const auto seen = observed().replicas.find(r);
-    spec.size_bytes = !failure || seen == observed().replicas.end() ? size_bytes : seen->second.size_bytes;
-    outcome.put(std::move(spec));
-  }
-  if (!failure && volume.target) {
-    const auto nexus = specs().nexuses.find(volume.target->nexus);
-    if (nexus != specs().nexuses.end()) {
-      NexusSpec spec = nexus->second;
-      spec.size_bytes = size_bytes;
-      outcome.put(std::move(spec));
-    }
-  }
-  outcome.put(volume);
-  HF_CO_CHECK(co_await commit(op, std::move(outcome)));
-  if (failure) co_return failure->with_context(label(volume.uuid));
-  co_return Status();
-}
-
-Task<Result<VolumeView>> Agent::resize_volume(Uuid id, std::uint64_t size_bytes) {
-  HF_CO_CHECK(check_size(size_bytes));
-  HF_CO_TRY(const Op op, co_await begin(volume_guard(id)));
-  HF_CO_TRY(VolumeSpec volume, find_volume(id));
-  if (volume.status != SpecStatus::created)
-    co_return refusal(Kind::deleting, label(id) + " is being deleted");
-  if (size_bytes < volume.size_bytes) {
-    co_return refusal(Kind::invalid_argument,
-                      fmt::format("{} has {} bytes: it can only grow, not shrink to {}", label(id),
-                                  volume.size_bytes, size_bytes));
-  }
-  std::uint64_t all_bytes = size_bytes - volume.size_bytes;
-  for (const auto& [uuid, v] : specs().volumes) all_bytes += v.size_bytes;
-  if (options_.cluster_capacity_limit && all_bytes > *options_.cluster_capacity_limit) {
-    co_return refusal(Kind::capacity_limit_exceeded,
-                      fmt::format("{}: all volumes together would have {} bytes, the limit is {}", label(id),
-                                  all_bytes, *options_.cluster_capacity_limit));
-  }
-  if (size_bytes > volume.size_bytes) HF_CO_CHECK(co_await grow_volume(op, std::move(volume), size_bytes));
-  co_return this->volume(id);
-}
+// ---- properties
 
 Task<Result<VolumeView>> Agent::set_max_snapshots(Uuid id, std::uint32_t max) {
   HF_CO_TRY(const Op op, co_await begin(volume_guard(id)));

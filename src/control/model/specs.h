@@ -12,7 +12,6 @@
 #include <vector>
 
 #include "base/uuid.h"
-#include "control/model/by_id.h"
 #include "control/model/enums.h"
 #include "control/model/labels.h"
 
@@ -234,10 +233,10 @@ struct AppNodeSpec {
 struct Specs {
   std::map<NodeId, NodeSpec> nodes;
   std::map<PoolId, PoolSpec> pools;
-  ById<ReplicaSpec> replicas;
-  ById<NexusSpec> nexuses;
-  ById<VolumeSpec> volumes;
-  ById<SnapshotSpec> snapshots;
+  std::map<Uuid, ReplicaSpec> replicas;
+  std::map<Uuid, NexusSpec> nexuses;
+  std::map<Uuid, VolumeSpec> volumes;
+  std::map<Uuid, SnapshotSpec> snapshots;
   std::map<std::string, AppNodeSpec> app_nodes;
 };
 

@@ -23,6 +23,7 @@ enum class Do : std::uint8_t {
   disown_replica,   // its owners do not exist any more
   share_replica,    // not shared as it should be
   grow_replica,     // smaller than it should be
+  record_size,      // larger: a request to grow came late
   // nexuses
   create_nexus,   // the engine was restarted, or it lost its last child and that is back
   destroy_nexus,  // being deleted

@@ -129,7 +129,7 @@ void queue_rebuilds(Plan& plan) {
                     nexus == nullptr ? 0 : nexus->size_bytes, i});
   }
   std::sort(jobs.begin(), jobs.end());
-  const std::uint64_t running = plan.cluster.rebuilds();
+  const std::uint64_t running = plan.cluster.rebuilds;
   const std::uint64_t limit = *plan.policy.rebuilds_max;
   const std::size_t room = limit > running ? static_cast<std::size_t>(limit - running) : 0;
   std::vector<bool> left_out(plan.actions.size());

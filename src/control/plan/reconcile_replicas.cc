@@ -69,6 +69,7 @@ void reconcile_kept(Plan& plan, const ReplicaSpec& r) {
     want(plan, Do::share_replica, r, "it is not shared as it should be");
   }
   if (state->size_bytes < r.size_bytes) want(plan, Do::grow_replica, r, "it is smaller than it should be");
+  if (state->size_bytes > r.size_bytes) want(plan, Do::record_size, r, "it is larger than was known");
 }
 
 }  // namespace

@@ -62,7 +62,7 @@ Task<void> FakeEngines::serve(CallBase* call) {
       co_await home_.sleep(delay(network_.repeat_after_max));
       arrive(*call);
     }
-    co_await home_.sleep(one_way());
+    co_await home_.sleep(one_way() + trouble.slow_answer);
     const Machine* m = machine_at(call->address);
     bool lost = m == nullptr || !m->running || m->runs != run || chance(trouble.lose_answer);
     if (trouble.lose_next_answers > 0) {
@@ -281,6 +281,9 @@ Task<Result<ReplicaState>> FakeEngine::revert_replica(Uuid replica, Uuid snapsho
 }
 Task<Result<EpochState>> FakeEngine::replica_epochs(Uuid replica) {
   return call<EpochState>(timeouts_.read, [replica](Fleet&, Machine& m) -> Result<EpochState> {
+    Pool* in = nullptr;
+    if (m.find(replica, &in) != nullptr && in->stalled)
+      return refusal(Kind::deadline_exceeded, "its disks do not answer");
     if (m.find(replica) == nullptr)
       return refusal(Kind::not_found, "there is no replica " + replica.to_string());
     EpochState state;

@@ -25,6 +25,7 @@ namespace holdfast::control::fake {
 struct Trouble {
   bool cut = false;           // nothing comes through: calls end at their time-out
   Nanos slow{0};              // added to each request, so that it may arrive after its caller has given up
+  Nanos slow_answer{0};       // added to each answer, so that what it tells may be old
   unsigned lose_answer = 0;   // it is carried out, the connection breaks before the answer
   unsigned lose_request = 0;  // the connection breaks before it arrives
   unsigned repeat = 0;        // it arrives twice, some time apart

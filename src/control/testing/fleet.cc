@@ -123,6 +123,29 @@ void Fleet::set_pool_failed(const NodeId& node, const PoolId& pool, bool failed)
   if (found != m.pools.end()) found->second.failed = failed;
 }
 
+void Fleet::set_pool_stalled(const NodeId& node, const PoolId& pool, bool stalled) {
+  Machine& m = machine(node);
+  const auto found = m.pools.find(pool);
+  if (found != m.pools.end()) found->second.stalled = stalled;
+}
+
+void Fleet::set_pool_room(const NodeId& node, const PoolId& pool, std::uint64_t bytes) {
+  Machine& m = machine(node);
+  const auto found = m.pools.find(pool);
+  if (found == m.pools.end()) return;
+  found->second.capacity_bytes = std::min(found->second.capacity_bytes, found->second.used_bytes() + bytes);
+}
+
+void Fleet::heal_pool(const NodeId& node, const PoolId& pool) {
+  const auto m = machines_.find(node);
+  if (m == machines_.end() || !m->second.pools.contains(pool)) return;
+  Pool& p = m->second.pools.at(pool);
+  p.failed = p.stalled = false;
+  p.capacity_bytes = 0;
+  for (const std::string& disk : p.disks) p.capacity_bytes += m->second.disks.at(disk).bytes;
+  p.capacity_bytes = p.capacity_bytes / p.cluster_bytes * p.cluster_bytes;
+}
+
 void Fleet::cut(const NodeId& a, const NodeId& b, bool cut) {
   if (cut) {
     cuts_.insert(std::minmax(a, b));
@@ -215,6 +238,8 @@ Status Fleet::read(Machine& m, const Uuid& nexus, unsigned region) {
   Nexus& n = found->second;
   advance_nexus(m, n);
   HF_CHECK(usable(n));
+  // What one child has only may be taken back by the next target, until the record says that the other one misses it.
+  if (n.unrecorded) HF_CHECK(record(n, false));
   for (Child& c : n.children) {
     if (!c.open || !c.in_sync || c.suspended) continue;
     const Copy* copy = reach(m, c.uri);

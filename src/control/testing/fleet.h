@@ -54,7 +54,8 @@ struct Pool {
   std::vector<std::string> disks;
   std::uint64_t capacity_bytes = 0;
   std::uint64_t cluster_bytes = 0;
-  bool failed = false;  // its disks do not answer
+  bool failed = false;   // its disks do not answer
+  bool stalled = false;  // nor do these, and it is not known
   std::map<Uuid, Copy> copies;
 
   std::uint64_t used_bytes() const noexcept;
@@ -155,6 +156,10 @@ class Fleet {
   // With its disks, for ever.
   void destroy(const NodeId& node);
   void set_pool_failed(const NodeId& node, const PoolId& pool, bool failed);
+  void set_pool_stalled(const NodeId& node, const PoolId& pool, bool stalled);
+  // So much is free, until it is healed.
+  void set_pool_room(const NodeId& node, const PoolId& pool, std::uint64_t bytes);
+  void heal_pool(const NodeId& node, const PoolId& pool);
   // The network between two machines, for data.
   void cut(const NodeId& a, const NodeId& b, bool cut);
 
@@ -221,6 +226,8 @@ class Fleet {
   Machine* machine_at(std::string_view address) noexcept;
   // The copy behind a child's URI as this machine reaches it now, with its pool; nullptr when it does not.
   Copy* reach(Machine& from, const std::string& uri, Pool** in = nullptr);
+  // The same, whether its disks answer or not.
+  Copy* find_child_copy(Machine& from, const std::string& uri, Pool** in);
   PoolState pool_state(const Machine& m, const Pool& pool) const;
   ReplicaState replica_state(const Machine& m, const Pool& pool, const Copy& copy) const;
   SnapshotState snapshot_state(const Machine& m, const Pool& pool, const Copy& copy) const;

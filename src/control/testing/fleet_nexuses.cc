@@ -44,6 +44,13 @@ ChildReason reason_of(const Child& c) {
 }  // namespace
 
 Copy* Fleet::reach(Machine& from, const std::string& uri, Pool** in) {
+  Pool* pool = nullptr;
+  Copy* copy = find_child_copy(from, uri, &pool);
+  if (in != nullptr) *in = pool;
+  return copy != nullptr && !pool->stalled ? copy : nullptr;
+}
+
+Copy* Fleet::find_child_copy(Machine& from, const std::string& uri, Pool** in) {
   const auto uuid = uuid_of(uri);
   if (!uuid || !from.running) return nullptr;
   if (uri.starts_with("bdev:///")) {

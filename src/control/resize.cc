@@ -1,0 +1,129 @@
+// Volumes that grow: first every replica, then the target.
+//
+// A replica cannot shrink, so what has begun is finished, by this agent or the next one: the operation stays in the
+// spec until every replica that can be reached has grown, or an engine refused for certain. One that cannot be reached
+// grows when it is back; its target takes it in no sooner.
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "control/agent.h"
+#include "control/model/validate.h"
+#include "rt/when_all.h"
+
+namespace holdfast::control {
+namespace {
+
+std::string label(const Uuid& volume) { return "volume " + volume.to_string(); }
+
+}  // namespace
+
+Task<Status> Agent::grow_volume(const Op& op, VolumeSpec volume, std::uint64_t size_bytes) {
+  const Cluster now = cluster();
+  for (const ReplicaSpec* r : now.replicas(volume.uuid)) {
+    if (now.online_replica(r->uuid) == nullptr) {
+      co_return refusal(Kind::failed_precondition,
+                        fmt::format("{}: replica {} on pool {} cannot be reached, all have to grow",
+                                    label(volume.uuid), r->uuid.to_string(), r->pool));
+    }
+    if (auto why = no_room_to_grow(now, options_.policy.capacity, *r, size_bytes)) {
+      co_return refusal(Kind::resource_exhausted, fmt::format("{}: {}", label(volume.uuid), *why));
+    }
+  }
+  PendingVolumeOp resize;
+  resize.operation = VolumeOp::resize;
+  resize.size_bytes = size_bytes;
+  volume.operation = resize;
+  Changes intent;
+  intent.put(volume);
+  HF_CO_CHECK(co_await commit(op, std::move(intent)));
+  co_return co_await finish_resize(op, std::move(volume));
+}
+
+Task<Status> Agent::finish_resize(const Op& op, VolumeSpec volume) {
+  const std::uint64_t size_bytes = *volume.operation->size_bytes;
+  std::vector<Task<Status>> acts;
+  bool any_good = false;
+  {
+    const Cluster now = cluster();
+    for (const ReplicaSpec* r : now.replicas(volume.uuid)) {
+      if (now.online_replica(r->uuid) == nullptr) continue;
+      any_good |= now.healthy(volume, r->uuid);
+      acts.push_back(act_grow_replica(op, r->uuid, size_bytes));
+    }
+  }
+  if (!any_good) {
+    co_return refusal(Kind::unavailable, label(volume.uuid) +
+                                             " is being resized, and no replica that holds all "
+                                             "data can be reached");
+  }
+  co_await when_all(std::span(acts));
+  std::optional<Error> unknown, refused;
+  for (auto& act : acts) {
+    const Status grown = act.take();
+    if (!grown.ok()) (may_have_happened(grown.error()) ? unknown : refused) = grown.error();
+  }
+  if (unknown) co_return unknown->with_context(label(volume.uuid));
+  if (!refused) refused = co_await grow_target(op, volume, size_bytes);
+  Changes outcome;
+  for (const auto& [id, r] : specs().replicas) {
+    if (r.owners.volume != volume.uuid) continue;
+    ReplicaSpec spec = r;
+    const auto seen = observed().replicas.find(id);
+    if (!refused) spec.size_bytes = size_bytes;
+    // As large as it has become, then.
+    if (refused && seen != observed().replicas.end())
+      spec.size_bytes = std::max(spec.size_bytes, seen->second.size_bytes);
+    outcome.put(std::move(spec));
+  }
+  const auto nexus = volume.target ? specs().nexuses.find(volume.target->nexus) : specs().nexuses.end();
+  if (!refused && nexus != specs().nexuses.end()) {
+    NexusSpec spec = nexus->second;
+    spec.size_bytes = size_bytes;
+    outcome.put(std::move(spec));
+  }
+  volume.operation.reset();
+  if (!refused) volume.size_bytes = size_bytes;
+  outcome.put(std::move(volume));
+  HF_CO_CHECK(co_await commit(op, std::move(outcome)));
+  if (refused) co_return refused->with_context(label(volume.uuid));
+  co_return Status();
+}
+
+// What it refused; nothing when it has grown, or will when it can be asked.
+Task<std::optional<Error>> Agent::grow_target(const Op& op, VolumeSpec volume, std::uint64_t size_bytes) {
+  if (!volume.target || !observed().nexuses.contains(volume.target->nexus)) co_return std::nullopt;
+  const auto engine = engine_to_change(op, volume.target->node);
+  if (!engine.ok()) co_return std::nullopt;
+  auto nexus = co_await engine.value()->resize_nexus(volume.target->nexus, size_bytes);
+  if (!nexus.ok()) {
+    const Error why = of_part(nexus.error());
+    co_return may_have_happened(why) ? std::nullopt : std::optional(why);
+  }
+  nodes_.note(nexus.value());
+  co_return std::nullopt;
+}
+
+Task<Result<VolumeView>> Agent::resize_volume(Uuid id, std::uint64_t size_bytes) {
+  HF_CO_CHECK(check_size(size_bytes));
+  HF_CO_TRY(const Op op, co_await begin(volume_guard(id)));
+  HF_CO_TRY(VolumeSpec volume, co_await settled_volume(op, id));
+  if (volume.status != SpecStatus::created)
+    co_return refusal(Kind::deleting, label(id) + " is being deleted");
+  if (size_bytes < volume.size_bytes) {
+    co_return refusal(Kind::invalid_argument,
+                      fmt::format("{} has {} bytes: it can only grow, not shrink to {}", label(id),
+                                  volume.size_bytes, size_bytes));
+  }
+  std::uint64_t all_bytes = size_bytes - volume.size_bytes;
+  for (const auto& [uuid, v] : specs().volumes) all_bytes += v.size_bytes;
+  if (options_.cluster_capacity_limit && all_bytes > *options_.cluster_capacity_limit) {
+    co_return refusal(Kind::capacity_limit_exceeded,
+                      fmt::format("{}: all volumes together would have {} bytes, the limit is {}", label(id),
+                                  all_bytes, *options_.cluster_capacity_limit));
+  }
+  if (size_bytes > volume.size_bytes) HF_CO_CHECK(co_await grow_volume(op, std::move(volume), size_bytes));
+  co_return this->volume(id);
+}
+
+}  // namespace holdfast::control
