@@ -1,6 +1,7 @@
 #include "agent/options.h"
 
 #include <algorithm>
+#include <set>
 
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
@@ -18,16 +19,20 @@ struct Raw {
   std::string name;
   std::string cluster = "default";
   std::string advertise;
+  std::string advertise_grpc;
   std::string data_dir = "/var/lib/holdfast-agent";
   std::string store = "embedded";
   std::string store_listen = "127.0.0.1:0";
   std::string store_timeout = "5s";
+  rpc::TlsPaths store_tls;
+  std::string store_name;
+  rpc::TlsPaths store_listen_tls;
   std::int64_t lease_ttl_s = control::Options().lease_ttl_s;
   std::size_t page_limit = control::Options().page_limit;
   std::string grpc = fmt::format("[::]:{}", default_grpc_port);
   std::string https = fmt::format("[::]:{}", default_https_port);
   std::string http;
-  std::string certificate_file, key_file, client_ca_file;
+  std::string certificate_file, key_file, client_ca_file, peer_ca_file;
   bool dummy_certificates = false;
   std::string jwk_file, jwt_audience;
   bool no_auth = false;
@@ -47,6 +52,29 @@ struct Raw {
   std::string cluster_capacity_limit;
   std::string log_level = "info";
   std::string log_format = "text";
+  std::string fmt_style;
+  std::set<std::string> given_foreign;
+};
+
+// Flags of Mayastor's core agent (interop/controlplane.md section 2.1) that mean nothing here: whoever comes from there
+// may leave them in place.
+struct Foreign {
+  const char* flag;
+  bool takes_value;
+  const char* why;
+};
+constexpr Foreign foreign[] = {
+    {"--reconcile-idle-period", true,
+     "a change leads to a pass at once, and one without changes costs little"},
+    {"--connect-timeout", true, "engines are connected to in the background"},
+    {"--disable-partial-rebuild", false,
+     "what a replica missed is copied and no more, whenever that is known"},
+    {"--hosts-acl", true, "targets and replicas always know their hosts"},
+    {"--disable-target-acc", false, "targets always hold a reservation: without it two could write"},
+    {"--disable-ha", false, "targets move when they are asked to, and when their node is drained"},
+    {"--events-url", true, "events are at /v1/events"},
+    {"--jaeger", true, "there are no traces"},
+    {"--ansi-colors", true, "the log has no colours"},
 };
 
 Error bad(const char* flag, const std::string& text, std::string_view wanted) {
@@ -73,6 +101,20 @@ void describe_store(CLI::App& app, Raw& raw) {
       ->capture_default_str();
 }
 
+void describe_store_tls(CLI::App& app, Raw& raw) {
+  app.add_option("--store-ca", raw.store_tls.authority,
+                 "Whose certificates an https store may show, PEM [the host's own authorities]");
+  app.add_option("--store-cert", raw.store_tls.certificate, "Our certificate for the store, PEM");
+  app.add_option("--store-key", raw.store_tls.key, "Its key, PEM");
+  app.add_option("--store-name", raw.store_name,
+                 "Name that the store's certificate must have, where it is not the one in its address");
+  app.add_option("--store-listen-cert", raw.store_listen_tls.certificate,
+                 "Certificate of the embedded store, PEM: it is served with TLS");
+  app.add_option("--store-listen-key", raw.store_listen_tls.key, "Its key, PEM");
+  app.add_option("--store-listen-ca", raw.store_listen_tls.authority,
+                 "Only clients with a certificate signed by one of these may use the embedded store, PEM");
+}
+
 void describe_rest(CLI::App& app, Raw& raw) {
   app.add_option(
       "--http", raw.http,
@@ -85,6 +127,10 @@ void describe_rest(CLI::App& app, Raw& raw) {
   app.add_option("--key-file", raw.key_file, "Its key, PEM");
   app.add_option("--client-ca", raw.client_ca_file,
                  "Only clients with a certificate signed by one of these are served, PEM");
+  app.add_option(
+      "--peer-ca", raw.peer_ca_file,
+      "Whose certificates the REST API of the agent that leads may show, PEM [--client-ca, else the "
+      "host's own authorities]");
   app.add_flag("--dummy-certificates", raw.dummy_certificates,
                "A certificate made now: encrypts, proves nothing");
   app.add_option("--jwk", raw.jwk_file,
@@ -130,17 +176,40 @@ void describe_control(CLI::App& app, Raw& raw) {
                  "Sizes of all volumes together, such as 10TiB");
 }
 
+void describe_foreign(CLI::App& app, Raw& raw) {
+  for (const Foreign& f : foreign) {
+    const auto note = [&raw, flag = std::string(f.flag)](const std::string&) {
+      raw.given_foreign.insert(flag);
+      return true;
+    };
+    // Not shown by --help.
+    if (f.takes_value) {
+      app.add_option(f.flag, CLI::callback_t([note](const CLI::results_t& r) { return note(r.front()); }))
+          ->group("");
+    } else {
+      app.add_flag_function(f.flag, [note](std::int64_t) { note(""); })->group("");
+    }
+  }
+  app.add_option("--fmt-style", raw.fmt_style, "As --log-format: pretty and compact are text")
+      ->check(CLI::IsMember({"pretty", "compact", "json"}))
+      ->group("");
+}
+
 void describe(CLI::App& app, Raw& raw) {
   app.add_option("--name", raw.name, "Of this agent, unique in the cluster [the host's name]");
   app.add_option("--cluster", raw.cluster, "Name of the cluster: several can share one etcd")
       ->capture_default_str();
   app.add_option("--advertise", raw.advertise, "URL under which others reach this agent's REST API");
+  app.add_option("--advertise-grpc", raw.advertise_grpc,
+                 "host:port under which engines and other agents reach --grpc-server-addr");
   app.add_option("--data-dir", raw.data_dir, "Where the embedded store is kept")->capture_default_str();
   app.add_option("--grpc-server-addr", raw.grpc, "address:port where engines register")
       ->capture_default_str();
   describe_store(app, raw);
+  describe_store_tls(app, raw);
   describe_rest(app, raw);
   describe_control(app, raw);
+  describe_foreign(app, raw);
   app.add_option("--log-level", raw.log_level, "trace, debug, info, warn, error or off")
       ->capture_default_str();
   app.add_option("--log-format", raw.log_format, "text, or json for one object a line")
@@ -210,6 +279,43 @@ Status fill_store(Options& o, const Raw& raw) {
   return Status();
 }
 
+Status check_pair(const rpc::TlsPaths& given, const char* certificate, const char* key) {
+  if (given.certificate.empty() == given.key.empty()) return Status();
+  return Error(Errc::invalid_argument, fmt::format("{} and {}: give both or neither", certificate, key));
+}
+
+Status fill_store_tls(Options& o, const Raw& raw) {
+  HF_CHECK(check_pair(raw.store_tls, "--store-cert", "--store-key"));
+  HF_CHECK(check_pair(raw.store_listen_tls, "--store-listen-cert", "--store-listen-key"));
+  const bool served_with_tls = !raw.store_listen_tls.certificate.empty();
+  if (!served_with_tls && !raw.store_listen_tls.authority.empty()) {
+    return Error(
+        Errc::invalid_argument,
+        "--store-listen-ca: the embedded store has no TLS; give --store-listen-cert and --store-listen-key");
+  }
+  if (served_with_tls && o.embedded_path.empty()) {
+    return Error(Errc::invalid_argument, "--store-listen-cert: --store is no embedded store");
+  }
+  const bool any =
+      !raw.store_tls.authority.empty() || !raw.store_tls.certificate.empty() || !raw.store_name.empty();
+  const bool https = std::any_of(o.store_endpoints.begin(), o.store_endpoints.end(),
+                                 [](const std::string& e) { return e.starts_with("https://"); });
+  if (any && !https && !served_with_tls) {
+    return Error(
+        Errc::invalid_argument,
+        fmt::format(
+            "--store-ca, --store-cert, --store-name: the store at {} is used in plain text; give https://",
+            raw.store));
+  }
+  o.store_tls = raw.store_tls;
+  // The embedded store is ours: its own certificate is the one to expect.
+  if (served_with_tls && o.store_tls.authority.empty())
+    o.store_tls.authority = raw.store_listen_tls.certificate;
+  o.store_name = raw.store_name;
+  o.store_listen_tls = raw.store_listen_tls;
+  return Status();
+}
+
 Status fill_rest(Options& o, const Raw& raw) {
   const bool files = !raw.certificate_file.empty() || !raw.key_file.empty();
   if (raw.certificate_file.empty() != raw.key_file.empty()) {
@@ -232,6 +338,7 @@ Status fill_rest(Options& o, const Raw& raw) {
   o.certificate_file = raw.certificate_file;
   o.key_file = raw.key_file;
   o.client_ca_file = raw.client_ca_file;
+  o.peer_ca_file = raw.peer_ca_file.empty() ? raw.client_ca_file : raw.peer_ca_file;
   o.dummy_certificates = raw.dummy_certificates;
   return Status();
 }
@@ -283,11 +390,15 @@ Status fill_control(control::Options& o, const Raw& raw) {
   return Status();
 }
 
-std::string default_advertise(const Options& o, const std::string& hostname) {
-  const bool tls = o.https.has_value();
-  Endpoint at = tls ? *o.https : *o.http;
+// Where others reach what listens at every address of this host.
+std::string reached_at(Endpoint at, const std::string& hostname) {
   if (at.address == "::" || at.address == "0.0.0.0") at.address = hostname;
-  return fmt::format("{}://{}", tls ? "https" : "http", at.to_string());
+  return at.to_string();
+}
+
+std::string default_advertise(const Options& o, const std::string& hostname) {
+  if (o.https) return "https://" + reached_at(*o.https, hostname);
+  return "http://" + reached_at(*o.http, hostname);
 }
 
 Result<Options> check(const Raw& raw, const std::string& hostname) {
@@ -298,14 +409,20 @@ Result<Options> check(const Raw& raw, const std::string& hostname) {
   o.control.cluster = raw.cluster;
   HF_TRY(o.grpc, endpoint_of("--grpc-server-addr", raw.grpc, default_grpc_port));
   HF_CHECK(fill_store(o, raw));
+  HF_CHECK(fill_store_tls(o, raw));
   HF_CHECK(fill_rest(o, raw));
   HF_CHECK(fill_access(o, raw));
   HF_CHECK(fill_control(o.control, raw));
   o.control.advertise = raw.advertise.empty() ? default_advertise(o, hostname) : raw.advertise;
+  o.control.registration = raw.advertise_grpc.empty() ? reached_at(o.grpc, hostname) : raw.advertise_grpc;
   HF_TRY(o.log_level, log::parse_level(raw.log_level));
   if (raw.log_format != "text" && raw.log_format != "json")
     return bad("--log-format", raw.log_format, "text or json");
-  o.log_format = raw.log_format == "json" ? log::Format::json : log::Format::text;
+  for (const Foreign& f : foreign) {
+    if (raw.given_foreign.contains(f.flag)) o.without_effect.push_back(fmt::format("{}: {}", f.flag, f.why));
+  }
+  const bool json = raw.log_format == "json" || raw.fmt_style == "json";
+  o.log_format = json ? log::Format::json : log::Format::text;
   return o;
 }
 

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "control/options.h"
+#include "rpc/tls.h"
 #include "rt/io.h"
 
 namespace holdfast::agent {
@@ -27,6 +28,9 @@ struct Options {
   std::string embedded_path;
   Endpoint store_listen{"127.0.0.1", 0};
   std::chrono::nanoseconds store_timeout{std::chrono::seconds(5)};
+  rpc::TlsPaths store_tls;  // for https endpoints, and for the embedded store if that is served with TLS
+  std::string store_name;   // that the store's certificate must have; empty: the one in its address
+  rpc::TlsPaths store_listen_tls;  // of the embedded store; without a certificate: plain text
 
   Endpoint grpc{"::", default_grpc_port};  // where engines register
 
@@ -35,12 +39,16 @@ struct Options {
   std::string certificate_file;
   std::string key_file;
   std::string client_ca_file;
+  std::string peer_ca_file;  // whose certificates the REST API of another agent may show
   bool dummy_certificates = false;
   std::string jwk_file;  // empty: requests need no token
   std::string jwt_audience;
   std::chrono::milliseconds request_timeout{5000};
   bool minimum_timeouts = true;
   unsigned workers = 64;
+
+  // Flags of Mayastor's core agent that were given and change nothing here, each with the reason.
+  std::vector<std::string> without_effect;
 
   log::Level log_level = log::Level::info;
   log::Format log_format = log::Format::text;

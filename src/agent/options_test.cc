@@ -34,6 +34,52 @@ TEST(AgentOptions, DefaultsServeThisMachineAlone) {
   EXPECT_FALSE(o.control.policy.rebuilds_max);
 }
 
+TEST(AgentOptions, OthersReachItWhereItSaysSo) {
+  EXPECT_EQ(good({"--http", "0.0.0.0:81", "--no-auth"}).control.advertise, "http://host-1:81");
+  EXPECT_EQ(good({}).control.registration, "host-1:50051");
+  EXPECT_EQ(good({"--grpc-server-addr", "127.0.0.1:7"}).control.registration, "127.0.0.1:7");
+  EXPECT_EQ(good({"--advertise-grpc", "agents:8"}).control.registration, "agents:8");
+}
+
+TEST(AgentOptions, FlagsOfTheCoreAgentThatMeanNothingHere) {
+  const Options o = good({"--disable-ha", "--reconcile-idle-period", "30s", "--hosts-acl", "nexuses,replicas",
+                          "--events-url", "nats://x:4222", "--ansi-colors", "false", "--fmt-style", "json"});
+  ASSERT_EQ(o.without_effect.size(), 5U);
+  EXPECT_THAT(o.without_effect[0], HasSubstr("--reconcile-idle-period: "));
+  EXPECT_EQ(o.log_format, log::Format::json);
+  EXPECT_TRUE(good({}).without_effect.empty());
+  EXPECT_FALSE(parse({"--fmt-style", "loud"}).ok());
+}
+
+TEST(AgentOptions, TlsOfTheStore) {
+  const Options o = good({"--store", "https://x:1", "--store-ca", "/ca", "--store-cert", "/c", "--store-key",
+                          "/k", "--store-name", "etcd"});
+  EXPECT_EQ(o.store_tls.authority, "/ca");
+  EXPECT_EQ(o.store_tls.certificate, "/c");
+  EXPECT_EQ(o.store_tls.key, "/k");
+  EXPECT_EQ(o.store_name, "etcd");
+  const Options own = good({"--store-listen-cert", "/c", "--store-listen-key", "/k"});
+  EXPECT_EQ(own.store_listen_tls.certificate, "/c");
+  EXPECT_EQ(own.store_tls.authority, "/c") << "the agent trusts the certificate of its own store";
+  const struct {
+    std::vector<const char*> words;
+    const char* named;
+  } wrong[] = {
+      {{"--store", "https://x:1", "--store-cert", "/c"}, "--store-cert and --store-key"},
+      {{"--store-listen-key", "/k"}, "--store-listen-cert and --store-listen-key"},
+      {{"--store-listen-ca", "/ca"}, "--store-listen-ca"},
+      {{"--store", "https://x:1", "--store-listen-cert", "/c", "--store-listen-key", "/k"},
+       "--store-listen-cert"},
+      {{"--store", "http://x:1", "--store-ca", "/ca"}, "--store-ca"},
+      {{"--store-name", "etcd"}, "--store-name"},
+  };
+  for (const auto& w : wrong) {
+    const auto parsed = parse(w.words);
+    ASSERT_FALSE(parsed.ok()) << w.named;
+    EXPECT_THAT(parsed.error().message(), HasSubstr(w.named));
+  }
+}
+
 TEST(AgentOptions, EachIsTaken) {
   const Options o = good({"--name",
                           "a",

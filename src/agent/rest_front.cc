@@ -61,6 +61,11 @@ Result<std::unique_ptr<RestFront>> RestFront::start(const Options& options, cons
   settings.request_timeout = options.request_timeout;
   settings.minimum_timeouts = options.minimum_timeouts;
   settings.tokens = front->tokens_ ? &*front->tokens_ : nullptr;
+  settings.forwarding.agent = options.control.agent;
+  settings.forwarding.authority_file = options.peer_ca_file;
+  settings.forwarding.certificate_file = options.certificate_file;
+  settings.forwarding.key_file = options.key_file;
+  settings.forwarding.verify = !options.dummy_certificates;
   front->api_ = std::make_unique<control::rest::Api>(home, std::move(settings));
   if (options.http) {
     HF_CHECK(front->listen("--http", *options.http, nullptr, options, front->plain_));

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "control/agent.h"
 #include "control/grpc/engine_grpc.h"
+#include "http/tls.h"
 #include "rpc/home_call.h"
 #include "rt/scope.h"
 #include "rt/wait.h"
@@ -58,6 +59,21 @@ Task<Result<T>> blocking(Reactor& home, std::function<Result<T>()> start) {
 
 using Embedded = std::unique_ptr<store::EmbeddedServer>;
 
+// Keys are looked at before they are used: what is wrong with one says which file it is.
+Task<Result<std::optional<rpc::Tls>>> load_keys(Reactor& home, rpc::TlsPaths paths, const char* flag) {
+  if (!paths.certificate.empty()) {
+    const http::TlsFiles files{paths.certificate, paths.key, paths.authority};
+    std::function<Result<http::TlsIdentity>()> look = [&files] { return http::TlsIdentity::load(files); };
+    const auto looked = co_await blocking<http::TlsIdentity>(home, std::move(look));
+    if (!looked.ok()) co_return looked.error().with_context(flag);
+  } else if (paths.authority.empty()) {
+    co_return std::optional<rpc::Tls>();
+  }
+  auto tls = co_await rpc::load_tls(home, std::move(paths));
+  if (!tls.ok()) co_return tls.error().with_context(flag);
+  co_return std::optional<rpc::Tls>(std::move(tls).value());
+}
+
 // Nothing when an etcd is used.
 Task<Result<Embedded>> start_store(Reactor& home, const Options& options) {
   if (options.embedded_path.empty()) co_return Embedded();
@@ -65,6 +81,8 @@ Task<Result<Embedded>> start_store(Reactor& home, const Options& options) {
   settings.path = options.embedded_path;
   settings.listen = options.store_listen.to_string();
   settings.seed = home.random().next() | 1;
+  rpc::TlsPaths paths = options.store_listen_tls;
+  HF_CO_TRY(settings.tls, co_await load_keys(home, std::move(paths), "--store-listen-cert"));
   std::function<Result<Embedded>()> start = [&settings] {
     return store::EmbeddedServer::start(std::move(settings));
   };
@@ -75,15 +93,19 @@ Task<Result<Embedded>> start_store(Reactor& home, const Options& options) {
   co_return std::move(started).value();
 }
 
-Result<std::unique_ptr<store::EtcdClient>> open_store(Reactor& home, const Options& options,
-                                                      const Embedded& embedded) {
+Task<Result<std::unique_ptr<store::EtcdClient>>> open_store(Reactor& home, const Options& options,
+                                                            const Embedded& embedded) {
   store::EtcdOptions settings;
   settings.endpoints = options.store_endpoints;
-  if (embedded != nullptr) settings.endpoints = {embedded->address()};
+  const bool with_tls = !options.store_listen_tls.certificate.empty();
+  if (embedded != nullptr) settings.endpoints = {(with_tls ? "https://" : "http://") + embedded->address()};
   settings.call_timeout = options.store_timeout;
+  rpc::TlsPaths paths = options.store_tls;
+  HF_CO_TRY(settings.tls, co_await load_keys(home, std::move(paths), "--store-cert"));
+  if (settings.tls) settings.tls->peer_name = options.store_name;
   auto client = store::EtcdClient::create(home, std::move(settings));
-  if (!client.ok()) return client.error().with_context("--store");
-  return std::move(client).value();
+  if (!client.ok()) co_return client.error().with_context("--store");
+  co_return std::move(client).value();
 }
 
 // What others reach the agent by. Their threads wait for the home reactor, so they start and end beside it.
@@ -98,7 +120,8 @@ Task<Result<Fronts>> start_fronts(Reactor& home, const Options& options, const s
   std::function<Result<Fronts>()> start = [&]() -> Result<Fronts> {
     Fronts fronts;
     HF_TRY(fronts.rest, RestFront::start(options, version, rest_home));
-    HF_TRY(fronts.registration, RegistrationServer::start(options.grpc, port, service));
+    RegistrationServer::Settings settings{options.grpc, options.control.agent, std::nullopt};
+    HF_TRY(fronts.registration, RegistrationServer::start(std::move(settings), port, service));
     return fronts;
   };
   auto fronts = co_await blocking<Fronts>(home, std::move(start));
@@ -155,7 +178,7 @@ Task<Status> run_with_store(Reactor& home, const Options& options, const std::st
 
 Task<Status> run_on_store(Reactor& home, const Options& options, const std::string& version,
                           const Embedded& embedded, Asked& asked) {
-  HF_CO_TRY(const auto kv, open_store(home, options, embedded));
+  HF_CO_TRY(const auto kv, co_await open_store(home, options, embedded));
   Status ended = co_await run_with_store(home, options, version, *kv, asked);
   co_await kv->close();
   co_return ended;
@@ -165,6 +188,8 @@ Task<Status> run_on_store(Reactor& home, const Options& options, const std::stri
 
 Task<Status> run_agent(Reactor& home, Options options, std::string version, StopToken stop) {
   Asked asked(home, stop);
+  for (const std::string& flag : options.without_effect)
+    HF_LOG(warn, "agent", "a flag without effect: " + flag);
   HF_CO_CHECK(co_await check_addresses(home, options));
   HF_CO_TRY(Embedded embedded, co_await start_store(home, options));
   Status ended = co_await run_on_store(home, options, version, embedded, asked);

@@ -61,7 +61,7 @@ Agent::Agent(Reactor& home, store::Kv& kv, EngineDirectory& engines, Options opt
             events_.add("Node", "StateChange", n.id, n.id, fmt::format("node {} is {}", n.id, name(n.status)),
                         warning);
           }),
-      election_(home, kv, registry_, options_.lease_ttl_s, options_.agent, options_.advertise),
+      election_(home, kv, registry_, options_),
       guards_(home),
       operations_(home),
       creations_(home, options_.volume_creations_max),

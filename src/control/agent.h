@@ -124,6 +124,7 @@ class Agent final : public Service {
   bool ready() const override { return registry_.complete() && nodes_.settled(); }
   bool leading() const override { return leading_; }
   std::optional<std::string> leader() const override { return election_.leader(); }
+  std::optional<std::string> leader_registration() const override { return election_.leader_registration(); }
 
  private:
   // A change under way: what it holds, and the term whose specs it stands on.

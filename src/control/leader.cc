@@ -9,22 +9,22 @@ namespace {
 
 constexpr Nanos retry = 1s;
 
-std::string record_of(const std::string& agent, const std::string& advertise) {
-  const nlohmann::json record = {{"schema", 1}, {"agent", agent}, {"advertise", advertise}};
+std::string record_of(const Options& o) {
+  const nlohmann::json record = {
+      {"schema", 1}, {"agent", o.agent}, {"advertise", o.advertise}, {"registration", o.registration}};
   return record.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 }  // namespace
 
-Election::Election(Reactor& home, store::Kv& kv, Registry& registry, std::int64_t ttl_s, std::string agent,
-                   std::string advertise)
-    : home_(home), kv_(kv), registry_(registry), ttl_s_(ttl_s), record_(record_of(agent, advertise)) {}
+Election::Election(Reactor& home, store::Kv& kv, Registry& registry, const Options& options)
+    : home_(home), kv_(kv), registry_(registry), ttl_s_(options.lease_ttl_s), record_(record_of(options)) {}
 
-std::optional<std::string> Election::leader() const {
+std::optional<std::string> Election::told(const char* field) const {
   if (!registry_.leader_record()) return std::nullopt;
   const auto record = nlohmann::json::parse(*registry_.leader_record(), nullptr, false);
   if (!record.is_object()) return std::nullopt;
-  const auto found = record.find("advertise");
+  const auto found = record.find(field);
   if (found == record.end() || !found->is_string()) return std::nullopt;
   return found->get<std::string>();
 }

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "control/options.h"
 #include "control/registry.h"
 #include "rt/reactor.h"
 #include "rt/stop.h"
@@ -16,8 +17,8 @@ namespace holdfast::control {
 
 class Election {
  public:
-  Election(Reactor& home, store::Kv& kv, Registry& registry, std::int64_t ttl_s, std::string agent,
-           std::string advertise);
+  // `options` outlives it.
+  Election(Reactor& home, store::Kv& kv, Registry& registry, const Options& options);
 
   struct Term {
     store::LeaseId lease = store::no_lease;
@@ -32,11 +33,13 @@ class Election {
   bool sure() const noexcept { return home_.now() < sure_until_; }
   // Lets others lead at once.
   Task<void> resign(Term term);
-  // What the leader advertises, of its record.
-  std::optional<std::string> leader() const;
+  // What the leader advertises, of its record: the URL of its REST API, and where engines register with it.
+  std::optional<std::string> leader() const { return told("advertise"); }
+  std::optional<std::string> leader_registration() const { return told("registration"); }
 
  private:
   Task<Result<Term>> attempt();
+  std::optional<std::string> told(const char* field) const;
 
   Reactor& home_;
   store::Kv& kv_;

@@ -12,7 +12,8 @@ namespace holdfast::control {
 struct Options {
   std::string cluster = "default";  // keys begin with /holdfast/v1/clusters/<cluster>/
   std::string agent = "agent";      // this one's name, unique among those of the cluster
-  std::string advertise;            // where others find its REST API; told by those that do not lead
+  std::string advertise;            // URL where others find its REST API: changes are sent on to the leader's
+  std::string registration;  // host:port where engines register with it: registrations are sent on, too
   Policy policy;
   std::int64_t lease_ttl_s = 10;          // of leadership
   Nanos reconcile_period = 10s;           // a pass at least so often; changes lead to one at once

@@ -152,6 +152,8 @@ class Service {
   virtual bool leading() const = 0;
   // What the leader advertises (Options::advertise); nothing while there is none.
   virtual std::optional<std::string> leader() const = 0;
+  // host:port where engines register with it.
+  virtual std::optional<std::string> leader_registration() const = 0;
 };
 
 }  // namespace holdfast::control

@@ -118,6 +118,8 @@ void Server::Parts::answer(const httplib::Request& from, httplib::Response& to, 
   request.authorization = from.get_header_value("Authorization");
   request.accept = from.get_header_value("Accept");
   request.last_event_id = from.get_header_value("Last-Event-ID");
+  request.content_type = from.get_header_value("Content-Type");
+  request.forwarded_by = from.get_header_value("Holdfast-Forwarded-By");
   request.peer = from.remote_addr;
   set(to, handler(request));
 }

@@ -23,6 +23,8 @@ struct Request {
   std::string authorization;  // the header field, or empty
   std::string accept;         // the same
   std::string last_event_id;  // the same
+  std::string content_type;   // the same
+  std::string forwarded_by;   // the same: who sent on what another had sent
   std::string peer;           // address of the client
 };
 

@@ -78,6 +78,7 @@ Reply error_reply(const Error& error) {
 Api::Api(Home& home, ApiOptions options)
     : home_(home),
       options_(std::move(options)),
+      forwarder_(options_.forwarding),
       watches_(home),
       operations_(all_operations()),
       counts_(std::make_unique<Count[]>(operations_.size() + 1)) {
@@ -151,8 +152,9 @@ Reply Api::run(std::size_t route, const Request& request, const http::Target& ta
     if (!none_given.ok()) return error_reply(none_given.error());
   }
   const auto minimum = options_.minimum_timeouts ? operation.patience_min : std::chrono::milliseconds(0);
-  Call call{home_,    parameters,      target, request, std::max(options_.request_timeout, minimum),
-            watches_, options_.version};
+  const auto patience = std::max(options_.request_timeout, minimum);
+  if (auto reply = forward(operation, request, patience)) return std::move(*reply);
+  Call call{home_, parameters, target, request, patience, watches_, options_.version};
   auto answer = operation.run(call);
   if (!answer.ok()) return error_reply(answer.error());
   if (answer.value().reply) return std::move(*answer.value().reply);
@@ -160,6 +162,25 @@ Reply Api::run(std::size_t route, const Request& request, const http::Target& ta
   Reply reply;
   reply.status = 204;
   return reply;
+}
+
+std::optional<Reply> Api::forward(const Operation& operation, const Request& request,
+                                  std::chrono::milliseconds patience) {
+  // Watches are this agent's own: it is the one that calls back.
+  const bool own = std::string_view(operation.path).starts_with("/v0/watches/");
+  if (request.method == "GET" || own) return std::nullopt;
+  const auto leader = home_.read([](const Service& service) -> std::optional<std::string> {
+    return service.leading() ? std::nullopt : service.leader();
+  });
+  // Without a leader the service says so.
+  if (!leader.ok() || !leader.value() || leader.value()->empty()) return std::nullopt;
+  if (!request.forwarded_by.empty()) {
+    return error_reply(
+        refusal(Kind::unavailable,
+                fmt::format("agent {:.100} took this one for the leader, which is {} now: try again",
+                            request.forwarded_by, *leader.value())));
+  }
+  return forwarder_.send(*leader.value(), request, patience);
 }
 
 std::optional<Reply> Api::open_page(const Request& request, const http::Target& target) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "control/rest/forwarder.h"
 #include "control/rest/home.h"
 #include "control/rest/operations.h"
 #include "control/rest/watches.h"
@@ -24,6 +25,7 @@ struct ApiOptions {
   bool minimum_timeouts = true;
   // Outlives the Api. None: everybody may call.
   const http::TokenVerifier* tokens = nullptr;
+  ForwarderOptions forwarding;
 };
 
 class Api {
@@ -51,9 +53,13 @@ class Api {
   std::optional<http::Reply> open_page(const http::Request& request, const http::Target& target);
   http::Reply metrics();
   Status authenticate(const http::Request& request) const;
+  // The leader's reply to a change, while this agent is not it; nothing when the change is for this one to judge.
+  std::optional<http::Reply> forward(const Operation& operation, const http::Request& request,
+                                     std::chrono::milliseconds patience);
 
   Home& home_;
   const ApiOptions options_;
+  const Forwarder forwarder_;
   Watches watches_;
   const std::vector<Operation> operations_;
   http::Router router_;

@@ -114,6 +114,7 @@ class PlainService final : public Service {
   bool ready() const override { return true; }
   bool leading() const override { return true; }
   std::optional<std::string> leader() const override { return "http://127.0.0.1:8081"; }
+  std::optional<std::string> leader_registration() const override { return "127.0.0.1:50051"; }
 
  private:
   void fill_cluster();
