@@ -43,6 +43,28 @@ Result<std::vector<Certificate>> read_certificates(const std::string& path) {
   return found;
 }
 
+std::string text_of(const ASN1_TIME* time) {
+  const FileHandle memory(BIO_new(BIO_s_mem()));
+  ASN1_TIME_print(memory.get(), time);
+  char text[64] = "";
+  const int length = BIO_read(memory.get(), text, sizeof text);
+  return std::string(text, length > 0 ? static_cast<std::size_t>(length) : 0);
+}
+
+Status check_dates(const std::string& path, const X509& certificate) {
+  const ASN1_TIME* from = X509_get0_notBefore(&certificate);
+  const ASN1_TIME* until = X509_get0_notAfter(&certificate);
+  if (X509_cmp_current_time(until) < 0) {
+    return Error(Errc::invalid_argument,
+                 fmt::format("{}: the certificate expired on {}", path, text_of(until)));
+  }
+  if (X509_cmp_current_time(from) > 0) {
+    return Error(Errc::invalid_argument,
+                 fmt::format("{}: the certificate is not valid before {}", path, text_of(from)));
+  }
+  return Status();
+}
+
 }  // namespace
 
 struct TlsIdentity::Parts {
@@ -66,6 +88,7 @@ Result<TlsIdentity> TlsIdentity::load(const TlsFiles& files) {
   if (X509_check_private_key(parts->chain.front().get(), parts->key.get()) != 1) {
     return bad_file(files.key, fmt::format("is not the key of the certificate in {}", files.certificate));
   }
+  HF_CHECK(check_dates(files.certificate, *parts->chain.front()));
   if (!files.client_ca.empty()) {
     HF_TRY(parts->client_issuers, read_certificates(files.client_ca));
   }

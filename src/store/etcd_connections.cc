@@ -17,6 +17,7 @@ EtcdClient::Connections::Connections(Reactor& home, EtcdOptions options,
   for (const EtcdEndpoint& endpoint : endpoints) {
     Member member;
     member.name = endpoint.target;
+    member.tls = endpoint.tls;
     const rpc::Tls* tls = options_.tls.has_value() ? &*options_.tls : &host_authorities;
     member.channel = rpc::connect(endpoint.target, endpoint.tls ? tls : nullptr, channel);
     member.kv = etcdserverpb::KV::NewStub(member.channel);
@@ -58,7 +59,12 @@ Error EtcdClient::Connections::error_of(Member& member, const grpc::Status& stat
     code = Errc::already_exists;
   }
   if (code == Errc::not_connected || code == Errc::timed_out) failed(member);
-  return Error(code, fmt::format("store {}: {}", member.name, plain.message()));
+  // With TLS 1.3 a server that misses our certificate ends the connection after the handshake, without a word.
+  const bool may_miss_ours =
+      code == Errc::not_connected && member.tls && (!options_.tls || options_.tls->certificate.empty());
+  return Error(code,
+               fmt::format("store {}: {}{}", member.name, plain.message(),
+                           may_miss_ours ? " (no certificate of ours is given: it may ask for one)" : ""));
 }
 
 bool EtcdClient::Connections::never_sent(const grpc::Status& status) {

@@ -20,6 +20,7 @@ class EtcdClient::Connections {
  public:
   struct Member {
     std::string name;
+    bool tls = false;
     std::shared_ptr<grpc::Channel> channel;
     std::unique_ptr<etcdserverpb::KV::Stub> kv;
     std::unique_ptr<etcdserverpb::Watch::Stub> watch;
