@@ -48,9 +48,10 @@ Task<Result<NodeView>> Agent::cordon_node(NodeId id, std::string label) {
   HF_CO_CHECK(check_cordon_label(label));
   HF_CO_TRY(const Op op, co_await begin(node_guard(id)));
   HF_CO_TRY(NodeSpec spec, find_node(id));
-  if (spec.cordons.contains(label) || spec.drains.contains(label)) {
+  if (spec.cordons.contains(label)) co_return node(id);
+  if (spec.drains.contains(label)) {
     co_return refusal(Kind::failed_precondition,
-                      fmt::format("node {} is cordoned with label {} already", id, label));
+                      fmt::format("node {} is drained with label {}: cordon it with another", id, label));
   }
   spec.cordons.insert(label);
   Changes changes;

@@ -270,7 +270,7 @@ Status Pools::check_names(const std::string& name, const std::vector<std::string
     }
     for (const auto& [other, known] : known_) {
       if (std::find(known->disks.begin(), known->disks.end(), disk) == known->disks.end()) continue;
-      return Error(Errc::busy, fmt::format("disk {} belongs to pool '{}'", disk, other));
+      return Error(Errc::invalid_argument, fmt::format("disk {} belongs to pool '{}'", disk, other));
     }
   }
   return Status();

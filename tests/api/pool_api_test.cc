@@ -38,7 +38,7 @@ TEST_F(PoolApi, CreateAgainSaysThatItExistsAndOnOtherDisksThatItDoesNotFit) {
   EXPECT_CODE(create_pool("p1", {a}).status, ALREADY_EXISTS, "pool 'p1' exists already");
   EXPECT_CODE(create_pool("p1", {disk("b")}).status, INVALID_ARGUMENT, "on other disks");
   EXPECT_CODE(create_pool("p2", {disk("b")}, pool_uuid).status, ALREADY_EXISTS, pool_uuid);
-  EXPECT_CODE(create_pool("p2", {a}).status, FAILED_PRECONDITION, "belongs to pool 'p1'");
+  EXPECT_CODE(create_pool("p2", {a}).status, INVALID_ARGUMENT, "belongs to pool 'p1'");
   EXPECT_EQ(pools().size(), 1u);
 }
 

@@ -28,7 +28,8 @@ AgentProcess::AgentProcess(const ScratchDir& scratch, const std::string& name,
       log_path_(scratch.path(name + ".log")),
       further_flags_(std::move(further_flags)),
       http_port_(free_port()),
-      grpc_port_(free_port()) {}
+      grpc_port_(free_port()),
+      store_port_(free_port()) {}
 
 AgentProcess::~AgentProcess() { kill(); }
 
@@ -40,6 +41,8 @@ bool AgentProcess::start() {
                                     "127.0.0.1:" + std::to_string(http_port_),
                                     "--grpc-server-addr",
                                     registration_endpoint(),
+                                    "--store-listen",
+                                    "127.0.0.1:" + std::to_string(store_port_),
                                     "--log-level",
                                     "debug"};
   words.insert(words.end(), further_flags_.begin(), further_flags_.end());

@@ -36,6 +36,8 @@ class AgentProcess {
   std::uint16_t http_port() const noexcept { return http_port_; }
   // For engines: --registration-endpoint.
   std::string registration_endpoint() const { return "127.0.0.1:" + std::to_string(grpc_port_); }
+  // For engines: --store.
+  std::string store_url() const { return "http://127.0.0.1:" + std::to_string(store_port_); }
   std::string log() const;
 
  private:
@@ -44,6 +46,7 @@ class AgentProcess {
   const std::vector<std::string> further_flags_;
   const std::uint16_t http_port_;
   const std::uint16_t grpc_port_;
+  const std::uint16_t store_port_;
   pid_t pid_ = -1;
 };
 
