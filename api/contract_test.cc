@@ -12,6 +12,7 @@
 
 #include "holdfast/v1/pool.pb.h"
 #include "holdfast/v1/rebuild.pb.h"
+#include "holdfast/v1/record.pb.h"
 #include "mayastor/v1/bdev.pb.h"
 #include "mayastor/v1/common.pb.h"
 #include "mayastor/v1/host.pb.h"
@@ -75,7 +76,8 @@ Lines contract() {
         api::RegisterRequest::descriptor()->file(), api::Replica::descriptor()->file(),
         api::SnapshotInfo::descriptor()->file(), api::SnapshotRebuild::descriptor()->file(),
         api::IoStats::descriptor()->file(), api::TestFeatures::descriptor()->file(),
-        holdfast::v1::PoolDetail::descriptor()->file(), holdfast::v1::ReplicaRebuild::descriptor()->file()}) {
+        holdfast::v1::PoolDetail::descriptor()->file(), holdfast::v1::ReplicaRebuild::descriptor()->file(),
+        holdfast::v1::ReplicaRecord::descriptor()->file()}) {
     EXPECT_TRUE(file->package() == "mayastor.v1" || file->package() == "holdfast.v1");
     for (int i = 0; i < file->message_type_count(); ++i) list_message(*file->message_type(i), lines);
     for (int i = 0; i < file->enum_type_count(); ++i) list_enum(*file->enum_type(i), lines);

@@ -1,6 +1,7 @@
 #include "control/agent.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include <fmt/format.h>
 
@@ -176,7 +177,10 @@ void Agent::pass() {
   const Cluster now = cluster();
   note_outages(outages_, now, unix_now());
   std::map<std::string, std::vector<Action>> by_guard;
-  for (Action& a : decide(now, outages_, options_.policy, unix_now())) {
+  std::vector<Action> decided = decide(now, outages_, options_.policy, unix_now());
+  std::vector<Action> records = decide_records(now, registry_.digests());
+  std::move(records.begin(), records.end(), std::back_inserter(decided));
+  for (Action& a : decided) {
     const auto waiting = backoffs_.find(backoff_key(a));
     if (waiting != backoffs_.end() && home_.now() < waiting->second.not_before) continue;
     by_guard[a.guard].push_back(std::move(a));

@@ -118,6 +118,8 @@ class Agent final : public Service {
   Task<Status> register_node(Registration registration) override;
   Task<Status> deregister_node(NodeId id) override;
 
+  Task<Result<AdoptReport>> adopt(AdoptRequest request) override;
+
   const Specs& specs() const override { return registry_.specs(); }
   const Observed& observed() const override { return nodes_.observed(); }
   Events& events() override { return events_; }
@@ -258,6 +260,9 @@ class Agent final : public Service {
   // The volume, once an operation that was interrupted is settled. Errors: NotFound, and those of what is left of it.
   Task<Result<VolumeSpec>> settled_volume(const Op& op, Uuid id);
   Task<Status> add_replica(const Op& op, Uuid volume, PoolId pool, std::optional<Uuid> instead_of);
+  Task<Status> write_record(const Op& op, const Action& action);
+  Task<Result<std::vector<KeptRecord>>> read_records();
+  Task<Status> write_adopted(const Op& op, AdoptPlan plan);
   Task<Status> start_move(const Op& op, const Action& action);
   Task<Status> change_part(const Op& op, const Action& action, bool destroy);
 

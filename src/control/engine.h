@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "base/uuid.h"
 #include "control/model/kind.h"
+#include "control/model/record.h"
 #include "control/model/state.h"
 #include "control/requests.h"
 #include "rt/task.h"
@@ -194,6 +195,11 @@ class Engine {
   // The replica gets the content and size of a snapshot of its pool. Errors: FailedPrecondition (shared or in use).
   virtual Task<Result<ReplicaState>> revert_replica(Uuid replica, Uuid snapshot) = 0;
   virtual Task<Result<EpochState>> replica_epochs(Uuid replica) = 0;
+  // Keeps a text with it, and a digest by which observe() tells which one it has. Errors: InvalidArgument (over 32
+  // KiB), NotFound, FailedPrecondition (pool).
+  virtual Task<Status> set_replica_record(Uuid replica, std::string record, std::uint64_t digest) = 0;
+  // Of all replicas of pools that are open, also of those without a text.
+  virtual Task<Result<std::vector<KeptRecord>>> replica_records() = 0;
   // Of one that is neither shared nor in use. Takes as long as it is large: no time-out, but the connection's.
   virtual Task<Result<WipeOutcome>> wipe_replica(Uuid replica, PoolId pool, WipeMethod method) = 0;
 

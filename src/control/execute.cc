@@ -50,6 +50,8 @@ Task<Status> Agent::execute(const Op& op, Action action) {
     case Do::end_drain:
     case Do::reopen_drain:
       co_return co_await execute_node(op, action);
+    case Do::write_record:
+      co_return co_await write_record(op, action);
   }
   co_return Status();
 }
@@ -220,6 +222,18 @@ Task<Status> Agent::execute_nexus(const Op& op, const Action& action) {
     co_return now.error();
   }
   nodes_.note(now.value());
+  co_return Status();
+}
+
+// What a replica says of its volume, as it is by now.
+Task<Status> Agent::write_record(const Op& op, const Action& action) {
+  const auto wanted = wanted_record(cluster(), registry_.digests(), action.replica, unix_now());
+  const auto seen = observed().replicas.find(action.replica);
+  if (!wanted || seen == observed().replicas.end() || seen->second.record == wanted->digest)
+    co_return Status();
+  HF_CO_TRY(Engine * engine, engine_to_change(op, action.node));
+  HF_CO_CHECK(co_await engine->set_replica_record(action.replica, to_json(wanted->record), wanted->digest));
+  nodes_.note_record(action.replica, wanted->digest);
   co_return Status();
 }
 

@@ -262,8 +262,18 @@ void Nodes::note(const ReplicaState& replica) {
     pool->second.committed_bytes += replica.size_bytes;
     pool->second.used_bytes += replica.thin ? replica.space.allocated_bytes : replica.size_bytes;
   }
-  observed_.replicas[replica.uuid] = replica;
+  // Answers to calls do not tell the record.
+  const auto record =
+      replica.record || known == observed_.replicas.end() ? replica.record : known->second.record;
+  ReplicaState& kept = observed_.replicas[replica.uuid];
+  kept = replica;
+  kept.record = record;
   changed_();
+}
+void Nodes::note_record(const Uuid& replica, std::uint64_t digest) {
+  touched_.resources[replica] = home_.now();
+  const auto known = observed_.replicas.find(replica);
+  if (known != observed_.replicas.end()) known->second.record = digest;
 }
 void Nodes::note(const NexusState& nexus) {
   touched_.resources[nexus.uuid] = home_.now();

@@ -56,6 +56,7 @@ class Nodes {
   void note(const ReplicaState& replica);
   void note(const NexusState& nexus);
   void note(const SnapshotState& snapshot);
+  void note_record(const Uuid& replica, std::uint64_t digest);
   void note_gone(const PoolId& pool);
   enum class Gone : std::uint8_t { replica, nexus, snapshot };
   void note_gone(Gone what, const Uuid& id);

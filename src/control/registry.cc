@@ -195,6 +195,7 @@ store::Revision Registry::created_at(const std::string& key) const noexcept {
 void Registry::forget_all() {
   specs_ = Specs();
   memberships_.clear();
+  digests_ = RecordDigests();
   known_.clear();
   gone_.clear();
   unreadable_.clear();
@@ -214,7 +215,7 @@ void Registry::apply_record(const std::string& key, const std::string& value) {
     auto record = parse_membership(key, value);
     if (!record.ok()) HF_LOG(error, "control", record.error().message());
     // A record that cannot be read calls nobody healthy: nothing is let go of.
-    memberships_[uuid.value()] = record.ok() ? std::move(record).value() : Membership();
+    note_membership(uuid.value(), record.ok() ? std::move(record).value() : Membership());
     return;
   }
   auto parsed = parse_any(key, kind, id, value);
@@ -225,7 +226,26 @@ void Registry::apply_record(const std::string& key, const std::string& value) {
     return;
   }
   unreadable_.erase(key);
-  if (parsed.value()) insert(specs_, *parsed.value());
+  if (!parsed.value()) return;
+  insert(specs_, *parsed.value());
+  note_digest(*parsed.value(), value);
+}
+
+void Registry::note_digest(const AnySpec& spec, const std::string& json) {
+  if (const auto* volume = std::get_if<VolumeSpec>(&spec))
+    digests_.volumes[volume->uuid] = Digest().add(json).value();
+  if (const auto* nexus = std::get_if<NexusSpec>(&spec))
+    digests_.nexuses[nexus->uuid] = Digest().add(json).value();
+}
+
+void Registry::drop_digest(const std::string& kind, const std::string& id) {
+  if (kind == KindOf<VolumeSpec>::name) erase_record(digests_.volumes, id);
+  if (kind == KindOf<NexusSpec>::name) erase_record(digests_.nexuses, id);
+}
+
+void Registry::note_membership(const Uuid& volume, Membership membership) {
+  digests_.memberships[volume] = Digest().add(to_json(membership)).value();
+  memberships_[volume] = std::move(membership);
 }
 
 void Registry::apply_removal(const std::string& key) {
@@ -237,10 +257,14 @@ void Registry::apply_removal(const std::string& key) {
   auto [kind, id] = split(key.substr(prefix_.size()));
   if (kind == "volume" && id.ends_with(membership_suffix)) {
     auto uuid = Uuid::parse(id.substr(0, id.size() - membership_suffix.size()));
-    if (uuid.ok()) memberships_.erase(uuid.value());
+    if (uuid.ok()) {
+      memberships_.erase(uuid.value());
+      digests_.memberships.erase(uuid.value());
+    }
     return;
   }
   erase_by_id(specs_, kind, id);
+  drop_digest(kind, id);
 }
 
 void Registry::apply(const store::KeyEvent& event) {
@@ -437,10 +461,13 @@ void Registry::adopt(const Changes& changes, store::Revision revision) {
     const std::string key = key_of(one.spec);
     if (one.remove) {
       erase(specs_, one.spec);
+      const auto [kind, id] = split(key.substr(prefix_.size()));
+      drop_digest(kind, id);
       known_.erase(key);
       gone_[key] = revision;
     } else {
       insert(specs_, one.spec);
+      note_digest(one.spec, json_of(one.spec));
       Known& known = known_[key];
       known.mod = revision;
       if (known.created == 0) known.created = revision;
@@ -450,13 +477,14 @@ void Registry::adopt(const Changes& changes, store::Revision revision) {
     const std::string key = membership_key(raw.volume);
     if (!raw.value) {
       memberships_.erase(raw.volume);
+      digests_.memberships.erase(raw.volume);
       known_.erase(key);
       gone_[key] = revision;
       continue;
     }
     known_[key].mod = revision;
     auto record = parse_membership(key, *raw.value);
-    if (record.ok()) memberships_[raw.volume] = std::move(record).value();
+    if (record.ok()) note_membership(raw.volume, std::move(record).value());
   }
   changed_();
 }

@@ -16,6 +16,7 @@
 
 #include "control/model/specs.h"
 #include "control/model/state.h"
+#include "control/plan/records.h"
 #include "rt/reactor.h"
 #include "rt/stop.h"
 #include "rt/wait.h"
@@ -73,6 +74,7 @@ class Registry {
 
   const Specs& specs() const noexcept { return specs_; }
   const std::map<Uuid, Membership>& memberships() const noexcept { return memberships_; }
+  const RecordDigests& digests() const noexcept { return digests_; }
   // All records were read, and none of them was unreadable: what is missing in specs() is missing in the store.
   bool complete() const noexcept { return loaded_ && unreadable_.empty(); }
   const std::string& prefix() const noexcept { return prefix_; }
@@ -126,6 +128,9 @@ class Registry {
   Task<Result<Outcome>> attempt(store::Txn txn);
   void adopt(const Changes& changes, store::Revision revision);
   void forget_all();
+  void note_digest(const AnySpec& spec, const std::string& json);
+  void drop_digest(const std::string& kind, const std::string& id);
+  void note_membership(const Uuid& volume, Membership membership);
 
   Reactor& home_;
   store::Kv& kv_;
@@ -134,6 +139,7 @@ class Registry {
   const std::function<void()> changed_;
   Specs specs_;
   std::map<Uuid, Membership> memberships_;
+  RecordDigests digests_;
   std::map<std::string, Known> known_;             // of what is there
   std::map<std::string, store::Revision> gone_;    // removed here, until the watch says so, too
   std::map<std::string, std::string> unreadable_;  // key, what is wrong

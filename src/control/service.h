@@ -143,6 +143,12 @@ class Service {
   virtual Task<Status> register_node(Registration registration) = 0;
   virtual Task<Status> deregister_node(NodeId id) = 0;
 
+  // ---- disaster recovery
+  // Writes the specs anew that the pools of all engines speak of, after the store was lost; see plan/adopt.h. Nothing
+  // that is there is changed. Errors: FailedPrecondition when the store has other specs of the same ids (nothing is
+  // written then, unless conflicts are to be skipped); Unavailable when an engine that is online cannot be read.
+  virtual Task<Result<AdoptReport>> adopt(AdoptRequest request) = 0;
+
   // ---- the agent itself
   virtual const Specs& specs() const = 0;
   virtual const Observed& observed() const = 0;

@@ -33,7 +33,7 @@ Task<Result<UnixNanos>> Agent::act_snapshot(const Op& op, const VolumeSpec& volu
     HF_CO_TRY(Engine * engine, engine_to_change(op, volume.target->node));
     NewNexusSnapshot request;
     request.nexus = volume.target->nexus;
-    request.name = snapshot.uuid.to_string() + "@" + transaction;
+    request.name = snapshot_part_name(snapshot.uuid, transaction, Uuid());
     request.entity_id = entity;
     request.transaction = transaction;
     for (const auto& p : parts) request.parts.push_back({p.replica, p.uuid});
@@ -45,13 +45,13 @@ Task<Result<UnixNanos>> Agent::act_snapshot(const Op& op, const VolumeSpec& volu
       co_return refusal(Kind::aborted, "a replica did not take its part of the snapshot");
     co_return taken.taken;
   }
-  const auto take_one = [this, &op](ReplicaSnapshotSpec part, std::string entity_id,
+  const auto take_one = [this, &op](ReplicaSnapshotSpec part, std::string name, std::string entity_id,
                                     std::string txn) -> Task<Status> {
     HF_CO_TRY(Engine * engine, engine_of_pool(op, part.pool));
     NewReplicaSnapshot request;
     request.replica = part.replica;
     request.snapshot = part.uuid;
-    request.name = part.uuid.to_string();
+    request.name = std::move(name);
     request.entity_id = std::move(entity_id);
     request.transaction = std::move(txn);
     const auto taken = co_await engine->create_snapshot(std::move(request));
@@ -60,7 +60,9 @@ Task<Result<UnixNanos>> Agent::act_snapshot(const Op& op, const VolumeSpec& volu
     co_return Status();
   };
   std::vector<Task<Status>> acts;
-  for (const auto& p : parts) acts.push_back(take_one(p, entity, transaction));
+  for (const auto& p : parts) {
+    acts.push_back(take_one(p, snapshot_part_name(snapshot.uuid, transaction, p.uuid), entity, transaction));
+  }
   HF_CO_CHECK(co_await when_all_ok(std::move(acts)));
   co_return unix_now();
 }

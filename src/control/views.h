@@ -8,6 +8,7 @@
 
 #include "control/model/specs.h"
 #include "control/model/state.h"
+#include "control/plan/adopt.h"
 
 namespace holdfast::control {
 
@@ -59,6 +60,12 @@ struct AppNodeView {
 struct RebuildHistory {
   Uuid target;
   std::vector<RebuildRecord> records;  // oldest first
+};
+
+// What was adopted, or would be.
+struct AdoptReport {
+  bool dry_run = false;
+  std::vector<Finding> findings;
 };
 
 // A part of a list. `next` goes on behind the last entry, also when others were added or removed meanwhile; none at

@@ -9,6 +9,7 @@
 #include "engine/nexus_service.h"
 #include "engine/pool_service.h"
 #include "engine/replica_rebuild_service.h"
+#include "engine/replica_record_service.h"
 #include "engine/snapshot_service.h"
 #include "engine/test_service.h"
 
@@ -25,6 +26,7 @@ struct Frontend::Services {
         snapshot(engine),
         snapshot_rebuild(engine),
         replica_rebuild(engine),
+        replica_record(engine),
         stats(engine),
         test(engine) {}
   BdevService bdev;
@@ -36,11 +38,21 @@ struct Frontend::Services {
   SnapshotService snapshot;
   SnapshotRebuildService snapshot_rebuild;
   ReplicaRebuildService replica_rebuild;
+  ReplicaRecordService replica_record;
   StatsService stats;
   TestService test;
-  std::array<grpc::Service*, 11> all = {
-      &bdev,  &nexus, &host, &pool, &replica, &pool_extras, &snapshot, &snapshot_rebuild, &replica_rebuild,
-      &stats, &test};
+  std::array<grpc::Service*, 12> all = {&bdev,
+                                        &nexus,
+                                        &host,
+                                        &pool,
+                                        &replica,
+                                        &pool_extras,
+                                        &snapshot,
+                                        &snapshot_rebuild,
+                                        &replica_rebuild,
+                                        &replica_record,
+                                        &stats,
+                                        &test};
 };
 
 Frontend::Frontend(Engine& engine) : engine_(engine), services_(std::make_unique<Services>(engine)) {}

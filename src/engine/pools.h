@@ -33,6 +33,9 @@ inline constexpr const char* entity_id = "entity_id";
 inline constexpr const char* txn_id = "txn_id";
 // Nanoseconds since 1970, of a snapshot: the same on all replicas of a nexus.
 inline constexpr const char* created = "created";
+// What the control plane keeps with a replica (holdfast.v1.ReplicaRecordRpc), and its digest, a decimal number.
+inline constexpr const char* record = "record";
+inline constexpr const char* record_digest = "record_digest";
 }  // namespace attribute
 
 // The text of an attribute, empty when it is not there.

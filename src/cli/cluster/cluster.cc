@@ -196,6 +196,7 @@ void add_cluster_commands(Tool& tool) {
   add_events_command(cluster);
   add_top_command(cluster);
   add_dump_commands(cluster);
+  add_adopt_command(cluster);
 }
 
 }  // namespace holdfast::cli

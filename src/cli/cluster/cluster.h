@@ -92,5 +92,6 @@ void add_snapshot_verbs(Cluster& cluster);
 void add_events_command(Cluster& cluster);
 void add_top_command(Cluster& cluster);
 void add_dump_commands(Cluster& cluster);
+void add_adopt_command(Cluster& cluster);
 
 }  // namespace holdfast::cli

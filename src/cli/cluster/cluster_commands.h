@@ -6,7 +6,7 @@
 namespace holdfast::cli {
 
 // Adds get, create, delete, scale, set, resize, clone, move, publish, unpublish, snapshot, cordon, uncordon,
-// drain, label, events, top and dump, and the options of the connection to the tool itself.
+// drain, label, events, top, dump and adopt, and the options of the connection to the tool itself.
 void add_cluster_commands(Tool& tool);
 
 }  // namespace holdfast::cli

@@ -1,12 +1,14 @@
 #include "control/grpc/engine_grpc.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "control/grpc/messages.h"
 #include "holdfast/v1/pool.grpc.pb.h"
+#include "holdfast/v1/record.grpc.pb.h"
 #include "mayastor/v1/host.grpc.pb.h"
 #include "mayastor/v1/json.grpc.pb.h"
 #include "mayastor/v1/nexus.grpc.pb.h"
@@ -39,6 +41,7 @@ class GrpcEngine final : public Engine {
     pool_ = v1::PoolRpc::NewStub(channel);
     pool_extras_ = own::PoolRpc::NewStub(channel);
     replica_ = v1::ReplicaRpc::NewStub(channel);
+    record_ = own::ReplicaRecordRpc::NewStub(channel);
     nexus_ = v1::NexusRpc::NewStub(channel);
     snapshot_ = v1::SnapshotRpc::NewStub(channel);
     test_ = v1::TestRpc::NewStub(channel);
@@ -62,6 +65,8 @@ class GrpcEngine final : public Engine {
   Task<Result<ReplicaState>> set_replica_entity(Uuid replica, std::string entity_id) override;
   Task<Result<ReplicaState>> revert_replica(Uuid replica, Uuid snapshot) override;
   Task<Result<EpochState>> replica_epochs(Uuid replica) override;
+  Task<Status> set_replica_record(Uuid replica, std::string record, std::uint64_t digest) override;
+  Task<Result<std::vector<KeptRecord>>> replica_records() override;
   Task<Result<WipeOutcome>> wipe_replica(Uuid replica, PoolId pool, WipeMethod method) override;
   Task<Result<NexusState>> create_nexus(NewNexus request) override;
   Task<Status> destroy_nexus(Uuid nexus) override;
@@ -122,6 +127,7 @@ class GrpcEngine final : public Engine {
   }
   Task<Status> read_pools(std::vector<PoolState>& into);
   Task<Status> read_replicas(std::vector<ReplicaState>& into);
+  Task<Status> read_records(bool with_texts, std::vector<own::ReplicaRecord>& into);
   Task<Status> read_nexuses(std::vector<NexusState>& into);
   Task<Status> read_snapshots(std::vector<SnapshotState>& into);
   Task<Status> read_info(Registration& into);
@@ -140,6 +146,7 @@ class GrpcEngine final : public Engine {
   std::unique_ptr<v1::PoolRpc::Stub> pool_;
   std::unique_ptr<own::PoolRpc::Stub> pool_extras_;
   std::unique_ptr<v1::ReplicaRpc::Stub> replica_;
+  std::unique_ptr<own::ReplicaRecordRpc::Stub> record_;
   std::unique_ptr<v1::NexusRpc::Stub> nexus_;
   std::unique_ptr<v1::SnapshotRpc::Stub> snapshot_;
   std::unique_ptr<v1::TestRpc::Stub> test_;
@@ -171,6 +178,18 @@ Task<Status> GrpcEngine::read_replicas(std::vector<ReplicaState>& into) {
   co_return Status();
 }
 
+Task<Status> GrpcEngine::read_records(bool with_texts, std::vector<own::ReplicaRecord>& into) {
+  own::ListReplicaRecordsRequest request;
+  request.set_with_records(with_texts);
+  for (;;) {
+    HF_CO_TRY(auto reply, co_await ask(*record_->async(), &Async<own::ReplicaRecordRpc>::ListReplicaRecords,
+                                       request, timeouts_.read));
+    for (auto& record : *reply.mutable_records()) into.push_back(std::move(record));
+    if (!reply.has_next() || reply.records().empty()) co_return Status();
+    request.set_after(reply.next());
+  }
+}
+
 Task<Status> GrpcEngine::read_nexuses(std::vector<NexusState>& into) {
   HF_CO_TRY(const auto reply, co_await ask(*nexus_->async(), &Async<v1::NexusRpc>::ListNexus,
                                            v1::ListNexusOptions(), timeouts_.read));
@@ -200,11 +219,19 @@ Task<Result<EngineReport>> GrpcEngine::observe() {
   first.push_back(read_info(all.engine));
   first.push_back(read_pools(before));
   HF_CO_CHECK(co_await when_all_ok(std::move(first)));
+  std::vector<own::ReplicaRecord> records;
   std::vector<Task<Status>> second;
+  second.push_back(read_records(false, records));
   second.push_back(read_replicas(all.replicas));
   second.push_back(read_nexuses(all.nexuses));
   second.push_back(read_snapshots(all.snapshots));
   HF_CO_CHECK(co_await when_all_ok(std::move(second)));
+  std::map<std::string, std::uint64_t> digests;
+  for (const auto& record : records) digests[record.uuid()] = record.digest();
+  for (ReplicaState& replica : all.replicas) {
+    const auto digest = digests.find(replica.uuid.to_string());
+    if (digest != digests.end()) replica.record = digest->second;
+  }
   HF_CO_CHECK(co_await read_pools(all.pools));
   for (PoolState& pool : all.pools) {
     const bool same = std::any_of(before.begin(), before.end(), [&](const PoolState& b) {
@@ -429,6 +456,32 @@ Task<Result<EpochState>> GrpcEngine::replica_epochs(Uuid replica) {
 }
 
 // A stream of reports, read by a thread of its own: it takes long, and is rare.
+Task<Status> GrpcEngine::set_replica_record(Uuid replica, std::string record, std::uint64_t digest) {
+  own::SetReplicaRecordRequest request;
+  request.set_uuid(replica.to_string());
+  request.set_record(std::move(record));
+  request.set_digest(digest);
+  HF_CO_CHECK(co_await ask(*record_->async(), &Async<own::ReplicaRecordRpc>::SetReplicaRecord,
+                           std::move(request), timeouts_.replica));
+  co_return Status();
+}
+
+Task<Result<std::vector<KeptRecord>>> GrpcEngine::replica_records() {
+  std::vector<own::ReplicaRecord> all;
+  HF_CO_CHECK(co_await read_records(true, all));
+  std::vector<KeptRecord> kept;
+  for (auto& record : all) {
+    auto uuid = Uuid::parse(record.uuid());
+    if (!uuid.ok()) continue;
+    kept.emplace_back();
+    kept.back().replica = uuid.value();
+    kept.back().text = std::move(*record.mutable_record());
+    kept.back().epoch = record.epoch();
+    kept.back().sealed = record.sealed();
+  }
+  co_return kept;
+}
+
 Task<Result<WipeOutcome>> GrpcEngine::wipe_replica(Uuid replica, PoolId pool, WipeMethod method) {
   struct Cancel final : StopCallback {
     void on_stop() noexcept override { context.TryCancel(); }

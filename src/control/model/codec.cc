@@ -343,10 +343,23 @@ Result<AppNodeSpec> parse_spec(std::string_view key, std::string_view json) {
 }
 
 std::string first_membership(const std::vector<Uuid>& replicas) {
+  Membership first;
+  first.clean_shutdown = true;
+  first.epoch = 1;
+  for (const Uuid& r : replicas) first.members.push_back({r, true});
+  return to_json(first);
+}
+
+std::string to_json(const Membership& membership) {
   Json children = Json::array();
-  for (const Uuid& r : replicas)
-    children.push_back({{"uuid", r.to_string()}, {"healthy", true}, {"in_sync_through", 0}});
-  return Json{{"clean_shutdown", true}, {"epoch", 1}, {"children", children}}.dump();
+  for (const auto& m : membership.members) {
+    children.push_back(
+        {{"uuid", m.replica.to_string()}, {"healthy", m.healthy}, {"in_sync_through", m.in_sync_through}});
+  }
+  Json record{
+      {"clean_shutdown", membership.clean_shutdown}, {"epoch", membership.epoch}, {"children", children}};
+  if (!membership.owner.is_nil()) record["owner"] = membership.owner.to_string();
+  return record.dump();
 }
 
 Result<std::string> membership_without(std::string_view key, std::string_view text, const Uuid& replica) {
@@ -369,6 +382,7 @@ Result<Membership> parse_membership(std::string_view key, std::string_view text)
   Reader head(json, "");
   head("clean_shutdown", m.clean_shutdown);
   head("epoch", m.epoch);
+  head("owner", m.owner);
   auto wrong = std::move(head).wrong();
   if (!wrong.empty()) return bad(key, wrong);
   const auto children = json.find("children");
@@ -381,9 +395,10 @@ Result<Membership> parse_membership(std::string_view key, std::string_view text)
     auto uuid =
         id != child.end() && id->is_string() ? Uuid::parse(id->get_ref<const std::string&>()) : Uuid();
     if (!uuid.ok() || uuid.value().is_nil()) continue;
-    Membership::Member member{uuid.value(), false};
+    Membership::Member member{uuid.value()};
     Reader r(child, fmt::format("children[{}]", i));
     r("healthy", member.healthy);
+    r("in_sync_through", member.in_sync_through);
     wrong = std::move(r).wrong();
     if (!wrong.empty()) return bad(key, wrong);
     m.members.push_back(member);

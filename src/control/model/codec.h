@@ -46,6 +46,7 @@ Result<AppNodeSpec> parse_spec(std::string_view key, std::string_view json);
 // here is that of a new volume, all of whose replicas are alike: a replica that is not in it is never taken for one
 // that holds data.
 std::string first_membership(const std::vector<Uuid>& replicas);
+std::string to_json(const Membership& membership);
 Result<Membership> parse_membership(std::string_view key, std::string_view json);
 // The record as it is, but for one replica.
 Result<std::string> membership_without(std::string_view key, std::string_view json, const Uuid& replica);

@@ -71,6 +71,8 @@ struct ReplicaState {
   ReplicaKind kind = ReplicaKind::regular;
   std::optional<Uuid> clone_of;  // replica snapshot
   std::string entity_id;         // volume
+  // Digest of what it says of its volume (record.h); 0: nothing. None: the engine has not told.
+  std::optional<std::uint64_t> record;
   bool operator==(const ReplicaState&) const = default;
 };
 
@@ -131,10 +133,12 @@ struct Membership {
   struct Member {
     Uuid replica;
     bool healthy = false;
+    std::uint64_t in_sync_through = 0;  // it has what was written in epochs up to this one
     bool operator==(const Member&) const = default;
   };
   bool clean_shutdown = false;
   std::uint64_t epoch = 0;
+  Uuid owner;  // the run of the target that wrote it; nil: nobody's
   std::vector<Member> members;
   bool operator==(const Membership&) const = default;
 

@@ -14,9 +14,9 @@ constexpr std::array names = {
     "add_child",       "remove_child",    "online_child",  "add_replica",    "replace_replica",
     "release_replica", "start_move",      "finish_move",   "drop_move",      "abandon_volume",
     "settle_volume",   "release_volume",  "forget_volume", "move_target",    "destroy_part",
-    "forget_part",     "forget_snapshot", "end_drain",     "reopen_drain",
+    "forget_part",     "forget_snapshot", "end_drain",     "reopen_drain",   "write_record",
 };
-static_assert(names.size() == static_cast<std::size_t>(Do::reopen_drain) + 1);
+static_assert(names.size() == static_cast<std::size_t>(Do::write_record) + 1);
 
 }  // namespace
 

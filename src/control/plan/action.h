@@ -52,13 +52,15 @@ enum class Do : std::uint8_t {
   // nodes
   end_drain,     // nothing is left to move
   reopen_drain,  // something came
+  // what replicas say of their volumes
+  write_record,
 };
 std::string_view name(Do what) noexcept;
 
 struct Action {
   Do what{};
   // What it works on exclusively: "volume/<uuid>", "pool/<id>", "replica/<uuid>", "nexus/<uuid>", "snapshot/<uuid>",
-  // "node/<id>". All of a volume's parts are guarded by the volume.
+  // "node/<id>", "records/<node>". All of a volume's parts are guarded by the volume.
   std::string guard;
   NodeId node;
   PoolId pool;

@@ -222,6 +222,9 @@ TEST_F(ApiTest, WhatIsAskedReachesTheService) {
       {"PUT", "/v1/volumes/" + volume + "/clones/" + replica, create + "}",
        "clone_volume " + volume + " " + replica},
       {"PUT", "/v0/app-nodes/app-1", R"({"endpoint":"h:1"})", "register_app_node app-1 h:1"},
+      {"PUT", "/v1/adopt", R"({"dry_run":true})", "adopt true false 0"},
+      {"PUT", "/v1/adopt", R"({"dry_run":false,"skip_conflicts":true,"take":[")" + replica + R"("]})",
+       "adopt false true 1"},
   };
   for (const auto& c : cases) {
     EXPECT_THAT(ask(c.method, c.target, c.body), ::testing::StartsWith("20")) << c.target;

@@ -147,4 +147,22 @@ Result<MoveReplica> parse_move_replica(std::string_view body) {
   return request;
 }
 
+Result<AdoptRequest> parse_adopt(std::string_view body) {
+  HF_TRY(const Json json, parse_json(body));
+  ObjectReader in(json);
+  AdoptRequest request;
+  request.dry_run = in.flag("dry_run");
+  request.skip_conflicts = in.optional_flag("skip_conflicts").value_or(false);
+  for (const std::string& text : in.optional_texts("take")) {
+    auto replica = Uuid::parse(text);
+    if (!replica.ok()) {
+      in.fail("take", fmt::format("expected UUIDs of replicas, got '{:.60}'", text));
+      break;
+    }
+    request.take.push_back(replica.value());
+  }
+  HF_CHECK(in.finish());
+  return request;
+}
+
 }  // namespace holdfast::control::rest

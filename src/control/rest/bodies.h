@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "control/plan/adopt.h"
 #include "control/requests.h"
 
 namespace holdfast::control::rest {
@@ -22,5 +23,6 @@ Result<std::uint32_t> parse_volume_property(std::string_view body);
 Result<AppNodeSpec> parse_register_app_node(std::string_view body);
 // An empty body is one without fields.
 Result<MoveReplica> parse_move_replica(std::string_view body);
+Result<AdoptRequest> parse_adopt(std::string_view body);
 
 }  // namespace holdfast::control::rest

@@ -128,6 +128,14 @@ Result<Answer> get_status(Call& call) {
   return Answer{std::move(status), {}};
 }
 
+Result<Answer> put_adopt(Call& call) {
+  HF_TRY(auto request, parse_adopt(call.request.body));
+  HF_TRY(const auto report, call.change([request = std::move(request)](Service& service) mutable {
+    return service.adopt(std::move(request));
+  }));
+  return Answer{adopt_json(report), {}};
+}
+
 constexpr Operation operations[] = {
     {"GET", "/v0/specs", "get_specs", no_minimum, get_specs},
     {"GET", "/v0/states", "get_states", no_minimum, get_states},
@@ -139,6 +147,7 @@ constexpr Operation operations[] = {
     {"PUT", "/v0/watches/volumes/{volume_id}", "put_watch_volume", no_minimum, put_watch},
     {"DELETE", "/v0/watches/volumes/{volume_id}", "del_watch_volume", no_minimum, delete_watch},
     {"GET", "/v1/events", "get_events", no_minimum, get_events},
+    {"PUT", "/v1/adopt", "put_adopt", volume_patience, put_adopt},
     {"GET", "/v1/status", "get_status", no_minimum, get_status},
 };
 

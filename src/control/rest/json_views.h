@@ -27,6 +27,7 @@ Json app_node_json(const AppNodeView& view);
 Json rebuild_history_json(const RebuildHistory& history);
 Json block_device_json(const BlockDeviceInfo& device);
 Json impact_json(const Impact& impact);
+Json adopt_json(const AdoptReport& report);
 Json event_json(const Event& event);
 
 Json specs_json(const Specs& specs);

@@ -121,6 +121,17 @@ Json block_device_json(const BlockDeviceInfo& device) {
   return json;
 }
 
+Json adopt_json(const AdoptReport& report) {
+  Json findings = Json::array();
+  for (const Finding& f : report.findings) {
+    Json one{{"kind", f.kind}, {"id", f.id}, {"verdict", name(f.verdict)}, {"why", f.why}};
+    if (!f.in_sync.empty()) one["in_sync"] = uuids_json(f.in_sync);
+    if (!f.stale.empty()) one["stale"] = uuids_json(f.stale);
+    findings.push_back(std::move(one));
+  }
+  return {{"dry_run", report.dry_run}, {"findings", std::move(findings)}};
+}
+
 Json impact_json(const Impact& impact) {
   return {{"pools", impact.pools},
           {"replicas", uuids_json(impact.replicas)},

@@ -104,6 +104,8 @@ class FakeEngine final : public Engine {
   Task<Result<ReplicaState>> set_replica_entity(Uuid replica, std::string entity_id) override;
   Task<Result<ReplicaState>> revert_replica(Uuid replica, Uuid snapshot) override;
   Task<Result<EpochState>> replica_epochs(Uuid replica) override;
+  Task<Status> set_replica_record(Uuid replica, std::string record, std::uint64_t digest) override;
+  Task<Result<std::vector<KeptRecord>>> replica_records() override;
   Task<Result<WipeOutcome>> wipe_replica(Uuid replica, PoolId pool, WipeMethod method) override;
   Task<Result<NexusState>> create_nexus(NewNexus request) override;
   Task<Status> destroy_nexus(Uuid nexus) override;
@@ -290,6 +292,15 @@ Task<Result<EpochState>> FakeEngine::replica_epochs(Uuid replica) {
     state.regions = region_count;
     return state;
   });
+}
+Task<Status> FakeEngine::set_replica_record(Uuid replica, std::string record, std::uint64_t digest) {
+  return call<void>(timeouts_.replica, [replica, record, digest](Fleet& f, Machine& m) {
+    return f.set_replica_record(m, replica, record, digest);
+  });
+}
+Task<Result<std::vector<KeptRecord>>> FakeEngine::replica_records() {
+  using All = std::vector<KeptRecord>;
+  return call<All>(timeouts_.read, [](Fleet& f, Machine& m) { return Result<All>(f.replica_records(m)); });
 }
 Task<Result<WipeOutcome>> FakeEngine::wipe_replica(Uuid replica, PoolId, WipeMethod method) {
   return call<WipeOutcome>(timeouts_.replica, [replica, method](Fleet&, Machine& m) -> Result<WipeOutcome> {

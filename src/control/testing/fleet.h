@@ -43,6 +43,9 @@ struct Copy {
   bool is_snapshot = false;
   std::string transaction;
   UnixNanos taken = 0;
+  std::string record;  // what it says of its volume
+  std::uint64_t record_digest = 0;
+  std::uint32_t epoch = 0;  // announced last
   Content content{};
   std::array<bool, region_count> owned{};  // regions that it has allocated itself
   Uuid holder;                             // the run of a nexus that reserved it; nil: nobody
@@ -89,6 +92,7 @@ struct Child {
 
 struct Nexus {
   NewNexus request;
+  NodeId node;
   Uuid run;  // reservations and the membership record name it
   std::uint64_t size_bytes = 0;
   bool shared = false;
@@ -197,6 +201,8 @@ class Fleet {
                                      std::vector<std::string> hosts);
   Result<ReplicaState> resize_replica(Machine& m, const Uuid& replica, std::uint64_t size_bytes);
   Result<ReplicaState> set_replica_entity(Machine& m, const Uuid& replica, std::string entity_id);
+  Status set_replica_record(Machine& m, const Uuid& replica, std::string record, std::uint64_t digest);
+  std::vector<KeptRecord> replica_records(Machine& m);
   Result<ReplicaState> revert_replica(Machine& m, const Uuid& replica, const Uuid& snapshot);
 
   Result<SnapshotState> create_snapshot(Machine& m, const NewReplicaSnapshot& request);
@@ -247,6 +253,7 @@ class Fleet {
   Status choose_in_sync(Machine& m, Nexus& n, const nexus::Record* record);
   void check_opened(Machine& m, Nexus& n, bool has_record);
   Status record(Nexus& n, bool clean);
+  void announce(Nexus& n);
   void child_failed(Nexus& n, Child& c, ChildReason reason);
   void begin_rebuild(Nexus& n, Child& c);
   RebuildRecord rebuild_record(const Nexus& n, const Child& c) const;

@@ -124,11 +124,26 @@ Status Fleet::record(Nexus& n, bool clean) {
     next.children.push_back(std::move(child));
   }
   auto swapped = records_.swap(n.request.membership_key, n.record_revision, next);
+  if (swapped.code() == Errc::fenced) {
+    // Its own record at another revision is not another owner's.
+    const auto stored = records_.load(n.request.membership_key);
+    const bool ours = stored.ok() && stored.value() && stored.value()->record.owner == n.run;
+    if (ours) swapped = records_.swap(n.request.membership_key, stored.value()->revision, next);
+  }
   if (swapped.code() == Errc::fenced) n.fenced = true;
   n.unrecorded = !swapped.ok() && !n.fenced;
   if (!swapped.ok()) return refusal(Kind::unavailable, "the store has not recorded it yet");
   n.record_revision = swapped.value();
+  announce(n);
   return Status();
+}
+
+// Every membership begins an epoch, which those that take part in it hear of.
+void Fleet::announce(Nexus& n) {
+  for (const Child& c : n.children) {
+    Copy* copy = c.open ? reach(machine(n.node), c.uri) : nullptr;
+    if (copy != nullptr) copy->epoch = std::max(copy->epoch, static_cast<std::uint32_t>(n.record_epoch));
+  }
 }
 
 Status Fleet::open_child(Machine& m, Nexus& n, Child& c) {
@@ -222,6 +237,7 @@ Result<NexusState> Fleet::create_nexus(Machine& m, const NewNexus& request) {
   Nexus n;
   n.request = request;
   n.size_bytes = request.size_bytes;
+  n.node = m.node;
   n.run = next_uuid("nexus");
   for (const std::string& uri : request.children) {
     if (find_child(n, uri) != nullptr) return refused(m, Kind::invalid_argument, "child given twice: " + uri);

@@ -107,6 +107,7 @@ ReplicaState Fleet::replica_state(const Machine& m, const Pool& pool, const Copy
   s.kind = copy.made_of ? ReplicaKind::snapshot_clone : ReplicaKind::regular;
   s.clone_of = copy.made_of;
   s.entity_id = copy.entity_id;
+  s.record = copy.record_digest;
   return s;
 }
 
@@ -383,6 +384,26 @@ Result<ReplicaState> Fleet::set_replica_entity(Machine& m, const Uuid& replica, 
   HF_TRY(Copy * copy, need_copy(m, replica, false, &pool));
   copy->entity_id = copy->volume = std::move(entity_id);
   return replica_state(m, *pool, *copy);
+}
+
+Status Fleet::set_replica_record(Machine& m, const Uuid& replica, std::string record, std::uint64_t digest) {
+  Pool* pool = nullptr;
+  HF_TRY(Copy * copy, need_copy(m, replica, false, &pool));
+  copy->record = std::move(record);
+  copy->record_digest = copy->record.empty() ? 0 : digest;
+  return Status();
+}
+
+std::vector<KeptRecord> Fleet::replica_records(Machine& m) {
+  std::vector<KeptRecord> all;
+  for (const PoolId& id : m.open) {
+    const Pool* pool = m.open_pool(id);
+    if (pool == nullptr) continue;
+    for (const auto& [uuid, copy] : pool->copies) {
+      if (!copy.is_snapshot) all.push_back({uuid, copy.record, copy.epoch, copy.epoch});
+    }
+  }
+  return all;
 }
 
 Result<ReplicaState> Fleet::revert_replica(Machine& m, const Uuid& replica, const Uuid& snapshot) {

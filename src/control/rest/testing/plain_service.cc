@@ -500,4 +500,15 @@ Task<Status> PlainService::register_node(Registration registration) {
 }
 Task<Status> PlainService::deregister_node(NodeId id) { return done("deregister_node " + id, Status()); }
 
+Task<Result<AdoptReport>> PlainService::adopt(AdoptRequest request) {
+  AdoptReport report;
+  report.dry_run = request.dry_run;
+  Finding finding{"volume", volume_id, Verdict::adopted, "1 of 2 replicas hold all data", {}, {}};
+  finding.in_sync =
+      specs_.replicas.empty() ? std::vector<Uuid>() : std::vector{specs_.replicas.begin()->first};
+  report.findings = {finding, {"node", node_id, Verdict::skipped, "it does not answer", {}, {}}};
+  return change(fmt::format("adopt {} {} {}", request.dry_run, request.skip_conflicts, request.take.size()),
+                Result<AdoptReport>(std::move(report)));
+}
+
 }  // namespace holdfast::control::rest::testing

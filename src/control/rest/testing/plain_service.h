@@ -108,6 +108,8 @@ class PlainService final : public Service {
   Task<Status> register_node(Registration registration) override;
   Task<Status> deregister_node(NodeId id) override;
 
+  Task<Result<AdoptReport>> adopt(AdoptRequest request) override;
+
   const Specs& specs() const override { return specs_; }
   const Observed& observed() const override { return observed_; }
   Events& events() override { return events_; }

@@ -1,0 +1,151 @@
+// Goal: a cluster whose store was lost is as it was before, after it was adopted, and serves the newest data.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "control/testing/shell/rig.h"
+
+namespace holdfast::control {
+namespace {
+
+using fake::AgentRig;
+using ::testing::IsEmpty;
+
+struct Adoption : AgentRig {
+  Adoption() {
+    for (const char* n : {"n1", "n2", "n3"}) add_node(n);
+  }
+  // Every replica that can be reached says what its volume is now.
+  bool all_said() {
+    return until([&] {
+      const Cluster now(agent->specs(), agent->observed(), Claims());
+      std::size_t owned = 0;
+      for (auto& [node, machine] : engines.fleet().machines()) {
+        for (auto& [id, pool] : machine.pools) {
+          for (auto& [uuid, copy] : pool.copies) {
+            if (copy.is_snapshot || now.online_replica(uuid) == nullptr) continue;
+            ++owned;
+            if (copy.record.empty()) return false;
+            const auto record = parse_record("", copy.record).value();
+            const auto spec = agent->specs().volumes.find(record.volume.uuid);
+            if (spec == agent->specs().volumes.end() || !(spec->second == record.volume)) return false;
+            if (!(record.membership == agent->observed().memberships.at(spec->first))) return false;
+          }
+        }
+      }
+      return owned != 0;
+    });
+  }
+  // The agent dies with its store, and another one begins with an empty one.
+  void lose_store() {
+    stop_agent();
+    const store::DeleteRequest everything(store::KeyRange::prefix("/"));
+    const auto gone = store.state().delete_range(everything);
+    HF_ASSERT(gone.ok());
+    store.changed();
+    start_agent();
+    for (auto& [node, machine] : engines.fleet().machines())
+      if (machine.running) must(agent->register_node(engines.fleet().registration(machine)));
+    until([&] {
+      for (auto& [node, machine] : engines.fleet().machines())
+        if (machine.running && !agent->observed().node_known(node)) return false;
+      return true;
+    });
+  }
+  AdoptReport adopt(bool dry_run = false) {
+    AdoptRequest request;
+    request.dry_run = dry_run;
+    return must(agent->adopt(request));
+  }
+};
+
+TEST(AdoptShell, AVolumeComesBackWithItsNewestDataAndItsSnapshots) {
+  Adoption rig;
+  const Uuid v = rig.create_volume("v", 3).uuid;
+  rig.must(rig.agent->create_snapshot(v, Uuid::from_name("unpublished")));
+  rig.publish(v, "n1");
+  rig.write_all(v);
+  rig.must(rig.agent->create_snapshot(v, Uuid::from_name("published")));
+  ASSERT_TRUE(rig.all_said());
+  rig.engines.fleet().crash("n3");
+  ASSERT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::degraded; }));
+  rig.write_all(v);  // n3 misses it
+  rig.must(rig.agent->unpublish_volume(v, false));
+  ASSERT_TRUE(rig.all_said());
+  const VolumeSpec before = rig.agent->specs().volumes.at(v);
+  rig.engines.fleet().start("n3", true);
+  rig.lose_store();
+  EXPECT_THAT(rig.agent->specs().volumes, IsEmpty());
+  EXPECT_TRUE(rig.adopt(true).dry_run);
+  EXPECT_THAT(rig.agent->specs().pools, IsEmpty());
+
+  const AdoptReport report = rig.adopt();
+  EXPECT_EQ(rig.agent->specs().volumes.at(v), before);
+  EXPECT_EQ(rig.agent->specs().pools.size(), 3U);
+  EXPECT_EQ(rig.agent->specs().replicas.size(), 3U);
+  EXPECT_EQ(rig.agent->specs().snapshots.size(), 2U);
+  for (const Finding& f : report.findings) {
+    EXPECT_EQ(f.verdict, Verdict::adopted) << f.kind << " " << f.id << " " << f.why;
+    if (f.kind == "volume") {
+      EXPECT_EQ(f.stale.size(), 1U);
+    }
+  }
+  // The fleet notices a target that is opened on a replica that misses something.
+  rig.publish(v, "n3");
+  ASSERT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::online; }));
+  rig.write_all(v);
+  for (const Finding& f : rig.adopt().findings) EXPECT_EQ(f.verdict, Verdict::present) << f.kind << f.id;
+  EXPECT_THAT(rig.engines.fleet().violations(), IsEmpty());
+  rig.must(rig.agent->delete_snapshot(Uuid::from_name("published"), v));
+  rig.must(rig.agent->delete_snapshot(Uuid::from_name("unpublished"), v));
+}
+
+TEST(AdoptShell, ATargetThatServesGoesOn) {
+  Adoption rig;
+  const Uuid v = rig.create_volume("v", 2).uuid;
+  rig.publish(v);
+  rig.write_all(v);
+  ASSERT_TRUE(rig.all_said());
+  const VolumeSpec before = rig.agent->specs().volumes.at(v);
+  rig.lose_store();
+  rig.adopt();
+  EXPECT_EQ(rig.agent->specs().volumes.at(v), before);
+  ASSERT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::online; }));
+  rig.write_all(v);
+  // Its next change of the membership finds the record to be its own.
+  const NodeId other = rig.pools_of(v).front() == before.target->node + "-a" ? rig.pools_of(v).back()
+                                                                             : rig.pools_of(v).front();
+  const NodeId node = rig.agent->specs().pools.at(other).node;
+  rig.engines.fleet().crash(node);
+  ASSERT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::degraded; }));
+  rig.write_all(v);
+  EXPECT_THAT(rig.engines.fleet().violations(), IsEmpty());
+}
+
+TEST(AdoptShell, NothingIsAdoptedOverAConflict) {
+  Adoption rig;
+  const Uuid v = rig.create_volume("v", 2).uuid;
+  const Uuid w = rig.create_volume("w", 1).uuid;
+  ASSERT_TRUE(rig.all_said());
+  rig.lose_store();
+  rig.adopt();
+  rig.must(rig.agent->resize_volume(v, std::uint64_t{2} << 30));
+  // Records of before the change, as of disks that were away.
+  for (auto& [node, machine] : rig.engines.fleet().machines()) {
+    for (auto& [id, pool] : machine.pools) {
+      for (auto& [uuid, copy] : pool.copies) {
+        auto record = parse_record("", copy.record).value();
+        record.volume.num_replicas = 5;
+        copy.record = to_json(record);
+      }
+    }
+  }
+  AdoptRequest request;
+  EXPECT_EQ(rig.refused(rig.agent->adopt(request)), Kind::failed_precondition);
+  EXPECT_THAT(rig.last_refusal, ::testing::HasSubstr("the store has another specification of it"));
+  request.skip_conflicts = true;
+  rig.must(rig.agent->adopt(request));
+  EXPECT_EQ(rig.agent->specs().volumes.at(w).num_replicas, 1U);
+}
+
+}  // namespace
+}  // namespace holdfast::control

@@ -1,0 +1,32 @@
+// Which replicas do not say what they should of their volume (model/record.h). Pure.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "control/model/record.h"
+#include "control/plan/action.h"
+#include "control/plan/cluster.h"
+
+namespace holdfast::control {
+
+// Of the records in the store, kept up to date by who reads them.
+struct RecordDigests {
+  std::map<Uuid, std::uint64_t> volumes;      // specs
+  std::map<Uuid, std::uint64_t> nexuses;      // specs
+  std::map<Uuid, std::uint64_t> memberships;  // by volume
+};
+
+// Those that are online, of volumes with nothing under way. One guard for each node.
+std::vector<Action> decide_records(const Cluster& cluster, const RecordDigests& digests);
+
+// What a replica should say now; nothing while its volume has something under way, or no membership record.
+struct WantedRecord {
+  ReplicaRecord record;
+  std::uint64_t digest = 0;
+};
+std::optional<WantedRecord> wanted_record(const Cluster& cluster, const RecordDigests& digests,
+                                          const Uuid& replica, UnixNanos now);
+
+}  // namespace holdfast::control
