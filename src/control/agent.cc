@@ -10,10 +10,22 @@
 namespace holdfast::control {
 namespace {
 
+// A replica that its target could not take in so often counts as out for too long: another takes its place.
+constexpr unsigned child_failures_max = 8;
+
 // Passes follow each other no sooner, so that many changes lead to one.
 constexpr Nanos pass_pause = 10ms;
 constexpr Nanos backoff_first = 250ms;
 constexpr Nanos backoff_last = 30s;
+
+void tell_given_up(Events& events, const Action& action, const Error& why) {
+  events.add("Nexus", "AddChild", action.nexus.to_string(), action.node,
+             fmt::format(
+                 "replica {} of volume {} is to be replaced elsewhere: its target failed {} times to take it "
+                 "in: {}",
+                 action.replica.to_string(), action.volume.to_string(), child_failures_max, why.message()),
+             true);
+}
 
 std::string backoff_key(const Action& a) {
   Action plain = a;
@@ -207,6 +219,11 @@ Task<void> Agent::work_off(Op op, std::vector<Action> actions) {
     Backoff& b = backoffs_[key];
     const Nanos pause = std::min(backoff_last, Nanos(backoff_first.count() << std::min(b.failures, 10U)));
     ++b.failures;
+    if (b.failures == child_failures_max &&
+        (action.what == Do::add_child || action.what == Do::online_child)) {
+      outages_[action.replica] = {unix_now() - options_.policy.faulted_wait, 0};
+      tell_given_up(events_, action, done.error());
+    }
     b.not_before = home_.now() + pause;
     HF_LOG(info, "control", to_string(action), {"error", done.error().message()});
   }

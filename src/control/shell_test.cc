@@ -63,6 +63,51 @@ TEST(Shell, AVolumeGrowsFromOneReplicaToThreeAndBackWhileInUse) {
   EXPECT_THAT(rig.engines.fleet().violations(), IsEmpty());
 }
 
+TEST(Shell, AReplicaThatCannotBeTakenInIsMadeElsewhere) {
+  AgentRig rig;
+  rig.add_node("n1");
+  rig.add_node("n2");
+  const Uuid v = rig.create_volume("v", 1).uuid;
+  const NodeId home = rig.pools_of(v).front().substr(0, 2);
+  const NodeId other = home == "n1" ? "n2" : "n1";
+  rig.publish(v);
+  rig.write_all(v);
+  rig.engines.fleet().cut("n1", "n2", true);  // for data: both answer the agent
+  rig.must(rig.agent->set_replica_count(v, 2));
+  rig.add_node("n3");
+  ASSERT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::online; }));
+  EXPECT_THAT(rig.pools_of(v), ElementsAre(home + "-a", "n3-a"));
+  const auto events = rig.agent->events().since(0);
+  EXPECT_TRUE(std::any_of(events.begin(), events.end(), [&](const Event& e) {
+    return e.text.find("failed 8 times to take it in") != std::string::npos;
+  }));
+  rig.engines.fleet().cut("n1", "n2", false);
+  EXPECT_TRUE(rig.until([&] { return rig.is_clean(); }));
+  EXPECT_THAT(rig.engines.fleet().violations(), IsEmpty());
+}
+
+TEST(Shell, NoReplicaIsAddedWhileAsManyRebuildsRunAsMay) {
+  Options options;
+  options.policy.rebuilds_max = 1;
+  ThreeNodes rig(options);
+  const Uuid v = rig.create_volume("v", 1).uuid;
+  const Uuid w = rig.create_volume("w", 1).uuid;
+  rig.publish(v);
+  rig.publish(w);
+  rig.write_all(v);
+  rig.must(rig.agent->set_replica_count(v, 2));
+  ASSERT_TRUE(rig.until([&] { return rig.volume(v).state.target->rebuilds == 1; }));
+  EXPECT_EQ(rig.refused(rig.agent->set_replica_count(w, 2)), Kind::resource_exhausted);
+  EXPECT_THAT(rig.last_refusal, HasSubstr("1 rebuilds run in the cluster, 1 are allowed at once"));
+  EXPECT_EQ(rig.agent->specs().volumes.at(w).num_replicas, 1U);
+  MoveReplica move;
+  move.volume = w;
+  move.replica = rig.volume(w).state.replicas.begin()->first;
+  EXPECT_EQ(rig.refused(rig.agent->move_replica(move)), Kind::resource_exhausted);
+  ASSERT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::online; }));
+  rig.must(rig.agent->set_replica_count(w, 2));
+}
+
 TEST(Shell, WhatCannotBeIsRefusedByKindAndWord) {
   ThreeNodes rig;
   Agent& a = *rig.agent;

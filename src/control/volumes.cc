@@ -279,6 +279,20 @@ Task<Status> Agent::delete_volume(Uuid id) {
   co_return Status();
 }
 
+namespace {
+
+// As many rebuilds run as may: another replica would wait for one of them.
+Status check_rebuilds(const std::optional<std::uint64_t>& limit, std::uint64_t running, const Uuid& volume) {
+  if (!limit || running < *limit) return Status();
+  return refusal(
+      Kind::resource_exhausted,
+      fmt::format("{}: {} rebuilds run in the cluster, {} are allowed at once: try again when one of "
+                  "them has ended",
+                  label(volume), running, *limit));
+}
+
+}  // namespace
+
 // ---- as many replicas as wanted
 
 Task<Result<VolumeView>> Agent::set_replica_count(Uuid id, std::uint32_t count) {
@@ -303,6 +317,7 @@ Task<Result<VolumeView>> Agent::set_replica_count(Uuid id, std::uint32_t count) 
     const VolumeState state = volume_state(cluster(), specs().volumes.at(id));
     if (state.status != VolumeStatus::online)
       co_return refuse("replicas are added while it is online: " + state.reason);
+    if (volume.target) HF_CO_CHECK(check_rebuilds(options_.policy.rebuilds_max, cluster().rebuilds, id));
     HF_CO_CHECK(co_await grow_count(op, std::move(volume)));
   } else {
     HF_CO_CHECK(co_await shrink_count(op, std::move(volume)));
@@ -409,6 +424,7 @@ Task<Result<VolumeView>> Agent::move_replica(MoveReplica request) {
                       fmt::format("replica {} can be moved nowhere: {}", replica.uuid.to_string(),
                                   explain(placed.refused)));
   }
+  HF_CO_CHECK(check_rebuilds(options_.policy.rebuilds_max, cluster().rebuilds, volume.uuid));
   volume.moves.push_back({replica.uuid, placed.pools.front(), std::nullopt});
   Changes changes;
   changes.put(volume);

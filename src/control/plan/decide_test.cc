@@ -146,6 +146,40 @@ TEST(Decide, TimeInWhichAReplicaWasInSyncIsNoOutage) {
   EXPECT_NE(find(b.decide_now(), Do::replace_replica), nullptr);
 }
 
+TEST(Decide, AReplicaThatItsTargetCannotTakeInIsReplacedElsewhere) {
+  Builder b = published();
+  NexusState& target = b.observed.nexuses.begin()->second;
+  std::erase_if(target.children, [](const ChildState& c) { return c.replica == id("v@p2"); });
+  for (auto& m : b.observed.memberships.at(id("v")).members) m.healthy = m.replica != id("v@p2");
+  const auto before = b.decide_after(3600 * second);
+  EXPECT_NE(find(before, Do::add_child), nullptr);
+  EXPECT_EQ(find(before, Do::replace_replica), nullptr);
+  b.outages[id("v@p2")].since = b.now - b.policy.faulted_wait;  // given up
+  const auto actions = b.decide_now();
+  const Action* replaced = find(actions, Do::replace_replica);
+  ASSERT_NE(replaced, nullptr);
+  EXPECT_EQ(replaced->replica, id("v@p2"));
+  EXPECT_EQ(replaced->pool, "p3");
+  EXPECT_EQ(replaced->why, "its target cannot take its replica in");
+  // Nowhere else to go: it is tried on, where it is.
+  b.fail_pool("p3");
+  EXPECT_EQ(find(b.decide_now(), Do::replace_replica), nullptr);
+}
+
+TEST(Decide, NoReplicaIsMadeOrGivenUpWhileAsManyRebuildsRunAsMay) {
+  Builder b = published();
+  b.policy.rebuilds_max = 1;
+  b.fail_pool("p2");
+  b.fault("v", "p2");
+  EXPECT_NE(find(b.decide_after(b.policy.faulted_wait), Do::replace_replica), nullptr);
+  NexusState other;
+  other.uuid = id("another target");
+  other.node = "n1";
+  other.rebuilds = 1;
+  b.observed.nexuses[other.uuid] = other;
+  EXPECT_EQ(find(b.decide_now(), Do::replace_replica), nullptr);
+}
+
 TEST(Decide, WithNowhereToGoTheFaultedChildLeavesTheTargetAndTheVolumeStaysDegraded) {
   Builder b = three_nodes();
   b.volume_on("v", {"p1", "p2", "p3"});

@@ -120,19 +120,22 @@ void queue_rebuilds(Plan& plan) {
       return std::tie(in_sync, full, bytes, index) < std::tie(o.in_sync, o.full, o.bytes, o.index);
     }
   };
+  const std::uint64_t running = plan.cluster.rebuilds;
+  const std::uint64_t limit = *plan.policy.rebuilds_max;
+  const bool no_room = running >= limit;
+  std::vector<bool> left_out(plan.actions.size());
   std::vector<Job> jobs;
   for (std::size_t i = 0; i < plan.actions.size(); ++i) {
     const Action& a = plan.actions[i];
+    // A replica that nothing can be copied to yet is not made, and none is given up for it.
+    left_out[i] = no_room && (a.what == Do::add_replica || a.what == Do::replace_replica);
     if (a.what != Do::add_child && a.what != Do::online_child) continue;
     const NexusState* nexus = plan.cluster.known_nexus(a.nexus);
     jobs.push_back({nexus == nullptr ? 0 : in_sync(*nexus), a.what == Do::add_child,
                     nexus == nullptr ? 0 : nexus->size_bytes, i});
   }
   std::sort(jobs.begin(), jobs.end());
-  const std::uint64_t running = plan.cluster.rebuilds;
-  const std::uint64_t limit = *plan.policy.rebuilds_max;
   const std::size_t room = limit > running ? static_cast<std::size_t>(limit - running) : 0;
-  std::vector<bool> left_out(plan.actions.size());
   for (std::size_t i = std::min(room, jobs.size()); i < jobs.size(); ++i) left_out[jobs[i].index] = true;
   std::vector<Action> kept;
   for (std::size_t i = 0; i < plan.actions.size(); ++i) {

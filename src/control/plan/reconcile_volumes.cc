@@ -133,9 +133,13 @@ void reconcile_replacement(Plan& plan, const VolumeSpec& v, const NexusState& ne
   const bool full = child != nullptr && child->reason == ChildReason::out_of_space;
   if (full && !is_largest_without_room(plan.cluster, *leaving)) return;
   const auto pool = place_one(plan, v, leaving);
-  if (!pool || (full && *pool == leaving->pool)) return;
+  // It is there, and yet no child: its target could not take it in.
+  const bool useless = child == nullptr && plan.cluster.online_replica(leaving->uuid) != nullptr;
+  if (!pool || ((full || useless) && *pool == leaving->pool)) return;
   Action& a = want(plan, Do::replace_replica, v,
-                   full ? "its pool has no room left" : "its replica is out for too long");
+                   full      ? "its pool has no room left"
+                   : useless ? "its target cannot take its replica in"
+                             : "its replica is out for too long");
   a.replica = leaving->uuid;
   a.pool = *pool;
 }
