@@ -52,6 +52,7 @@ struct Raw {
   std::string cluster_capacity_limit;
   std::string log_level = "info";
   std::string log_format = "text";
+  BackupRequest backup;
   std::string fmt_style;
   std::set<std::string> given_foreign;
 };
@@ -176,6 +177,17 @@ void describe_control(CLI::App& app, Raw& raw) {
                  "Sizes of all volumes together, such as 10TiB");
 }
 
+void describe_backup(CLI::App& app, Raw& raw) {
+  auto* backup =
+      app.add_option("--backup", raw.backup.backup_file,
+                     "Write what the store has of this cluster to the file, and end; agents may run");
+  auto* restore = app.add_option("--restore", raw.backup.restore_file,
+                                 "Make the store what the file says, and end; no agent may run");
+  restore->excludes(backup);
+  app.add_flag("--overwrite", raw.backup.overwrite, "With --restore: replace what the store has")
+      ->needs(restore);
+}
+
 void describe_foreign(CLI::App& app, Raw& raw) {
   for (const Foreign& f : foreign) {
     const auto note = [&raw, flag = std::string(f.flag)](const std::string&) {
@@ -209,6 +221,7 @@ void describe(CLI::App& app, Raw& raw) {
   describe_store_tls(app, raw);
   describe_rest(app, raw);
   describe_control(app, raw);
+  describe_backup(app, raw);
   describe_foreign(app, raw);
   app.add_option("--log-level", raw.log_level, "trace, debug, info, warn, error or off")
       ->capture_default_str();
@@ -410,6 +423,7 @@ Result<Options> check(const Raw& raw, const std::string& hostname) {
   HF_TRY(o.grpc, endpoint_of("--grpc-server-addr", raw.grpc, default_grpc_port));
   HF_CHECK(fill_store(o, raw));
   HF_CHECK(fill_store_tls(o, raw));
+  o.backup = raw.backup;
   HF_CHECK(fill_rest(o, raw));
   HF_CHECK(fill_access(o, raw));
   HF_CHECK(fill_control(o.control, raw));

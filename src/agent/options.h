@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/backup.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "control/options.h"
@@ -46,6 +47,8 @@ struct Options {
   std::chrono::milliseconds request_timeout{5000};
   bool minimum_timeouts = true;
   unsigned workers = 64;
+
+  BackupRequest backup;  // what to do instead of serving
 
   // Flags of Mayastor's core agent that were given and change nothing here, each with the reason.
   std::vector<std::string> without_effect;

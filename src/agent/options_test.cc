@@ -34,6 +34,16 @@ TEST(AgentOptions, DefaultsServeThisMachineAlone) {
   EXPECT_FALSE(o.control.policy.rebuilds_max);
 }
 
+TEST(AgentOptions, ABackupIsAllThatARunDoes) {
+  EXPECT_FALSE(good({}).backup.any());
+  EXPECT_EQ(good({"--backup", "/b"}).backup.backup_file, "/b");
+  const Options o = good({"--restore", "/b", "--overwrite"});
+  EXPECT_EQ(o.backup.restore_file, "/b");
+  EXPECT_TRUE(o.backup.overwrite);
+  EXPECT_FALSE(parse({"--backup", "/b", "--restore", "/b"}).ok());
+  EXPECT_FALSE(parse({"--overwrite"}).ok());
+}
+
 TEST(AgentOptions, OthersReachItWhereItSaysSo) {
   EXPECT_EQ(good({"--http", "0.0.0.0:81", "--no-auth"}).control.advertise, "http://host-1:81");
   EXPECT_EQ(good({}).control.registration, "host-1:50051");

@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "agent/backup.h"
 #include "agent/registration_server.h"
 #include "agent/rest_front.h"
 #include "base/log.h"
@@ -179,7 +180,14 @@ Task<Status> run_with_store(Reactor& home, const Options& options, const std::st
 Task<Status> run_on_store(Reactor& home, const Options& options, const std::string& version,
                           const Embedded& embedded, Asked& asked) {
   HF_CO_TRY(const auto kv, co_await open_store(home, options, embedded));
-  Status ended = co_await run_with_store(home, options, version, *kv, asked);
+  Status ended;
+  if (options.backup.any()) {
+    std::string cluster = options.control.cluster;
+    BackupRequest request = options.backup;
+    ended = co_await back_up_or_restore(home, *kv, std::move(cluster), std::move(request));
+  } else {
+    ended = co_await run_with_store(home, options, version, *kv, asked);
+  }
   co_await kv->close();
   co_return ended;
 }
@@ -190,7 +198,7 @@ Task<Status> run_agent(Reactor& home, Options options, std::string version, Stop
   Asked asked(home, stop);
   for (const std::string& flag : options.without_effect)
     HF_LOG(warn, "agent", "a flag without effect: " + flag);
-  HF_CO_CHECK(co_await check_addresses(home, options));
+  if (!options.backup.any()) HF_CO_CHECK(co_await check_addresses(home, options));
   HF_CO_TRY(Embedded embedded, co_await start_store(home, options));
   Status ended = co_await run_on_store(home, options, version, embedded, asked);
   std::function<void()> close_store = [&embedded] { embedded.reset(); };
