@@ -1,14 +1,17 @@
 // Goal: with several agents it does not matter which one a client or an engine speaks to.
 // Method: two real agents over one store; a node registers with the one that does not lead, changes are asked of it,
 // and then the one that leads is killed. Tokens are asked for, so that each change proves that its token came along.
+#include <cstdlib>
 #include <ctime>
 #include <fstream>
+#include <iterator>
 #include <thread>
 
 #include <grpcpp/create_channel.h>
 #include <gtest/gtest.h>
 #include <httplib.h>
 #include <nlohmann/json.hpp>
+#include <sys/wait.h>
 
 #include "http/testing/signer.h"
 #include "mayastor/v1/registration.grpc.pb.h"
@@ -150,6 +153,34 @@ TEST_F(TwoAgents, TheNextOneLeadsWhenTheLeaderIsKilled) {
   })) << cordon.body;
   EXPECT_TRUE(leads(*second_));
   EXPECT_TRUE(cordoned(*second_, "repair"));
+}
+
+TEST_F(TwoAgents, ABackupComesBackInAnotherStore) {
+  ASSERT_TRUE(register_node(*first_, "node-x").ok());
+  ASSERT_EQ(ask(*first_, "PUT", "/v0/nodes/node-x/cordon/repair").status, 200);
+  const std::string file = scratch_.path("backup");
+  const std::string other = "embedded:" + scratch_.path("other.db");
+  // The exit status, and what it said.
+  const auto run = [this](const std::string& flags) {
+    const std::string out = scratch_.path("out");
+    const std::string line = AgentProcess::program() + " " + flags + " >" + out + " 2>&1";
+    const int status = std::system(line.c_str());  // NOLINT: no arguments of strangers
+    std::ifstream in(out);
+    return std::make_pair(WEXITSTATUS(status), std::string(std::istreambuf_iterator<char>(in), {}));
+  };
+  const auto saved = run("--store http://" + store_->endpoints().front() + " --backup " + file);
+  ASSERT_EQ(saved.first, 0) << saved.second;
+  const auto restored = run("--store " + other + " --restore " + file);
+  ASSERT_EQ(restored.first, 0) << restored.second;
+  const auto refused = run("--store " + other + " --restore " + file);
+  EXPECT_EQ(refused.first, 1) << refused.second;
+  EXPECT_NE(refused.second.find("--restore"), std::string::npos) << refused.second;
+  EXPECT_EQ(run("--store " + other + " --restore " + file + " --overwrite").first, 0);
+  EXPECT_EQ(run("--store " + other + " --restore " + scratch_.path("jwk") + " --overwrite").first, 1);
+
+  AgentProcess third(scratch_, "third", {"--store", other, "--jwk", scratch_.path("jwk")});
+  ASSERT_TRUE(third.start());
+  EXPECT_TRUE(until([&] { return cordoned(third, "repair"); })) << third.log();
 }
 
 }  // namespace
