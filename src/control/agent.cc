@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 
 #include "base/log.h"
+#include "store/keys.h"
+#include "store/schema.h"
 
 namespace holdfast::control {
 namespace {
@@ -17,6 +19,7 @@ constexpr unsigned child_failures_max = 8;
 constexpr Nanos pass_pause = 10ms;
 constexpr Nanos backoff_first = 250ms;
 constexpr Nanos backoff_last = 30s;
+constexpr Nanos unfit_pause = 5s;  // before it stands for election again
 
 void tell_given_up(Events& events, const Action& action, const Error& why) {
   events.add("Nexus", "AddChild", action.nexus.to_string(), action.node,
@@ -100,10 +103,25 @@ Task<void> Agent::lead_when_elected(StopToken stop) {
   while (!stop.stop_requested()) {
     const auto term = co_await election_.win(stop);
     if (!term) break;
-    co_await lead(*term, stop);
+    const bool fit = co_await open_records();
+    if (fit) co_await lead(*term, stop);
     co_await election_.resign(*term);
+    if (!fit) co_await home_.sleep(unfit_pause, stop);
   }
   co_await scope.join();
+}
+
+// Whoever leads brings older records up to date. It leaves those of a newer program alone, and what an interrupted
+// restore left behind.
+Task<bool> Agent::open_records() {
+  auto keys = store::Keys::of_cluster(options_.cluster);
+  HF_ASSERT(keys.ok());  // checked with the options
+  const auto opened = co_await store::open_schema(kv_, std::move(keys).value());
+  if (!opened.ok()) {
+    HF_LOG(error, "control", "this agent does not lead: it cannot use the store's records as they are",
+           {"error", opened.error().message()});
+  }
+  co_return opened.ok();
 }
 
 Task<void> Agent::end_when_lost(StopSource& term) {

@@ -154,6 +154,7 @@ class Agent final : public Service {
 
   // ---- the life of an agent (agent.cc)
   Task<void> lead_when_elected(StopToken stop);
+  Task<bool> open_records();
   Task<void> lead(Election::Term term, StopToken stop);
   Task<void> end_when_lost(StopSource& term);
   Task<void> reconcile(StopToken stop);

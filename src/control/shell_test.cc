@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "control/testing/shell/rig.h"
+#include "store/keys.h"
 
 namespace holdfast::control {
 namespace {
@@ -247,6 +248,19 @@ TEST(Shell, AnotherAgentGoesOnWhereThisOneStopped) {
   EXPECT_EQ(rig.agent->specs().volumes, volumes);
   EXPECT_EQ(rig.agent->specs().replicas, replicas);
   ASSERT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::online; }));
+}
+
+TEST(Shell, RecordsOfANewerProgramAreLeftAlone) {
+  AgentRig rig;
+  const std::string key = store::Keys::of_cluster(Options().cluster).value().schema();
+  const auto noted = rig.must(rig.kv.range(store::RangeRequest(key)));
+  ASSERT_EQ(noted.kvs.size(), 1u) << "who leads says how its records are laid out";
+  rig.stop_agent();
+  rig.must(rig.kv.put(store::PutRequest(key, R"({"schema":99})")));
+  rig.start_agent();
+  EXPECT_FALSE(rig.agent->leading());
+  rig.must(rig.kv.put(store::PutRequest(key, noted.kvs.front().value)));
+  EXPECT_TRUE(rig.until([&] { return rig.agent->leading(); }));
 }
 
 TEST(Shell, ANodeThatIsGoneIsPurgedWithAPreview) {
