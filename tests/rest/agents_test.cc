@@ -121,9 +121,9 @@ TEST_F(TwoAgents, TheOneThatDoesNotLeadSendsOn) {
   EXPECT_EQ(cordon.status, 200) << cordon.body;
   EXPECT_TRUE(cordoned(*first_, "repair"));
   EXPECT_TRUE(until([&] { return cordoned(*second_, "repair"); }));
-  const Got again = ask(*second_, "PUT", "/v0/nodes/node-x/cordon/repair");
-  EXPECT_EQ(again.status, 412) << "errors come back as they are";
-  EXPECT_EQ(again.body, ask(*first_, "PUT", "/v0/nodes/node-x/cordon/repair").body);
+  const Got unknown = ask(*second_, "PUT", "/v0/nodes/node-y/cordon/repair");
+  EXPECT_EQ(unknown.status, 404) << "errors come back as they are";
+  EXPECT_EQ(unknown.body, ask(*first_, "PUT", "/v0/nodes/node-y/cordon/repair").body);
 
   // With a body, with a query that is encoded, and without an answer's body.
   const Got app = ask(*second_, "PUT", "/v0/app-nodes/app-1", {}, R"({"endpoint":"10.1.2.3:10199"})");
