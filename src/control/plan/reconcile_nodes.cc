@@ -44,7 +44,12 @@ std::size_t move_targets(Plan& plan, const NodeSpec& node, bool replicas_too) {
     a.volume = id;
     a.node = *choice.node;
   }
-  for (const auto& [id, nexus] : cluster.specs.nexuses) left += nexus.node == node.id && nexus.shut_down;
+  // The spec of one that is gone may stay for a while, because of requests that may come late.
+  const bool seen = cluster.observed.node_known(node.id);
+  for (const auto& [id, nexus] : cluster.specs.nexuses) {
+    const bool gone = seen && !cluster.observed.nexuses.contains(id);
+    left += nexus.node == node.id && nexus.shut_down && !gone;
+  }
   return left;
 }
 
