@@ -70,7 +70,7 @@ TEST_F(VolumesTest, DeleteAVolumeThatIsNotSharedOrPublished) {
   const std::string id = rig().volume(3);
   EXPECT_EQ(rig().del("/v0/volumes/" + id).summary(), "204");
   EXPECT_EQ(rig().get("/v0/volumes/" + id).summary(), "404 NotFound");
-  EXPECT_THAT(rig().get("/v0/replicas").body, SizeIs(0));
+  rig().wait("its replicas to be gone", [&] { return rig().get("/v0/replicas").body.empty(); });
 }
 
 TEST_F(VolumesTest, DeleteAVolumeThatIsSharedOrPublished) {
@@ -78,8 +78,8 @@ TEST_F(VolumesTest, DeleteAVolumeThatIsSharedOrPublished) {
   rig().publish(id);
   EXPECT_EQ(rig().del("/v0/volumes/" + id).summary(), "204");
   EXPECT_EQ(rig().get("/v0/volumes/" + id).summary(), "404 NotFound");
-  EXPECT_THAT(rig().get("/v0/replicas").body, SizeIs(0));
-  EXPECT_THAT(rig().get("/v0/nexuses").body, SizeIs(0));
+  rig().wait("its replicas to be gone", [&] { return rig().get("/v0/replicas").body.empty(); });
+  rig().wait("its target to be gone", [&] { return rig().get("/v0/nexuses").body.empty(); });
 }
 
 TEST_F(VolumesTest, DeleteASharedOrPublishedVolumeWhilstAReplicaNodeIsInaccessibleAndOffline) {
@@ -89,10 +89,10 @@ TEST_F(VolumesTest, DeleteASharedOrPublishedVolumeWhilstAReplicaNodeIsInaccessib
   EXPECT_EQ(rig().del("/v0/volumes/" + id).summary(), "204");
   EXPECT_EQ(rig().get("/v0/volumes/" + id).summary(), "404 NotFound");
   // What is left there is nobody's, and goes when the node is back.
-  EXPECT_THAT(rig().get("/v0/specs").body["replicas"], SizeIs(1));
+  rig().wait("the others to be gone", [&] { return rig().get("/v0/specs").body["replicas"].size() == 1; });
   rig().start_engine(2);
   rig().wait("the orphan to be gone", [&] { return rig().get("/v0/specs").body["replicas"].empty(); });
-  EXPECT_THAT(rig().get("/v0/nodes/node-2/replicas").body, SizeIs(0));
+  rig().wait("the node to have none", [&] { return rig().get("/v0/nodes/node-2/replicas").body.empty(); });
 }
 
 TEST_F(VolumesTest, DeleteASharedOrPublishedVolumeWhilstTheNexusNodeIsInaccessible) {
@@ -106,7 +106,7 @@ TEST_F(VolumesTest, DeleteASharedOrPublishedVolumeWhilstTheNexusNodeIsInaccessib
     const Json specs = rig().get("/v0/specs").body;
     return specs["replicas"].empty() && specs["nexuses"].empty();
   });
-  EXPECT_THAT(rig().get("/v0/nodes/node-1/nexuses").body, SizeIs(0));
+  rig().wait("the node to have none", [&] { return rig().get("/v0/nodes/node-1/nexuses").body.empty(); });
 }
 
 TEST_F(VolumesTest, IssuingAGetRequestWithoutPagination) {
@@ -184,7 +184,7 @@ TEST_F(VolumesTest, UnpublishAPublishedVolume) {
   Rig::write(uri, 0, 1);
   EXPECT_EQ(rig().unpublish(id).summary(), "200");
   EXPECT_EQ(rig().target_node(id), "");
-  EXPECT_THAT(rig().get("/v0/nexuses").body, SizeIs(0));
+  rig().wait("no target to be left", [&] { return rig().get("/v0/nexuses").body.empty(); });
   EXPECT_TRUE(Rig::holds(rig().publish(id), 0, 1));
 }
 
