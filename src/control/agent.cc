@@ -30,7 +30,15 @@ void tell_given_up(Events& events, const Action& action, const Error& why) {
              true);
 }
 
+// Of the search for a place for a volume's replica: each try is another replica, often in another pool.
+std::string place_key(const Uuid& volume) { return volume_guard(volume) + " a place for a replica"; }
+
+bool seeks_place(Do what) {
+  return what == Do::add_replica || what == Do::replace_replica || what == Do::start_move;
+}
+
 std::string backoff_key(const Action& a) {
+  if (seeks_place(a.what)) return place_key(a.volume);
   Action plain = a;
   plain.why.clear();
   return a.guard + " " + to_string(plain);
@@ -224,26 +232,42 @@ void Agent::pass() {
   }
 }
 
+unsigned Agent::back_off(const std::string& key) {
+  Backoff& b = backoffs_[key];
+  b.not_before =
+      home_.now() + std::min(backoff_last, Nanos(backoff_first.count() << std::min(b.failures, 10U)));
+  return ++b.failures;
+}
+
+void Agent::note_outcome(const Action& action, const Status& outcome) {
+  std::optional<std::string> place;
+  const auto replica = specs().replicas.find(action.replica);
+  if (action.what == Do::create_replica && replica != specs().replicas.end()) {
+    const ReplicaSpec& spec = replica->second;
+    if (const auto& volume = spec.owners.volume ? spec.owners.volume : spec.released_by)
+      place = place_key(*volume);
+  }
+  if (outcome.ok()) {
+    // A place is found once there is a replica in it.
+    if (!seeks_place(action.what)) backoffs_.erase(backoff_key(action));
+    if (place) backoffs_.erase(*place);
+    HF_LOG(debug, "control", to_string(action));
+    return;
+  }
+  const unsigned failures = back_off(backoff_key(action));
+  if (place && replica->second.status == SpecStatus::deleting) back_off(*place);
+  if (failures == child_failures_max && (action.what == Do::add_child || action.what == Do::online_child)) {
+    outages_[action.replica] = {unix_now() - options_.policy.faulted_wait, 0};
+    tell_given_up(events_, action, outcome.error());
+  }
+  HF_LOG(info, "control", to_string(action), {"error", outcome.error().message()});
+}
+
 Task<void> Agent::work_off(Op op, std::vector<Action> actions) {
   for (const Action& action : actions) {
     if (!leading_ || op.term != registry_.term()) break;
     const Status done = co_await execute(op, action);
-    const std::string key = backoff_key(action);
-    if (done.ok()) {
-      backoffs_.erase(key);
-      HF_LOG(debug, "control", to_string(action));
-      continue;
-    }
-    Backoff& b = backoffs_[key];
-    const Nanos pause = std::min(backoff_last, Nanos(backoff_first.count() << std::min(b.failures, 10U)));
-    ++b.failures;
-    if (b.failures == child_failures_max &&
-        (action.what == Do::add_child || action.what == Do::online_child)) {
-      outages_[action.replica] = {unix_now() - options_.policy.faulted_wait, 0};
-      tell_given_up(events_, action, done.error());
-    }
-    b.not_before = home_.now() + pause;
-    HF_LOG(info, "control", to_string(action), {"error", done.error().message()});
+    note_outcome(action, done);
   }
   // What was forgotten long ago is not tried again.
   std::erase_if(backoffs_,

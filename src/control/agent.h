@@ -183,6 +183,7 @@ class Agent final : public Service {
   PoolView pool_view(const PoolId& id) const;
   ReplicaView replica_view(const Uuid& id) const;
   NexusView nexus_view(const Uuid& id) const;
+  bool only_guarded(const NexusSpec& spec) const;
   SnapshotView snapshot_view(const SnapshotSpec& spec) const;
   Impact impact_of(const std::vector<PoolId>& pools, const std::optional<NodeId>& node) const;
   template <class View, class Spec, class Make>
@@ -213,7 +214,7 @@ class Agent final : public Service {
   Task<Status> serve(const Op& op, Uuid volume, NodeId node, VolumeTarget wanted, VolumeOp operation);
   Task<Status> open_target(const Op& op, const VolumeSpec& volume, const NexusSpec& nexus,
                            std::vector<ReplicaSpec> replicas);
-  Task<Status> undo_target(const Op& op, Uuid volume, Uuid nexus);
+  Task<Status> undo_target(const Op& op, Uuid volume, Uuid nexus, bool may_come_late);
   Task<Status> move_target(const Op& op, Uuid volume, NodeId node);
   Task<Status> unpublish(const Op& op, Uuid id, bool force);
   Task<Status> grow_count(const Op& op, VolumeSpec volume);
@@ -257,6 +258,7 @@ class Agent final : public Service {
   Task<Status> execute_node(const Op& op, const Action& action);
   void end_move(const ReplicaSpec& replica, Changes& changes) const;
   Task<Status> recreate_nexus(const Op& op, Uuid id);
+  Task<Status> note_recreated(const Op& op, Uuid id, UnixNanos unsure_until);
   Task<Status> settle_volume(const Op& op, Uuid id);
   // The volume, once an operation that was interrupted is settled. Errors: NotFound, and those of what is left of it.
   Task<Result<VolumeSpec>> settled_volume(const Op& op, Uuid id);
@@ -287,6 +289,8 @@ class Agent final : public Service {
     unsigned failures = 0;
     Nanos not_before{0};
   };
+  void note_outcome(const Action& action, const Status& outcome);
+  unsigned back_off(const std::string& key);  // the number of failures in a row
   std::map<std::string, Backoff> backoffs_;  // by guard and action
   std::map<std::string, Nanos> app_nodes_seen_;
 };

@@ -155,6 +155,9 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
   virtual ~Engine() = default;  // close() was awaited
 
+  // The engine was started again: calls from now on do not use what reached the former run, nor wait because of it.
+  virtual void restarted() {}
+
   // ---- reading
   virtual Task<Result<EngineReport>> observe() = 0;
   // Tells whether the engine lives, and which run of it.

@@ -136,6 +136,7 @@ Task<Status> Agent::recreate_nexus(const Op& op, Uuid id) {
   if (found == specs().nexuses.end() || found->second.status == SpecStatus::deleting) co_return Status();
   NexusSpec spec = found->second;
   // Should its outcome not be known, what deletes the nexus waits for it.
+  const UnixNanos unsure_before = spec.unsure_until;
   spec.unsure_until = unix_now() + 2 * late_requests_max;
   Changes intent;
   intent.put(spec);
@@ -145,12 +146,7 @@ Task<Status> Agent::recreate_nexus(const Op& op, Uuid id) {
     for (const auto& c : spec.children) children.push_back(c.uri);
     HF_CO_CHECK(co_await act_create_nexus(op, spec, std::move(children)));
     if (spec.share != Protocol::none) HF_CO_CHECK(co_await act_share_nexus(op, spec));
-    if (spec.status == SpecStatus::created) co_return Status();
-    spec.status = SpecStatus::created;
-    spec.operation.reset();
-    Changes changes;
-    changes.put(spec);
-    co_return co_await commit(op, std::move(changes));
+    co_return co_await note_recreated(op, id, unsure_before);
   }
   HF_CO_TRY(const VolumeSpec volume, find_volume(*spec.owner));
   if (!volume.target || volume.target->nexus != id) co_return Status();
@@ -169,7 +165,22 @@ Task<Status> Agent::recreate_nexus(const Op& op, Uuid id) {
   HF_CO_CHECK(co_await open_target(op, volume, spec, std::move(good)));
   events_.add("Nexus", "Create", id.to_string(), spec.node,
               fmt::format("the target of volume {} is back", volume.uuid.to_string()));
-  co_return Status();
+  co_return co_await note_recreated(op, id, unsure_before);
+}
+
+// Its engine has answered: nothing of this attempt is on its way any more.
+Task<Status> Agent::note_recreated(const Op& op, Uuid id, UnixNanos unsure_until) {
+  const auto found = specs().nexuses.find(id);
+  if (found == specs().nexuses.end() || found->second.status == SpecStatus::deleting) co_return Status();
+  NexusSpec spec = found->second;
+  spec.unsure_until = unsure_until;
+  if (spec.status == SpecStatus::creating) {
+    spec.status = SpecStatus::created;
+    spec.operation.reset();
+  }
+  Changes changes;
+  changes.put(std::move(spec));
+  co_return co_await commit(op, std::move(changes));
 }
 
 Task<Status> Agent::execute_nexus(const Op& op, const Action& action) {

@@ -155,7 +155,10 @@ void Nodes::heartbeat(const Registration& r) {
   state.version = r.version;
   state.instance = r.instance;
   // What it had before it was started again is not there yet.
-  if (other_run) state.synced = false;
+  if (other_run) {
+    state.synced = false;
+    node.engine->restarted();
+  }
   if (other_run || node.departed || state.status != NodeStatus::online) node.wake.set();
   node.departed = false;
   heard_of(node, false);

@@ -121,9 +121,17 @@ NexusView Agent::nexus_view(const Uuid& id) const {
   return view;
 }
 
+// The spec of one that is gone stays while a request for it may still be on its way, which concerns nobody else.
+bool Agent::only_guarded(const NexusSpec& spec) const {
+  return spec.status == SpecStatus::deleting && !observed().nexuses.contains(spec.uuid) &&
+         observed().node_known(spec.node);
+}
+
 std::vector<NexusView> Agent::nexuses() const {
   std::vector<NexusView> all;
-  for (const auto& [id, spec] : specs().nexuses) all.push_back(nexus_view(id));
+  for (const auto& [id, spec] : specs().nexuses) {
+    if (!only_guarded(spec)) all.push_back(nexus_view(id));
+  }
   for (const auto& [id, state] : observed().nexuses) {
     if (!specs().nexuses.contains(id)) all.push_back(nexus_view(id));
   }
@@ -140,7 +148,7 @@ std::vector<NexusView> Agent::nexuses_of_node(const NodeId& node) const {
 
 Result<NexusView> Agent::nexus(Uuid id) const {
   NexusView view = nexus_view(id);
-  if (view.spec || view.state) return view;
+  if (view.state || (view.spec && !only_guarded(*view.spec))) return view;
   return refusal(Kind::not_found, fmt::format("nexus {} does not exist", id.to_string()));
 }
 

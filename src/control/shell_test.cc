@@ -216,6 +216,34 @@ TEST(Shell, AnEngineThatWasStartedAgainGetsBackWhatItHad) {
   ASSERT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::online; }));
   rig.write_all(v);
   EXPECT_THAT(rig.engines.fleet().violations(), IsEmpty());
+  // It was told that the target is back, so nothing is waited for.
+  rig.must(rig.agent->unpublish_volume(v, false));
+  EXPECT_THAT(rig.agent->nexuses(), IsEmpty());
+  EXPECT_TRUE(rig.agent->specs().nexuses.empty());
+}
+
+TEST(Shell, PoolsThatRefuseAreAskedLessAndLessOften) {
+  ThreeNodes rig;
+  const Uuid v = rig.create_volume("v", 2).uuid;
+  rig.publish(v, "n1");
+  rig.write_all(v);
+  const NodeId lost = rig.pools_of(v).back().substr(0, 2);
+  const NodeId spare = lost == "n2" ? "n3" : "n2";
+  rig.engines.fleet().set_pool_refusing(spare, spare + "-a", true);
+  rig.engines.fleet().set_pool_failed(lost, lost + "-a", true);
+  ASSERT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::degraded; }));
+  const auto tries = [&] {
+    const auto events = rig.agent->events().since(0);
+    return std::count_if(events.begin(), events.end(), [&](const Event& e) {
+      return e.text.find("gets a replica on pool " + spare) != std::string::npos;
+    });
+  };
+  ASSERT_TRUE(rig.until([&] { return tries() > 0; }));
+  rig.world.run_for(std::chrono::minutes(10));
+  EXPECT_GE(tries(), 10);
+  EXPECT_LE(tries(), 40);
+  rig.engines.fleet().set_pool_refusing(spare, spare + "-a", false);
+  EXPECT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::online; }));
 }
 
 TEST(Shell, ATargetThatIsLostIsReplacedAndItsLeftoversGo) {

@@ -106,7 +106,7 @@ Task<Status> Agent::open_target(const Op& op, const VolumeSpec& volume, const Ne
   co_return Status();
 }
 
-Task<Status> Agent::undo_target(const Op& op, Uuid volume, Uuid nexus) {
+Task<Status> Agent::undo_target(const Op& op, Uuid volume, Uuid nexus, bool may_come_late) {
   Changes changes;
   const auto v = specs().volumes.find(volume);
   if (v != specs().volumes.end()) {
@@ -118,7 +118,7 @@ Task<Status> Agent::undo_target(const Op& op, Uuid volume, Uuid nexus) {
   if (n != specs().nexuses.end()) {
     NexusSpec spec = n->second;
     spec.status = SpecStatus::deleting;
-    spec.unsure_until = unix_now() + late_requests_max;
+    if (may_come_late) spec.unsure_until = unix_now() + late_requests_max;
     changes.put(std::move(spec));
   }
   HF_CO_CHECK(co_await commit(op, std::move(changes)));
@@ -174,7 +174,7 @@ Task<Status> Agent::serve(const Op& op, Uuid id, NodeId node, VolumeTarget wante
   const Status opened = co_await open_target(op, volume, nexus, std::move(good));
   if (!opened.ok()) {
     const Error why = opened.error();
-    (co_await undo_target(op, id, nexus.uuid)).ignore("the next agent settles it");
+    (co_await undo_target(op, id, nexus.uuid, may_have_happened(why))).ignore("the next agent settles it");
     co_return why;
   }
   Changes outcome;

@@ -157,6 +157,9 @@ Task<Status> Agent::build_volume(const Op& op, VolumeSpec volume, std::vector<Re
   }
   if (broken) {
     (co_await release_volume(op, volume.uuid, std::move(certain))).ignore("the reconciler goes on");
+    // Whatever kept an engine from answering: the cluster is not in a state in which the volume can be made.
+    if (may_have_happened(*broken) && check_leading().ok())
+      co_return refusal(Kind::failed_precondition, broken->message());
     co_return *broken;
   }
   Changes outcome;

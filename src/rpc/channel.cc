@@ -42,6 +42,7 @@ std::shared_ptr<grpc::Channel> connect(const std::string& target, const Tls* tls
   args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 1000);  // also how long one attempt may take
   args.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, milliseconds(options.reconnect_max));
   if (options.keep_alive_when_silent) args.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  if (options.own_connection) args.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   args.SetMaxReceiveMessageSize(options.receive_bytes_max);
   args.SetMaxSendMessageSize(-1);
   if (tls == nullptr) return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), args);

@@ -30,22 +30,46 @@ using google::protobuf::Empty;
 template <class Service>
 using Async = typename Service::Stub::async;
 
+using Channel = std::shared_ptr<grpc::Channel>;  // gRPC shares it with its stubs
+
+// The services of an engine, on one connection.
+struct Stubs {
+  explicit Stubs(Channel to)
+      : channel(std::move(to)),
+        host(v1::HostRpc::NewStub(channel)),
+        json(v1::JsonRpc::NewStub(channel)),
+        pool(v1::PoolRpc::NewStub(channel)),
+        pool_extras(own::PoolRpc::NewStub(channel)),
+        replica(v1::ReplicaRpc::NewStub(channel)),
+        record(own::ReplicaRecordRpc::NewStub(channel)),
+        nexus(v1::NexusRpc::NewStub(channel)),
+        snapshot(v1::SnapshotRpc::NewStub(channel)) {}
+
+  const Channel channel;
+  std::unique_ptr<v1::HostRpc::Stub> host;
+  std::unique_ptr<v1::JsonRpc::Stub> json;
+  std::unique_ptr<v1::PoolRpc::Stub> pool;
+  std::unique_ptr<own::PoolRpc::Stub> pool_extras;
+  std::unique_ptr<v1::ReplicaRpc::Stub> replica;
+  std::unique_ptr<own::ReplicaRecordRpc::Stub> record;
+  std::unique_ptr<v1::NexusRpc::Stub> nexus;
+  std::unique_ptr<v1::SnapshotRpc::Stub> snapshot;
+};
+
 class GrpcEngine final : public Engine {
  public:
   GrpcEngine(Reactor& home, NodeId node, const std::string& endpoint, const rpc::Tls* tls,
              EngineTimeouts timeouts)
-      : home_(home), node_(std::move(node)), timeouts_(timeouts), gate_(home) {
-    const auto channel = rpc::connect(endpoint, tls, rpc::ChannelOptions());
-    host_ = v1::HostRpc::NewStub(channel);
-    json_ = v1::JsonRpc::NewStub(channel);
-    pool_ = v1::PoolRpc::NewStub(channel);
-    pool_extras_ = own::PoolRpc::NewStub(channel);
-    replica_ = v1::ReplicaRpc::NewStub(channel);
-    record_ = own::ReplicaRecordRpc::NewStub(channel);
-    nexus_ = v1::NexusRpc::NewStub(channel);
-    snapshot_ = v1::SnapshotRpc::NewStub(channel);
-    test_ = v1::TestRpc::NewStub(channel);
+      : home_(home),
+        node_(std::move(node)),
+        endpoint_(endpoint),
+        tls_(tls != nullptr ? std::optional(*tls) : std::nullopt),
+        timeouts_(timeouts),
+        gate_(home) {
+    connect();
   }
+
+  void restarted() override { connect(); }
 
   Task<Result<EngineReport>> observe() override;
   Task<Result<Registration>> info() override;
@@ -113,7 +137,7 @@ class GrpcEngine final : public Engine {
   template <class Request, class Reply>
   Task<Result<NexusState>> ask_nexus(rpc::detail::Method<Async<v1::NexusRpc>, Request, Reply> method,
                                      std::type_identity_t<Request> request, Nanos timeout) {
-    HF_CO_TRY(const auto reply, co_await ask(*nexus_->async(), method, std::move(request), timeout));
+    HF_CO_TRY(const auto reply, co_await ask(*stubs_->nexus->async(), method, std::move(request), timeout));
     co_return nexus_of(node_, reply.nexus());
   }
   template <class Request, class Reply>
@@ -136,34 +160,38 @@ class GrpcEngine final : public Engine {
   Task<Result<PoolState>> open_or_make(NewPool request, bool make);
   Task<Result<NexusState>> child_action(Uuid nexus, std::string uri, v1::ChildAction action);
 
+  // On a connection of its own: gRPC would share one that is broken, or waits before it tries again.
+  void connect() {
+    rpc::ChannelOptions options;
+    options.own_connection = true;
+    former_ = std::move(stubs_);
+    stubs_ = std::make_unique<Stubs>(rpc::connect(endpoint_, tls_ ? &*tls_ : nullptr, options));
+  }
+
   Reactor& home_;
   const NodeId node_;
+  const std::string endpoint_;
+  const std::optional<rpc::Tls> tls_;
   const EngineTimeouts timeouts_;
   StopSource stop_;
   Gate gate_;
-  std::unique_ptr<v1::HostRpc::Stub> host_;
-  std::unique_ptr<v1::JsonRpc::Stub> json_;
-  std::unique_ptr<v1::PoolRpc::Stub> pool_;
-  std::unique_ptr<own::PoolRpc::Stub> pool_extras_;
-  std::unique_ptr<v1::ReplicaRpc::Stub> replica_;
-  std::unique_ptr<own::ReplicaRecordRpc::Stub> record_;
-  std::unique_ptr<v1::NexusRpc::Stub> nexus_;
-  std::unique_ptr<v1::SnapshotRpc::Stub> snapshot_;
-  std::unique_ptr<v1::TestRpc::Stub> test_;
+  std::unique_ptr<Stubs> stubs_;
+  std::unique_ptr<Stubs> former_;  // of calls that are just being made
 };
 
 // ---- reading
 
 Task<Status> GrpcEngine::read_info(Registration& into) {
-  HF_CO_TRY(const auto reply,
-            co_await ask(*host_->async(), &Async<v1::HostRpc>::GetMayastorInfo, Empty(), timeouts_.read));
+  HF_CO_TRY(const auto reply, co_await ask(*stubs_->host->async(), &Async<v1::HostRpc>::GetMayastorInfo,
+                                           Empty(), timeouts_.read));
   into = registration_of(reply);
   co_return Status();
 }
 
 Task<Status> GrpcEngine::read_pools(std::vector<PoolState>& into) {
-  HF_CO_TRY(const auto reply, co_await ask(*pool_extras_->async(), &Async<own::PoolRpc>::ListPoolDetails,
-                                           own::ListPoolDetailsRequest(), timeouts_.read));
+  HF_CO_TRY(const auto reply,
+            co_await ask(*stubs_->pool_extras->async(), &Async<own::PoolRpc>::ListPoolDetails,
+                         own::ListPoolDetailsRequest(), timeouts_.read));
   for (const auto& pool : reply.pools()) into.push_back(pool_of(node_, pool));
   co_return Status();
 }
@@ -172,7 +200,7 @@ Task<Status> GrpcEngine::read_replicas(std::vector<ReplicaState>& into) {
   v1::ListReplicaOptions request;
   request.mutable_query()->set_replica(true);
   request.mutable_query()->set_clone(true);
-  HF_CO_TRY(const auto reply, co_await ask(*replica_->async(), &Async<v1::ReplicaRpc>::ListReplicas,
+  HF_CO_TRY(const auto reply, co_await ask(*stubs_->replica->async(), &Async<v1::ReplicaRpc>::ListReplicas,
                                            std::move(request), timeouts_.read));
   for (const auto& replica : reply.replicas()) into.push_back(replica_of(node_, replica));
   co_return Status();
@@ -182,8 +210,9 @@ Task<Status> GrpcEngine::read_records(bool with_texts, std::vector<own::ReplicaR
   own::ListReplicaRecordsRequest request;
   request.set_with_records(with_texts);
   for (;;) {
-    HF_CO_TRY(auto reply, co_await ask(*record_->async(), &Async<own::ReplicaRecordRpc>::ListReplicaRecords,
-                                       request, timeouts_.read));
+    HF_CO_TRY(auto reply,
+              co_await ask(*stubs_->record->async(), &Async<own::ReplicaRecordRpc>::ListReplicaRecords,
+                           request, timeouts_.read));
     for (auto& record : *reply.mutable_records()) into.push_back(std::move(record));
     if (!reply.has_next() || reply.records().empty()) co_return Status();
     request.set_after(reply.next());
@@ -191,14 +220,14 @@ Task<Status> GrpcEngine::read_records(bool with_texts, std::vector<own::ReplicaR
 }
 
 Task<Status> GrpcEngine::read_nexuses(std::vector<NexusState>& into) {
-  HF_CO_TRY(const auto reply, co_await ask(*nexus_->async(), &Async<v1::NexusRpc>::ListNexus,
+  HF_CO_TRY(const auto reply, co_await ask(*stubs_->nexus->async(), &Async<v1::NexusRpc>::ListNexus,
                                            v1::ListNexusOptions(), timeouts_.read));
   for (const auto& nexus : reply.nexus_list()) into.push_back(nexus_of(node_, nexus));
   co_return Status();
 }
 
 Task<Status> GrpcEngine::read_snapshots(std::vector<SnapshotState>& into) {
-  HF_CO_TRY(const auto reply, co_await ask(*snapshot_->async(), &Async<v1::SnapshotRpc>::ListSnapshot,
+  HF_CO_TRY(const auto reply, co_await ask(*stubs_->snapshot->async(), &Async<v1::SnapshotRpc>::ListSnapshot,
                                            v1::ListSnapshotsRequest(), timeouts_.read));
   for (const auto& snapshot : reply.snapshots()) into.push_back(snapshot_of(node_, snapshot));
   co_return Status();
@@ -247,7 +276,7 @@ Task<Result<EngineReport>> GrpcEngine::observe() {
 Task<Result<std::vector<BlockDeviceInfo>>> GrpcEngine::block_devices(bool all) {
   v1::ListBlockDevicesRequest request;
   request.set_all(all);
-  HF_CO_TRY(const auto reply, co_await ask(*host_->async(), &Async<v1::HostRpc>::ListBlockDevices,
+  HF_CO_TRY(const auto reply, co_await ask(*stubs_->host->async(), &Async<v1::HostRpc>::ListBlockDevices,
                                            std::move(request), timeouts_.read));
   std::vector<BlockDeviceInfo> devices;
   for (const auto& device : reply.devices()) devices.push_back(block_device_of(device));
@@ -258,7 +287,7 @@ Task<Result<std::string>> GrpcEngine::json_rpc(std::string method, std::string p
   v1::JsonRpcRequest request;
   request.set_method(std::move(method));
   request.set_params(std::move(params));
-  HF_CO_TRY(const auto reply, co_await ask(*json_->async(), &Async<v1::JsonRpc>::JsonRpcCall,
+  HF_CO_TRY(const auto reply, co_await ask(*stubs_->json->async(), &Async<v1::JsonRpc>::JsonRpcCall,
                                            std::move(request), timeouts_.nexus));
   co_return reply.result();
 }
@@ -282,8 +311,8 @@ Task<Result<PoolState>> GrpcEngine::open_or_make(NewPool r, bool make) {
     request.set_name(r.pool);
     if (r.uuid) request.mutable_uuid()->set_value(r.uuid->to_string());
     for (const auto& disk : r.disks) request.add_disks(disk);
-    auto reply =
-        co_await ask(*pool_->async(), &Async<v1::PoolRpc>::ImportPool, std::move(request), timeouts_.pool);
+    auto reply = co_await ask(*stubs_->pool->async(), &Async<v1::PoolRpc>::ImportPool, std::move(request),
+                              timeouts_.pool);
     if (reply.ok()) co_return pool_of(node_, reply.value());
     refused.emplace(reply.error());
   } else {
@@ -293,8 +322,8 @@ Task<Result<PoolState>> GrpcEngine::open_or_make(NewPool r, bool make) {
     for (const auto& disk : r.disks) request.add_disks(disk);
     if (r.cluster_bytes) request.set_cluster_size(*r.cluster_bytes);
     request.set_force(r.overwrite);
-    auto reply = co_await ask(*pool_extras_->async(), &Async<own::PoolRpc>::CreatePool, std::move(request),
-                              timeouts_.pool);
+    auto reply = co_await ask(*stubs_->pool_extras->async(), &Async<own::PoolRpc>::CreatePool,
+                              std::move(request), timeouts_.pool);
     if (reply.ok()) co_return pool_of(node_, reply.value());
     refused.emplace(reply.error());
   }
@@ -318,16 +347,16 @@ Task<Result<PoolState>> GrpcEngine::import_pool(NewPool request) {
 Task<Status> GrpcEngine::destroy_pool(PoolId pool) {
   v1::DestroyPoolRequest request;
   request.set_name(std::move(pool));
-  HF_CO_CHECK(
-      co_await ask(*pool_->async(), &Async<v1::PoolRpc>::DestroyPool, std::move(request), timeouts_.pool));
+  HF_CO_CHECK(co_await ask(*stubs_->pool->async(), &Async<v1::PoolRpc>::DestroyPool, std::move(request),
+                           timeouts_.pool));
   co_return Status();
 }
 
 Task<Status> GrpcEngine::export_pool(PoolId pool) {
   v1::ExportPoolRequest request;
   request.set_name(std::move(pool));
-  const auto done =
-      co_await ask(*pool_->async(), &Async<v1::PoolRpc>::ExportPool, std::move(request), timeouts_.pool);
+  const auto done = co_await ask(*stubs_->pool->async(), &Async<v1::PoolRpc>::ExportPool, std::move(request),
+                                 timeouts_.pool);
   if (done.ok() || kind_of(done.error()) == Kind::not_found) co_return Status();
   co_return done.error();
 }
@@ -336,8 +365,8 @@ Task<Result<PoolState>> GrpcEngine::add_disk(PoolId pool, std::string disk) {
   own::AddDiskRequest request;
   request.set_pool(pool);
   request.set_disk(std::move(disk));
-  auto done =
-      co_await ask(*pool_extras_->async(), &Async<own::PoolRpc>::AddDisk, std::move(request), timeouts_.pool);
+  auto done = co_await ask(*stubs_->pool_extras->async(), &Async<own::PoolRpc>::AddDisk, std::move(request),
+                           timeouts_.pool);
   if (done.ok()) co_return pool_of(node_, done.value());
   if (kind_of(done.error()) != Kind::already_exists) co_return done.error();
   HF_CO_TRY(auto there, co_await find_pool(std::move(pool)));
@@ -348,8 +377,8 @@ Task<Result<PoolState>> GrpcEngine::add_disk(PoolId pool, std::string disk) {
 Task<Result<PoolState>> GrpcEngine::grow_pool(PoolId pool) {
   v1::GrowPoolRequest request;
   request.set_name(std::move(pool));
-  HF_CO_TRY(const auto reply,
-            co_await ask(*pool_->async(), &Async<v1::PoolRpc>::GrowPool, std::move(request), timeouts_.pool));
+  HF_CO_TRY(const auto reply, co_await ask(*stubs_->pool->async(), &Async<v1::PoolRpc>::GrowPool,
+                                           std::move(request), timeouts_.pool));
   co_return pool_of(node_, reply.current_pool());
 }
 
@@ -358,7 +387,7 @@ Task<Result<PoolState>> GrpcEngine::grow_pool(PoolId pool) {
 Task<Result<std::optional<ReplicaState>>> GrpcEngine::find_replica(Uuid replica) {
   v1::ListReplicaOptions request;
   request.mutable_uuid()->set_value(replica.to_string());
-  HF_CO_TRY(const auto reply, co_await ask(*replica_->async(), &Async<v1::ReplicaRpc>::ListReplicas,
+  HF_CO_TRY(const auto reply, co_await ask(*stubs_->replica->async(), &Async<v1::ReplicaRpc>::ListReplicas,
                                            std::move(request), timeouts_.read));
   if (reply.replicas().empty()) co_return std::optional<ReplicaState>();
   co_return std::optional<ReplicaState>(replica_of(node_, reply.replicas(0)));
@@ -374,8 +403,8 @@ Task<Result<ReplicaState>> GrpcEngine::create_replica(NewReplica r) {
   request.set_share(share_of(r.share));
   for (const auto& host : r.allowed_hosts) request.add_allowed_hosts(host);
   if (!r.entity_id.empty()) request.set_entity_id(r.entity_id);
-  auto made = co_await ask(*replica_->async(), &Async<v1::ReplicaRpc>::CreateReplica, std::move(request),
-                           timeouts_.replica);
+  auto made = co_await ask(*stubs_->replica->async(), &Async<v1::ReplicaRpc>::CreateReplica,
+                           std::move(request), timeouts_.replica);
   if (made.ok()) co_return replica_of(node_, made.value());
   if (kind_of(made.error()) != Kind::already_exists) co_return made.error();
   HF_CO_TRY(const auto there, co_await find_replica(r.replica));
@@ -390,7 +419,7 @@ Task<Status> GrpcEngine::destroy_replica(Uuid replica, PoolId pool) {
   v1::DestroyReplicaRequest request;
   request.set_uuid(replica.to_string());
   request.set_pool_name(std::move(pool));
-  const auto done = co_await ask(*replica_->async(), &Async<v1::ReplicaRpc>::DestroyReplica,
+  const auto done = co_await ask(*stubs_->replica->async(), &Async<v1::ReplicaRpc>::DestroyReplica,
                                  std::move(request), timeouts_.replica);
   if (done.ok() || kind_of(done.error()) == Kind::not_found) co_return Status();
   co_return done.error();
@@ -401,7 +430,7 @@ Task<Result<ReplicaState>> GrpcEngine::share_replica(Uuid replica, std::vector<s
   request.set_uuid(replica.to_string());
   request.set_share(v1::NVMF);
   for (const auto& host : hosts) request.add_allowed_hosts(host);
-  HF_CO_TRY(const auto reply, co_await ask(*replica_->async(), &Async<v1::ReplicaRpc>::ShareReplica,
+  HF_CO_TRY(const auto reply, co_await ask(*stubs_->replica->async(), &Async<v1::ReplicaRpc>::ShareReplica,
                                            std::move(request), timeouts_.replica));
   co_return replica_of(node_, reply);
 }
@@ -409,7 +438,7 @@ Task<Result<ReplicaState>> GrpcEngine::share_replica(Uuid replica, std::vector<s
 Task<Result<ReplicaState>> GrpcEngine::unshare_replica(Uuid replica) {
   v1::UnshareReplicaRequest request;
   request.set_uuid(replica.to_string());
-  HF_CO_TRY(const auto reply, co_await ask(*replica_->async(), &Async<v1::ReplicaRpc>::UnshareReplica,
+  HF_CO_TRY(const auto reply, co_await ask(*stubs_->replica->async(), &Async<v1::ReplicaRpc>::UnshareReplica,
                                            std::move(request), timeouts_.replica));
   co_return replica_of(node_, reply);
 }
@@ -418,7 +447,7 @@ Task<Result<ReplicaState>> GrpcEngine::resize_replica(Uuid replica, std::uint64_
   v1::ResizeReplicaRequest request;
   request.set_uuid(replica.to_string());
   request.set_requested_size(size_bytes);
-  HF_CO_TRY(const auto reply, co_await ask(*replica_->async(), &Async<v1::ReplicaRpc>::ResizeReplica,
+  HF_CO_TRY(const auto reply, co_await ask(*stubs_->replica->async(), &Async<v1::ReplicaRpc>::ResizeReplica,
                                            std::move(request), timeouts_.replica));
   co_return replica_of(node_, reply);
 }
@@ -427,8 +456,9 @@ Task<Result<ReplicaState>> GrpcEngine::set_replica_entity(Uuid replica, std::str
   v1::SetReplicaEntityIdRequest request;
   request.set_uuid(replica.to_string());
   request.set_entity_id(std::move(entity_id));
-  HF_CO_TRY(const auto reply, co_await ask(*replica_->async(), &Async<v1::ReplicaRpc>::SetReplicaEntityId,
-                                           std::move(request), timeouts_.replica));
+  HF_CO_TRY(const auto reply,
+            co_await ask(*stubs_->replica->async(), &Async<v1::ReplicaRpc>::SetReplicaEntityId,
+                         std::move(request), timeouts_.replica));
   co_return replica_of(node_, reply);
 }
 
@@ -436,7 +466,7 @@ Task<Result<ReplicaState>> GrpcEngine::revert_replica(Uuid replica, Uuid snapsho
   own::RevertReplicaRequest request;
   request.set_uuid(replica.to_string());
   request.set_snapshot_uuid(snapshot.to_string());
-  HF_CO_TRY(const auto reply, co_await ask(*pool_extras_->async(), &Async<own::PoolRpc>::RevertReplica,
+  HF_CO_TRY(const auto reply, co_await ask(*stubs_->pool_extras->async(), &Async<own::PoolRpc>::RevertReplica,
                                            std::move(request), timeouts_.replica));
   co_return replica_of(node_, reply);
 }
@@ -444,8 +474,9 @@ Task<Result<ReplicaState>> GrpcEngine::revert_replica(Uuid replica, Uuid snapsho
 Task<Result<EpochState>> GrpcEngine::replica_epochs(Uuid replica) {
   own::GetReplicaEpochsRequest request;
   request.set_uuid(replica.to_string());
-  HF_CO_TRY(const auto reply, co_await ask(*pool_extras_->async(), &Async<own::PoolRpc>::GetReplicaEpochs,
-                                           std::move(request), timeouts_.read));
+  HF_CO_TRY(const auto reply,
+            co_await ask(*stubs_->pool_extras->async(), &Async<own::PoolRpc>::GetReplicaEpochs,
+                         std::move(request), timeouts_.read));
   EpochState state;
   state.current = reply.current();
   state.sealed = reply.sealed();
@@ -461,7 +492,7 @@ Task<Status> GrpcEngine::set_replica_record(Uuid replica, std::string record, st
   request.set_uuid(replica.to_string());
   request.set_record(std::move(record));
   request.set_digest(digest);
-  HF_CO_CHECK(co_await ask(*record_->async(), &Async<own::ReplicaRecordRpc>::SetReplicaRecord,
+  HF_CO_CHECK(co_await ask(*stubs_->record->async(), &Async<own::ReplicaRecordRpc>::SetReplicaRecord,
                            std::move(request), timeouts_.replica));
   co_return Status();
 }
@@ -498,8 +529,9 @@ Task<Result<WipeOutcome>> GrpcEngine::wipe_replica(Uuid replica, PoolId pool, Wi
   stop_.token().subscribe(cancel);
   WipeOutcome outcome;
   grpc::Status ended;
+  const auto stub = v1::TestRpc::NewStub(stubs_->channel);  // of its own: it is used on another thread
   std::function<void()> work = [&] {
-    const auto reader = test_->WipeReplica(&cancel.context, request);
+    const auto reader = stub->WipeReplica(&cancel.context, request);
     for (v1::WipeReplicaResponse report; reader->Read(&report);) {
       outcome.bytes = report.wiped_bytes();
       if (report.has_crc32()) outcome.crc32c = report.crc32();
@@ -533,8 +565,8 @@ Task<Result<NexusState>> GrpcEngine::create_nexus(NewNexus n) {
 Task<Status> GrpcEngine::destroy_nexus(Uuid nexus) {
   v1::DestroyNexusRequest request;
   request.set_uuid(nexus.to_string());
-  const auto done =
-      co_await ask(*nexus_->async(), &Async<v1::NexusRpc>::DestroyNexus, std::move(request), timeouts_.nexus);
+  const auto done = co_await ask(*stubs_->nexus->async(), &Async<v1::NexusRpc>::DestroyNexus,
+                                 std::move(request), timeouts_.nexus);
   if (done.ok() || kind_of(done.error()) == Kind::not_found) co_return Status();
   co_return done.error();
 }
@@ -569,7 +601,7 @@ Task<Result<NexusState>> GrpcEngine::resize_nexus(Uuid nexus, std::uint64_t size
 Task<Result<AnaState>> GrpcEngine::ana_state(Uuid nexus) {
   v1::GetNvmeAnaStateRequest request;
   request.set_uuid(nexus.to_string());
-  HF_CO_TRY(const auto reply, co_await ask(*nexus_->async(), &Async<v1::NexusRpc>::GetNvmeAnaState,
+  HF_CO_TRY(const auto reply, co_await ask(*stubs_->nexus->async(), &Async<v1::NexusRpc>::GetNvmeAnaState,
                                            std::move(request), timeouts_.read));
   switch (reply.ana_state()) {
     case v1::NVME_ANA_OPTIMIZED_STATE:
@@ -597,8 +629,8 @@ Task<Result<NexusState>> GrpcEngine::add_child(Uuid nexus, std::string uri, bool
   if (added.ok() || kind_of(added.error()) != Kind::already_exists) co_return added;
   v1::ListNexusOptions one;
   one.mutable_uuid()->set_value(nexus.to_string());
-  HF_CO_TRY(const auto listed,
-            co_await ask(*nexus_->async(), &Async<v1::NexusRpc>::ListNexus, std::move(one), timeouts_.read));
+  HF_CO_TRY(const auto listed, co_await ask(*stubs_->nexus->async(), &Async<v1::NexusRpc>::ListNexus,
+                                            std::move(one), timeouts_.read));
   if (listed.nexus_list().empty()) co_return added;
   co_return nexus_of(node_, listed.nexus_list(0));
 }
@@ -613,8 +645,8 @@ Task<Result<NexusState>> GrpcEngine::remove_child(Uuid nexus, std::string uri) {
   // Of the two that may be missing only the child is no error.
   v1::ListNexusOptions one;
   one.mutable_uuid()->set_value(nexus.to_string());
-  HF_CO_TRY(const auto listed,
-            co_await ask(*nexus_->async(), &Async<v1::NexusRpc>::ListNexus, std::move(one), timeouts_.read));
+  HF_CO_TRY(const auto listed, co_await ask(*stubs_->nexus->async(), &Async<v1::NexusRpc>::ListNexus,
+                                            std::move(one), timeouts_.read));
   if (listed.nexus_list().empty()) co_return removed;
   co_return nexus_of(node_, listed.nexus_list(0));
 }
@@ -652,7 +684,7 @@ Task<Result<RebuildRecord>> GrpcEngine::rebuild(Uuid nexus, std::string uri) {
   v1::RebuildStatsRequest request;
   request.set_nexus_uuid(nexus.to_string());
   request.set_uri(uri);
-  HF_CO_TRY(const auto reply, co_await ask(*nexus_->async(), &Async<v1::NexusRpc>::GetRebuildStats,
+  HF_CO_TRY(const auto reply, co_await ask(*stubs_->nexus->async(), &Async<v1::NexusRpc>::GetRebuildStats,
                                            std::move(request), timeouts_.read));
   co_return rebuild_of(uri, reply);
 }
@@ -660,7 +692,7 @@ Task<Result<RebuildRecord>> GrpcEngine::rebuild(Uuid nexus, std::string uri) {
 Task<Result<std::vector<RebuildRecord>>> GrpcEngine::rebuild_history(Uuid nexus) {
   v1::RebuildHistoryRequest request;
   request.set_uuid(nexus.to_string());
-  HF_CO_TRY(const auto reply, co_await ask(*nexus_->async(), &Async<v1::NexusRpc>::GetRebuildHistory,
+  HF_CO_TRY(const auto reply, co_await ask(*stubs_->nexus->async(), &Async<v1::NexusRpc>::GetRebuildHistory,
                                            std::move(request), timeouts_.read));
   std::vector<RebuildRecord> records;
   for (const auto& record : reply.records()) records.push_back(rebuild_of(record));
@@ -676,14 +708,14 @@ Task<Result<SnapshotState>> GrpcEngine::create_snapshot(NewReplicaSnapshot s) {
   request.set_snapshot_name(s.name);
   request.set_entity_id(s.entity_id);
   request.set_txn_id(s.transaction);
-  auto made = co_await ask(*snapshot_->async(), &Async<v1::SnapshotRpc>::CreateReplicaSnapshot,
+  auto made = co_await ask(*stubs_->snapshot->async(), &Async<v1::SnapshotRpc>::CreateReplicaSnapshot,
                            std::move(request), timeouts_.replica_snapshot);
   if (made.ok()) co_return snapshot_of(node_, made.value().snapshot());
   if (kind_of(made.error()) != Kind::already_exists) co_return made.error();
   v1::ListSnapshotsRequest one;
   one.set_snapshot_uuid(s.snapshot.to_string());
   one.set_source_uuid(s.replica.to_string());
-  HF_CO_TRY(const auto listed, co_await ask(*snapshot_->async(), &Async<v1::SnapshotRpc>::ListSnapshot,
+  HF_CO_TRY(const auto listed, co_await ask(*stubs_->snapshot->async(), &Async<v1::SnapshotRpc>::ListSnapshot,
                                             std::move(one), timeouts_.read));
   if (listed.snapshots().empty()) co_return made.error();
   co_return snapshot_of(node_, listed.snapshots(0));
@@ -700,8 +732,9 @@ Task<Result<NexusSnapshotOutcome>> GrpcEngine::create_nexus_snapshot(NewNexusSna
     one->set_replica_uuid(part.replica.to_string());
     one->set_snapshot_uuid(part.snapshot.to_string());
   }
-  HF_CO_TRY(const auto reply, co_await ask(*snapshot_->async(), &Async<v1::SnapshotRpc>::CreateNexusSnapshot,
-                                           std::move(request), timeouts_.nexus_snapshot));
+  HF_CO_TRY(const auto reply,
+            co_await ask(*stubs_->snapshot->async(), &Async<v1::SnapshotRpc>::CreateNexusSnapshot,
+                         std::move(request), timeouts_.nexus_snapshot));
   NexusSnapshotOutcome outcome;
   outcome.taken = unix_nanos(reply.snapshot_timestamp());
   for (const auto& done : reply.replicas_done()) {
@@ -721,7 +754,7 @@ Task<Status> GrpcEngine::destroy_snapshot(Uuid snapshot, PoolId pool) {
   v1::DestroySnapshotRequest request;
   request.set_snapshot_uuid(snapshot.to_string());
   request.set_pool_name(std::move(pool));
-  const auto done = co_await ask(*snapshot_->async(), &Async<v1::SnapshotRpc>::DestroySnapshot,
+  const auto done = co_await ask(*stubs_->snapshot->async(), &Async<v1::SnapshotRpc>::DestroySnapshot,
                                  std::move(request), timeouts_.replica_snapshot);
   if (done.ok() || kind_of(done.error()) == Kind::not_found) co_return Status();
   co_return done.error();
@@ -732,7 +765,7 @@ Task<Result<ReplicaState>> GrpcEngine::clone_snapshot(Uuid snapshot, Uuid replic
   request.set_snapshot_uuid(snapshot.to_string());
   request.set_clone_name(replica.to_string());
   request.set_clone_uuid(replica.to_string());
-  auto made = co_await ask(*snapshot_->async(), &Async<v1::SnapshotRpc>::CreateSnapshotClone,
+  auto made = co_await ask(*stubs_->snapshot->async(), &Async<v1::SnapshotRpc>::CreateSnapshotClone,
                            std::move(request), timeouts_.replica_snapshot);
   if (made.ok()) co_return replica_of(node_, made.value());
   if (kind_of(made.error()) != Kind::already_exists) co_return made.error();
@@ -747,7 +780,7 @@ Task<Result<DiffPage>> GrpcEngine::diff_snapshots(std::optional<Uuid> earlier, U
   if (earlier) request.set_earlier(earlier->to_string());
   request.set_later(later.to_string());
   request.set_offset(offset);
-  HF_CO_TRY(const auto reply, co_await ask(*pool_extras_->async(), &Async<own::PoolRpc>::DiffSnapshots,
+  HF_CO_TRY(const auto reply, co_await ask(*stubs_->pool_extras->async(), &Async<own::PoolRpc>::DiffSnapshots,
                                            std::move(request), timeouts_.replica));
   DiffPage page;
   for (const auto& range : reply.ranges()) {

@@ -123,6 +123,12 @@ void Fleet::set_pool_failed(const NodeId& node, const PoolId& pool, bool failed)
   if (found != m.pools.end()) found->second.failed = failed;
 }
 
+void Fleet::set_pool_refusing(const NodeId& node, const PoolId& pool, bool refuses) {
+  Machine& m = machine(node);
+  const auto found = m.pools.find(pool);
+  if (found != m.pools.end()) found->second.refuses = refuses;
+}
+
 void Fleet::set_pool_stalled(const NodeId& node, const PoolId& pool, bool stalled) {
   Machine& m = machine(node);
   const auto found = m.pools.find(pool);

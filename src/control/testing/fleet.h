@@ -59,6 +59,7 @@ struct Pool {
   std::uint64_t cluster_bytes = 0;
   bool failed = false;   // its disks do not answer
   bool stalled = false;  // nor do these, and it is not known
+  bool refuses = false;  // replicas, although it shows room for them
   std::map<Uuid, Copy> copies;
 
   std::uint64_t used_bytes() const noexcept;
@@ -161,6 +162,7 @@ class Fleet {
   void destroy(const NodeId& node);
   void set_pool_failed(const NodeId& node, const PoolId& pool, bool failed);
   void set_pool_stalled(const NodeId& node, const PoolId& pool, bool stalled);
+  void set_pool_refusing(const NodeId& node, const PoolId& pool, bool refuses);
   // So much is free, until it is healed.
   void set_pool_room(const NodeId& node, const PoolId& pool, std::uint64_t bytes);
   void heal_pool(const NodeId& node, const PoolId& pool);

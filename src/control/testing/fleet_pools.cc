@@ -300,6 +300,7 @@ Result<ReplicaState> Fleet::create_replica(Machine& m, const NewReplica& request
       return refused(m, Kind::already_exists, request.replica.to_string() + " exists, and is another");
     return share_replica(m, request.replica, request.share, request.allowed_hosts);
   }
+  if (pool->refuses) return refused(m, Kind::resource_exhausted, fmt::format("pool '{}' refuses", pool->id));
   if (request.size_bytes == 0) return refused(m, Kind::invalid_argument, "size: 0 bytes");
   const std::uint64_t thick = request.thin ? 0 : round_up(request.size_bytes, pool->cluster_bytes);
   if (thick > pool->free_bytes()) {
