@@ -1,0 +1,82 @@
+// Requests that engines carry out after they were given up, or would be asked by an agent that leads no longer.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "control/testing/shell/rig.h"
+
+namespace holdfast::control {
+namespace {
+
+using fake::AgentRig;
+using ::testing::IsEmpty;
+
+std::size_t copies_on(AgentRig& rig, const NodeId& node) {
+  return rig.engines.fleet().machine(node).pools.begin()->second.copies.size();
+}
+
+TEST(LateRequests, AReplicaThatIsMadeAfterItWasGivenUpGoesAgain) {
+  AgentRig rig;
+  rig.add_node("n1");
+  rig.engines.trouble("n1").slow = 30s;  // the call takes 15 s at most
+  EXPECT_EQ(rig.refused(rig.agent->create_volume(AgentRig::volume_request("v", 1))),
+            Kind::failed_precondition);
+  rig.engines.trouble("n1").slow = Nanos(0);
+  EXPECT_EQ(copies_on(rig, "n1"), 0U);
+  ASSERT_TRUE(rig.until([&] { return copies_on(rig, "n1") == 1; }, 1min));
+  EXPECT_TRUE(rig.until([&] { return rig.is_clean(); }, 5min));
+  EXPECT_TRUE(rig.agent->specs().volumes.empty());
+  EXPECT_TRUE(rig.agent->specs().replicas.empty());
+}
+
+TEST(LateRequests, ATargetThatIsMadeAfterItWasGivenUpGoesAgain) {
+  AgentRig rig;
+  rig.add_node("n1");
+  const Uuid v = rig.create_volume("v", 1).uuid;
+  rig.engines.trouble("n1").slow = 50s;  // the call takes 30 s at most
+  PublishVolume request;
+  request.volume = v;
+  EXPECT_EQ(rig.refused(rig.agent->publish_volume(request)), Kind::deadline_exceeded) << rig.last_refusal;
+  rig.engines.trouble("n1").slow = Nanos(0);
+  auto& nexuses = rig.engines.fleet().machine("n1").nexuses;
+  EXPECT_THAT(nexuses, IsEmpty());
+  ASSERT_TRUE(rig.until([&] { return !nexuses.empty(); }, 1min));
+  EXPECT_TRUE(rig.until([&] { return nexuses.empty(); }, 2min));
+  EXPECT_TRUE(rig.until([&] { return rig.agent->specs().nexuses.empty(); }, 2min));
+  rig.publish(v);
+  rig.write_all(v);
+}
+
+// What this agent began in its term it does not go on with in another one's.
+TEST(LateRequests, AnAgentThatLeadsNoLongerAsksForNothingMore) {
+  AgentRig rig;
+  rig.add_node("n1");
+  rig.add_node("n2");
+  const Uuid v = rig.create_volume("v", 2).uuid;
+  rig.engines.trouble("n2").slow = 4s;  // its replica is shared first
+  PublishVolume request;
+  request.volume = v;
+  request.node = "n1";
+  std::optional<Result<VolumeView>> published;
+  const auto publish = [](Agent& agent, PublishVolume what,
+                          std::optional<Result<VolumeView>>& into) -> Task<void> {
+    into = co_await agent.publish_volume(std::move(what));
+  };
+  rig.world.spawn(rig.reactor, publish(*rig.agent, request, published));
+  rig.world.run_for(1s);
+  ASSERT_FALSE(published);
+  // The store lets the leader's lease end, as it does when it was not asked to keep it.
+  const auto leader = rig.store.state().range(store::RangeRequest("/holdfast/v1/clusters/default/leader"));
+  ASSERT_TRUE(leader.ok() && leader.value().kvs.size() == 1);
+  ASSERT_TRUE(rig.store.state().lease_revoke(leader.value().kvs[0].lease).ok());
+  rig.store.changed();
+  ASSERT_TRUE(rig.until([&] { return published.has_value(); }, 1min));
+  EXPECT_FALSE(published->ok());
+  EXPECT_THAT(rig.engines.fleet().machine("n1").nexuses, IsEmpty());
+  rig.engines.trouble("n2").slow = Nanos(0);
+  ASSERT_TRUE(rig.until([&] { return rig.agent->leading(); }, 1min));
+  rig.publish(v);
+  rig.write_all(v);
+}
+
+}  // namespace
+}  // namespace holdfast::control
