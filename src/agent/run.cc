@@ -11,12 +11,12 @@
 #include "base/log.h"
 #include "control/agent.h"
 #include "control/grpc/engine_grpc.h"
-#include "http/tls.h"
 #include "rpc/home_call.h"
 #include "rt/scope.h"
 #include "rt/wait.h"
 #include "store/embedded_server.h"
 #include "store/etcd_client.h"
+#include "store/tls_keys.h"
 
 namespace holdfast::agent {
 namespace {
@@ -60,21 +60,6 @@ Task<Result<T>> blocking(Reactor& home, std::function<Result<T>()> start) {
 
 using Embedded = std::unique_ptr<store::EmbeddedServer>;
 
-// Keys are looked at before they are used: what is wrong with one says which file it is.
-Task<Result<std::optional<rpc::Tls>>> load_keys(Reactor& home, rpc::TlsPaths paths, const char* flag) {
-  if (!paths.certificate.empty()) {
-    const http::TlsFiles files{paths.certificate, paths.key, paths.authority};
-    std::function<Result<http::TlsIdentity>()> look = [&files] { return http::TlsIdentity::load(files); };
-    const auto looked = co_await blocking<http::TlsIdentity>(home, std::move(look));
-    if (!looked.ok()) co_return looked.error().with_context(flag);
-  } else if (paths.authority.empty()) {
-    co_return std::optional<rpc::Tls>();
-  }
-  auto tls = co_await rpc::load_tls(home, std::move(paths));
-  if (!tls.ok()) co_return tls.error().with_context(flag);
-  co_return std::optional<rpc::Tls>(std::move(tls).value());
-}
-
 // Nothing when an etcd is used.
 Task<Result<Embedded>> start_store(Reactor& home, const Options& options) {
   if (options.embedded_path.empty()) co_return Embedded();
@@ -83,7 +68,7 @@ Task<Result<Embedded>> start_store(Reactor& home, const Options& options) {
   settings.listen = options.store_listen.to_string();
   settings.seed = home.random().next() | 1;
   rpc::TlsPaths paths = options.store_listen_tls;
-  HF_CO_TRY(settings.tls, co_await load_keys(home, std::move(paths), "--store-listen-cert"));
+  HF_CO_TRY(settings.tls, co_await store::load_tls_keys(home, std::move(paths), "--store-listen-cert"));
   std::function<Result<Embedded>()> start = [&settings] {
     return store::EmbeddedServer::start(std::move(settings));
   };
@@ -102,7 +87,7 @@ Task<Result<std::unique_ptr<store::EtcdClient>>> open_store(Reactor& home, const
   if (embedded != nullptr) settings.endpoints = {(with_tls ? "https://" : "http://") + embedded->address()};
   settings.call_timeout = options.store_timeout;
   rpc::TlsPaths paths = options.store_tls;
-  HF_CO_TRY(settings.tls, co_await load_keys(home, std::move(paths), "--store-cert"));
+  HF_CO_TRY(settings.tls, co_await store::load_tls_keys(home, std::move(paths), "--store-cert"));
   if (settings.tls) settings.tls->peer_name = options.store_name;
   auto client = store::EtcdClient::create(home, std::move(settings));
   if (!client.ok()) co_return client.error().with_context("--store");

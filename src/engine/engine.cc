@@ -48,10 +48,6 @@ mayastor::v1::RegisterRequest introduce(const Options& o, const std::string& ver
   return r;
 }
 
-std::unique_ptr<StoreMembership> connect_store(Reactor& home, const Options& o) {
-  return o.store.empty() ? nullptr : StoreMembership::connect(home, o.store, o.cluster);
-}
-
 // Hosts never get the descriptors that everything else needs.
 constexpr std::uint64_t other_descriptors = 256;
 
@@ -69,14 +65,15 @@ nvmf::TargetConfig target_config(const Options& options, const std::string& vers
 
 }  // namespace
 
-Engine::Engine(const Cores& cores, Options options, std::string version, const DataDir& data)
+Engine::Engine(const Cores& cores, Options options, std::string version, const DataDir& data,
+               std::unique_ptr<StoreMembership> store)
     : cores_(cores),
       options_(std::move(options)),
       version_(std::move(version)),
       introduction_(introduce(options_, version_, Uuid::random(cores.home().random()))),
       port_(cores.home()),
       locks_(cores.home()),
-      remote_store_(connect_store(cores.home(), options_)),
+      remote_store_(std::move(store)),
       file_store_(cores.home(), data.membership()),
       reservations_(cores.home(), data.reservations()),
       devices_(std::make_unique<DeviceRegistry>(cores, &reservations_)),

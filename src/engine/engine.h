@@ -31,8 +31,9 @@ namespace holdfast::engine {
 
 class Engine {
  public:
-  // `data` outlives the engine.
-  Engine(const Cores& cores, Options options, std::string version, const DataDir& data);
+  // `data` outlives the engine. `store` null: membership records are files in `data`.
+  Engine(const Cores& cores, Options options, std::string version, const DataDir& data,
+         std::unique_ptr<StoreMembership> store);
   ~Engine();  // stop() was awaited, or start() never was
 
   // Listens for hosts, and opens the pools that are remembered. Errors: those of Reactor::listen, naming the flag.

@@ -32,8 +32,7 @@ struct Raw {
   int spin_us = 50;
   std::string memory = "256MiB";
   std::string data_dir = "/var/lib/holdfast";
-  std::vector<std::string> store;
-  std::string cluster = "default";
+  StoreAccess store;
   std::string hold_timeout;
   std::string child_latency_budget;
   std::string log_level = "info";
@@ -60,6 +59,21 @@ void describe_network(CLI::App& app, Raw& raw) {
                  "host[:50051] of the control plane to register with; none: this engine stands alone");
 }
 
+void describe_store(CLI::App& app, StoreAccess& store) {
+  app.add_option(
+         "--store", store.endpoints,
+         "http[s]://host[:2379] of the control plane's store, where the membership records are kept instead; "
+         "several with commas between")
+      ->delimiter(',');
+  app.add_option("--cluster", store.cluster, "Name of this cluster in the store")->capture_default_str();
+  app.add_option("--store-ca", store.tls.authority,
+                 "Whose certificates an https store may show, PEM [the host's own authorities]");
+  app.add_option("--store-cert", store.tls.certificate, "Our certificate for the store, PEM");
+  app.add_option("--store-key", store.tls.key, "Its key, PEM");
+  app.add_option("--store-name", store.peer_name,
+                 "Name that the store's certificate must have, where it is not the one in its address");
+}
+
 void describe(CLI::App& app, Raw& raw) {
   app.add_option("-N,--node-name", raw.node_name, "Name of this node [$HOSTNAME, else the host's name]");
   describe_network(app, raw);
@@ -70,12 +84,7 @@ void describe(CLI::App& app, Raw& raw) {
       ->capture_default_str();
   app.add_option("--memory", raw.memory, "Budget of I/O buffers, all cores together")->capture_default_str();
   app.add_option("--data-dir", raw.data_dir, "Where the membership records are kept")->capture_default_str();
-  app.add_option(
-         "--store", raw.store,
-         "http[s]://host[:2379] of the control plane's store, where the membership records are kept instead; "
-         "several with commas between")
-      ->delimiter(',');
-  app.add_option("--cluster", raw.cluster, "Name of this cluster in the store")->capture_default_str();
+  describe_store(app, raw.store);
   app.add_option("--hold-timeout", raw.hold_timeout,
                  "How long writes wait for a membership change or a healthy child, such as 30s");
   app.add_option("--child-latency-budget", raw.child_latency_budget,
@@ -198,13 +207,6 @@ Status fill_network(Options& o, const Raw& raw, const Surroundings& s) {
   return Status();
 }
 
-Status fill_store(Options& o, const Raw& raw) {
-  HF_CHECK(check_store_flags(raw.store, raw.cluster));
-  o.store = raw.store;
-  o.cluster = raw.cluster;
-  return Status();
-}
-
 Result<Options> check(const Raw& raw, const Surroundings& s) {
   Options o;
   o.node_name = or_default(raw.node_name, s.environment("HOSTNAME"), s.hostname);
@@ -232,7 +234,8 @@ Result<Options> check(const Raw& raw, const Surroundings& s) {
                  fmt::format("--data-dir: '{}' is not an absolute path", raw.data_dir));
   }
   o.data_dir = raw.data_dir;
-  HF_CHECK(fill_store(o, raw));
+  HF_CHECK(check_store_flags(raw.store));
+  o.store = raw.store;
   if (!raw.hold_timeout.empty()) {
     HF_TRY(o.hold_timeout, duration_of("--hold-timeout", raw.hold_timeout));
   }

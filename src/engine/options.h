@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/units.h"
+#include "engine/store_membership.h"
 #include "rt/io.h"
 #include "rt/time.h"
 
@@ -37,11 +38,9 @@ struct Options {
   std::uint64_t memory_bytes = 256 * MiB;
   std::uint64_t descriptors = 0;  // that the process may open; 0: not known
   std::string data_dir = "/var/lib/holdfast";
-  std::vector<std::string>
-      store;  // endpoints of the store of the membership records; none: the data directory
-  std::string cluster = "default";  // whose records they are, in the store
-  Nanos hold_timeout{0};            // 0: the nexus's own default
-  Nanos child_latency_budget{0};    // 0: the nexus's own default
+  StoreAccess store;              // of the membership records; none: they are in the data directory
+  Nanos hold_timeout{0};          // 0: the nexus's own default
+  Nanos child_latency_budget{0};  // 0: the nexus's own default
   log::Level log_level = log::Level::info;
   log::Format log_format = log::Format::text;
 };

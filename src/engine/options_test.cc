@@ -52,11 +52,19 @@ TEST(Options, DefaultsAreThoseOfAnEngineThatStandsAlone) {
 
 TEST(Options, TheStoreOfTheControlPlane) {
   const Options none = good({});
-  EXPECT_TRUE(none.store.empty());
-  EXPECT_EQ(none.cluster, "default");
+  EXPECT_TRUE(none.store.endpoints.empty());
+  EXPECT_EQ(none.store.cluster, "default");
   const Options o = good({"--store", "http://10.0.0.1:2379,https://b", "--cluster", "prod"});
-  EXPECT_EQ(o.store, (std::vector<std::string>{"http://10.0.0.1:2379", "https://b"}));
-  EXPECT_EQ(o.cluster, "prod");
+  EXPECT_EQ(o.store.endpoints, (std::vector<std::string>{"http://10.0.0.1:2379", "https://b"}));
+  EXPECT_EQ(o.store.cluster, "prod");
+  const Options with_keys = good({"--store", "https://b", "--store-ca", "/ca", "--store-cert", "/c",
+                                  "--store-key", "/k", "--store-name", "etcd"});
+  EXPECT_EQ(with_keys.store.tls.authority, "/ca");
+  EXPECT_EQ(with_keys.store.tls.certificate, "/c");
+  EXPECT_EQ(with_keys.store.tls.key, "/k");
+  EXPECT_EQ(with_keys.store.peer_name, "etcd");
+  EXPECT_THAT(refusal({"--store", "https://b", "--store-cert", "/c"}), HasSubstr("give both or neither"));
+  EXPECT_THAT(refusal({"--store", "http://b", "--store-ca", "/ca"}), HasSubstr("use --store https://"));
   EXPECT_THAT(refusal({"--store", "ftp://a"}), HasSubstr("--store: 'ftp://a' is not an endpoint"));
   EXPECT_THAT(refusal({"--cluster", "a/b"}), HasSubstr("--cluster: 'a/b' is not a cluster's name"));
 }

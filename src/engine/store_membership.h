@@ -8,18 +8,26 @@
 
 #include "base/error.h"
 #include "nexus/membership.h"
+#include "rpc/tls.h"
 #include "rt/reactor.h"
 
 namespace holdfast::engine {
 
+struct StoreAccess {
+  std::vector<std::string> endpoints;  // none: there is no store
+  std::string cluster = "default";     // whose records they are
+  rpc::TlsPaths tls;                   // of https endpoints
+  std::string peer_name;               // that their certificate must have; empty: the one in the address
+};
+
 // Errors: invalid_argument, naming the flag.
-Status check_store_flags(const std::vector<std::string>& endpoints, const std::string& cluster);
+Status check_store_flags(const StoreAccess& access);
 
 class StoreMembership : public nexus::MembershipStore {
  public:
-  // Records of a cluster in the store at these endpoints, which were checked. No connection is made yet.
-  static std::unique_ptr<StoreMembership> connect(Reactor& home, const std::vector<std::string>& endpoints,
-                                                  const std::string& cluster);
+  // The access was checked. No connection is made yet. Errors: invalid_argument and those of reading files, naming
+  // the flag and the file.
+  static Task<Result<std::unique_ptr<StoreMembership>>> open(Reactor& home, StoreAccess access);
   // Calls under way end with cancelled. Before destruction.
   virtual Task<void> close() = 0;
 };

@@ -11,6 +11,7 @@
 
 #include "store/embedded_server.h"
 #include "store/etcd_rig.h"
+#include "store/keys.h"
 #include "store/store_process.h"
 #include "support/certificates.h"
 
@@ -141,6 +142,51 @@ TEST_F(StoreTls, Embedded) {
   check("https://" + good->address());
   const auto expired = serve("expired");
   check_expired("https://" + expired->address());
+}
+
+// An engine keeps the record of a nexus in a store that asks for certificates.
+TEST_F(StoreTls, OfAnEngine) {
+  EmbeddedOptions served;
+  served.path = scratch_.path("store.db");
+  served.listen = "127.0.0.1:0";
+  served.seed = 1;
+  served.tls = tls("ca", "store");
+  const auto store = EmbeddedServer::start(std::move(served)).value();
+  const std::string url = "https://" + store->address();
+  std::vector<std::string> flags = {"--store",      url,
+                                    "--cluster",    "test",
+                                    "--store-ca",   certificates_.certificate("ca"),
+                                    "--store-cert", certificates_.certificate("client"),
+                                    "--store-key",  certificates_.key("client")};
+  testing_support::EngineProcess engine(scratch_, "one", flags);
+  ASSERT_TRUE(engine.start());
+  mayastor::v1::CreateNexusRequest request;
+  request.set_name("n1");
+  request.set_uuid("0b1c2d3e-0000-4000-8000-00000000b001");
+  request.set_size(32 << 20);
+  request.set_nexusinfokey("0b1c2d3e-0000-4000-8000-00000000a001");
+  request.set_mincntlid(1);
+  request.set_maxcntlid(100);
+  request.add_children("malloc:///a?size_mb=64");
+  mayastor::v1::CreateNexusResponse created;
+  const auto status =
+      testing_support::call(engine.nexus(), &mayastor::v1::NexusRpc::Stub::CreateNexus, request, &created);
+  ASSERT_TRUE(status.ok()) << status.error_message() << engine.log();
+  EtcdOptions options({url});
+  options.tls = tls("ca", "client");
+  EtcdRig rig(std::move(options));
+  const auto found = rig.run(
+      rig.kv().range(RangeRequest(Keys::of_cluster("test").value().membership(request.nexusinfokey()))));
+  ASSERT_TRUE(found.ok()) << found.error().message();
+  EXPECT_EQ(found.value().kvs.size(), 1U);
+
+  // The key of another certificate: it says so and does not start.
+  flags.back() = certificates_.key("store");
+  flags.insert(flags.begin(), testing_support::EngineProcess::program());
+  flags.insert(flags.end(), {"--data-dir", scratch_.path("other")});
+  const auto refused = testing_support::run(flags);
+  EXPECT_NE(refused.status, 0);
+  EXPECT_THAT(refused.output, HasSubstr("--store-ca, --store-cert"));
 }
 
 }  // namespace
