@@ -30,7 +30,7 @@ using google::protobuf::Empty;
 template <class Service>
 using Async = typename Service::Stub::async;
 
-using Channel = std::shared_ptr<grpc::Channel>;  // gRPC shares it with its stubs
+using Channel = decltype(rpc::connect({}, nullptr, {}));  // gRPC wants it shared with its stubs
 
 // The services of an engine, on one connection.
 struct Stubs {
