@@ -17,6 +17,7 @@ struct NodeOptions {
   bool no_wait = false;
   bool replicas = false;
   WaitOptions wait{true, 24.0 * 3600};
+  WaitOptions evacuated;
   PurgeOptions purge;
 };
 
@@ -66,9 +67,23 @@ int drain(Cluster& c, const NodeOptions& o) {
   return c.done(c.client().get(path), fmt::format("node {} is drained", o.id));
 }
 
+Progress evacuation_progress(const RestAnswer& replicas, const std::string& pool) {
+  if (!replicas.ok()) return {false, {}, {}, replicas.failure().kind + ": " + replicas.failure().text};
+  std::size_t left = 0;
+  for (const Tree& one : replicas.body()) left += text_or(one, "pool", "") == pool;
+  return {left == 0, fmt::format("{} replica{} left", left, left == 1 ? "" : "s"), {}, {}};
+}
+
 // A pool is emptied of its replicas, until that is switched off.
 int evacuate(Cluster& c, const NodeOptions& o, bool on) {
   const std::string path = path_of("pool", o) + "/evacuate";
+  if (on && o.evacuated.wait) {
+    const RestAnswer answer = c.client().put(path);
+    if (!answer.ok()) return c.fail(answer.failure());
+    const auto judge = [&o](const RestAnswer& replicas) { return evacuation_progress(replicas, o.id); };
+    const int waited = wait_until(c, o.evacuated, "pool " + o.id, judge, "/v0/replicas");
+    return waited != exit_ok ? waited : c.done(answer, fmt::format("pool {} is empty", o.id));
+  }
   return c.done(on ? c.client().put(path) : c.client().del(path),
                 fmt::format("pool {} {}", o.id, on ? "is being emptied" : "keeps what is in it"));
 }
@@ -106,6 +121,7 @@ void add_drain(Cluster& c, NodeOptions& o) {
   auto& pool = c.tool().add_command(group, "pool", "A pool: its replicas move to others",
                                     [&] { return evacuate(c, o, true); });
   add_what(pool, "pool", o);
+  add_wait_options(pool, o.evacuated);
   auto& undrain = c.add_verb("undrain", "End the draining of a pool; that of a node ends with uncordon");
   add_what(c.tool().add_command(undrain, "pool", "A pool", [&] { return evacuate(c, o, false); }), "pool", o);
 }

@@ -90,6 +90,10 @@ int clone(Cluster& c, VolumeOptions& o) {
   }
   const RestAnswer answer = c.client().put(
       fmt::format("/v1/volumes/{}/clones/{}", url_encoded(o.id), url_encoded(id)), volume_body(o.wishes));
+  if (answer.ok() && o.wait.wait) {
+    const int waited = wait_until(c, o.wait, "Volume " + id, volume_healthy, volume_path(id));
+    if (waited != exit_ok) return waited;
+  }
   return c.done(answer, id);
 }
 
@@ -272,6 +276,7 @@ void add_volume_verbs(Cluster& c, CLI::App& create_verb, CLI::App& delete_verb) 
   auto& cloned = add_on_volume(c, clone_verb, o, [&] { return clone(c, o); });
   cloned.add_option("NEW", o.wishes.id, "UUID of the new volume; one is made up if absent");
   add_volume_wishes(cloned, o.wishes, false);
+  add_wait_options(cloned, o.wait);
   cloned.footer("Prints the UUID of the new volume.");
   auto& move_verb = c.add_verb("move", "Put a replica elsewhere, while the volume is in use");
   auto& moved =

@@ -177,6 +177,10 @@ TEST_F(VolumeVerbsTest, MovesAndClones) {
   EXPECT_EQ(run({"clone", "volume", "v", "w", "-n", "2"}), 0);
   EXPECT_EQ(at(body(), "size"), 1048576);
   EXPECT_EQ(at(body(), "replicas"), 2);
+  agent.on("GET /v0/volumes/w", volume(2, two));
+  agent.on("GET /v0/volumes/w", volume(2, both));
+  EXPECT_EQ(run({"clone", "volume", "v", "w", "-n", "2", "--wait"}), 0);
+  EXPECT_THAT(err, HasSubstr("1 of 2 replicas in sync"));
 }
 
 TEST_F(VolumeVerbsTest, PoolsAreCordonedAndEmptied) {
@@ -187,6 +191,11 @@ TEST_F(VolumeVerbsTest, PoolsAreCordonedAndEmptied) {
   EXPECT_EQ(out, "pool p1 stays cordoned by other labels: old\n");
   agent.on("PUT /v1/pools/p1/evacuate", "{}");
   EXPECT_EQ(run({"drain", "pool", "p1"}), 0);
+  agent.on("GET /v0/replicas", R"([{"pool": "p1", "uuid": "r1"}, {"pool": "p2", "uuid": "r2"}])");
+  agent.on("GET /v0/replicas", R"([{"pool": "p2", "uuid": "r2"}])");
+  EXPECT_EQ(run({"drain", "pool", "p1", "--wait"}), 0);
+  EXPECT_THAT(err, HasSubstr("1 replica left"));
+  EXPECT_THAT(out, HasSubstr("pool p1 is empty"));
   agent.on("DELETE /v1/pools/p1/evacuate", "{}");
   EXPECT_EQ(run({"undrain", "pool", "p1"}), 0);
   agent.on("PUT /v1/nodes/n1/drain/l?replicas=true", "{}");
