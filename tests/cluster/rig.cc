@@ -22,7 +22,7 @@ namespace {
 constexpr auto patience = 180s;
 constexpr auto pause = 50ms;
 
-// What depends on time goes faster than in production; a busy machine still keeps up.
+// What depends on time goes faster than in production; a busy machine still keeps up. Each has a value.
 Strings agent_flags(const Strings& more) {
   Strings flags = {"--cache-period",
                    "500ms",
@@ -32,6 +32,10 @@ Strings agent_flags(const Strings& more) {
                    "2s",
                    "--faulted-child-wait-period",
                    "600s"};
+  for (const std::string& word : more) {
+    const auto same = std::find(flags.begin(), flags.end(), word);
+    if (word.starts_with("--") && same != flags.end()) flags.erase(same, same + 2);
+  }
   flags.insert(flags.end(), more.begin(), more.end());
   return flags;
 }
@@ -52,9 +56,10 @@ Rig::Rig(Shape shape) : shape_(std::move(shape)) {}
 Rig::~Rig() = default;
 
 bool Rig::start() {
-  agent_ = std::make_unique<AgentProcess>(scratch_, "agent", agent_flags(shape_.agent_flags));
+  agent_ =
+      std::make_unique<AgentProcess>(scratch_, "agent", agent_flags(shape_.agent_flags), shape_.agent_place);
   if (!agent_->start()) return false;
-  http_ = std::make_unique<httplib::Client>("127.0.0.1", agent_->http_port());
+  http_ = std::make_unique<httplib::Client>(agent_->address(), agent_->http_port());
   http_->set_read_timeout(90);
   http_->set_keep_alive(true);
   // An engine that registers before anybody leads tries again only seconds later.
@@ -62,7 +67,9 @@ bool Rig::start() {
   for (std::size_t i = 1; i <= shape_.engines; ++i) {
     Strings flags = {"--registration-endpoint", agent_->registration_endpoint(), "--store",
                      agent_->store_url()};
-    engines_.push_back(std::make_unique<EngineProcess>(scratch_, node(i), flags));
+    const auto place =
+        i <= shape_.engine_places.size() ? shape_.engine_places[i - 1] : testing_support::Place();
+    engines_.push_back(std::make_unique<EngineProcess>(scratch_, node(i), flags, place));
     running_.push_back(true);
     if (!engines_.back()->start()) return false;
   }

@@ -39,6 +39,9 @@ struct Shape {
   std::size_t engines = 3;
   std::uint64_t pool_bytes = 512 * mib;
   Strings agent_flags = {};  // after those of every cluster here, so that they win
+  // Where they run: on loopback, unless said.
+  testing_support::Place agent_place = {};
+  std::vector<testing_support::Place> engine_places = {};
 };
 
 class Rig {

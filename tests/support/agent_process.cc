@@ -8,7 +8,6 @@
 #include <sstream>
 #include <thread>
 
-#include <fcntl.h>
 #include <httplib.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -23,10 +22,11 @@ std::string AgentProcess::program() {
 }
 
 AgentProcess::AgentProcess(const ScratchDir& scratch, const std::string& name,
-                           std::vector<std::string> further_flags)
+                           std::vector<std::string> further_flags, Place place)
     : data_dir_(scratch.path(name + "-data")),
       log_path_(scratch.path(name + ".log")),
       further_flags_(std::move(further_flags)),
+      place_(std::move(place)),
       http_port_(free_port()),
       grpc_port_(free_port()),
       store_port_(free_port()) {}
@@ -38,29 +38,18 @@ bool AgentProcess::start() {
                                     "--data-dir",
                                     data_dir_,
                                     "--http",
-                                    "127.0.0.1:" + std::to_string(http_port_),
+                                    address() + ":" + std::to_string(http_port_),
                                     "--grpc-server-addr",
                                     registration_endpoint(),
                                     "--store-listen",
-                                    "127.0.0.1:" + std::to_string(store_port_),
+                                    address() + ":" + std::to_string(store_port_),
                                     "--log-level",
                                     "debug"};
   words.insert(words.end(), further_flags_.begin(), further_flags_.end());
-  std::vector<char*> argv;
-  for (auto& w : words) argv.push_back(w.data());
-  argv.push_back(nullptr);
-  const int log_file = ::open(log_path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  pid_ = ::fork();
-  if (pid_ == 0) {
-    ::dup2(log_file, STDOUT_FILENO);
-    ::dup2(log_file, STDERR_FILENO);
-    ::execv(argv[0], argv.data());
-    ::_exit(127);
-  }
-  ::close(log_file);
+  pid_ = spawn_program(std::move(words), log_path_, place_);
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
   while (std::chrono::steady_clock::now() < deadline && running()) {
-    httplib::Client client("127.0.0.1", http_port_);
+    httplib::Client client(address(), http_port_);
     const auto result = client.Get("/livez");
     if (result && result->status == 200) return true;
     std::this_thread::sleep_for(std::chrono::milliseconds(50));

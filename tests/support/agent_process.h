@@ -20,7 +20,7 @@ class AgentProcess {
 
   // Picks ports and a data directory; nothing runs yet. They stay the same over restarts.
   explicit AgentProcess(const ScratchDir& scratch, const std::string& name = "agent",
-                        std::vector<std::string> further_flags = {});
+                        std::vector<std::string> further_flags = {}, Place place = {});
   ~AgentProcess();  // SIGKILL, if it still runs
   AgentProcess(const AgentProcess&) = delete;
   AgentProcess& operator=(const AgentProcess&) = delete;
@@ -33,17 +33,20 @@ class AgentProcess {
   bool running();
   void kill();  // SIGKILL, and waits
 
+  const std::string& address() const noexcept { return place_.address; }
   std::uint16_t http_port() const noexcept { return http_port_; }
   // For engines: --registration-endpoint.
-  std::string registration_endpoint() const { return "127.0.0.1:" + std::to_string(grpc_port_); }
+  std::string registration_endpoint() const { return address() + ":" + std::to_string(grpc_port_); }
   // For engines: --store.
-  std::string store_url() const { return "http://127.0.0.1:" + std::to_string(store_port_); }
+  std::string store_url() const { return "http://" + address() + ":" + std::to_string(store_port_); }
+  const std::string& data_dir() const noexcept { return data_dir_; }
   std::string log() const;
 
  private:
   const std::string data_dir_;
   const std::string log_path_;
   const std::vector<std::string> further_flags_;
+  const Place place_;
   const std::uint16_t http_port_;
   const std::uint16_t grpc_port_;
   const std::uint16_t store_port_;

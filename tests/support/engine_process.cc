@@ -15,6 +15,7 @@
 #include <grpcpp/security/credentials.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,20 +27,57 @@ namespace v1 = mayastor::v1;
 
 namespace {
 
-bool can_listen(std::uint16_t port) {
+bool can_listen(std::uint16_t port, const std::string& address = Place().address) {
   const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   const int on = 1;
   sockaddr_in at{};
   at.sin_family = AF_INET;
   at.sin_port = htons(port);
-  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  ::inet_pton(AF_INET, address.c_str(), &at.sin_addr);
   const bool free = ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
                     ::bind(fd, reinterpret_cast<sockaddr*>(&at), sizeof at) == 0;
   ::close(fd);
   return free;
 }
 
+// Of the namespace; -1: none is wanted.
+int open_network(const Place& place) {
+  if (place.network.empty()) return -1;
+  return ::open(("/var/run/netns/" + place.network).c_str(), O_RDONLY | O_CLOEXEC);
+}
+
+bool can_listen_at(const Place& place, std::uint16_t port) {
+  if (place.network.empty()) return can_listen(port, place.address);
+  bool free = false;
+  std::thread inside([&] {  // a namespace is a thread's
+    const int network = open_network(place);
+    free = ::setns(network, CLONE_NEWNET) == 0 && can_listen(port, place.address);
+    ::close(network);
+  });
+  inside.join();
+  return free;
+}
+
 }  // namespace
+
+pid_t spawn_program(std::vector<std::string> words, const std::string& log_path, const Place& place) {
+  std::vector<char*> argv;
+  for (auto& w : words) argv.push_back(w.data());
+  argv.push_back(nullptr);
+  const int log = ::open(log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  const int network = open_network(place);
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    if (!place.network.empty() && ::setns(network, CLONE_NEWNET) != 0) ::_exit(127);
+    ::dup2(log, STDOUT_FILENO);
+    ::dup2(log, STDERR_FILENO);
+    ::execv(argv[0], argv.data());
+    ::_exit(127);
+  }
+  ::close(log);
+  if (network >= 0) ::close(network);
+  return pid;
+}
 
 // Below the ports that the kernel gives to outgoing connections: one of those could take the port between the
 // moment it was found free and the moment its process listens. Test programs that run side by side begin at
@@ -73,9 +111,10 @@ std::string EngineProcess::program() {
 }
 
 EngineProcess::EngineProcess(const ScratchDir& scratch, const std::string& name,
-                             std::vector<std::string> further_flags)
+                             std::vector<std::string> further_flags, Place place)
     : name_(name),
       further_flags_(std::move(further_flags)),
+      place_(std::move(place)),
       data_dir_(scratch.path(name + "-data")),
       log_path_(scratch.path(name + ".log")),
       grpc_port_(free_port()),
@@ -89,11 +128,11 @@ void EngineProcess::spawn() {
                                     "--node-name",
                                     name_,
                                     "--grpc-ip",
-                                    "127.0.0.1",
+                                    place_.address,
                                     "--grpc-port",
                                     std::to_string(grpc_port_),
                                     "--nvmf-ip",
-                                    "127.0.0.1",
+                                    place_.address,
                                     "--nvmf-port",
                                     std::to_string(nvmf_port_),
                                     "--metrics-port",
@@ -105,24 +144,13 @@ void EngineProcess::spawn() {
                                     "--log-level",
                                     "debug"};
   words.insert(words.end(), further_flags_.begin(), further_flags_.end());
-  std::vector<char*> argv;
-  for (auto& w : words) argv.push_back(w.data());
-  argv.push_back(nullptr);
-  const int log = ::open(log_path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  pid_ = ::fork();
-  if (pid_ == 0) {
-    ::dup2(log, STDOUT_FILENO);
-    ::dup2(log, STDERR_FILENO);
-    ::execv(argv[0], argv.data());
-    ::_exit(127);
-  }
-  ::close(log);
+  pid_ = spawn_program(std::move(words), log_path_, place_);
   grpc::ChannelArguments args;
   args.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
   args.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 100);
   args.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  channel_ = grpc::CreateCustomChannel("127.0.0.1:" + std::to_string(grpc_port_),
+  channel_ = grpc::CreateCustomChannel(place_.address + ":" + std::to_string(grpc_port_),
                                        grpc::InsecureChannelCredentials(), args);
   bdev_ = v1::BdevRpc::NewStub(channel_);
   nexus_ = v1::NexusRpc::NewStub(channel_);
@@ -171,7 +199,7 @@ void EngineProcess::kill() {
   ::waitpid(pid_, nullptr, 0);
   pid_ = -1;
   // The kernel takes the ring of a killed process apart a little later, and its sockets with it.
-  for (int i = 0; i < 500 && !can_listen(nvmf_port_); ++i)
+  for (int i = 0; i < 500 && !can_listen_at(place_, nvmf_port_); ++i)
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
 }
 

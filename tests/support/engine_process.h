@@ -26,6 +26,13 @@ namespace holdfast::testing_support {
 
 // Ports that were free a moment ago.
 std::uint16_t free_port();
+// Where a process runs: the address that it is reached at, and its network namespace (ip-netns(8)); "": the test's own.
+struct Place {
+  std::string address = "127.0.0.1";
+  std::string network = {};
+};
+// Starts a program, with its output at the end of a file: its process id.
+pid_t spawn_program(std::vector<std::string> words, const std::string& log_path, const Place& place);
 // A directory of its own below the system's temporary one, removed with everything in it.
 class ScratchDir {
  public:
@@ -46,7 +53,7 @@ class EngineProcess {
 
   // Picks ports and a data directory; nothing runs yet. They stay the same over restarts.
   explicit EngineProcess(const ScratchDir& scratch, const std::string& name,
-                         std::vector<std::string> further_flags = {});
+                         std::vector<std::string> further_flags = {}, Place place = {});
   ~EngineProcess();  // SIGKILL, if it still runs
   EngineProcess(const EngineProcess&) = delete;
   EngineProcess& operator=(const EngineProcess&) = delete;
@@ -86,6 +93,7 @@ class EngineProcess {
  private:
   const std::string name_;
   const std::vector<std::string> further_flags_;
+  const Place place_;
   const std::string data_dir_;
   const std::string log_path_;
   const std::uint16_t grpc_port_;
