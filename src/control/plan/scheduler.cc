@@ -95,7 +95,7 @@ std::optional<std::string> no_room(const CapacityLimits& limits, const PoolState
   return fmt::format("it has {} free, more than {} are needed", as_text(use.free_bytes), as_text(size));
 }
 
-// Volumes of one replica in a group never share a node.
+// A volume of one replica never shares a node with another of its group: nothing else would keep them apart.
 std::optional<std::string> group_refuses(const Cluster& cluster, const ReplicaNeed& need,
                                          const PoolSpec& pool) {
   const auto& group = need.volume.affinity_group;
@@ -105,7 +105,7 @@ std::optional<std::string> group_refuses(const Cluster& cluster, const ReplicaNe
   const auto members = cluster.volumes_of_group.find(*group);
   if (members == cluster.volumes_of_group.end()) return std::nullopt;
   for (const VolumeSpec* other : members->second) {
-    if (other->uuid == need.volume.uuid || other->num_replicas > 1) continue;
+    if (other->uuid == need.volume.uuid) continue;
     for (const ReplicaSpec* r : cluster.replicas(other->uuid)) {
       if (cluster.node_id_of_pool(r->pool) != pool.node) continue;
       return fmt::format("its node holds volume {} of the same affinity group", other->uuid.to_string());

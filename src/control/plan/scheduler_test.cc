@@ -191,6 +191,22 @@ TEST(Scheduler, AGroupOfSingleReplicasIsSpreadOverNodes) {
   EXPECT_THAT(why_not(b, fifth, "p1"), HasSubstr("affinity group"));
 }
 
+TEST(Scheduler, AVolumeOfOneReplicaKeepsApartFromAllOfItsGroup) {
+  Builder b = four_nodes();
+  b.volume("grown", 2).affinity_group = "set";
+  b.replica("grown", "p1");
+  b.replica("grown", "p3");
+  b.volume("stranger", 1).affinity_group = "other";
+  b.replica("stranger", "p2");
+  VolumeSpec& v = b.volume("v", 1);
+  v.affinity_group = "set";
+  EXPECT_THAT(place(b, v, 4), UnorderedElementsAre("p2", "p4"));
+  EXPECT_THAT(why_not(b, v, "p1"), HasSubstr("same affinity group"));
+  b.claims.group_nodes = {"set\nn2", "set\nn2", "other\nn4"};
+  EXPECT_THAT(place(b, v, 4), ElementsAre("p4"));
+  EXPECT_THAT(why_not(b, v, "p2"), HasSubstr("taken by the affinity group"));
+}
+
 // Whatever the cluster looks like: distinct nodes, room, labels, and every pool is either taken or explained.
 TEST(Scheduler, PropertiesHoldInRandomClusters) {
   for (std::uint64_t seed = 1; seed <= 3000; ++seed) {
