@@ -105,6 +105,16 @@ Task<Result<ReplicaView>> Agent::create_replica(CreateReplica request) {
 }
 
 Task<Status> Agent::delete_replica(Uuid id, std::optional<PoolId> pool, std::optional<NodeId> node) {
+  // It may be all that is left of a volume that this store does not know: it goes by a word to its engine only.
+  if (const auto seen = observed().replicas.find(id);
+      seen != observed().replicas.end() && !specs().replicas.contains(id)) {
+    co_return refusal(
+        Kind::not_found,
+        fmt::format("replica {} in pool {} on node {} is of nothing that is known here: 'holdfast "
+                    "adopt' brings its volume back, 'holdfast engine replica destroy' on its node "
+                    "destroys it",
+                    id.to_string(), seen->second.pool, seen->second.node));
+  }
   HF_CO_TRY(const ReplicaSpec before, find_replica(id));
   HF_CO_TRY(const Op op, co_await begin(replica_guard(before)));
   HF_CO_TRY(ReplicaSpec spec, find_replica(id));

@@ -308,6 +308,18 @@ TEST(Shell, ANodeThatIsGoneIsPurgedWithAPreview) {
   EXPECT_EQ(rig.refused(rig.agent->delete_node(node, std::nullopt)), Kind::not_found);
   EXPECT_FALSE(rig.agent->specs().volumes.contains(lost));
   EXPECT_TRUE(rig.agent->specs().volumes.contains(kept));
+  // Back, with what nobody knows any more.
+  rig.engines.fleet().start(node, true);
+  rig.must(rig.agent->register_node(rig.engines.fleet().registration(rig.engines.fleet().machine(node))));
+  ASSERT_TRUE(
+      rig.until([&] { return !rig.agent->replicas().empty() && rig.agent->observed().node_known(node); }));
+  const auto& seen = rig.agent->observed().replicas;
+  const auto stray =
+      std::find_if(seen.begin(), seen.end(), [&](const auto& r) { return r.second.node == node; });
+  ASSERT_NE(stray, seen.end());
+  EXPECT_EQ(rig.refused(rig.agent->delete_replica(stray->first, std::nullopt, std::nullopt)),
+            Kind::not_found);
+  EXPECT_THAT(rig.last_refusal, HasSubstr("'holdfast adopt' brings its volume back"));
 }
 
 TEST(Shell, PagesGoOnBehindWhatWasShown) {
