@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "control/agent.h"
+#include "control/label_changes.h"
 #include "control/model/validate.h"
 
 namespace holdfast::control {
@@ -100,13 +101,7 @@ Task<Result<NodeView>> Agent::label_node(NodeId id, std::string key, std::string
   HF_CO_CHECK(check_label(key, value));
   HF_CO_TRY(const Op op, co_await begin(node_guard(id)));
   HF_CO_TRY(NodeSpec spec, find_node(id));
-  const auto known = spec.labels.find(key);
-  if (known != spec.labels.end() && known->second != value && !overwrite) {
-    co_return refusal(
-        Kind::failed_precondition,
-        fmt::format("node {} has label {}={} already: ask to overwrite it", id, key, known->second));
-  }
-  spec.labels[key] = value;
+  HF_CO_CHECK(set_label(spec.labels, "node " + id, key, value, overwrite));
   Changes changes;
   changes.put(std::move(spec));
   HF_CO_CHECK(co_await commit(op, std::move(changes)));
@@ -116,9 +111,7 @@ Task<Result<NodeView>> Agent::label_node(NodeId id, std::string key, std::string
 Task<Result<NodeView>> Agent::unlabel_node(NodeId id, std::string key) {
   HF_CO_TRY(const Op op, co_await begin(node_guard(id)));
   HF_CO_TRY(NodeSpec spec, find_node(id));
-  if (spec.labels.erase(key) == 0) {
-    co_return refusal(Kind::failed_precondition, fmt::format("node {} has no label {}", id, key));
-  }
+  HF_CO_CHECK(remove_label(spec.labels, "node " + id, key));
   Changes changes;
   changes.put(std::move(spec));
   HF_CO_CHECK(co_await commit(op, std::move(changes)));

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "control/agent.h"
+#include "control/label_changes.h"
 #include "control/model/validate.h"
 
 namespace holdfast::control {
@@ -169,13 +170,7 @@ Task<Result<PoolView>> Agent::label_pool(PoolId id, std::string key, std::string
   HF_CO_CHECK(check_label(key, value));
   HF_CO_TRY(const Op op, co_await begin(pool_guard(id)));
   HF_CO_TRY(PoolSpec spec, find_pool(id));
-  const auto known = spec.labels.find(key);
-  if (known != spec.labels.end() && known->second != value && !overwrite) {
-    co_return refusal(
-        Kind::failed_precondition,
-        fmt::format("pool {} has label {}={} already: ask to overwrite it", id, key, known->second));
-  }
-  spec.labels[key] = value;
+  HF_CO_CHECK(set_label(spec.labels, "pool " + id, key, value, overwrite));
   Changes changes;
   changes.put(std::move(spec));
   HF_CO_CHECK(co_await commit(op, std::move(changes)));
@@ -185,9 +180,7 @@ Task<Result<PoolView>> Agent::label_pool(PoolId id, std::string key, std::string
 Task<Result<PoolView>> Agent::unlabel_pool(PoolId id, std::string key) {
   HF_CO_TRY(const Op op, co_await begin(pool_guard(id)));
   HF_CO_TRY(PoolSpec spec, find_pool(id));
-  if (spec.labels.erase(key) == 0) {
-    co_return refusal(Kind::failed_precondition, fmt::format("pool {} has no label {}", id, key));
-  }
+  HF_CO_CHECK(remove_label(spec.labels, "pool " + id, key));
   Changes changes;
   changes.put(std::move(spec));
   HF_CO_CHECK(co_await commit(op, std::move(changes)));

@@ -7,155 +7,78 @@ namespace {
 
 using grpc::StatusCode;
 
-StatusCode bdev_code(Errc code) {
+// Which service answers. They follow the interop contract, which is not the same for all.
+struct Codes {
+  StatusCode bdev;
+  StatusCode nexus;
+  StatusCode host;
+  StatusCode pool;
+};
+
+constexpr Codes all(StatusCode code) { return {code, code, code, code}; }
+constexpr StatusCode wrong = StatusCode::INVALID_ARGUMENT;
+constexpr StatusCode forbidden = StatusCode::FAILED_PRECONDITION;
+constexpr StatusCode full = StatusCode::RESOURCE_EXHAUSTED;
+constexpr StatusCode broken = StatusCode::INTERNAL;
+
+constexpr Codes codes_of(Errc code) {
   switch (code) {
     case Errc::ok:
-      return StatusCode::OK;
+      return all(StatusCode::OK);
     case Errc::not_found:
-      return StatusCode::NOT_FOUND;
+      return all(StatusCode::NOT_FOUND);
+    case Errc::cancelled:
+      return all(StatusCode::CANCELLED);
+    case Errc::invalid_argument:
+      return all(wrong);
+    case Errc::internal:
+      return all(broken);
     case Errc::already_exists:
-      return StatusCode::ALREADY_EXISTS;
+      return {StatusCode::ALREADY_EXISTS, StatusCode::ALREADY_EXISTS, broken, StatusCode::ALREADY_EXISTS};
+    // Busy of a nexus: a child that is still leaving.
     case Errc::failed_precondition:
     case Errc::busy:
-      return StatusCode::FAILED_PRECONDITION;
+      return {forbidden, forbidden, broken, forbidden};
+    case Errc::fenced:
+      return {broken, forbidden, broken, forbidden};
+    // Of a pool: its lock, which too many wait for.
     case Errc::resource_exhausted:
-      return StatusCode::RESOURCE_EXHAUSTED;
-    case Errc::cancelled:
-      return StatusCode::CANCELLED;
-    // A device that its URI describes wrongly, or that cannot be opened as described.
-    case Errc::invalid_argument:
+      return {full, full, full, StatusCode::ABORTED};
+    // A pool that is not the one that the request says.
+    case Errc::miscompare:
+      return {broken, broken, broken, StatusCode::ABORTED};
+    case Errc::out_of_space:
+      return {broken, broken, broken, full};
+    // A device that its URI describes wrongly, a child that is not what the request says.
     case Errc::out_of_range:
+      return {wrong, wrong, broken, wrong};
     case Errc::not_supported:
     case Errc::read_only:
-    case Errc::bad_format:
-    case Errc::not_connected:
-    case Errc::timed_out:
-    case Errc::io_error:
-    case Errc::protocol:
     case Errc::reservation_conflict:
-      return StatusCode::INVALID_ARGUMENT;
-    case Errc::miscompare:
-    case Errc::out_of_space:
-    case Errc::fenced:
-    case Errc::internal:
-      return StatusCode::INTERNAL;
-  }
-  return StatusCode::INTERNAL;
-}
-
-StatusCode nexus_code(Errc code) {
-  switch (code) {
-    case Errc::ok:
-      return StatusCode::OK;
-    case Errc::not_found:
-      return StatusCode::NOT_FOUND;
-    case Errc::already_exists:
-      return StatusCode::ALREADY_EXISTS;
-    case Errc::failed_precondition:
-    case Errc::fenced:
-    case Errc::busy:  // a child that is still leaving: try again
-      return StatusCode::FAILED_PRECONDITION;
-    case Errc::resource_exhausted:
-      return StatusCode::RESOURCE_EXHAUSTED;
-    case Errc::cancelled:
-      return StatusCode::CANCELLED;
-    // A child that is not what the request says, or cannot be opened.
-    case Errc::invalid_argument:
-    case Errc::out_of_range:
-    case Errc::not_supported:
-    case Errc::read_only:
-    case Errc::not_connected:
-    case Errc::timed_out:
-    case Errc::io_error:
-    case Errc::protocol:
-    case Errc::reservation_conflict:
-      return StatusCode::INVALID_ARGUMENT;
-    case Errc::miscompare:
-    case Errc::out_of_space:
-    case Errc::bad_format:
-    case Errc::internal:
-      return StatusCode::INTERNAL;
-  }
-  return StatusCode::INTERNAL;
-}
-
-StatusCode host_code(Errc code) {
-  switch (code) {
-    case Errc::ok:
-      return StatusCode::OK;
-    case Errc::not_found:
-      return StatusCode::NOT_FOUND;
-    case Errc::invalid_argument:
-      return StatusCode::INVALID_ARGUMENT;
-    case Errc::cancelled:
-      return StatusCode::CANCELLED;
-    case Errc::resource_exhausted:
-      return StatusCode::RESOURCE_EXHAUSTED;
-    case Errc::io_error:
-    case Errc::miscompare:
-    case Errc::out_of_space:
-    case Errc::out_of_range:
-    case Errc::not_connected:
-    case Errc::timed_out:
-    case Errc::protocol:
-    case Errc::reservation_conflict:
-    case Errc::fenced:
-    case Errc::read_only:
-    case Errc::not_supported:
-    case Errc::already_exists:
-    case Errc::failed_precondition:
-    case Errc::busy:
-    case Errc::bad_format:
-    case Errc::internal:
-      return StatusCode::INTERNAL;
-  }
-  return StatusCode::INTERNAL;
-}
-
-StatusCode pool_code(Errc code) {
-  switch (code) {
-    case Errc::ok:
-      return StatusCode::OK;
-    case Errc::not_found:
-      return StatusCode::NOT_FOUND;
-    case Errc::already_exists:
-      return StatusCode::ALREADY_EXISTS;
-    case Errc::out_of_space:
-      return StatusCode::RESOURCE_EXHAUSTED;
-    // The lock of a pool that too many wait for; a pool that is not the one that the request says.
-    case Errc::resource_exhausted:
-    case Errc::miscompare:
-      return StatusCode::ABORTED;
-    case Errc::failed_precondition:
-    case Errc::busy:
-    case Errc::read_only:
-    case Errc::not_supported:
-    case Errc::fenced:
-    case Errc::reservation_conflict:
-      return StatusCode::FAILED_PRECONDITION;
-    case Errc::cancelled:
-      return StatusCode::CANCELLED;
+      return {wrong, wrong, broken, forbidden};
     // What is on a disk is no pool.
     case Errc::bad_format:
-    case Errc::invalid_argument:
-    case Errc::out_of_range:
-      return StatusCode::INVALID_ARGUMENT;
-    case Errc::io_error:
+      return {wrong, broken, broken, wrong};
+    // It cannot be opened as described.
     case Errc::not_connected:
     case Errc::timed_out:
+    case Errc::io_error:
     case Errc::protocol:
-    case Errc::internal:
-      return StatusCode::INTERNAL;
+      return {wrong, wrong, broken, broken};
   }
-  return StatusCode::INTERNAL;
+  return all(broken);
+}
+
+grpc::Status status_of(StatusCode code, const Error& error) {
+  return {code, rpc::header_text(error.message())};
 }
 
 }  // namespace
 
-grpc::Status bdev_status(const Error& e) { return {bdev_code(e.code()), rpc::header_text(e.message())}; }
-grpc::Status nexus_status(const Error& e) { return {nexus_code(e.code()), rpc::header_text(e.message())}; }
-grpc::Status host_status(const Error& e) { return {host_code(e.code()), rpc::header_text(e.message())}; }
-grpc::Status pool_status(const Error& e) { return {pool_code(e.code()), rpc::header_text(e.message())}; }
+grpc::Status bdev_status(const Error& e) { return status_of(codes_of(e.code()).bdev, e); }
+grpc::Status nexus_status(const Error& e) { return status_of(codes_of(e.code()).nexus, e); }
+grpc::Status host_status(const Error& e) { return status_of(codes_of(e.code()).host, e); }
+grpc::Status pool_status(const Error& e) { return status_of(codes_of(e.code()).pool, e); }
 
 grpc::Status mark_absent(grpc::ServerContext* context, grpc::Status status) {
   if (status.error_code() == StatusCode::NOT_FOUND) context->AddTrailingMetadata("gtm-602", "0");

@@ -1,5 +1,4 @@
-// Which gRPC code an Error becomes, one exhaustive switch per service (interop contract:
-// docs/reference/api.md).
+// Which gRPC code an Error becomes, by service (interop contract: docs/reference/api.md).
 #pragma once
 
 #include <grpcpp/server_context.h>
