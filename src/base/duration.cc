@@ -1,32 +1,64 @@
 #include "base/duration.h"
 
 #include <algorithm>
-#include <cctype>
+#include <array>
 
 #include <fmt/format.h>
 
 #include "base/units.h"
 
 namespace holdfast {
+namespace {
 
-Result<std::chrono::nanoseconds> parse_duration(std::string_view text) {
-  const auto digits = static_cast<std::size_t>(
-      std::find_if_not(text.begin(), text.end(), [](unsigned char c) { return std::isdigit(c) != 0; }) -
-      text.begin());
-  const std::string_view unit = text.substr(digits);
-  const auto number = parse_number(text.substr(0, digits));
-  std::uint64_t scale = 0;
-  if (unit == "us") scale = 1000;
-  if (unit == "ms") scale = 1000 * 1000;
-  if (unit.empty() || unit == "s") scale = 1000ull * 1000 * 1000;
-  if (unit == "min") scale = 60ull * 1000 * 1000 * 1000;
-  constexpr auto longest = 24ull * 3600 * 1000 * 1000 * 1000;
-  if (!number.ok() || scale == 0 || number.value() == 0 || number.value() > longest / scale) {
-    return Error(
-        Errc::invalid_argument,
-        fmt::format("'{}' is not a duration: give a number with us, ms, s or min, at most 24 h", text));
+using std::chrono::nanoseconds;
+
+constexpr nanoseconds longest = std::chrono::hours(24 * 365);
+
+struct Unit {
+  std::string_view name;
+  nanoseconds length;
+};
+constexpr std::array<Unit, 8> units = {{
+    {"", std::chrono::seconds(1)},
+    {"us", std::chrono::microseconds(1)},
+    {"ms", std::chrono::milliseconds(1)},
+    {"s", std::chrono::seconds(1)},
+    {"m", std::chrono::minutes(1)},
+    {"min", std::chrono::minutes(1)},
+    {"h", std::chrono::hours(1)},
+    {"d", std::chrono::hours(24)},
+}};
+
+constexpr std::string_view digits = "0123456789";
+
+// The first `end` characters of `from`, or all of it; they are taken off it.
+std::string_view take(std::string_view& from, std::size_t end) {
+  const std::string_view taken = from.substr(0, end);
+  from.remove_prefix(taken.size());
+  return taken;
+}
+
+}  // namespace
+
+Result<nanoseconds> parse_duration(std::string_view text) {
+  const auto wrong = [text] {
+    return Error(Errc::invalid_argument,
+                 fmt::format("'{}' is not a duration: give 90, 500ms, 90s, 2m or 1h30m, at most 365d", text));
+  };
+  nanoseconds total{0};
+  for (std::string_view rest = text; !rest.empty();) {
+    const auto number = parse_number(take(rest, rest.find_first_not_of(digits)));
+    const std::string_view name = take(rest, rest.find_first_of("0123456789 "));
+    take(rest, rest.find_first_not_of(' '));
+    const auto* const unit =
+        std::find_if(units.begin(), units.end(), [&](const Unit& u) { return u.name == name; });
+    if (!number.ok() || unit == units.end()) return wrong();
+    const auto fits = static_cast<std::uint64_t>((longest - total) / unit->length);
+    if (number.value() > fits) return wrong();
+    total += static_cast<std::int64_t>(number.value()) * unit->length;
   }
-  return std::chrono::nanoseconds(static_cast<std::int64_t>(number.value() * scale));
+  if (total == nanoseconds(0)) return wrong();
+  return total;
 }
 
 }  // namespace holdfast

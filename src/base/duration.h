@@ -1,4 +1,4 @@
-// Durations as people write them: "30s", "500ms", "2min"; a bare number means seconds.
+// Durations as people write them: "30s", "500ms", "2min", "1h30m", "1h 30m"; a bare number means seconds.
 #pragma once
 
 #include <chrono>
@@ -8,7 +8,8 @@
 
 namespace holdfast {
 
-// More than 0, at most 24 hours. Errors: invalid_argument, naming the text.
+// The sum of numbers with us, ms, s, m or min, h, d. More than 0, at most 365 days. Errors: invalid_argument, naming the
+// text.
 Result<std::chrono::nanoseconds> parse_duration(std::string_view text);
 
 }  // namespace holdfast

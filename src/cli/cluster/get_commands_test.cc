@@ -275,14 +275,5 @@ TEST(Selectors, TakeWhatTheySay) {
     EXPECT_FALSE(Selector::parse(wrong).ok()) << wrong;
 }
 
-TEST(Durations, AsPeopleWriteThem) {
-  EXPECT_EQ(parse_duration("90").value(), 90);
-  EXPECT_EQ(parse_duration("2m").value(), 120);
-  EXPECT_EQ(parse_duration("1h 30m 5s").value(), 5405);
-  EXPECT_EQ(parse_duration("1h30m").value(), 5400);
-  for (const char* wrong : {"", "0", "m", "1w", "1.5h", "-1", "99999999999"})
-    EXPECT_FALSE(parse_duration(wrong).ok()) << wrong;
-}
-
 }  // namespace
 }  // namespace holdfast::cli
