@@ -75,7 +75,7 @@ Agent::Agent(Reactor& home, store::Kv& kv, EngineDirectory& engines, Options opt
       dirty_(home),
       registry_(home, kv, options_.cluster, options_.page_limit,
                 [this] {
-                  nodes_.observed().memberships = registry_.memberships();
+                  registry_.show_memberships(nodes_.observed().memberships);
                   changed();
                 }),
       nodes_(
@@ -205,9 +205,11 @@ Task<void> Agent::reconcile(StopToken stop) {
     if (stop.stop_requested()) break;
     dirty_.reset();
     if (!registry_.complete()) continue;
+    const Nanos begun = home_.now();
     sync_nodes();
     if (leading_) pass();
-    co_await home_.sleep(pass_pause, stop);
+    // What a pass takes grows with the cluster: however much changes, others have the core for most of the time.
+    co_await home_.sleep(std::max(pass_pause, 4 * (home_.now() - begun)), stop);
   }
 }
 

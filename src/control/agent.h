@@ -167,7 +167,9 @@ class Agent final : public Service {
   Task<Status> commit(const Op& op, Changes changes) { return registry_.commit(op.term, std::move(changes)); }
   void changed() noexcept { dirty_.set(); }
   UnixNanos unix_now() const { return static_cast<UnixNanos>(home_.wall_now()); }
-  Cluster cluster() const { return Cluster(registry_.specs(), nodes_.observed(), claims_); }
+  Cluster cluster() const {
+    return Cluster(registry_.specs(), registry_.index(), nodes_.observed(), claims_);
+  }
   Uuid new_uuid() { return Uuid::random(home_.random()); }
 
   // ---- looking things up; NotFound, Deleting

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 #include <type_traits>
 
 #include <fmt/format.h>
@@ -32,6 +33,9 @@ struct Nodes::Node {
   std::uint64_t polls_begun = 0;
   std::uint64_t polls_ended = 0;
   std::optional<Error> failure;  // of the last poll
+  // Whatever it was last known to have, and maybe more: by now others may have reported it as theirs.
+  std::set<PoolId> pools;
+  std::set<Uuid> replicas, nexuses, snapshots;
   bool leaving = false;
   StopSource stop;
 };
@@ -60,6 +64,16 @@ void Nodes::watch(const NodeId& id, const std::string& endpoint) {
     return;
   }
   node = std::make_unique<Node>(home_, id, endpoint);
+  // Of an earlier time under this name: answers to calls that came after it was forgotten.
+  const auto take_in = [&id](const auto& kept, auto& had) {
+    for (const auto& [key, one] : kept) {
+      if (one.node == id) had.insert(key);
+    }
+  };
+  take_in(observed_.pools, node->pools);
+  take_in(observed_.replicas, node->replicas);
+  take_in(observed_.nexuses, node->nexuses);
+  take_in(observed_.snapshots, node->snapshots);
   node->engine = directory_.connect(id, endpoint);
   node->heard = home_.now();
   NodeState& state = observed_.nodes[id];
@@ -77,9 +91,9 @@ void Nodes::forget(const NodeId& id) {
   nodes_.erase(found);
   observed_.nodes.erase(id);
   std::erase_if(observed_.pools, [&](const auto& p) { return p.second.node == id; });
-  std::erase_if(observed_.replicas, [&](const auto& r) { return r.second.node == id; });
-  std::erase_if(observed_.nexuses, [&](const auto& n) { return n.second.node == id; });
-  std::erase_if(observed_.snapshots, [&](const auto& s) { return s.second.node == id; });
+  erase_if(observed_.replicas, [&](const auto& r) { return r.second.node == id; });
+  erase_if(observed_.nexuses, [&](const auto& n) { return n.second.node == id; });
+  erase_if(observed_.snapshots, [&](const auto& s) { return s.second.node == id; });
 }
 
 // One of these runs for each node, so a slow one delays nobody else.
@@ -205,7 +219,8 @@ bool Nodes::newer(const Uuid& id, Nanos asked) const {
 
 void Nodes::apply(const NodeId& id, EngineReport report, Nanos asked) {
   bool differs = false;
-  const auto replace = [&](auto& kept, auto& reported, const auto& is_newer) {
+  Node& node = *nodes_.at(id);
+  const auto replace = [&](auto& kept, auto& reported, auto& had, const auto& is_newer) {
     using Map = std::decay_t<decltype(kept)>;
     Map now;
     for (auto& one : reported) {
@@ -220,12 +235,16 @@ void Nodes::apply(const NodeId& id, EngineReport report, Nanos asked) {
         now.emplace(one.id, std::move(one));
       }
     }
-    for (auto it = kept.begin(); it != kept.end();) {
-      const bool gone = it->second.node == id && !now.contains(it->first) && !is_newer(it->first);
+    for (auto it = had.begin(); it != had.end();) {
+      const auto found = kept.find(*it);
+      const bool here = found != kept.end() && found->second.node == id;
+      const bool gone = here && !now.contains(*it) && !is_newer(*it);
       differs |= gone;
-      it = gone ? kept.erase(it) : std::next(it);
+      if (gone) kept.erase(found);
+      it = gone || !here ? had.erase(it) : std::next(it);
     }
     for (auto& [key, one] : now) {
+      had.insert(key);
       if (is_newer(key)) continue;
       const auto found = kept.find(key);
       if (found != kept.end() && found->second == one) continue;
@@ -238,10 +257,10 @@ void Nodes::apply(const NodeId& id, EngineReport report, Nanos asked) {
     const auto found = touched_.pools.find(p);
     return found != touched_.pools.end() && found->second >= asked;
   };
-  replace(observed_.pools, report.pools, by_pool);
-  replace(observed_.replicas, report.replicas, by_uuid);
-  replace(observed_.nexuses, report.nexuses, by_uuid);
-  replace(observed_.snapshots, report.snapshots, by_uuid);
+  replace(observed_.pools, report.pools, node.pools, by_pool);
+  replace(observed_.replicas, report.replicas, node.replicas, by_uuid);
+  replace(observed_.nexuses, report.nexuses, node.nexuses, by_uuid);
+  replace(observed_.snapshots, report.snapshots, node.snapshots, by_uuid);
   NodeState& state = observed_.nodes[id];
   if (!report.engine.nqn.empty()) state.nqn = report.engine.nqn;
   if (!report.engine.version.empty()) state.version = report.engine.version;
@@ -254,6 +273,7 @@ void Nodes::apply(const NodeId& id, EngineReport report, Nanos asked) {
 void Nodes::note(const PoolState& pool) {
   touched_.pools[pool.id] = home_.now();
   observed_.pools[pool.id] = pool;
+  if (const auto node = nodes_.find(pool.node); node != nodes_.end()) node->second->pools.insert(pool.id);
   changed_();
 }
 void Nodes::note(const ReplicaState& replica) {
@@ -271,6 +291,8 @@ void Nodes::note(const ReplicaState& replica) {
   ReplicaState& kept = observed_.replicas[replica.uuid];
   kept = replica;
   kept.record = record;
+  if (const auto node = nodes_.find(replica.node); node != nodes_.end())
+    node->second->replicas.insert(replica.uuid);
   changed_();
 }
 void Nodes::note_record(const Uuid& replica, std::uint64_t digest) {
@@ -281,18 +303,22 @@ void Nodes::note_record(const Uuid& replica, std::uint64_t digest) {
 void Nodes::note(const NexusState& nexus) {
   touched_.resources[nexus.uuid] = home_.now();
   observed_.nexuses[nexus.uuid] = nexus;
+  if (const auto node = nodes_.find(nexus.node); node != nodes_.end())
+    node->second->nexuses.insert(nexus.uuid);
   changed_();
 }
 void Nodes::note(const SnapshotState& snapshot) {
   touched_.resources[snapshot.uuid] = home_.now();
   observed_.snapshots[snapshot.uuid] = snapshot;
+  if (const auto node = nodes_.find(snapshot.node); node != nodes_.end())
+    node->second->snapshots.insert(snapshot.uuid);
   changed_();
 }
 void Nodes::note_gone(const PoolId& pool) {
   touched_.pools[pool] = home_.now();
   observed_.pools.erase(pool);
-  std::erase_if(observed_.replicas, [&](const auto& r) { return r.second.pool == pool; });
-  std::erase_if(observed_.snapshots, [&](const auto& s) { return s.second.pool == pool; });
+  erase_if(observed_.replicas, [&](const auto& r) { return r.second.pool == pool; });
+  erase_if(observed_.snapshots, [&](const auto& s) { return s.second.pool == pool; });
   changed_();
 }
 void Nodes::note_gone(Gone what, const Uuid& id) {

@@ -134,18 +134,19 @@ Task<Status> Agent::delete_pool(PoolId id, std::optional<NodeId> node) {
   // From here on nothing new is placed in it.
   claims_.closing.insert(id);
   const Cluster now = cluster();
-  const auto replicas = now.replicas_of_pool.find(id);
-  const bool used = replicas != now.replicas_of_pool.end() || now.snapshot_parts_of_pool.contains(id) ||
-                    claims_.bytes.contains(id);
+  const auto replicas = now.index.replicas_of_pool.find(id);
+  const bool used = replicas != now.index.replicas_of_pool.end() ||
+                    now.index.snapshot_parts_of_pool.contains(id) || claims_.bytes.contains(id);
   if (used || !observed().node_online(spec.node)) {
     claims_.closing.erase(id);
     if (used) {
       co_return refusal(
           Kind::in_use,
-          fmt::format("pool {} holds {} replicas and {} parts of snapshots: delete or move "
-                      "them first",
-                      id, replicas == now.replicas_of_pool.end() ? 0 : replicas->second.size(),
-                      now.snapshot_parts_of_pool.contains(id) ? now.snapshot_parts_of_pool.at(id) : 0));
+          fmt::format(
+              "pool {} holds {} replicas and {} parts of snapshots: delete or move "
+              "them first",
+              id, replicas == now.index.replicas_of_pool.end() ? 0 : replicas->second.size(),
+              now.index.snapshot_parts_of_pool.contains(id) ? now.index.snapshot_parts_of_pool.at(id) : 0));
     }
     co_return refusal(
         Kind::failed_precondition,

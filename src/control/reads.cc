@@ -61,9 +61,7 @@ std::vector<PoolView> Agent::pools_of_node(const NodeId& node) const {
 
 std::vector<PoolView> Agent::pools_of_volume(const Uuid& volume) const {
   std::vector<PoolView> all;
-  for (const auto& [id, r] : specs().replicas) {
-    if (r.owners.volume == volume) all.push_back(pool_view(r.pool));
-  }
+  for (const ReplicaSpec* r : cluster().replicas(volume)) all.push_back(pool_view(r->pool));
   return all;
 }
 
@@ -181,41 +179,37 @@ Page<View> Agent::page_of(const std::vector<const Spec*>& all, const PageRequest
 
 Page<VolumeView> Agent::volumes(PageRequest request) const {
   const Cluster now = cluster();
-  std::map<Uuid, std::uint32_t> snapshots;
-  for (const auto& [id, s] : specs().snapshots) ++snapshots[s.volume];
   std::vector<const VolumeSpec*> all;
   for (const auto& [id, v] : specs().volumes) all.push_back(&v);
   return page_of<VolumeView>(all, request, [&](const VolumeSpec& v) {
-    const auto count = snapshots.find(v.uuid);
-    return VolumeView{v, volume_state(now, v), count == snapshots.end() ? 0 : count->second};
+    return VolumeView{v, volume_state(now, v), static_cast<std::uint32_t>(now.snapshots(v.uuid).size())};
   });
 }
 
 Result<VolumeView> Agent::volume(Uuid id) const {
   HF_TRY(VolumeSpec spec, find_volume(id));
-  const auto snapshots = std::count_if(specs().snapshots.begin(), specs().snapshots.end(),
-                                       [&](const auto& s) { return s.second.volume == id; });
-  VolumeState state = volume_state(cluster(), specs().volumes.at(id));
-  return VolumeView{std::move(spec), std::move(state), static_cast<std::uint32_t>(snapshots)};
+  const Cluster now = cluster();
+  VolumeState state = volume_state(now, specs().volumes.at(id));
+  return VolumeView{std::move(spec), std::move(state), static_cast<std::uint32_t>(now.snapshots(id).size())};
 }
 
 SnapshotView Agent::snapshot_view(const SnapshotSpec& spec) const {
   SnapshotView view;
   view.spec = spec;
-  view.num_restores = static_cast<std::uint32_t>(
-      std::count_if(specs().volumes.begin(), specs().volumes.end(), [&](const auto& v) {
-        return v.second.content_source && v.second.content_source->snapshot == spec.uuid;
-      }));
+  const Cluster now = cluster();
+  const auto restores = now.index.restores_of_snapshot.find(spec.uuid);
+  if (restores != now.index.restores_of_snapshot.end())
+    view.num_restores = static_cast<std::uint32_t>(restores->second);
   for (const auto& part : spec.parts()) {
     const auto seen = observed().snapshots.find(part.uuid);
     if (seen == observed().snapshots.end() || !observed().node_online(seen->second.node)) continue;
     view.parts.push_back(seen->second);
     view.allocated_bytes = std::max(view.allocated_bytes, seen->second.allocated_bytes);
   }
-  for (const auto& [id, older] : specs().snapshots) {
-    if (older.volume != spec.volume || older.taken > spec.taken) continue;
+  for (const SnapshotSpec* older : now.snapshots(spec.volume)) {
+    if (older->taken > spec.taken) continue;
     std::uint64_t most = 0;
-    for (const auto& part : older.parts()) {
+    for (const auto& part : older->parts()) {
       const auto seen = observed().snapshots.find(part.uuid);
       if (seen != observed().snapshots.end()) most = std::max(most, seen->second.allocated_bytes);
     }

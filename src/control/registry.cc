@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -75,12 +76,37 @@ std::string id_of(const AnySpec& any) {
   return std::visit([]<class S>(const S& s) { return KindOf<S>::id(s); }, any);
 }
 
-void insert(Specs& all, const AnySpec& any) {
-  std::visit([&]<class S>(const S& s) { KindOf<S>::in(all)[map_key(s)] = s; }, any);
+// Those that others refer to are in the index; the rest is looked up by name.
+template <class Spec>
+constexpr bool is_indexed = requires(Index& index, const Spec& s) {
+  index.add(s);
+};
+
+template <class Spec>
+void erase_one(Specs& all, Index& index, const Spec& gone) {
+  auto& map = KindOf<Spec>::in(all);
+  const auto found = map.find(map_key(gone));
+  if (found == map.end()) return;
+  if constexpr (is_indexed<Spec>) index.remove(found->second);
+  map.erase(found);
 }
 
-void erase(Specs& all, const AnySpec& any) {
-  std::visit([&]<class S>(const S& s) { KindOf<S>::in(all).erase(map_key(s)); }, any);
+template <class Spec>
+void insert_one(Specs& all, Index& index, Spec spec) {
+  const auto [at, is_new] = KindOf<Spec>::in(all).try_emplace(map_key(spec));
+  if constexpr (is_indexed<Spec>) {
+    if (!is_new) index.remove(at->second);
+  }
+  at->second = std::move(spec);
+  if constexpr (is_indexed<Spec>) index.add(at->second);
+}
+
+void insert(Specs& all, Index& index, AnySpec any) {
+  std::visit([&]<class S>(S& s) { insert_one(all, index, std::move(s)); }, any);
+}
+
+void erase(Specs& all, Index& index, const AnySpec& any) {
+  std::visit([&]<class S>(const S& s) { erase_one(all, index, s); }, any);
 }
 
 std::string json_of(const AnySpec& any) {
@@ -118,24 +144,27 @@ std::pair<std::string, std::string> split(const std::string& rest) {
   return {rest.substr(0, slash), rest.substr(slash + 1)};
 }
 
-template <class Map>
-void erase_record(Map& map, const std::string& id) {
-  if constexpr (std::is_same_v<typename Map::key_type, Uuid>) {
+template <class Spec>
+void erase_by_id(Specs& all, Index& index, const std::string& id) {
+  Spec gone;
+  if constexpr (requires { gone.uuid; }) {
     auto uuid = Uuid::parse(id);
-    if (uuid.ok()) map.erase(uuid.value());
+    if (!uuid.ok()) return;
+    gone.uuid = uuid.value();
   } else {
-    map.erase(id);
+    gone.id = id;
   }
+  erase_one(all, index, gone);
 }
 
-void erase_by_id(Specs& all, const std::string& kind, const std::string& id) {
-  if (kind == "node") erase_record(all.nodes, id);
-  if (kind == "pool") erase_record(all.pools, id);
-  if (kind == "replica") erase_record(all.replicas, id);
-  if (kind == "nexus") erase_record(all.nexuses, id);
-  if (kind == "volume") erase_record(all.volumes, id);
-  if (kind == "snapshot") erase_record(all.snapshots, id);
-  if (kind == "app_node") erase_record(all.app_nodes, id);
+void erase_by_id(Specs& all, Index& index, const std::string& kind, const std::string& id) {
+  if (kind == "node") erase_by_id<NodeSpec>(all, index, id);
+  if (kind == "pool") erase_by_id<PoolSpec>(all, index, id);
+  if (kind == "replica") erase_by_id<ReplicaSpec>(all, index, id);
+  if (kind == "nexus") erase_by_id<NexusSpec>(all, index, id);
+  if (kind == "volume") erase_by_id<VolumeSpec>(all, index, id);
+  if (kind == "snapshot") erase_by_id<SnapshotSpec>(all, index, id);
+  if (kind == "app_node") erase_by_id<AppNodeSpec>(all, index, id);
 }
 
 }  // namespace
@@ -193,14 +222,40 @@ store::Revision Registry::created_at(const std::string& key) const noexcept {
 // ---- following
 
 void Registry::forget_all() {
+  index_ = Index();
   specs_ = Specs();
   memberships_.clear();
+  all_memberships_changed_ = true;
   digests_ = RecordDigests();
   known_.clear();
   gone_.clear();
   unreadable_.clear();
   leader_record_.reset();
   loaded_ = false;
+}
+
+void Registry::set_membership(const Uuid& volume, std::optional<Membership> record) {
+  changed_memberships_.insert(volume);
+  if (record) {
+    digests_.memberships[volume] = Digest().add(to_json(*record)).value();
+    memberships_[volume] = std::move(*record);
+  } else {
+    digests_.memberships.erase(volume);
+    memberships_.erase(volume);
+  }
+}
+
+void Registry::show_memberships(ById<Membership>& in) {
+  if (std::exchange(all_memberships_changed_, false)) in = memberships_;
+  for (const Uuid& volume : changed_memberships_) {
+    const auto found = memberships_.find(volume);
+    if (found == memberships_.end()) {
+      in.erase(volume);
+    } else {
+      in[volume] = found->second;
+    }
+  }
+  changed_memberships_.clear();
 }
 
 void Registry::apply_record(const std::string& key, const std::string& value) {
@@ -215,7 +270,7 @@ void Registry::apply_record(const std::string& key, const std::string& value) {
     auto record = parse_membership(key, value);
     if (!record.ok()) HF_LOG(error, "control", record.error().message());
     // A record that cannot be read calls nobody healthy: nothing is let go of.
-    note_membership(uuid.value(), record.ok() ? std::move(record).value() : Membership());
+    set_membership(uuid.value(), record.ok() ? std::move(record).value() : Membership());
     return;
   }
   auto parsed = parse_any(key, kind, id, value);
@@ -227,8 +282,8 @@ void Registry::apply_record(const std::string& key, const std::string& value) {
   }
   unreadable_.erase(key);
   if (!parsed.value()) return;
-  insert(specs_, *parsed.value());
   note_digest(*parsed.value(), value);
+  insert(specs_, index_, std::move(*parsed.value()));
 }
 
 void Registry::note_digest(const AnySpec& spec, const std::string& json) {
@@ -239,13 +294,10 @@ void Registry::note_digest(const AnySpec& spec, const std::string& json) {
 }
 
 void Registry::drop_digest(const std::string& kind, const std::string& id) {
-  if (kind == KindOf<VolumeSpec>::name) erase_record(digests_.volumes, id);
-  if (kind == KindOf<NexusSpec>::name) erase_record(digests_.nexuses, id);
-}
-
-void Registry::note_membership(const Uuid& volume, Membership membership) {
-  digests_.memberships[volume] = Digest().add(to_json(membership)).value();
-  memberships_[volume] = std::move(membership);
+  const auto uuid = Uuid::parse(id);
+  if (!uuid.ok()) return;
+  if (kind == KindOf<VolumeSpec>::name) digests_.volumes.erase(uuid.value());
+  if (kind == KindOf<NexusSpec>::name) digests_.nexuses.erase(uuid.value());
 }
 
 void Registry::apply_removal(const std::string& key) {
@@ -257,13 +309,10 @@ void Registry::apply_removal(const std::string& key) {
   auto [kind, id] = split(key.substr(prefix_.size()));
   if (kind == "volume" && id.ends_with(membership_suffix)) {
     auto uuid = Uuid::parse(id.substr(0, id.size() - membership_suffix.size()));
-    if (uuid.ok()) {
-      memberships_.erase(uuid.value());
-      digests_.memberships.erase(uuid.value());
-    }
+    if (uuid.ok()) set_membership(uuid.value(), std::nullopt);
     return;
   }
-  erase_by_id(specs_, kind, id);
+  erase_by_id(specs_, index_, kind, id);
   drop_digest(kind, id);
 }
 
@@ -460,13 +509,13 @@ void Registry::adopt(const Changes& changes, store::Revision revision) {
   for (const auto& one : changes.list_) {
     const std::string key = key_of(one.spec);
     if (one.remove) {
-      erase(specs_, one.spec);
+      erase(specs_, index_, one.spec);
       const auto [kind, id] = split(key.substr(prefix_.size()));
       drop_digest(kind, id);
       known_.erase(key);
       gone_[key] = revision;
     } else {
-      insert(specs_, one.spec);
+      insert(specs_, index_, one.spec);
       note_digest(one.spec, json_of(one.spec));
       Known& known = known_[key];
       known.mod = revision;
@@ -476,15 +525,14 @@ void Registry::adopt(const Changes& changes, store::Revision revision) {
   for (const auto& raw : changes.raw_) {
     const std::string key = membership_key(raw.volume);
     if (!raw.value) {
-      memberships_.erase(raw.volume);
-      digests_.memberships.erase(raw.volume);
+      set_membership(raw.volume, std::nullopt);
       known_.erase(key);
       gone_[key] = revision;
       continue;
     }
     known_[key].mod = revision;
     auto record = parse_membership(key, *raw.value);
-    if (record.ok()) note_membership(raw.volume, std::move(record).value());
+    if (record.ok()) set_membership(raw.volume, std::move(record).value());
   }
   changed_();
 }

@@ -10,12 +10,14 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "control/model/specs.h"
 #include "control/model/state.h"
+#include "control/plan/index.h"
 #include "control/plan/records.h"
 #include "rt/reactor.h"
 #include "rt/stop.h"
@@ -73,7 +75,9 @@ class Registry {
   Registry& operator=(const Registry&) = delete;
 
   const Specs& specs() const noexcept { return specs_; }
-  const std::map<Uuid, Membership>& memberships() const noexcept { return memberships_; }
+  const Index& index() const noexcept { return index_; }
+  // Brings a copy of all membership records up to date; one copy alone, and the same one at each call.
+  void show_memberships(ById<Membership>& in);
   const RecordDigests& digests() const noexcept { return digests_; }
   // All records were read, and none of them was unreadable: what is missing in specs() is missing in the store.
   bool complete() const noexcept { return loaded_ && unreadable_.empty(); }
@@ -124,13 +128,13 @@ class Registry {
   void apply(const store::KeyEvent& event);
   void apply_record(const std::string& key, const std::string& value);
   void apply_removal(const std::string& key);
+  void set_membership(const Uuid& volume, std::optional<Membership> record);
   store::Txn make_txn(const Changes& changes) const;
   Task<Result<Outcome>> attempt(store::Txn txn);
   void adopt(const Changes& changes, store::Revision revision);
   void forget_all();
   void note_digest(const AnySpec& spec, const std::string& json);
   void drop_digest(const std::string& kind, const std::string& id);
-  void note_membership(const Uuid& volume, Membership membership);
 
   Reactor& home_;
   store::Kv& kv_;
@@ -138,7 +142,10 @@ class Registry {
   const std::size_t page_limit_;
   const std::function<void()> changed_;
   Specs specs_;
-  std::map<Uuid, Membership> memberships_;
+  Index index_;  // of specs_
+  ById<Membership> memberships_;
+  std::set<Uuid> changed_memberships_;  // since they were last shown
+  bool all_memberships_changed_ = true;
   RecordDigests digests_;
   std::map<std::string, Known> known_;             // of what is there
   std::map<std::string, store::Revision> gone_;    // removed here, until the watch says so, too

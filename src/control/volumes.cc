@@ -320,7 +320,7 @@ Task<Result<VolumeView>> Agent::set_replica_count(Uuid id, std::uint32_t count) 
     const VolumeState state = volume_state(cluster(), specs().volumes.at(id));
     if (state.status != VolumeStatus::online)
       co_return refuse("replicas are added while it is online: " + state.reason);
-    if (volume.target) HF_CO_CHECK(check_rebuilds(options_.policy.rebuilds_max, cluster().rebuilds, id));
+    if (volume.target) HF_CO_CHECK(check_rebuilds(options_.policy.rebuilds_max, cluster().rebuilds(), id));
     HF_CO_CHECK(co_await grow_count(op, std::move(volume)));
   } else {
     HF_CO_CHECK(co_await shrink_count(op, std::move(volume)));
@@ -373,7 +373,7 @@ Task<Status> Agent::add_child_of(const Op& op, Uuid volume, Uuid replica) {
   if (v == specs().volumes.end() || !v->second.target) co_return Status();
   const VolumeTarget target = *v->second.target;
   const auto& limit = options_.policy.rebuilds_max;
-  if (limit && cluster().rebuilds >= *limit) co_return Status();
+  if (limit && cluster().rebuilds() >= *limit) co_return Status();
   const auto uri = child_uri(replica, target.node);
   if (!uri) co_return refusal(Kind::unavailable, "the replica cannot be reached");
   HF_CO_TRY(Engine * engine, engine_to_change(op, target.node));
@@ -427,7 +427,7 @@ Task<Result<VolumeView>> Agent::move_replica(MoveReplica request) {
                       fmt::format("replica {} can be moved nowhere: {}", replica.uuid.to_string(),
                                   explain(placed.refused)));
   }
-  HF_CO_CHECK(check_rebuilds(options_.policy.rebuilds_max, cluster().rebuilds, volume.uuid));
+  HF_CO_CHECK(check_rebuilds(options_.policy.rebuilds_max, cluster().rebuilds(), volume.uuid));
   volume.moves.push_back({replica.uuid, placed.pools.front(), std::nullopt});
   Changes changes;
   changes.put(volume);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/uuid.h"
+#include "control/model/by_id.h"
 #include "control/model/enums.h"
 #include "control/model/labels.h"
 
@@ -233,10 +234,10 @@ struct AppNodeSpec {
 struct Specs {
   std::map<NodeId, NodeSpec> nodes;
   std::map<PoolId, PoolSpec> pools;
-  std::map<Uuid, ReplicaSpec> replicas;
-  std::map<Uuid, NexusSpec> nexuses;
-  std::map<Uuid, VolumeSpec> volumes;
-  std::map<Uuid, SnapshotSpec> snapshots;
+  ById<ReplicaSpec> replicas;
+  ById<NexusSpec> nexuses;
+  ById<VolumeSpec> volumes;
+  ById<SnapshotSpec> snapshots;
   std::map<std::string, AppNodeSpec> app_nodes;
 };
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/uuid.h"
+#include "control/model/by_id.h"
 #include "control/model/enums.h"
 #include "control/model/specs.h"
 
@@ -159,10 +160,10 @@ struct Membership {
 struct Observed {
   std::map<NodeId, NodeState> nodes;
   std::map<PoolId, PoolState> pools;
-  std::map<Uuid, ReplicaState> replicas;
-  std::map<Uuid, NexusState> nexuses;
-  std::map<Uuid, SnapshotState> snapshots;  // of replicas
-  std::map<Uuid, Membership> memberships;   // by volume
+  ById<ReplicaState> replicas;
+  ById<NexusState> nexuses;
+  ById<SnapshotState> snapshots;  // of replicas
+  ById<Membership> memberships;   // by volume
 
   bool node_online(const NodeId& id) const noexcept {
     const auto found = nodes.find(id);

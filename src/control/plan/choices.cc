@@ -31,8 +31,8 @@ int child_badness(const ChildState* child) {
 
 int group_crowd(const Cluster& cluster, const VolumeSpec& volume, const NodeId& node) {
   if (!volume.affinity_group) return 0;
-  const auto members = cluster.volumes_of_group.find(*volume.affinity_group);
-  if (members == cluster.volumes_of_group.end()) return 0;
+  const auto members = cluster.index.volumes_of_group.find(*volume.affinity_group);
+  if (members == cluster.index.volumes_of_group.end()) return 0;
   int count = 0;
   for (const VolumeSpec* other : members->second) {
     for (const ReplicaSpec* r : cluster.replicas(other->uuid))
@@ -74,8 +74,8 @@ std::optional<std::string> target_refused(const Cluster& cluster, const VolumeSp
   if (!node.drains.empty()) return "it is being drained";
   if (!node.cordons.empty()) return fmt::format("it is cordoned ({})", *node.cordons.begin());
   if (avoid == node.id) return "it has the target that is to be replaced";
-  const auto nexuses = cluster.nexuses_of_volume.find(volume.uuid);
-  if (nexuses != cluster.nexuses_of_volume.end()) {
+  const auto nexuses = cluster.index.nexuses_of_volume.find(volume.uuid);
+  if (nexuses != cluster.index.nexuses_of_volume.end()) {
     for (const NexusSpec* n : nexuses->second) {
       if (n->node == node.id && n->status != SpecStatus::creating)
         return "it has a former target of this volume";
@@ -133,11 +133,11 @@ TargetChoice place_target(const Cluster& cluster, const VolumeSpec& volume,
     for (const ReplicaSpec* r : cluster.replicas(volume.uuid)) {
       if (cluster.node_id_of_pool(r->pool) == id && cluster.good(volume, r->uuid)) fit.no_good_replica = -1;
     }
-    const auto targets = cluster.targets_of_node.find(id);
-    fit.targets = targets == cluster.targets_of_node.end() ? 0 : targets->second;
+    const auto targets = cluster.index.targets_of_node.find(id);
+    fit.targets = targets == cluster.index.targets_of_node.end() ? 0 : targets->second;
     if (volume.affinity_group) {
-      const auto members = cluster.volumes_of_group.find(*volume.affinity_group);
-      if (members != cluster.volumes_of_group.end()) {
+      const auto members = cluster.index.volumes_of_group.find(*volume.affinity_group);
+      if (members != cluster.index.volumes_of_group.end()) {
         fit.group_targets = static_cast<std::size_t>(std::count_if(
             members->second.begin(), members->second.end(), [&id = id, &volume](const VolumeSpec* v) {
               return v->uuid != volume.uuid && v->target && v->target->node == id;

@@ -2,27 +2,18 @@
 
 namespace holdfast::control {
 
-Cluster::Cluster(const Specs& s, const Observed& o, const Claims& c) : specs(s), observed(o), claims(c) {
-  for (const auto& [id, replica] : specs.replicas) {
-    if (replica.owners.volume) replicas_of_volume[*replica.owners.volume].push_back(&replica);
-    replicas_of_pool[replica.pool].push_back(&replica);
-  }
-  for (const auto& [id, nexus] : specs.nexuses) {
-    if (nexus.owner) nexuses_of_volume[*nexus.owner].push_back(&nexus);
-    if (nexus.status != SpecStatus::deleting) ++targets_of_node[nexus.node];
-  }
-  for (const auto& [id, snapshot] : specs.snapshots) {
-    snapshots_of_volume[snapshot.volume].push_back(&snapshot);
-    for (const auto& [transaction, parts] : snapshot.transactions) {
-      for (const auto& part : parts) ++snapshot_parts_of_pool[part.pool];
-    }
-  }
-  for (const auto& [id, volume] : specs.volumes) {
-    if (volume.affinity_group) volumes_of_group[*volume.affinity_group].push_back(&volume);
-  }
+Cluster::Cluster(const Specs& s, const Index& i, const Observed& o, const Claims& c)
+    : specs(s), observed(o), claims(c), index(i) {}
+
+Cluster::Cluster(const Specs& s, const Observed& o, const Claims& c)
+    : own_index_(std::make_unique<Index>(s)), specs(s), observed(o), claims(c), index(*own_index_) {}
+
+std::uint64_t Cluster::rebuilds() const {
+  std::uint64_t running = 0;
   for (const auto& [id, nexus] : observed.nexuses) {
-    if (observed.node_online(nexus.node)) rebuilds += nexus.rebuilds;
+    if (nexus.rebuilds != 0 && observed.node_online(nexus.node)) running += nexus.rebuilds;
   }
+  return running;
 }
 
 const PoolState* Cluster::usable_pool(const PoolId& id) const noexcept {
@@ -33,23 +24,32 @@ const PoolState* Cluster::usable_pool(const PoolId& id) const noexcept {
   return works && observed.node_online(pool.node) ? &pool : nullptr;
 }
 
-PoolUse Cluster::use_of(const PoolState& pool) const {
-  PoolUse use{pool.free_bytes(), pool.committed_bytes, 0};
-  std::uint64_t coming = 0;
-  const auto here = replicas_of_pool.find(pool.id);
-  if (here != replicas_of_pool.end()) {
+Cluster::Coming Cluster::coming_to(const PoolId& pool) const {
+  const auto known = coming_.find(pool);
+  if (known != coming_.end()) return known->second;
+  Coming coming;
+  const auto here = index.replicas_of_pool.find(pool);
+  if (here != index.replicas_of_pool.end()) {
+    coming.replicas = here->second.size();
     for (const ReplicaSpec* r : here->second) {
-      ++use.replicas;
-      if (observed.replicas.contains(r->uuid) || r->status != SpecStatus::creating) continue;
-      use.committed_bytes += r->size_bytes;
-      if (!r->thin) coming += r->size_bytes;
+      if (r->status != SpecStatus::creating || observed.replicas.contains(r->uuid)) continue;
+      coming.bytes += r->size_bytes;
+      if (!r->thin) coming.thick_bytes += r->size_bytes;
     }
   }
+  coming_[pool] = coming;
+  return coming;
+}
+
+PoolUse Cluster::use_of(const PoolState& pool) const {
+  const Coming coming = coming_to(pool.id);
+  PoolUse use{pool.free_bytes(), pool.committed_bytes + coming.bytes, coming.replicas};
+  std::uint64_t taken = coming.thick_bytes;
   const auto claimed = claims.thick_bytes.find(pool.id);
-  if (claimed != claims.thick_bytes.end()) coming += claimed->second;
+  if (claimed != claims.thick_bytes.end()) taken += claimed->second;
   const auto committed = claims.bytes.find(pool.id);
   if (committed != claims.bytes.end()) use.committed_bytes += committed->second;
-  use.free_bytes = use.free_bytes > coming ? use.free_bytes - coming : 0;
+  use.free_bytes = use.free_bytes > taken ? use.free_bytes - taken : 0;
   return use;
 }
 
@@ -81,8 +81,14 @@ const NexusState* Cluster::known_nexus(const Uuid& id) const noexcept {
 
 const std::vector<const ReplicaSpec*>& Cluster::replicas(const Uuid& volume) const {
   static const std::vector<const ReplicaSpec*> none;
-  const auto found = replicas_of_volume.find(volume);
-  return found == replicas_of_volume.end() ? none : found->second;
+  const auto found = index.replicas_of_volume.find(volume);
+  return found == index.replicas_of_volume.end() ? none : found->second;
+}
+
+const std::vector<const SnapshotSpec*>& Cluster::snapshots(const Uuid& volume) const {
+  static const std::vector<const SnapshotSpec*> none;
+  const auto found = index.snapshots_of_volume.find(volume);
+  return found == index.snapshots_of_volume.end() ? none : found->second;
 }
 
 bool Cluster::healthy(const VolumeSpec& volume, const Uuid& replica) const noexcept {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "base/uuid.h"
 #include "control/model/specs.h"
 #include "control/model/state.h"
+#include "control/plan/index.h"
 
 namespace holdfast::control {
 
@@ -28,24 +30,28 @@ struct PoolUse {
   std::size_t replicas = 0;
 };
 
+// Cheap to make, and of its moment: what it refers to goes on changing, and some of what was asked is remembered.
 struct Cluster {
+  // `index` is that of these specs.
+  Cluster(const Specs& specs, const Index& index, const Observed& observed, const Claims& claims);
+  // Indexes the specs itself.
   Cluster(const Specs& specs, const Observed& observed, const Claims& claims);
+  Cluster(const Cluster&) = delete;
+  Cluster& operator=(const Cluster&) = delete;
 
+ private:
+  const std::unique_ptr<const Index> own_index_;
+
+ public:
   const Specs& specs;
   const Observed& observed;
   const Claims& claims;
-  std::map<Uuid, std::vector<const ReplicaSpec*>> replicas_of_volume;  // owned by it
-  std::map<PoolId, std::vector<const ReplicaSpec*>> replicas_of_pool;
-  std::map<Uuid, std::vector<const NexusSpec*>> nexuses_of_volume;
-  std::map<Uuid, std::vector<const SnapshotSpec*>> snapshots_of_volume;
-  std::map<std::string, std::vector<const VolumeSpec*>> volumes_of_group;
-  std::map<NodeId, std::size_t> targets_of_node;
-  std::map<PoolId, std::size_t> snapshot_parts_of_pool;
-  std::uint64_t rebuilds = 0;  // that run now
+  const Index& index;
 
   // The pool, while its node is online and it is itself online or degraded.
   const PoolState* usable_pool(const PoolId& id) const noexcept;
   PoolUse use_of(const PoolState& pool) const;
+  std::uint64_t rebuilds() const;  // that run now
   const NodeSpec* node_of_pool(const PoolId& id) const noexcept;
   // Empty when the pool is not known.
   NodeId node_id_of_pool(const PoolId& id) const;
@@ -53,10 +59,21 @@ struct Cluster {
   const ReplicaState* online_replica(const Uuid& id) const noexcept;
   const NexusState* known_nexus(const Uuid& id) const noexcept;
   const std::vector<const ReplicaSpec*>& replicas(const Uuid& volume) const;
+  const std::vector<const SnapshotSpec*>& snapshots(const Uuid& volume) const;
   // The membership record says so: it is written when the volume is created.
   bool healthy(const VolumeSpec& volume, const Uuid& replica) const noexcept;
   // Healthy, and its engine reports it online.
   bool good(const VolumeSpec& volume, const Uuid& replica) const noexcept;
+
+ private:
+  // What no engine shows yet.
+  struct Coming {
+    std::uint64_t thick_bytes = 0;
+    std::uint64_t bytes = 0;
+    std::size_t replicas = 0;  // all of them
+  };
+  Coming coming_to(const PoolId& pool) const;
+  mutable std::map<PoolId, Coming> coming_;
 };
 
 }  // namespace holdfast::control

@@ -33,7 +33,7 @@ struct Outage {
   UnixNanos back_at = 0;  // in sync again since; 0: it is not
   bool operator==(const Outage&) const = default;
 };
-using Outages = std::map<Uuid, Outage>;  // by replica
+using Outages = ById<Outage>;  // by replica
 
 // In sync for so long: its outage is forgotten.
 inline constexpr UnixNanos outage_forgotten_after = 60LL * 1'000'000'000;

@@ -120,7 +120,7 @@ void queue_rebuilds(Plan& plan) {
       return std::tie(in_sync, full, bytes, index) < std::tie(o.in_sync, o.full, o.bytes, o.index);
     }
   };
-  const std::uint64_t running = plan.cluster.rebuilds;
+  const std::uint64_t running = plan.cluster.rebuilds();
   const std::uint64_t limit = *plan.policy.rebuilds_max;
   const bool no_room = running >= limit;
   std::vector<bool> left_out(plan.actions.size());

@@ -56,8 +56,8 @@ std::size_t move_targets(Plan& plan, const NodeSpec& node, bool replicas_too) {
 // Starts to move every replica of the pool. The number that has not left.
 std::size_t move_replicas(Plan& plan, const PoolId& pool) {
   const Cluster& cluster = plan.cluster;
-  const auto here = cluster.replicas_of_pool.find(pool);
-  if (here == cluster.replicas_of_pool.end()) return 0;
+  const auto here = cluster.index.replicas_of_pool.find(pool);
+  if (here == cluster.index.replicas_of_pool.end()) return 0;
   std::size_t left = 0;
   for (const ReplicaSpec* r : here->second) {
     if (!r->owners.volume || r->status != SpecStatus::created) continue;

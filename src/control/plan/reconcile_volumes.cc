@@ -113,8 +113,8 @@ bool is_largest_without_room(const Cluster& cluster, const ReplicaSpec& replica)
     const auto state = cluster.observed.replicas.find(id);
     return state == cluster.observed.replicas.end() ? 0 : state->second.space.allocated_bytes;
   };
-  const auto here = cluster.replicas_of_pool.find(replica.pool);
-  if (here == cluster.replicas_of_pool.end()) return true;
+  const auto here = cluster.index.replicas_of_pool.find(replica.pool);
+  if (here == cluster.index.replicas_of_pool.end()) return true;
   return std::none_of(here->second.begin(), here->second.end(), [&](const ReplicaSpec* other) {
     if (other->uuid == replica.uuid || !other->owners.volume) return false;
     const auto volume = cluster.specs.volumes.find(*other->owners.volume);
@@ -176,8 +176,8 @@ void reconcile_count(Plan& plan, const VolumeSpec& v) {
 
 bool has_parts(const Cluster& cluster, const VolumeSpec& v) {
   if (!cluster.replicas(v.uuid).empty()) return true;
-  const auto nexuses = cluster.nexuses_of_volume.find(v.uuid);
-  return nexuses != cluster.nexuses_of_volume.end() &&
+  const auto nexuses = cluster.index.nexuses_of_volume.find(v.uuid);
+  return nexuses != cluster.index.nexuses_of_volume.end() &&
          std::any_of(nexuses->second.begin(), nexuses->second.end(),
                      [](const NexusSpec* n) { return n->status != SpecStatus::deleting; });
 }

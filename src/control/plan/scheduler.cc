@@ -102,8 +102,8 @@ std::optional<std::string> group_refuses(const Cluster& cluster, const ReplicaNe
   if (!group || need.volume.num_replicas > 1) return std::nullopt;
   if (cluster.claims.group_nodes.contains(*group + "\n" + pool.node))
     return "its node is taken by the affinity group";
-  const auto members = cluster.volumes_of_group.find(*group);
-  if (members == cluster.volumes_of_group.end()) return std::nullopt;
+  const auto members = cluster.index.volumes_of_group.find(*group);
+  if (members == cluster.index.volumes_of_group.end()) return std::nullopt;
   for (const VolumeSpec* other : members->second) {
     if (other->uuid == need.volume.uuid) continue;
     for (const ReplicaSpec* r : cluster.replicas(other->uuid)) {
@@ -169,8 +169,8 @@ std::optional<std::string> occupied_clash(const Cluster& cluster, const ReplicaN
 std::size_t group_replicas_on(const Cluster& cluster, const ReplicaNeed& need, const PoolSpec& pool) {
   std::size_t count = 0;
   if (!need.volume.affinity_group) return count;
-  const auto members = cluster.volumes_of_group.find(*need.volume.affinity_group);
-  if (members == cluster.volumes_of_group.end()) return count;
+  const auto members = cluster.index.volumes_of_group.find(*need.volume.affinity_group);
+  if (members == cluster.index.volumes_of_group.end()) return count;
   for (const VolumeSpec* other : members->second) {
     for (const ReplicaSpec* r : cluster.replicas(other->uuid)) {
       // The node weighs more than the pool: it is what fails.
