@@ -8,8 +8,8 @@
 
 namespace holdfast {
 
-// The sum of numbers with us, ms, s, m or min, h, d. More than 0, at most 365 days. Errors: invalid_argument, naming the
-// text.
+// The sum of numbers with us, ms, s, m or min, h, d. More than 0, at most 365 days. Errors: invalid_argument, naming
+// the text.
 Result<std::chrono::nanoseconds> parse_duration(std::string_view text);
 
 }  // namespace holdfast
