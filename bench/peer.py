@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 
-from run import ROOT, Bench, Process, start_target
+from run import ROOT, Bench, Process, publish, start_target
 
 WORK = [  # title, perf's access, block bytes, queue depth
     *[(f"4 KiB random {kind}, QD {qd}", access, 4096, qd)
@@ -150,16 +150,10 @@ def main():
         bench.priority = ["chrt", "--fifo", "10"]
     with tempfile.TemporaryDirectory() as folder:
         rows = measure(options, bench, folder)
-    text = "\n".join(rows)
-    if not options.write:
-        print(text)
-        return
-    kind = "file" if options.file else "memory"
-    begin, end = f"<!-- peer {kind}: begin -->", f"<!-- peer {kind}: end -->"
-    page = ROOT / "docs/performance.md"
-    before, _, rest = page.read_text().partition(begin)
-    _, _, after = rest.partition(end)
-    page.write_text(f"{before}{begin}\n{text}\n{end}{after}")
+    if options.write:
+        publish(f"peer {'file' if options.file else 'memory'}", rows)
+    else:
+        print("\n".join(rows))
 
 
 if __name__ == "__main__":

@@ -19,11 +19,10 @@ import subprocess
 import sys
 import tempfile
 
-from run import ROOT, Bench, start_target
+from run import ROOT, Bench, publish, start_target
 from peer import PEER_NQN, PEER_PORT, Spdk
 
 GIB = 1 << 30
-MARKS = ("<!-- pool: begin -->", "<!-- pool: end -->")
 
 
 def sparse(path, size):
@@ -147,13 +146,6 @@ def metadata(bench, folder):
             f"{large['open_ms']:.0f} ms, {large['memory_mib']:.0f} MiB | |"]
 
 
-def publish(lines):
-    page = ROOT / "docs" / "performance.md"
-    before, rest = page.read_text().split(MARKS[0])
-    after = rest.split(MARKS[1])[1]
-    page.write_text(before + MARKS[0] + "\n" + "\n".join(lines) + "\n" + MARKS[1] + after)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bin", default=ROOT / "build/release/bin")
@@ -173,7 +165,7 @@ def main():
         shutil.rmtree(folder, ignore_errors=True)
     print("\n".join(lines))
     if options.write:
-        publish(lines)
+        publish("pool", lines)
 
 
 if __name__ == "__main__":

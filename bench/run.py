@@ -30,7 +30,6 @@ WORK = [  # title, bench access, fio access, block bytes, queue depth
     ("128 KiB read, QD 8", "read", 128 * 1024, 8),
     ("128 KiB write, QD 8", "write", 128 * 1024, 8),
 ]
-MARKS = ("<!-- measured: begin -->", "<!-- measured: end -->")
 
 
 class Bench:
@@ -159,11 +158,12 @@ def file_part(bench, folder):
 
 
 class Engine:
-    def __init__(self, bench, folder):
+    def __init__(self, bench, folder, node="bench", grpc_port=20124, nvmf_port=28420):
         self.bench = bench
-        self.grpc = f"http://127.0.0.1:{20124}"
-        flags = ["--node-name", "bench", "--grpc-ip", "127.0.0.1", "--grpc-port", "20124", "--nvmf-port", "28420",
-                 "--metrics-port", "0", "--cores", "1", "--data-dir", str(folder / "data"), "--log-level", "warn"]
+        self.grpc = f"http://127.0.0.1:{grpc_port}"
+        flags = ["--node-name", node, "--grpc-ip", "127.0.0.1", "--grpc-port", str(grpc_port), "--nvmf-ip", "127.0.0.1",
+                 "--nvmf-port", str(nvmf_port), "--metrics-port", "0", "--cores", "1", "--data-dir", str(folder / "data"),
+                 "--log-level", "warn"]
         self.process = Process([bench.program("holdfast-engine"), *flags])
 
     def call(self, *words):
@@ -258,11 +258,12 @@ def machine():
     return f"{os.cpu_count()} CPUs ({model[1] if model else 'unknown'}), Linux {release}"
 
 
-def publish(lines):
+def publish(part, lines):
+    """Replaces the part of docs/performance.md that is between its two marks."""
+    begin, end = f"<!-- {part}: begin -->", f"<!-- {part}: end -->"
     page = ROOT / "docs" / "performance.md"
-    before, rest = page.read_text().split(MARKS[0])
-    after = rest.split(MARKS[1])[1]
-    page.write_text(before + MARKS[0] + "\n" + "\n".join(lines) + "\n" + MARKS[1] + after)
+    before, rest = page.read_text().split(begin)
+    page.write_text(f"{before}{begin}\n" + "\n".join(lines) + f"\n{end}" + rest.split(end)[1])
 
 
 def main():
@@ -290,7 +291,7 @@ def main():
         shutil.rmtree(folder, ignore_errors=True)
     print("\n".join(lines))
     if options.write:
-        publish(lines)
+        publish("measured", lines)
 
 
 if __name__ == "__main__":
