@@ -159,20 +159,20 @@ void add_property_cases(Cases& to) {
   add("vs", "VS", Spec::base, "3.1.3.2", "VS is a version that exists, and the one of identify data", vs);
   add("initial", "State after Connect", Spec::base, "3.1.3.5, 3.1.3.6",
       "A new controller is disabled and not ready", initial_state);
-  add("enable", "Enabling", Spec::base, "3.5.1, 3.1.3.6",
+  add("enable", "Enabling", Spec::base, "3.5.2, 3.1.3.6",
       "CSTS.RDY follows CC.EN, and CC reads as it was set", enable);
-  add("disabled-admin", "An admin command before CC.EN", Spec::base, "3.5.1",
+  add("disabled-admin", "An admin command before CC.EN", Spec::base, "3.5.2",
       "A controller that is not enabled executes Fabrics commands only", admin_before_enable);
   add("reset", "Controller reset", Spec::base, "3.7.2", "CSTS.RDY is cleared after CC.EN was", reset);
   add("reset-queues", "I/O queues end with a reset", Spec::base, "3.7.2", "A reset deletes the I/O queues",
       reset_ends_queues);
-  add("reset-enable", "Enabling again", Spec::base, "3.7.2, 3.5.1",
+  add("reset-enable", "Enabling again", Spec::base, "3.7.2, 3.5.2",
       "After a reset the controller can be enabled again", enable_again);
-  add("shutdown", "Normal shutdown", Spec::base, "3.6.1", "CSTS.SHST tells when the shutdown is complete",
+  add("shutdown", "Normal shutdown", Spec::base, "3.6.2", "CSTS.SHST tells when the shutdown is complete",
       [](Test& t) { shutdown(t, cc_shn_normal); });
-  add("shutdown-abrupt", "Abrupt shutdown", Spec::base, "3.6.1",
+  add("shutdown-abrupt", "Abrupt shutdown", Spec::base, "3.6.2",
       "CSTS.SHST tells when the shutdown is complete", [](Test& t) { shutdown(t, cc_shn_abrupt); });
-  add("shutdown-reset", "A reset after a shutdown", Spec::base, "3.6.1, 3.7.2", "It clears CSTS.SHST",
+  add("shutdown-reset", "A reset after a shutdown", Spec::base, "3.6.2, 3.7.2", "It clears CSTS.SHST",
       shutdown_reset);
   constexpr const char* cc_section = "3.1.3.5";
   add("cc-css", "CC.CSS that is reserved", Spec::base, cc_section,
