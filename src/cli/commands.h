@@ -27,6 +27,7 @@ void add_rebuild_commands(CLI::App& engine, EngineClient& client);
 void add_host_commands(CLI::App& engine, EngineClient& client);
 void add_pool_commands(CLI::App& engine, EngineClient& client);
 void add_replica_commands(CLI::App& engine, EngineClient& client);
+void add_replica_rebuild_commands(CLI::App& replica, EngineClient& client);
 void add_snapshot_commands(CLI::App& engine, EngineClient& client);
 void add_snapshot_rebuild_commands(CLI::App& engine, EngineClient& client);
 void add_stats_commands(CLI::App& engine, EngineClient& client);

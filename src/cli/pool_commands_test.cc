@@ -267,5 +267,30 @@ TEST_F(PoolCommandsTest, SnapshotRebuildsAndStats) {
   EXPECT_THAT(out, HasSubstr("42"));
 }
 
+TEST_F(PoolCommandsTest, RebuildsOfReplicasWithTheirSnapshots) {
+  v1::RebuildReplicaRequest request;
+  replica_rebuilds.on_RebuildReplica = keep<v1::RebuildReplicaRequest, v1::ReplicaRebuild>(request);
+  EXPECT_EQ(run({"replica", "rebuild", "start", uuid, "source", "10.0.0.2:10124"}), 0);
+  EXPECT_EQ(request.replica_uuid(), uuid);
+  EXPECT_EQ(request.source_uuid(), "source");
+  EXPECT_EQ(request.source_endpoint(), "10.0.0.2:10124");
+  replica_rebuilds.on_ListReplicaRebuilds = [](const auto&, auto& answer) {
+    auto* job = answer.add_rebuilds();
+    job->set_status(v1::ReplicaRebuild::FAILED);
+    job->set_error("the source is gone");
+    job->set_snapshots(3);
+    job->add_copied()->set_copied(1 << 20);
+    return grpc::Status::OK;
+  };
+  EXPECT_EQ(run({"replica", "rebuild", "list"}), 0);
+  EXPECT_THAT(out, HasSubstr("failed"));
+  EXPECT_THAT(out, HasSubstr("the source is gone"));
+  v1::AddChildNexusRequest added;
+  replica_rebuilds.on_AddChildNexus = keep<v1::AddChildNexusRequest, api::Nexus>(added);
+  EXPECT_EQ(run({"replica", "rebuild", "add-to-nexus", uuid, "bdev:///r", "7"}), 0);
+  EXPECT_EQ(added.in_sync_through(), 7U);
+  EXPECT_EQ(run({"replica", "rebuild", "start", uuid}), 2);
+}
+
 }  // namespace
 }  // namespace holdfast::cli

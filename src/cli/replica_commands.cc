@@ -241,6 +241,7 @@ void add_replica_commands(CLI::App& engine, EngineClient& client) {
                         [&client, &o] { return epochs(client, o); }));
   auto& t = tool.add_command(group, "stats", "Show I/O counters", [&client, &o] { return stats(client, o); });
   t.add_option("NAME", o.name, "Name of the replica; all if absent");
+  add_replica_rebuild_commands(group, client);
 }
 
 }  // namespace holdfast::cli

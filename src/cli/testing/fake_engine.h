@@ -15,6 +15,7 @@
 #include "cli/engine_commands.h"
 #include "cli/tool/tool.h"
 #include "holdfast/v1/pool.grpc.pb.h"
+#include "holdfast/v1/rebuild.grpc.pb.h"
 #include "mayastor/v1/bdev.grpc.pb.h"
 #include "mayastor/v1/host.grpc.pb.h"
 #include "mayastor/v1/nexus.grpc.pb.h"
@@ -133,6 +134,14 @@ class FakeSnapshotRebuilds : public api::SnapshotRebuildRpc::Service {
   HF_FAKE(DestroySnapshotRebuild, api::DestroySnapshotRebuildRequest, google::protobuf::Empty)
 };
 
+class FakeReplicaRebuilds : public v1::ReplicaRebuildRpc::Service {
+ public:
+  HF_FAKE(RebuildReplica, v1::RebuildReplicaRequest, v1::ReplicaRebuild)
+  HF_FAKE(ListReplicaRebuilds, v1::ListReplicaRebuildsRequest, v1::ListReplicaRebuildsResponse)
+  HF_FAKE(DestroyReplicaRebuild, v1::DestroyReplicaRebuildRequest, google::protobuf::Empty)
+  HF_FAKE(AddChildNexus, v1::AddChildNexusRequest, api::Nexus)
+};
+
 class FakeStats : public api::StatsRpc::Service {
  public:
   HF_FAKE(GetPoolIoStats, api::ListStatsOption, api::PoolIoStatsResponse)
@@ -171,6 +180,7 @@ class EngineCommandsTest : public testing::Test {
     builder.RegisterService(&replicas);
     builder.RegisterService(&snapshots);
     builder.RegisterService(&snapshot_rebuilds);
+    builder.RegisterService(&replica_rebuilds);
     builder.RegisterService(&stats);
     builder.RegisterService(&tests);
     server_ = builder.BuildAndStart();
@@ -199,6 +209,7 @@ class EngineCommandsTest : public testing::Test {
   FakeReplicas replicas;
   FakeSnapshots snapshots;
   FakeSnapshotRebuilds snapshot_rebuilds;
+  FakeReplicaRebuilds replica_rebuilds;
   FakeStats stats;
   FakeTests tests;
   std::string out, err;
