@@ -5,12 +5,10 @@
 
 #include "control/agent.h"
 #include "control/model/validate.h"
+#include "control/texts.h"
 
 namespace holdfast::control {
 namespace {
-
-std::string label(const ReplicaSpec& r) { return "replica " + r.uuid.to_string(); }
-std::string label(const NexusSpec& n) { return "nexus " + n.uuid.to_string(); }
 
 Status check_hosts(const std::vector<std::string>& hosts) {
   for (const auto& nqn : hosts) HF_CHECK(check_nqn(nqn));
@@ -121,11 +119,11 @@ Task<Status> Agent::delete_replica(Uuid id, std::optional<PoolId> pool, std::opt
   const NodeId home = cluster().node_id_of_pool(spec.pool);
   if ((pool && *pool != spec.pool) || (node && *node != home)) {
     co_return refusal(Kind::not_found,
-                      fmt::format("{} is in pool {} on node {}", label(spec), spec.pool, home));
+                      fmt::format("{} is in pool {} on node {}", replica_text(spec.uuid), spec.pool, home));
   }
   if (!spec.owners.none()) {
     co_return refusal(Kind::in_use,
-                      fmt::format("{} belongs to {}", label(spec),
+                      fmt::format("{} belongs to {}", replica_text(spec.uuid),
                                   spec.owners.volume ? "volume " + spec.owners.volume->to_string()
                                                      : std::string("a nexus")));
   }
@@ -146,10 +144,11 @@ Task<Result<std::string>> Agent::share_replica(Uuid id, Protocol protocol,
   HF_CO_TRY(const ReplicaSpec before, find_replica(id));
   HF_CO_TRY(const Op op, co_await begin(replica_guard(before)));
   HF_CO_TRY(ReplicaSpec spec, find_replica(id));
-  if (spec.status != SpecStatus::created) co_return refusal(Kind::deleting, label(spec) + " is not complete");
+  if (spec.status != SpecStatus::created)
+    co_return refusal(Kind::deleting, replica_text(spec.uuid) + " is not complete");
   if (spec.share != Protocol::none) {
     co_return refusal(Kind::already_shared,
-                      fmt::format("{} is shared by {} already", label(spec), name(spec.share)));
+                      fmt::format("{} is shared by {} already", replica_text(spec.uuid), name(spec.share)));
   }
   spec.share = protocol;
   spec.allowed_hosts = std::move(allowed_hosts);
@@ -165,8 +164,10 @@ Task<Status> Agent::unshare_replica(Uuid id) {
   HF_CO_TRY(const ReplicaSpec before, find_replica(id));
   HF_CO_TRY(const Op op, co_await begin(replica_guard(before)));
   HF_CO_TRY(ReplicaSpec spec, find_replica(id));
-  if (spec.share == Protocol::none) co_return refusal(Kind::not_shared, label(spec) + " is not shared");
-  if (spec.owners.volume) co_return refusal(Kind::in_use, label(spec) + " is shared for its volume");
+  if (spec.share == Protocol::none)
+    co_return refusal(Kind::not_shared, replica_text(spec.uuid) + " is not shared");
+  if (spec.owners.volume)
+    co_return refusal(Kind::in_use, replica_text(spec.uuid) + " is shared for its volume");
   spec.share = Protocol::none;
   spec.allowed_hosts.clear();
   Changes changes;
@@ -204,7 +205,7 @@ Task<Result<NexusView>> Agent::create_nexus(CreateNexus request) {
     ReplicaSpec owned = known->second;
     if (owned.owners.volume) {
       co_return refusal(Kind::in_use,
-                        label(owned) + " belongs to volume " + owned.owners.volume->to_string());
+                        replica_text(owned.uuid) + " belongs to volume " + owned.owners.volume->to_string());
     }
     owned.owners.nexuses.push_back(spec.uuid);
     intent.put(std::move(owned));
@@ -230,8 +231,8 @@ Task<Status> Agent::delete_nexus(Uuid id, std::optional<NodeId> node) {
   HF_CO_TRY(const Op op, co_await begin(nexus_guard(before)));
   HF_CO_TRY(const NexusSpec spec, find_nexus(id, node));
   if (spec.owner && spec.status != SpecStatus::deleting && specs().volumes.contains(*spec.owner)) {
-    co_return refusal(Kind::in_use,
-                      fmt::format("{} serves volume {}: unpublish it", label(spec), spec.owner->to_string()));
+    co_return refusal(Kind::in_use, fmt::format("{} serves volume {}: unpublish it", nexus_text(spec.uuid),
+                                                spec.owner->to_string()));
   }
   co_return co_await destroy_nexus(op, id);
 }
@@ -241,7 +242,7 @@ Task<Result<NexusView>> Agent::add_nexus_child(Uuid id, std::optional<NodeId> no
   HF_CO_TRY(const Op op, co_await begin(nexus_guard(before)));
   HF_CO_TRY(NexusSpec spec, find_nexus(id, node));
   if (spec.owner)
-    co_return refusal(Kind::in_use, label(spec) + " belongs to a volume: change its replica count");
+    co_return refusal(Kind::in_use, nexus_text(spec.uuid) + " belongs to a volume: change its replica count");
   HF_CO_TRY(Engine * engine, engine_to_change(op, spec.node));
   spec.children.push_back({uri, uuid_of(uri)});
   HF_CO_TRY(const NexusState now, co_await engine->add_child(id, std::move(uri), true));
@@ -257,7 +258,7 @@ Task<Status> Agent::remove_nexus_child(Uuid id, std::optional<NodeId> node, std:
   HF_CO_TRY(const Op op, co_await begin(nexus_guard(before)));
   HF_CO_TRY(NexusSpec spec, find_nexus(id, node));
   if (spec.owner)
-    co_return refusal(Kind::in_use, label(spec) + " belongs to a volume: change its replica count");
+    co_return refusal(Kind::in_use, nexus_text(spec.uuid) + " belongs to a volume: change its replica count");
   HF_CO_TRY(Engine * engine, engine_to_change(op, spec.node));
   std::erase_if(spec.children, [&](const NexusChildSpec& c) { return c.uri == uri; });
   HF_CO_TRY(const NexusState now, co_await engine->remove_child(id, std::move(uri)));
@@ -273,7 +274,7 @@ Task<Result<std::string>> Agent::share_nexus(Uuid id, std::optional<NodeId> node
   HF_CO_TRY(const Op op, co_await begin(nexus_guard(before)));
   HF_CO_TRY(NexusSpec spec, find_nexus(id, node));
   if (spec.share != Protocol::none)
-    co_return refusal(Kind::already_shared, label(spec) + " is shared already");
+    co_return refusal(Kind::already_shared, nexus_text(spec.uuid) + " is shared already");
   spec.share = protocol;
   Changes changes;
   changes.put(spec);
@@ -286,7 +287,8 @@ Task<Status> Agent::unshare_nexus(Uuid id, std::optional<NodeId> node) {
   HF_CO_TRY(const NexusSpec before, find_nexus(id, node));
   HF_CO_TRY(const Op op, co_await begin(nexus_guard(before)));
   HF_CO_TRY(NexusSpec spec, find_nexus(id, node));
-  if (spec.share == Protocol::none) co_return refusal(Kind::not_shared, label(spec) + " is not shared");
+  if (spec.share == Protocol::none)
+    co_return refusal(Kind::not_shared, nexus_text(spec.uuid) + " is not shared");
   spec.share = Protocol::none;
   Changes changes;
   changes.put(spec);

@@ -9,14 +9,11 @@
 
 #include "control/agent.h"
 #include "control/model/validate.h"
+#include "control/texts.h"
 #include "rt/when_all.h"
 
 namespace holdfast::control {
-namespace {
-
-std::string label(const Uuid& volume) { return "volume " + volume.to_string(); }
-
-}  // namespace
+namespace {}  // namespace
 
 Task<Status> Agent::grow_volume(const Op& op, VolumeSpec volume, std::uint64_t size_bytes) {
   const Cluster now = cluster();
@@ -24,10 +21,10 @@ Task<Status> Agent::grow_volume(const Op& op, VolumeSpec volume, std::uint64_t s
     if (now.online_replica(r->uuid) == nullptr) {
       co_return refusal(Kind::failed_precondition,
                         fmt::format("{}: replica {} on pool {} cannot be reached, all have to grow",
-                                    label(volume.uuid), r->uuid.to_string(), r->pool));
+                                    volume_text(volume.uuid), r->uuid.to_string(), r->pool));
     }
     if (auto why = no_room_to_grow(now, options_.policy.capacity, *r, size_bytes)) {
-      co_return refusal(Kind::resource_exhausted, fmt::format("{}: {}", label(volume.uuid), *why));
+      co_return refusal(Kind::resource_exhausted, fmt::format("{}: {}", volume_text(volume.uuid), *why));
     }
   }
   PendingVolumeOp resize;
@@ -53,7 +50,7 @@ Task<Status> Agent::finish_resize(const Op& op, VolumeSpec volume) {
     }
   }
   if (!any_good) {
-    co_return refusal(Kind::unavailable, label(volume.uuid) +
+    co_return refusal(Kind::unavailable, volume_text(volume.uuid) +
                                              " is being resized, and no replica that holds all "
                                              "data can be reached");
   }
@@ -63,7 +60,7 @@ Task<Status> Agent::finish_resize(const Op& op, VolumeSpec volume) {
     const Status grown = act.take();
     if (!grown.ok()) (may_have_happened(grown.error()) ? unknown : refused) = grown.error();
   }
-  if (unknown) co_return unknown->with_context(label(volume.uuid));
+  if (unknown) co_return unknown->with_context(volume_text(volume.uuid));
   if (!refused) refused = co_await grow_target(op, volume, size_bytes);
   Changes outcome;
   for (const auto& [id, r] : specs().replicas) {
@@ -86,7 +83,7 @@ Task<Status> Agent::finish_resize(const Op& op, VolumeSpec volume) {
   if (!refused) volume.size_bytes = size_bytes;
   outcome.put(std::move(volume));
   HF_CO_CHECK(co_await commit(op, std::move(outcome)));
-  if (refused) co_return refused->with_context(label(volume.uuid));
+  if (refused) co_return refused->with_context(volume_text(volume.uuid));
   co_return Status();
 }
 
@@ -109,18 +106,18 @@ Task<Result<VolumeView>> Agent::resize_volume(Uuid id, std::uint64_t size_bytes)
   HF_CO_TRY(const Op op, co_await begin(volume_guard(id)));
   HF_CO_TRY(VolumeSpec volume, co_await settled_volume(op, id));
   if (volume.status != SpecStatus::created)
-    co_return refusal(Kind::deleting, label(id) + " is being deleted");
+    co_return refusal(Kind::deleting, volume_text(id) + " is being deleted");
   if (size_bytes < volume.size_bytes) {
     co_return refusal(Kind::invalid_argument,
-                      fmt::format("{} has {} bytes: it can only grow, not shrink to {}", label(id),
+                      fmt::format("{} has {} bytes: it can only grow, not shrink to {}", volume_text(id),
                                   volume.size_bytes, size_bytes));
   }
   std::uint64_t all_bytes = size_bytes - volume.size_bytes;
   for (const auto& [uuid, v] : specs().volumes) all_bytes += v.size_bytes;
   if (options_.cluster_capacity_limit && all_bytes > *options_.cluster_capacity_limit) {
     co_return refusal(Kind::capacity_limit_exceeded,
-                      fmt::format("{}: all volumes together would have {} bytes, the limit is {}", label(id),
-                                  all_bytes, *options_.cluster_capacity_limit));
+                      fmt::format("{}: all volumes together would have {} bytes, the limit is {}",
+                                  volume_text(id), all_bytes, *options_.cluster_capacity_limit));
   }
   if (size_bytes > volume.size_bytes) HF_CO_CHECK(co_await grow_volume(op, std::move(volume), size_bytes));
   co_return this->volume(id);

@@ -5,20 +5,16 @@
 
 #include "control/agent.h"
 #include "control/model/validate.h"
+#include "control/texts.h"
 #include "rt/when_all.h"
 
 namespace holdfast::control {
-namespace {
-
-std::string label(const Uuid& volume) { return "volume " + volume.to_string(); }
-std::string snapshot_label(const Uuid& snapshot) { return "snapshot " + snapshot.to_string(); }
-
-}  // namespace
+namespace {}  // namespace
 
 Result<SnapshotSpec> Agent::find_snapshot(const Uuid& id, const std::optional<Uuid>& volume) const {
   const auto found = specs().snapshots.find(id);
   if (found == specs().snapshots.end() || (volume && found->second.volume != *volume)) {
-    return refusal(Kind::not_found, snapshot_label(id) + " does not exist");
+    return refusal(Kind::not_found, snapshot_text(id) + " does not exist");
   }
   return found->second;
 }
@@ -78,10 +74,10 @@ Task<Status> Agent::take_snapshot(const Op& op, VolumeSpec volume, SnapshotSpec 
             Kind::failed_precondition,
             fmt::format("{}: replica {} on pool {} is not online and in sync: all of them take part in a "
                         "snapshot",
-                        label(volume.uuid), r->uuid.to_string(), r->pool));
+                        volume_text(volume.uuid), r->uuid.to_string(), r->pool));
       }
       if (auto why = no_room_for_snapshot(now, options_.policy.capacity, r->pool, volume.size_bytes)) {
-        co_return refusal(Kind::resource_exhausted, fmt::format("{}: {}", label(volume.uuid), *why));
+        co_return refusal(Kind::resource_exhausted, fmt::format("{}: {}", volume_text(volume.uuid), *why));
       }
       // Should this agent not tell its outcome, the next one waits for requests that are still on their way: they
       // begin as soon as this is committed.
@@ -89,7 +85,8 @@ Task<Status> Agent::take_snapshot(const Op& op, VolumeSpec volume, SnapshotSpec 
       parts.back().unsure_until = unix_now() + 2 * late_requests_max;
     }
   }
-  if (parts.empty()) co_return refusal(Kind::failed_precondition, label(volume.uuid) + " has no replicas");
+  if (parts.empty())
+    co_return refusal(Kind::failed_precondition, volume_text(volume.uuid) + " has no replicas");
   snapshot.transaction = new_uuid().to_string();
   snapshot.size_bytes = volume.size_bytes;
   snapshot.transactions[snapshot.transaction] = parts;
@@ -104,7 +101,7 @@ Task<Status> Agent::take_snapshot(const Op& op, VolumeSpec volume, SnapshotSpec 
     for (auto& p : kept) p.unsure_until = late ? unix_now() + late_requests_max : 0;
     outcome.put(snapshot);
     HF_CO_CHECK(co_await commit(op, std::move(outcome)));
-    co_return taken.error().with_context(snapshot_label(snapshot.uuid));
+    co_return taken.error().with_context(snapshot_text(snapshot.uuid));
   }
   for (auto& p : kept) {
     p.status = SpecStatus::created;
@@ -131,31 +128,32 @@ Task<Result<SnapshotView>> Agent::create_snapshot(Uuid volume_id, Uuid id) {
   if (known != specs().snapshots.end()) {
     snapshot = known->second;
     if (snapshot.volume != volume_id || snapshot.status == SpecStatus::created) {
-      co_return refusal(Kind::already_exists, snapshot_label(id) + " exists already");
+      co_return refusal(Kind::already_exists, snapshot_text(id) + " exists already");
     }
     if (snapshot.status == SpecStatus::deleting) {
-      co_return refusal(Kind::deleting, snapshot_label(id) + " is being deleted");
+      co_return refusal(Kind::deleting, snapshot_text(id) + " is being deleted");
     }
   }
   HF_CO_TRY(const VolumeSpec volume, co_await settled_volume(op, volume_id));
   if (volume.status != SpecStatus::created)
-    co_return refusal(Kind::deleting, label(volume_id) + " is being deleted");
+    co_return refusal(Kind::deleting, volume_text(volume_id) + " is being deleted");
   const auto have = std::count_if(specs().snapshots.begin(), specs().snapshots.end(), [&](const auto& s) {
     return s.second.volume == volume_id && s.second.uuid != id;
   });
   if (volume.max_snapshots && have >= static_cast<std::int64_t>(*volume.max_snapshots)) {
-    co_return refusal(Kind::failed_precondition, fmt::format("{} has {} snapshots, {} are allowed",
-                                                             label(volume_id), have, *volume.max_snapshots));
+    co_return refusal(Kind::failed_precondition,
+                      fmt::format("{} has {} snapshots, {} are allowed", volume_text(volume_id), have,
+                                  *volume.max_snapshots));
   }
   if (snapshot.transactions.size() >= options_.policy.transactions_kept_max) {
     co_return refusal(Kind::failed_precondition,
-                      snapshot_label(id) + ": parts of failed attempts are being removed: try again");
+                      snapshot_text(id) + ": parts of failed attempts are being removed: try again");
   }
   snapshot.uuid = id;
   snapshot.volume = volume_id;
   HF_CO_CHECK(co_await take_snapshot(op, volume, std::move(snapshot)));
   events_.add("Snapshot", "Create", id.to_string(), "",
-              fmt::format("{} of {} was taken", snapshot_label(id), label(volume_id)));
+              fmt::format("{} of {} was taken", snapshot_text(id), volume_text(volume_id)));
   co_return this->snapshot(id, volume_id);
 }
 
@@ -202,7 +200,7 @@ Task<Status> Agent::delete_snapshot(Uuid id, std::optional<Uuid> volume) {
   HF_CO_TRY(const Op op, co_await begin(snapshot_guard(id)));
   HF_CO_CHECK(find_snapshot(id, volume));
   HF_CO_CHECK(co_await remove_snapshot(op, id));
-  events_.add("Snapshot", "Delete", id.to_string(), "", snapshot_label(id) + " was deleted");
+  events_.add("Snapshot", "Delete", id.to_string(), "", snapshot_text(id) + " was deleted");
   co_return Status();
 }
 
@@ -244,7 +242,7 @@ Task<Result<VolumeView>> Agent::restore_snapshot(Uuid snapshot_id, CreateVolume 
   HF_CO_TRY(const Op op, co_await begin(volume_guard(request.volume)));
   HF_CO_TRY(const Op source, co_await begin(snapshot_guard(snapshot_id)));
   HF_CO_TRY(const SnapshotSpec snapshot, find_snapshot(snapshot_id, std::nullopt));
-  const std::string what = fmt::format("{} from {}", label(request.volume), snapshot_label(snapshot_id));
+  const std::string what = fmt::format("{} from {}", volume_text(request.volume), snapshot_text(snapshot_id));
   if (request.volume.is_nil())
     co_return refusal(Kind::invalid_argument, "a volume needs a UUID that is not all zero");
   HF_CO_CHECK(check_labels(request.labels));

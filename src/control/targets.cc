@@ -5,6 +5,7 @@
 
 #include "control/agent.h"
 #include "control/plan/status.h"
+#include "control/texts.h"
 #include "rt/when_all.h"
 
 namespace holdfast::control {
@@ -13,8 +14,6 @@ namespace {
 constexpr std::string_view host_nqn_prefix = "nqn.2019-05.io.openebs:node-name:";
 constexpr unsigned controller_ids_width = 2;
 constexpr unsigned controller_ids_last = 0xffef;  // NVMe over Fabrics 1.1, 3.3: higher ones are reserved
-
-std::string label(const Uuid& volume) { return "volume " + volume.to_string(); }
 
 // Another window at each publish, so that a host tells the paths apart.
 ControllerIds controller_ids(std::uint32_t publish_count) {
@@ -92,17 +91,17 @@ Task<Status> Agent::open_target(const Op& op, const VolumeSpec& volume, const Ne
     if (shared.ok() && uri) children.push_back(*uri);
   }
   if (children.empty()) {
-    if (failure) co_return failure->with_context(label(volume.uuid));
-    co_return refusal(Kind::unavailable, label(volume.uuid) + ": none of its replicas can be reached");
+    if (failure) co_return failure->with_context(volume_text(volume.uuid));
+    co_return refusal(Kind::unavailable, volume_text(volume.uuid) + ": none of its replicas can be reached");
   }
   // The one beside the target first: others copy from it.
   std::stable_partition(children.begin(), children.end(),
                         [](const std::string& uri) { return uri.starts_with("bdev"); });
   const Status made = co_await act_create_nexus(op, nexus, std::move(children));
-  if (!made.ok()) co_return made.error().with_context(label(volume.uuid));
+  if (!made.ok()) co_return made.error().with_context(volume_text(volume.uuid));
   if (nexus.share == Protocol::none) co_return Status();
   const Status shared = co_await act_share_nexus(op, nexus);
-  if (!shared.ok()) co_return shared.error().with_context(label(volume.uuid));
+  if (!shared.ok()) co_return shared.error().with_context(volume_text(volume.uuid));
   co_return Status();
 }
 
@@ -156,9 +155,10 @@ Task<Status> Agent::serve(const Op& op, Uuid id, NodeId node, VolumeTarget wante
   }
   if (good.empty()) {
     const VolumeState state = volume_state(cluster(), specs().volumes.at(id));
-    co_return refusal(Kind::failed_precondition,
-                      fmt::format("{} cannot be served: no replica that holds all data can be reached ({})",
-                                  label(id), state.reason.empty() ? "of its target's size" : state.reason));
+    co_return refusal(
+        Kind::failed_precondition,
+        fmt::format("{} cannot be served: no replica that holds all data can be reached ({})",
+                    volume_text(id), state.reason.empty() ? "of its target's size" : state.reason));
   }
   intent.put(nexus);
   intent.put(volume);
@@ -208,7 +208,7 @@ Task<Status> Agent::serve(const Op& op, Uuid id, NodeId node, VolumeTarget wante
     (co_await destroy_nexus(op, former->nexus)).ignore("the reconciler tries again");
   }
   events_.add("Volume", former ? "SwitchOver" : "Create", id.to_string(), node,
-              fmt::format("{} is served by node {}", label(id), node));
+              fmt::format("{} is served by node {}", volume_text(id), node));
   co_return Status();
 }
 
@@ -231,7 +231,7 @@ Task<Result<VolumeView>> Agent::publish_volume(PublishVolume request) {
   HF_CO_TRY(const Op op, co_await begin(volume_guard(request.volume)));
   HF_CO_TRY(VolumeSpec volume, co_await settled_volume(op, request.volume));
   if (volume.status != SpecStatus::created) {
-    co_return refusal(Kind::deleting, label(volume.uuid) + " is not complete, or is being deleted");
+    co_return refusal(Kind::deleting, volume_text(volume.uuid) + " is not complete, or is being deleted");
   }
   VolumeTarget wanted;
   wanted.protocol = request.protocol;
@@ -239,16 +239,17 @@ Task<Result<VolumeView>> Agent::publish_volume(PublishVolume request) {
   std::optional<NodeId> avoid;
   if (volume.target && !request.republish) {
     co_return refusal(Kind::already_published, fmt::format("{} is published on node {} already",
-                                                           label(volume.uuid), volume.target->node));
+                                                           volume_text(volume.uuid), volume.target->node));
   }
   if (request.republish) {
-    if (!volume.target) co_return refusal(Kind::not_published, label(volume.uuid) + " is not published");
+    if (!volume.target)
+      co_return refusal(Kind::not_published, volume_text(volume.uuid) + " is not published");
     const auto& allowed = volume.target->frontends;
     const bool may = wanted.frontends.empty() || allowed.empty() ||
                      std::find(allowed.begin(), allowed.end(), wanted.frontends.front()) != allowed.end();
     if (!may) {
       co_return refusal(Kind::permission_denied,
-                        fmt::format("{} is published for another node than {}", label(volume.uuid),
+                        fmt::format("{} is published for another node than {}", volume_text(volume.uuid),
                                     wanted.frontends.front().name));
     }
     if (wanted.frontends.empty()) wanted.frontends = allowed;
@@ -260,8 +261,9 @@ Task<Result<VolumeView>> Agent::publish_volume(PublishVolume request) {
   }
   const TargetChoice choice = place_target(cluster(), volume, request.node, avoid);
   if (!choice.node) {
-    co_return refusal(Kind::resource_exhausted, fmt::format("{}: no node can serve it: {}",
-                                                            label(volume.uuid), explain(choice.refused)));
+    co_return refusal(
+        Kind::resource_exhausted,
+        fmt::format("{}: no node can serve it: {}", volume_text(volume.uuid), explain(choice.refused)));
   }
   if (!request.publish_context.empty() && request.publish_context != volume.publish_context) {
     volume.publish_context = request.publish_context;
@@ -283,13 +285,13 @@ Task<Status> Agent::move_target(const Op& op, Uuid id, NodeId node) {
 
 Task<Status> Agent::unpublish(const Op& op, Uuid id, bool force) {
   HF_CO_TRY(VolumeSpec volume, find_volume(id));
-  if (!volume.target) co_return refusal(Kind::not_published, label(id) + " is not published");
+  if (!volume.target) co_return refusal(Kind::not_published, volume_text(id) + " is not published");
   const VolumeTarget target = *volume.target;
   const bool reachable = observed().node_online(target.node);
   if (!reachable && !force) {
     co_return refusal(Kind::unavailable,
                       fmt::format("{}: node {} with its target does not answer: try again, or use force",
-                                  label(id), target.node));
+                                  volume_text(id), target.node));
   }
   PendingVolumeOp pending;
   pending.operation = VolumeOp::unpublish;
@@ -324,7 +326,7 @@ Task<Status> Agent::unpublish(const Op& op, Uuid id, bool force) {
     }
   }
   HF_CO_CHECK(co_await commit(op, std::move(outcome)));
-  if (!done) co_return failure->with_context(label(id));
+  if (!done) co_return failure->with_context(volume_text(id));
   co_return Status();
 }
 
@@ -345,8 +347,9 @@ Task<Status> Agent::destroy_shutdown_targets(Uuid id) {
   }
   for (const NexusSpec& n : former) {
     if (!observed().node_online(n.node)) {
-      co_return refusal(Kind::failed_precondition,
-                        fmt::format("{}: node {} with its former target does not answer", label(id), n.node));
+      co_return refusal(
+          Kind::failed_precondition,
+          fmt::format("{}: node {} with its former target does not answer", volume_text(id), n.node));
     }
     HF_CO_CHECK(co_await destroy_nexus(op, n.uuid));
   }
@@ -361,9 +364,9 @@ Task<Result<std::string>> Agent::share_volume(Uuid id, Protocol protocol,
   }
   HF_CO_TRY(const Op op, co_await begin(volume_guard(id)));
   HF_CO_TRY(const VolumeSpec volume, find_volume(id));
-  if (!volume.target) co_return refusal(Kind::not_published, label(id) + " is not published");
+  if (!volume.target) co_return refusal(Kind::not_published, volume_text(id) + " is not published");
   const auto found = specs().nexuses.find(volume.target->nexus);
-  if (found == specs().nexuses.end()) co_return refusal(Kind::not_found, label(id) + " has no target");
+  if (found == specs().nexuses.end()) co_return refusal(Kind::not_found, volume_text(id) + " has no target");
   NexusSpec nexus = found->second;
   nexus.share = protocol;
   if (frontend_host) nexus.allowed_hosts = nqns(frontends_of(frontend_host));
@@ -378,11 +381,11 @@ Task<Result<std::string>> Agent::share_volume(Uuid id, Protocol protocol,
 Task<Status> Agent::unshare_volume(Uuid id) {
   HF_CO_TRY(const Op op, co_await begin(volume_guard(id)));
   HF_CO_TRY(const VolumeSpec volume, find_volume(id));
-  if (!volume.target) co_return refusal(Kind::not_published, label(id) + " is not published");
+  if (!volume.target) co_return refusal(Kind::not_published, volume_text(id) + " is not published");
   const auto found = specs().nexuses.find(volume.target->nexus);
-  if (found == specs().nexuses.end()) co_return refusal(Kind::not_found, label(id) + " has no target");
+  if (found == specs().nexuses.end()) co_return refusal(Kind::not_found, volume_text(id) + " has no target");
   NexusSpec nexus = found->second;
-  if (nexus.share == Protocol::none) co_return refusal(Kind::not_shared, label(id) + " is not shared");
+  if (nexus.share == Protocol::none) co_return refusal(Kind::not_shared, volume_text(id) + " is not shared");
   nexus.share = Protocol::none;
   Changes changes;
   changes.put(nexus);

@@ -6,12 +6,11 @@
 #include "control/agent.h"
 #include "control/model/validate.h"
 #include "control/plan/status.h"
+#include "control/texts.h"
 #include "rt/when_all.h"
 
 namespace holdfast::control {
 namespace {
-
-std::string label(const Uuid& volume) { return "volume " + volume.to_string(); }
 
 Status check_request(const CreateVolume& r) {
   if (r.volume.is_nil()) return refusal(Kind::invalid_argument, "a volume needs a UUID that is not all zero");
@@ -50,7 +49,7 @@ VolumeSpec spec_of(const CreateVolume& r) {
 
 Result<VolumeSpec> Agent::find_volume(const Uuid& id) const {
   const auto found = specs().volumes.find(id);
-  if (found == specs().volumes.end()) return refusal(Kind::not_found, label(id) + " does not exist");
+  if (found == specs().volumes.end()) return refusal(Kind::not_found, volume_text(id) + " does not exist");
   return found->second;
 }
 
@@ -140,8 +139,8 @@ Task<Status> Agent::build_volume(const Op& op, VolumeSpec volume, std::vector<Re
       done[which[i]] = one.ok();
       if (one.ok() || !may_have_happened(one.error())) certain.insert(replicas[which[i]].uuid);
       if (!one.ok() && !failure) {
-        failure =
-            one.error().with_context(fmt::format("{}: pool {}", label(volume.uuid), replicas[which[i]].pool));
+        failure = one.error().with_context(
+            fmt::format("{}: pool {}", volume_text(volume.uuid), replicas[which[i]].pool));
       }
     }
     if (!failure) break;
@@ -181,9 +180,9 @@ Status Agent::check_new_volume(const Uuid& id) const {
   const auto known = specs().volumes.find(id);
   if (known == specs().volumes.end()) return Status();
   if (known->second.status == SpecStatus::created)
-    return refusal(Kind::already_exists, label(id) + " exists already");
+    return refusal(Kind::already_exists, volume_text(id) + " exists already");
   return refusal(known->second.status == SpecStatus::deleting ? Kind::deleting : Kind::conflict,
-                 label(id) + " is being cleaned up: try again");
+                 volume_text(id) + " is being cleaned up: try again");
 }
 
 Task<Result<VolumeView>> Agent::create_volume(CreateVolume request) {
@@ -198,7 +197,7 @@ Task<Result<VolumeView>> Agent::create_volume(CreateVolume request) {
   if (options_.cluster_capacity_limit && all_bytes > *options_.cluster_capacity_limit) {
     co_return refusal(Kind::capacity_limit_exceeded,
                       fmt::format("{}: all volumes together would have {} bytes, the limit is {}",
-                                  label(volume.uuid), all_bytes, *options_.cluster_capacity_limit));
+                                  volume_text(volume.uuid), all_bytes, *options_.cluster_capacity_limit));
   }
   ReplicaNeed need(volume);
   need.count = request.replicas;
@@ -208,7 +207,7 @@ Task<Result<VolumeView>> Agent::create_volume(CreateVolume request) {
     const bool anybody = std::any_of(nodes.begin(), nodes.end(),
                                      [](const auto& n) { return n.second.status == NodeStatus::online; });
     co_return refusal(anybody ? Kind::resource_exhausted : Kind::failed_precondition,
-                      fmt::format("{}: {} of {} replicas can be placed: {}", label(volume.uuid),
+                      fmt::format("{}: {} of {} replicas can be placed: {}", volume_text(volume.uuid),
                                   placed.pools.size(), request.replicas, explain(placed.refused)));
   }
   std::vector<ReplicaSpec> replicas;
@@ -225,7 +224,7 @@ Task<Result<VolumeView>> Agent::create_volume(CreateVolume request) {
   const Status built = co_await build_volume(op, volume, std::move(replicas));
   claims_.group_nodes.erase(group_node);
   if (!built.ok()) co_return built.error();
-  events_.add("Volume", "Create", volume.uuid.to_string(), "", label(volume.uuid) + " was created");
+  events_.add("Volume", "Create", volume.uuid.to_string(), "", volume_text(volume.uuid) + " was created");
   co_return this->volume(volume.uuid);
 }
 
@@ -278,7 +277,7 @@ Task<Status> Agent::delete_volume(Uuid id) {
   HF_CO_TRY(const Op op, co_await begin(volume_guard(id)));
   HF_CO_CHECK(find_volume(id));
   HF_CO_CHECK(co_await release_volume(op, id, std::set<Uuid>()));
-  events_.add("Volume", "Delete", id.to_string(), "", label(id) + " was deleted");
+  events_.add("Volume", "Delete", id.to_string(), "", volume_text(id) + " was deleted");
   co_return Status();
 }
 
@@ -291,7 +290,7 @@ Status check_rebuilds(const std::optional<std::uint64_t>& limit, std::uint64_t r
       Kind::resource_exhausted,
       fmt::format("{}: {} rebuilds run in the cluster, {} are allowed at once: try again when one of "
                   "them has ended",
-                  label(volume), running, *limit));
+                  volume_text(volume), running, *limit));
 }
 
 }  // namespace
@@ -303,10 +302,10 @@ Task<Result<VolumeView>> Agent::set_replica_count(Uuid id, std::uint32_t count) 
   HF_CO_TRY(const Op op, co_await begin(volume_guard(id)));
   HF_CO_TRY(VolumeSpec volume, co_await settled_volume(op, id));
   const auto refuse = [&](std::string why) {
-    return refusal(Kind::failed_precondition, fmt::format("{}: {}", label(id), why));
+    return refusal(Kind::failed_precondition, fmt::format("{}: {}", volume_text(id), why));
   };
   if (volume.status != SpecStatus::created)
-    co_return refusal(Kind::deleting, label(id) + " is being deleted");
+    co_return refusal(Kind::deleting, volume_text(id) + " is being deleted");
   if (count == volume.num_replicas) co_return refuse(fmt::format("it has {} replicas already", count));
   if (count + 1 != volume.num_replicas && count != volume.num_replicas + 1) {
     co_return refuse(fmt::format("it has {} replicas: change that by one at a time", volume.num_replicas));
@@ -340,8 +339,9 @@ Task<Status> Agent::grow_count(const Op& op, VolumeSpec volume) {
   }
   const Placement placed = place_replicas(now, options_.policy.capacity, need);
   if (placed.pools.empty()) {
-    co_return refusal(Kind::resource_exhausted, fmt::format("{}: no further replica can be placed: {}",
-                                                            label(volume.uuid), explain(placed.refused)));
+    co_return refusal(Kind::resource_exhausted,
+                      fmt::format("{}: no further replica can be placed: {}", volume_text(volume.uuid),
+                                  explain(placed.refused)));
   }
   const Claim claim(claims_, placed.pools.front(), volume.size_bytes, volume.thin);
   ReplicaSpec replica = new_replica(volume, placed.pools.front());
@@ -356,7 +356,7 @@ Task<Status> Agent::grow_count(const Op& op, VolumeSpec volume) {
     outcome.put(volume);
     outcome.put(let_go(replica, may_have_happened(made.error())));
     HF_CO_CHECK(co_await commit(op, std::move(outcome)));
-    co_return made.error().with_context(label(volume.uuid));
+    co_return made.error().with_context(volume_text(volume.uuid));
   }
   replica.status = SpecStatus::created;
   replica.operation.reset();
@@ -400,8 +400,8 @@ Task<Result<VolumeView>> Agent::move_replica(MoveReplica request) {
   HF_CO_TRY(VolumeSpec volume, co_await settled_volume(op, request.volume));
   HF_CO_TRY(const ReplicaSpec replica, find_replica(request.replica));
   if (replica.owners.volume != volume.uuid) {
-    co_return refusal(Kind::not_found,
-                      fmt::format("{} has no replica {}", label(volume.uuid), replica.uuid.to_string()));
+    co_return refusal(Kind::not_found, fmt::format("{} has no replica {}", volume_text(volume.uuid),
+                                                   replica.uuid.to_string()));
   }
   for (const ReplicaMove& m : volume.moves) {
     if (m.from == replica.uuid && m.pool == request.pool) co_return this->volume(volume.uuid);
@@ -412,7 +412,7 @@ Task<Result<VolumeView>> Agent::move_replica(MoveReplica request) {
   }
   if (!volume.target) {
     co_return refusal(Kind::not_published,
-                      label(volume.uuid) + " is not published: replicas are moved by its target");
+                      volume_text(volume.uuid) + " is not published: replicas are moved by its target");
   }
   const Cluster now = cluster();
   ReplicaNeed need(volume);
@@ -443,7 +443,8 @@ Task<Result<VolumeView>> Agent::set_max_snapshots(Uuid id, std::uint32_t max) {
   const auto have = std::count_if(specs().snapshots.begin(), specs().snapshots.end(),
                                   [&](const auto& s) { return s.second.volume == id; });
   if (have > static_cast<std::int64_t>(max)) {
-    co_return refusal(Kind::invalid_argument, fmt::format("{} has {} snapshots already", label(id), have));
+    co_return refusal(Kind::invalid_argument,
+                      fmt::format("{} has {} snapshots already", volume_text(id), have));
   }
   volume.max_snapshots = max;
   Changes changes;
@@ -455,7 +456,7 @@ Task<Result<VolumeView>> Agent::set_max_snapshots(Uuid id, std::uint32_t max) {
 Task<Result<RebuildHistory>> Agent::rebuild_history(Uuid id) {
   HF_CO_TRY(const VolumeSpec volume, find_volume(id));
   if (!volume.target)
-    co_return refusal(Kind::not_published, label(id) + " is not published: it has no target");
+    co_return refusal(Kind::not_published, volume_text(id) + " is not published: it has no target");
   HF_CO_TRY(Engine * engine, nodes_.online_engine(volume.target->node));
   RebuildHistory history;
   history.target = volume.target->nexus;
