@@ -13,7 +13,6 @@
 #include "rt/when_all.h"
 
 namespace holdfast::control {
-namespace {}  // namespace
 
 Task<Status> Agent::grow_volume(const Op& op, VolumeSpec volume, std::uint64_t size_bytes) {
   const Cluster now = cluster();

@@ -9,7 +9,6 @@
 #include "rt/when_all.h"
 
 namespace holdfast::control {
-namespace {}  // namespace
 
 Result<SnapshotSpec> Agent::find_snapshot(const Uuid& id, const std::optional<Uuid>& volume) const {
   const auto found = specs().snapshots.find(id);
