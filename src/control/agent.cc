@@ -281,9 +281,9 @@ Task<void> Agent::work_off(Op op, std::vector<Action> actions) {
 
 Status Agent::check_leading() const {
   if (leading_ && election_.sure()) return Status();
-  const auto leader = election_.leader();
-  if (leader && !leader->empty()) {
-    return refusal(Kind::unavailable, fmt::format("this agent does not lead: ask {}", *leader));
+  const auto leading = leader();
+  if (leading && !leading->empty()) {
+    return refusal(Kind::unavailable, fmt::format("this agent does not lead: ask {}", *leading));
   }
   return refusal(Kind::unavailable, "no agent leads at the moment: try again");
 }

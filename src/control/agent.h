@@ -125,8 +125,15 @@ class Agent final : public Service {
   Events& events() override { return events_; }
   bool ready() const override { return registry_.complete() && nodes_.settled(); }
   bool leading() const override { return leading_; }
-  std::optional<std::string> leader() const override { return election_.leader(); }
-  std::optional<std::string> leader_registration() const override { return election_.leader_registration(); }
+  // Until its lease runs out, the record of an agent that died names the one that was started in its place.
+  std::optional<std::string> leader() const override {
+    if (!leading_ && election_.is_own()) return std::nullopt;
+    return election_.leader();
+  }
+  std::optional<std::string> leader_registration() const override {
+    if (!leading_ && election_.is_own()) return std::nullopt;
+    return election_.leader_registration();
+  }
 
  private:
   // A change under way: what it holds, and the term whose specs it stands on.
@@ -293,7 +300,7 @@ class Agent final : public Service {
   };
   void note_outcome(const Action& action, const Status& outcome);
   unsigned back_off(const std::string& key);  // the number of failures in a row
-  std::map<std::string, Backoff> backoffs_;  // by guard and action
+  std::map<std::string, Backoff> backoffs_;   // by guard and action
   std::map<std::string, Nanos> app_nodes_seen_;
 };
 

@@ -78,5 +78,32 @@ TEST(LateRequests, AnAgentThatLeadsNoLongerAsksForNothingMore) {
   rig.write_all(v);
 }
 
+// Killed and started again, it finds itself as the leader, and is not: nothing is sent to whom the record names.
+TEST(LateRequests, AnAgentDoesNotTakeItsFormerRunForTheLeader) {
+  Options options;
+  options.advertise = "http://10.0.0.1:8081";
+  options.registration = "10.0.0.1:50051";
+  AgentRig rig(options);
+  const std::string key = "/holdfast/v1/clusters/default/leader";
+  const auto leader = rig.store.state().range(store::RangeRequest(key));
+  ASSERT_TRUE(leader.ok() && leader.value().kvs.size() == 1);
+  EXPECT_EQ(rig.agent->leader(), options.advertise);
+  rig.stop_agent();
+  const store::PutRequest left(key, leader.value().kvs[0].value);
+  ASSERT_TRUE(rig.store.state().put(left).ok());
+  rig.store.changed();
+  rig.start_agent();
+  EXPECT_FALSE(rig.agent->leading());
+  EXPECT_EQ(rig.agent->leader(), std::nullopt);
+  EXPECT_EQ(rig.agent->leader_registration(), std::nullopt);
+  EXPECT_EQ(rig.refused(rig.agent->create_volume(AgentRig::volume_request("v", 1))), Kind::unavailable);
+  EXPECT_THAT(rig.last_refusal, ::testing::HasSubstr("no agent leads"));
+  const store::DeleteRequest ended(key);
+  ASSERT_TRUE(rig.store.state().delete_range(ended).ok());
+  rig.store.changed();
+  ASSERT_TRUE(rig.until([&] { return rig.agent->leading(); }, 1min));
+  EXPECT_EQ(rig.agent->leader(), options.advertise);
+}
+
 }  // namespace
 }  // namespace holdfast::control

@@ -36,6 +36,8 @@ class Election {
   // What the leader advertises, of its record: the URL of its REST API, and where engines register with it.
   std::optional<std::string> leader() const { return told("advertise"); }
   std::optional<std::string> leader_registration() const { return told("registration"); }
+  // The record is this agent's own: it leads, or did before it was started again.
+  bool is_own() const { return registry_.leader_record() == record_; }
 
  private:
   Task<Result<Term>> attempt();
