@@ -46,8 +46,10 @@ std::string backoff_key(const Action& a) {
 
 }  // namespace
 
-Agent::Claim::Claim(Claims& claims, const PoolId& pool, std::uint64_t bytes, bool thin)
-    : claims_(&claims), pool_(pool), bytes_(bytes), thin_(thin) {
+Agent::Claim::Claim(Claims& claims, const PoolId& pool, std::uint64_t bytes, bool thin,
+                    std::optional<std::string> group_node)
+    : claims_(&claims), pool_(pool), bytes_(bytes), thin_(thin), group_node_(std::move(group_node)) {
+  if (group_node_) claims_->group_nodes.insert(*group_node_);
   claims_->bytes[pool_] += bytes_;
   if (!thin_) claims_->thick_bytes[pool_] += bytes_;
 }
@@ -55,9 +57,11 @@ Agent::Claim::Claim(Claim&& o) noexcept
     : claims_(std::exchange(o.claims_, nullptr)),
       pool_(std::move(o.pool_)),
       bytes_(o.bytes_),
-      thin_(o.thin_) {}
+      thin_(o.thin_),
+      group_node_(std::move(o.group_node_)) {}
 Agent::Claim::~Claim() {
   if (claims_ == nullptr) return;
+  if (group_node_) claims_->group_nodes.extract(*group_node_);
   const auto give_back = [&](std::map<PoolId, std::uint64_t>& from) {
     const auto found = from.find(pool_);
     found->second -= bytes_;
@@ -65,6 +69,17 @@ Agent::Claim::~Claim() {
   };
   give_back(claims_->bytes);
   if (!thin_) give_back(claims_->thick_bytes);
+}
+
+bool Agent::may_rebuild() const {
+  const auto& limit = options_.policy.rebuilds_max;
+  return !limit || cluster().rebuilds() < *limit;
+}
+
+Agent::Claim Agent::claim_for(const VolumeSpec& volume, const PoolId& pool) {
+  std::optional<std::string> group_node;
+  if (volume.affinity_group) group_node = *volume.affinity_group + "\n" + cluster().node_id_of_pool(pool);
+  return Claim(claims_, pool, volume.size_bytes, volume.thin, std::move(group_node));
 }
 
 Agent::Agent(Reactor& home, store::Kv& kv, EngineDirectory& engines, Options options)

@@ -144,10 +144,11 @@ class Agent final : public Service {
     Op(Gate::Hold h, Guards::Guard g, std::uint64_t t) noexcept
         : hold(std::move(h)), guard(std::move(g)), term(t) {}
   };
-  // Room that is taken until its owner has committed.
+  // Room, and the place of an affinity group, that are taken until their owner has committed.
   class Claim {
    public:
-    Claim(Claims& claims, const PoolId& pool, std::uint64_t bytes, bool thin);
+    Claim(Claims& claims, const PoolId& pool, std::uint64_t bytes, bool thin,
+          std::optional<std::string> group_node = std::nullopt);
     Claim(Claim&& o) noexcept;
     Claim& operator=(Claim&&) = delete;
     ~Claim();
@@ -157,7 +158,21 @@ class Agent final : public Service {
     PoolId pool_;
     std::uint64_t bytes_;
     bool thin_;
+    std::optional<std::string> group_node_;
   };
+  Claim claim_for(const VolumeSpec& volume, const PoolId& pool);
+  // A rebuild that an engine is being asked for: it counts before it is seen to run.
+  class RebuildClaim {
+   public:
+    explicit RebuildClaim(Claims& claims) noexcept : claims_(claims) { ++claims_.rebuilds; }
+    RebuildClaim(const RebuildClaim&) = delete;
+    RebuildClaim& operator=(const RebuildClaim&) = delete;
+    ~RebuildClaim() { --claims_.rebuilds; }
+
+   private:
+    Claims& claims_;
+  };
+  bool may_rebuild() const;
 
   // ---- the life of an agent (agent.cc)
   Task<void> lead_when_elected(StopToken stop);

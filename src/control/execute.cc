@@ -204,6 +204,10 @@ Task<Status> Agent::execute_nexus(const Op& op, const Action& action) {
   const auto replica = specs().replicas.find(action.replica);
   const bool ours = replica != specs().replicas.end() && replica->second.owners.volume == spec.owner;
   if (action.what == Do::add_child && !ours) co_return Status();
+  const bool rebuilds = action.what == Do::add_child || action.what == Do::online_child;
+  if (rebuilds && !may_rebuild()) co_return Status();
+  std::optional<RebuildClaim> rebuild;
+  if (rebuilds) rebuild.emplace(claims_);
   HF_CO_TRY(Engine * engine, engine_to_change(op, spec.node));
   Task<Result<NexusState>> asked;
   const char* event = nullptr;

@@ -14,7 +14,7 @@ Task<Status> Agent::add_replica(const Op& op, Uuid id, PoolId pool, std::optiona
   if (!still_fits(volume, pool, instead_of.value_or(Uuid()))) {
     co_return refusal(Kind::resource_exhausted, fmt::format("pool {} does not fit any more", pool));
   }
-  const Claim claim(claims_, pool, volume.size_bytes, volume.thin);
+  const Claim claim = claim_for(volume, pool);
   Changes changes;
   if (instead_of) {
     const auto found = specs().replicas.find(*instead_of);
@@ -50,7 +50,7 @@ Task<Status> Agent::start_move(const Op& op, const Action& action) {
   if (!still_fits(volume, action.pool, action.replica)) {
     co_return refusal(Kind::resource_exhausted, fmt::format("pool {} does not fit any more", action.pool));
   }
-  const Claim claim(claims_, action.pool, volume.size_bytes, volume.thin);
+  const Claim claim = claim_for(volume, action.pool);
   ReplicaSpec replica = new_replica(volume, action.pool);
   if (move == volume.moves.end())
     move = volume.moves.insert(move, ReplicaMove{action.replica, action.pool, {}});

@@ -109,6 +109,34 @@ TEST(Shell, NoReplicaIsAddedWhileAsManyRebuildsRunAsMay) {
   rig.must(rig.agent->set_replica_count(w, 2));
 }
 
+TEST(Shell, ReplicasThatComeBackTogetherAreRebuiltOneAfterTheOther) {
+  Options options;
+  options.policy.rebuilds_max = 1;
+  ThreeNodes rig(options);
+  std::vector<Uuid> volumes;
+  for (const char* name : {"u", "v", "w", "x"}) {
+    volumes.push_back(rig.create_volume(name, 3).uuid);
+    rig.publish(volumes.back(), name < std::string("w") ? "n1" : "n2");
+  }
+  rig.engines.fleet().set_pool_failed("n3", "n3-a", true);
+  for (const Uuid& v : volumes) rig.write_all(v);
+  const auto all = [&](VolumeStatus status) {
+    return std::all_of(volumes.begin(), volumes.end(),
+                       [&](const Uuid& v) { return rig.status(v) == status; });
+  };
+  ASSERT_TRUE(rig.until([&] { return all(VolumeStatus::degraded); }));
+  rig.engines.fleet().set_pool_failed("n3", "n3-a", false);
+  std::uint64_t most = 0;
+  ASSERT_TRUE(rig.until([&] {
+    std::uint64_t running = 0;
+    for (const Uuid& v : volumes) running += rig.volume(v).state.target->rebuilds;
+    most = std::max(most, running);
+    return all(VolumeStatus::online);
+  }));
+  EXPECT_EQ(most, 1U);
+  EXPECT_THAT(rig.engines.fleet().violations(), IsEmpty());
+}
+
 TEST(Shell, WhatCannotBeIsRefusedByKindAndWord) {
   ThreeNodes rig;
   Agent& a = *rig.agent;

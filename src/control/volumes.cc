@@ -214,16 +214,9 @@ Task<Result<VolumeView>> Agent::create_volume(CreateVolume request) {
   std::vector<Claim> claims;
   for (const PoolId& pool : placed.pools) {
     replicas.push_back(new_replica(volume, pool));
-    claims.emplace_back(claims_, pool, volume.size_bytes, volume.thin);
+    claims.push_back(claim_for(volume, pool));
   }
-  std::string group_node;
-  if (volume.affinity_group && volume.num_replicas == 1) {
-    group_node = *volume.affinity_group + "\n" + specs().pools.at(placed.pools.front()).node;
-    claims_.group_nodes.insert(group_node);
-  }
-  const Status built = co_await build_volume(op, volume, std::move(replicas));
-  claims_.group_nodes.erase(group_node);
-  if (!built.ok()) co_return built.error();
+  HF_CO_CHECK(co_await build_volume(op, volume, std::move(replicas)));
   events_.add("Volume", "Create", volume.uuid.to_string(), "", volume_text(volume.uuid) + " was created");
   co_return this->volume(volume.uuid);
 }
@@ -343,7 +336,7 @@ Task<Status> Agent::grow_count(const Op& op, VolumeSpec volume) {
                       fmt::format("{}: no further replica can be placed: {}", volume_text(volume.uuid),
                                   explain(placed.refused)));
   }
-  const Claim claim(claims_, placed.pools.front(), volume.size_bytes, volume.thin);
+  const Claim claim = claim_for(volume, placed.pools.front());
   ReplicaSpec replica = new_replica(volume, placed.pools.front());
   Changes intent;
   intent.put(volume);
@@ -372,11 +365,11 @@ Task<Status> Agent::add_child_of(const Op& op, Uuid volume, Uuid replica) {
   const auto v = specs().volumes.find(volume);
   if (v == specs().volumes.end() || !v->second.target) co_return Status();
   const VolumeTarget target = *v->second.target;
-  const auto& limit = options_.policy.rebuilds_max;
-  if (limit && cluster().rebuilds() >= *limit) co_return Status();
+  if (!may_rebuild()) co_return Status();
   const auto uri = child_uri(replica, target.node);
   if (!uri) co_return refusal(Kind::unavailable, "the replica cannot be reached");
   HF_CO_TRY(Engine * engine, engine_to_change(op, target.node));
+  const RebuildClaim rebuild(claims_);
   HF_CO_TRY(const NexusState nexus, co_await engine->add_child(target.nexus, *uri, true));
   nodes_.note(nexus);
   HF_ASSERT(op.guard);

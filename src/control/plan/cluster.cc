@@ -9,7 +9,7 @@ Cluster::Cluster(const Specs& s, const Observed& o, const Claims& c)
     : own_index_(std::make_unique<Index>(s)), specs(s), observed(o), claims(c), index(*own_index_) {}
 
 std::uint64_t Cluster::rebuilds() const {
-  std::uint64_t running = 0;
+  std::uint64_t running = claims.rebuilds;
   for (const auto& [id, nexus] : observed.nexuses) {
     if (nexus.rebuilds != 0 && observed.node_online(nexus.node)) running += nexus.rebuilds;
   }

@@ -20,7 +20,8 @@ struct Claims {
   std::map<PoolId, std::uint64_t> thick_bytes;  // room for replicas that are not thin
   std::map<PoolId, std::uint64_t> bytes;        // sizes of all replicas
   std::set<PoolId> closing;                     // pools that are about to be deleted
-  std::set<std::string> group_nodes;            // "group\nnode" where a volume of one replica is being placed
+  std::uint64_t rebuilds = 0;                   // that engines are being asked for
+  std::multiset<std::string> group_nodes;       // "group\nnode" where a replica of the group is being placed
 };
 
 // What a pool has, with what is on its way there.
@@ -51,7 +52,7 @@ struct Cluster {
   // The pool, while its node is online and it is itself online or degraded.
   const PoolState* usable_pool(const PoolId& id) const noexcept;
   PoolUse use_of(const PoolState& pool) const;
-  std::uint64_t rebuilds() const;  // that run now
+  std::uint64_t rebuilds() const;  // that run now, or are about to
   const NodeSpec* node_of_pool(const PoolId& id) const noexcept;
   // Empty when the pool is not known.
   NodeId node_id_of_pool(const PoolId& id) const;

@@ -339,6 +339,10 @@ TEST(Decide, RebuildsQueueByUrgency) {
   EXPECT_EQ(actions[0].volume, id("urgent"));
   b.observed.nexuses.at(b.specs.volumes.at(id("urgent")).target->nexus).rebuilds = 1;
   EXPECT_THAT(b.decided(), IsEmpty());
+  // One that an engine is being asked for counts, too.
+  b.observed.nexuses.at(b.specs.volumes.at(id("urgent")).target->nexus).rebuilds = 0;
+  b.claims.rebuilds = 1;
+  EXPECT_THAT(b.decided(), IsEmpty());
 }
 
 TEST(Decide, ADrainedNodeLosesItsTargetsAndItsReplicasIfWanted) {
