@@ -147,10 +147,10 @@ ReplicaState replica_of(const NodeId& node, const v1::Replica& r) {
   const auto& usage = r.usage();
   replica.space.capacity_bytes = usage.capacity_bytes();
   replica.space.allocated_bytes = usage.allocated_bytes();
-  replica.space.allocated_snapshots_bytes = usage.allocated_bytes_snapshots();
-  replica.space.allocated_all_snapshots_bytes = usage.has_allocated_bytes_snapshot_from_clone()
-                                                    ? usage.allocated_bytes_snapshot_from_clone()
-                                                    : usage.allocated_bytes_snapshots();
+  replica.space.allocated_snapshots_bytes = usage.has_allocated_bytes_snapshot_from_clone()
+                                                ? usage.allocated_bytes_snapshot_from_clone()
+                                                : usage.allocated_bytes_snapshots();
+  replica.space.allocated_all_snapshots_bytes = usage.allocated_bytes_snapshots();
   replica.space.cluster_bytes = usage.cluster_size();
   replica.space.clusters = usage.num_clusters();
   replica.space.allocated_clusters = usage.num_allocated_clusters();
