@@ -163,6 +163,17 @@ TEST_F(Rebuild, DestinationErrorFailsTheJobOnly) {
   EXPECT_EQ(rig.run(rig.nexus->counters()).held_writes, 0u);
 }
 
+TEST_F(Rebuild, DestinationWithoutRoomIsSaidToHaveNone) {
+  begin();
+  rig.pass(12ms);
+  rig.disks["c"].write_error = Errc::out_of_space;
+  EXPECT_TRUE(rig.wait_for([&] { return !rig.nexus->rebuild_history().empty(); }));
+  rig.pass(100ms);
+  EXPECT_EQ(rig.state_of("c"), "degraded/no_space");
+  EXPECT_EQ(rig.nexus->rebuild_history().back().state, RebuildState::failed);
+  EXPECT_EQ(rig.state(), NexusState::degraded);
+}
+
 TEST_F(Rebuild, FailedJobGoesOnWhereItStopped) {
   begin();
   rig.pass(25ms);

@@ -53,7 +53,9 @@ Task<void> Control::run_job(Child& c) {
   }
   job_ended(c, state);
   if (state == RebuildState::failed && c.phase == Phase::open && c.id == id) {
-    begin_leave(c, Fault::rebuild_failed);
+    // What has no room needs another place, not another attempt.
+    const bool no_space = job.error().code() == Errc::out_of_space;
+    begin_leave(c, no_space ? Fault::no_space : Fault::rebuild_failed);
   }
 }
 
