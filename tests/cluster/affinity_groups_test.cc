@@ -157,5 +157,21 @@ TEST_F(AffinityGroupsTest, AffinityGroupVolumesAreScaledDownBelow2Replicas) {
   });
 }
 
+TEST_F(AffinityGroupsTest, ScaleUpAndSubsequentCreation) {
+  remove_pool(2);
+  both([](bool thin) {
+    const std::string grown = rig().volume(1, member(thin));
+    EXPECT_EQ(scale(grown, 2).summary(), "200");
+    const Answer refused = rig().try_volume(Rig::new_id(), 1, member(thin));
+    EXPECT_EQ(refused.summary(), "507 ResourceExhausted");
+    EXPECT_NE(refused.message().find("same affinity group"), std::string::npos) << refused.message();
+    add_pool(2, "more-2");
+    const std::string second = rig().volume(1, member(thin));
+    EXPECT_EQ(rig().nodes_of(second), Strings({"node-2"}));
+    forget({grown, second});
+    EXPECT_EQ(rig().del("/v0/pools/more-2").summary(), "204");
+  });
+}
+
 }  // namespace
 }  // namespace holdfast::cluster

@@ -338,6 +338,43 @@ void Rig::wait_healthy(const std::string& id, std::size_t replicas) {
        [&] { return healthy(id, replicas); });
 }
 
+std::string Rig::child_uri(const Json& volume, std::size_t on_node) {
+  if (!volume["state"].contains("target")) return "";
+  for (const auto& [uuid, replica] : volume["state"]["replica_topology"].items()) {
+    if (replica.value("node", "") != node(on_node)) continue;
+    for (const Json& child : volume["state"]["target"]["children"]) {
+      const std::string uri = child["uri"];
+      if (uri.find(uuid) != std::string::npos) return uri;
+    }
+  }
+  return "";
+}
+
+bool Rig::pause_rebuild(const std::string& id, std::size_t on_node) {
+  const Json volume = get_volume(id);
+  mayastor::v1::PauseRebuildRequest request;
+  request.set_uri(child_uri(volume, on_node));
+  if (request.uri().empty()) return false;
+  const Json& target = volume["state"]["target"];
+  request.set_nexus_uuid(target["uuid"]);
+  mayastor::v1::PauseRebuildResponse reply;
+  auto& stub = engine(number_of(target["node"])).nexus();
+  return testing_support::call(stub, &mayastor::v1::NexusRpc::Stub::PauseRebuild, request, &reply).ok();
+}
+
+void Rig::resume_rebuild(const std::string& id, std::size_t on_node) {
+  const Json volume = get_volume(id);
+  mayastor::v1::ResumeRebuildRequest request;
+  request.set_uri(child_uri(volume, on_node));
+  if (request.uri().empty()) return;
+  const Json& target = volume["state"]["target"];
+  request.set_nexus_uuid(target["uuid"]);
+  mayastor::v1::ResumeRebuildResponse reply;
+  auto& stub = engine(number_of(target["node"])).nexus();
+  // One that is not held needs nothing.
+  (void)testing_support::call(stub, &mayastor::v1::NexusRpc::Stub::ResumeRebuild, request, &reply);
+}
+
 std::uint64_t Rig::pool_used(std::size_t i) { return get("/v0/pools/" + pool(i)).body["state"]["used"]; }
 
 void Rig::write(const std::string& uri, std::uint64_t offset, std::uint32_t generation, std::size_t bytes) {

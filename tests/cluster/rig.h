@@ -104,6 +104,9 @@ class Rig {
   // Online, with so many replicas and each of them in sync.
   bool healthy(const std::string& id, std::size_t replicas);
   void wait_healthy(const std::string& id, std::size_t replicas);
+  // Holds the rebuild of the volume's child on this node, so that it does not end. False: none runs.
+  bool pause_rebuild(const std::string& id, std::size_t on_node);
+  void resume_rebuild(const std::string& id, std::size_t on_node);
   std::uint64_t pool_used(std::size_t i);
   // Writes the place of a published volume with a pattern of this generation; its pattern is there.
   static void write(const std::string& uri, std::uint64_t offset, std::uint32_t generation,
@@ -123,6 +126,8 @@ class Rig {
   void clean_volumes();
   void clean_pools();
   void destroy_unknown_replica(const Json& replica);
+  // The child of the volume's target that is the replica on the node; empty: there is none.
+  std::string child_uri(const Json& volume, std::size_t on_node);
 
   const Shape shape_;
   testing_support::ScratchDir scratch_;
