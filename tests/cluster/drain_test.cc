@@ -115,6 +115,21 @@ TEST_F(DrainTest, DrainingANodeWithInsufficientSystemCapacity) {
   EXPECT_EQ(rig().target_node(id), "node-1");
 }
 
+// The only node that could take the target goes away when the drain begins.
+TEST_F(DrainTest, InsufficientSystemCapacityDuringANodeDrain) {
+  const std::string id = served_by_first();
+  const std::string uri = rig().get_volume(id)["state"]["target"]["deviceUri"];
+  EXPECT_EQ(cordon(3, "c").summary(), "200");
+  rig().engine(2).kill();
+  EXPECT_EQ(drain(1, "d").summary(), "200");
+  rig().wait("the agent to know that the node is lost", [] { return rig().node_status(2) != "Online"; });
+  EXPECT_EQ(rig().target_node(id), "node-1");
+  EXPECT_TRUE(state(1).contains("drainingstate"));
+  EXPECT_EQ(drain_labels(1), Json({"d"}));
+  Rig::write(uri, 0, 1);
+  EXPECT_TRUE(Rig::holds(uri, 0, 1));
+}
+
 TEST_F(DrainTest, DrainCompletionForAPartiallyDrainedNode) {
   const std::string id = served_by_first();
   for (const std::size_t i : {2, 3}) EXPECT_EQ(cordon(i, "c").summary(), "200");
