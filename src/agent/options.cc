@@ -40,6 +40,7 @@ struct Raw {
   bool no_min_timeouts = false;
   unsigned workers = 64;
   std::string reconcile_period = "10s";
+  std::string reconcile_idle_period = "30s";
   std::string cache_period = "5s";
   std::string deadline = "10s";
   std::string faulted_wait = "10min";
@@ -148,7 +149,11 @@ void describe_rest(CLI::App& app, Raw& raw) {
 }
 
 void describe_control(CLI::App& app, Raw& raw) {
-  app.add_option("--reconcile-period", raw.reconcile_period, "Everything is looked over so often at least")
+  app.add_option("--reconcile-period", raw.reconcile_period,
+                 "Everything is looked over so often at least while something is to be done")
+      ->capture_default_str();
+  app.add_option("--reconcile-idle-period", raw.reconcile_idle_period,
+                 "Everything is looked over so often at least while nothing is to be done")
       ->capture_default_str();
   app.add_option("--cache-period", raw.cache_period, "How often an engine is asked for all that it has")
       ->capture_default_str();
@@ -383,6 +388,7 @@ Status fill_access(Options& o, const Raw& raw) {
 
 Status fill_control(control::Options& o, const Raw& raw) {
   HF_TRY(o.reconcile_period, duration_of("--reconcile-period", raw.reconcile_period));
+  HF_TRY(o.reconcile_idle_period, duration_of("--reconcile-idle-period", raw.reconcile_idle_period));
   HF_TRY(o.poll_period, duration_of("--cache-period", raw.cache_period));
   HF_TRY(o.heartbeat_deadline, duration_of("--deadline", raw.deadline));
   HF_TRY(const auto wait, duration_of("--faulted-child-wait-period", raw.faulted_wait));

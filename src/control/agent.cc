@@ -201,15 +201,10 @@ void Agent::sync_nodes() {
 }
 
 Nanos Agent::next_pass() const noexcept {
-  Nanos next = home_.now() + options_.reconcile_period;
+  Nanos next = home_.now() + (idle_ ? options_.reconcile_idle_period : options_.reconcile_period);
+  if (due_) next = std::min(next, home_.now() + Nanos(std::max<UnixNanos>(*due_ - unix_now(), 0)));
   for (const auto& [key, b] : backoffs_) {
     if (b.not_before > home_.now()) next = std::min(next, b.not_before);
-  }
-  // When the wait for a replica that is out ends.
-  const UnixNanos now = unix_now();
-  for (const auto& [id, outage] : outages_) {
-    const UnixNanos rest = outage.since + options_.policy.faulted_wait - now;
-    if (outage.back_at == 0 && rest > 0) next = std::min(next, home_.now() + Nanos(rest));
   }
   return next;
 }
@@ -219,6 +214,8 @@ Task<void> Agent::reconcile(StopToken stop) {
     (void)co_await dirty_.wait(next_pass(), stop);
     if (stop.stop_requested()) break;
     dirty_.reset();
+    due_.reset();
+    idle_ = false;
     if (!registry_.complete()) continue;
     const Nanos begun = home_.now();
     sync_nodes();
@@ -230,11 +227,19 @@ Task<void> Agent::reconcile(StopToken stop) {
 
 void Agent::pass() {
   const Cluster now = cluster();
-  note_outages(outages_, now, unix_now());
+  const UnixNanos at = unix_now();
+  note_outages(outages_, now, at);
   std::map<std::string, std::vector<Action>> by_guard;
-  std::vector<Action> decided = decide(now, outages_, options_.policy, unix_now());
+  auto [decided, due, held] = decide(now, outages_, options_.policy, at);
   std::vector<Action> records = decide_records(now, registry_.digests());
   std::move(records.begin(), records.end(), std::back_inserter(decided));
+  due_ = due;
+  for (const auto& [id, outage] : outages_) {
+    const UnixNanos forgotten = outage.back_at + outage_forgotten_after;
+    if (outage.back_at != 0 && forgotten > at) due_ = std::min(due_.value_or(forgotten), forgotten);
+  }
+  idle_ = decided.empty() && !held;
+  ++passes_;
   for (Action& a : decided) {
     const auto waiting = backoffs_.find(backoff_key(a));
     if (waiting != backoffs_.end() && home_.now() < waiting->second.not_before) continue;

@@ -87,6 +87,7 @@ class Agent final : public Service {
   Task<Status> unshare_nexus(Uuid id, std::optional<NodeId> node) override;
 
   Page<VolumeView> volumes(PageRequest page) const override;
+  Tally tally() const override;
   Result<VolumeView> volume(Uuid id) const override;
   Task<Result<VolumeView>> create_volume(CreateVolume request) override;
   Task<Status> delete_volume(Uuid id) override;
@@ -125,6 +126,8 @@ class Agent final : public Service {
   Events& events() override { return events_; }
   bool ready() const override { return registry_.complete() && nodes_.settled(); }
   bool leading() const override { return leading_; }
+  // How often everything was looked over.
+  std::uint64_t passes() const noexcept { return passes_; }
   // Until its lease runs out, the record of an agent that died names the one that was started in its place.
   std::optional<std::string> leader() const override {
     if (!leading_ && election_.is_own()) return std::nullopt;
@@ -210,8 +213,6 @@ class Agent final : public Service {
   bool only_guarded(const NexusSpec& spec) const;
   SnapshotView snapshot_view(const SnapshotSpec& spec) const;
   Impact impact_of(const std::vector<PoolId>& pools, const std::optional<NodeId>& node) const;
-  template <class View, class Spec, class Make>
-  Page<View> page_of(const std::vector<const Spec*>& all, const PageRequest& page, const Make& make) const;
 
   // ---- acts on engines: each notes what the engine answers
   Task<Status> act_create_replica(const Op& op, ReplicaSpec spec);
@@ -309,6 +310,10 @@ class Agent final : public Service {
   Outages outages_;
   std::set<Uuid> unasked_;  // replicas added in this term, which no engine was asked for yet
   bool leading_ = false;
+  // Of the last pass: the time for which something waits, and that there was nothing to do.
+  std::optional<UnixNanos> due_;
+  bool idle_ = false;
+  std::uint64_t passes_ = 0;
   struct Backoff {
     unsigned failures = 0;
     Nanos not_before{0};

@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <optional>
 #include <set>
-#include <type_traits>
+#include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -14,6 +15,61 @@ namespace {
 
 // Longer than any call of an engine takes: what was touched before cannot be in a report that is still to come.
 constexpr Nanos touched_kept = 120s;
+
+const auto& key_of(const PoolState& pool) { return pool.id; }
+template <class State>
+const Uuid& key_of(const State& state) {
+  return state.uuid;
+}
+
+// Everything is the same but for how much is used, which changes with every write of a thin volume; room that was
+// freed counts.
+bool is_news(PoolState& before, const PoolState& now) {
+  const std::uint64_t used = std::exchange(before.used_bytes, now.used_bytes);
+  return used > now.used_bytes || before != now;
+}
+bool is_news(ReplicaState& before, const ReplicaState& now) {
+  before.space = now.space;
+  return before != now;
+}
+bool is_news(const NexusState& before, const NexusState& now) { return before != now; }
+bool is_news(const SnapshotState& before, const SnapshotState& now) { return before != now; }
+
+// What the node reports takes the place of what it `had`, but for what is newer. Whether something is to be done
+// about a difference.
+template <class State, class Key, class Newer>
+bool replace(const NodeId& node, HashedMap<Key, State>& kept, std::vector<State>& reported,
+             std::set<Key>& had, const Newer& is_newer) {
+  const auto less = [](const State& a, const State& b) { return key_of(a) < key_of(b); };
+  std::stable_sort(reported.begin(), reported.end(), less);
+  const auto same = [](const State& a, const State& b) { return key_of(a) == key_of(b); };
+  reported.erase(std::unique(reported.begin(), reported.end(), same), reported.end());
+  bool differs = false;
+  auto next = reported.begin();
+  for (auto it = had.begin(); it != had.end();) {
+    while (next != reported.end() && key_of(*next) < *it) ++next;
+    if (next != reported.end() && key_of(*next) == *it) {
+      ++it;
+      continue;
+    }
+    const auto found = kept.find(*it);
+    const bool here = found != kept.end() && found->second.node == node;
+    const bool gone = here && !is_newer(*it);
+    differs |= gone;
+    if (gone) kept.erase(found);
+    it = gone || !here ? had.erase(it) : std::next(it);
+  }
+  for (State& one : reported) {
+    const Key key = key_of(one);
+    had.insert(key);
+    if (is_newer(key)) continue;
+    const auto found = kept.find(key);
+    if (found != kept.end() && !is_news(found->second, one)) continue;
+    differs = true;
+    kept[key] = std::move(one);
+  }
+  return differs;
+}
 
 }  // namespace
 
@@ -90,7 +146,7 @@ void Nodes::forget(const NodeId& id) {
   leaving_.push_back(std::move(found->second));
   nodes_.erase(found);
   observed_.nodes.erase(id);
-  std::erase_if(observed_.pools, [&](const auto& p) { return p.second.node == id; });
+  erase_if(observed_.pools, [&](const auto& p) { return p.second.node == id; });
   erase_if(observed_.replicas, [&](const auto& r) { return r.second.node == id; });
   erase_if(observed_.nexuses, [&](const auto& n) { return n.second.node == id; });
   erase_if(observed_.snapshots, [&](const auto& s) { return s.second.node == id; });
@@ -218,54 +274,21 @@ bool Nodes::newer(const Uuid& id, Nanos asked) const {
 }
 
 void Nodes::apply(const NodeId& id, EngineReport report, Nanos asked) {
-  bool differs = false;
   Node& node = *nodes_.at(id);
-  const auto replace = [&](auto& kept, auto& reported, auto& had, const auto& is_newer) {
-    using Map = std::decay_t<decltype(kept)>;
-    Map now;
-    for (auto& one : reported) {
-      if constexpr (
-          requires {
-            one.uuid;
-            one.pool;
-          } ||
-          requires { one.children; }) {
-        now.emplace(one.uuid, std::move(one));
-      } else {
-        now.emplace(one.id, std::move(one));
-      }
-    }
-    for (auto it = had.begin(); it != had.end();) {
-      const auto found = kept.find(*it);
-      const bool here = found != kept.end() && found->second.node == id;
-      const bool gone = here && !now.contains(*it) && !is_newer(*it);
-      differs |= gone;
-      if (gone) kept.erase(found);
-      it = gone || !here ? had.erase(it) : std::next(it);
-    }
-    for (auto& [key, one] : now) {
-      had.insert(key);
-      if (is_newer(key)) continue;
-      const auto found = kept.find(key);
-      if (found != kept.end() && found->second == one) continue;
-      differs = true;
-      kept[key] = std::move(one);
-    }
-  };
   const auto by_uuid = [&](const Uuid& u) { return newer(u, asked); };
   const auto by_pool = [&](const PoolId& p) {
     const auto found = touched_.pools.find(p);
     return found != touched_.pools.end() && found->second >= asked;
   };
-  replace(observed_.pools, report.pools, node.pools, by_pool);
-  replace(observed_.replicas, report.replicas, node.replicas, by_uuid);
-  replace(observed_.nexuses, report.nexuses, node.nexuses, by_uuid);
-  replace(observed_.snapshots, report.snapshots, node.snapshots, by_uuid);
+  bool differs = replace(id, observed_.pools, report.pools, node.pools, by_pool);
+  differs |= replace(id, observed_.replicas, report.replicas, node.replicas, by_uuid);
+  differs |= replace(id, observed_.nexuses, report.nexuses, node.nexuses, by_uuid);
+  differs |= replace(id, observed_.snapshots, report.snapshots, node.snapshots, by_uuid);
   NodeState& state = observed_.nodes[id];
   if (!report.engine.nqn.empty()) state.nqn = report.engine.nqn;
   if (!report.engine.version.empty()) state.version = report.engine.version;
   const auto old = [&](const auto& t) { return t.second + touched_kept < home_.now(); };
-  std::erase_if(touched_.resources, old);
+  erase_if(touched_.resources, old);
   std::erase_if(touched_.pools, old);
   if (differs || !state.synced) changed_();
 }

@@ -70,7 +70,7 @@ class Nodes {
  private:
   struct Node;
   struct Touched {
-    std::map<Uuid, Nanos> resources;
+    ById<Nanos> resources;
     std::map<PoolId, Nanos> pools;
   };
 

@@ -15,12 +15,15 @@ struct Options {
   std::string advertise;            // URL where others find its REST API: changes are sent on to the leader's
   std::string registration;  // host:port where engines register with it: registrations are sent on, too
   Policy policy;
-  std::int64_t lease_ttl_s = 10;          // of leadership
-  Nanos reconcile_period = 10s;           // a pass at least so often; changes lead to one at once
-  Nanos poll_period = 5s;                 // how often an engine is asked for all that it has
-  Nanos heartbeat_deadline = 10s;         // an engine not heard of for so long is offline
-  Nanos guard_patience = 1s;              // wait for another change of the same resource
-  std::size_t volume_creations_max = 10;  // at once
+  std::int64_t lease_ttl_s = 10;  // of leadership
+  // Changes lead to a pass at once, and so does the time for which something waits. Besides, there is one so often
+  // while something is to be done, and so often while nothing is.
+  Nanos reconcile_period = 10s;
+  Nanos reconcile_idle_period = 30s;
+  Nanos poll_period = 5s;                               // how often an engine is asked for all that it has
+  Nanos heartbeat_deadline = 10s;                       // an engine not heard of for so long is offline
+  Nanos guard_patience = 1s;                            // wait for another change of the same resource
+  std::size_t volume_creations_max = 10;                // at once
   std::optional<std::uint64_t> cluster_capacity_limit;  // bytes of all volumes
   std::size_t page_limit = 500;                         // records read at once
 };

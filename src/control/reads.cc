@@ -150,40 +150,86 @@ Result<NexusView> Agent::nexus(Uuid id) const {
   return refusal(Kind::not_found, fmt::format("nexus {} does not exist", id.to_string()));
 }
 
-// ---- pages: in the order in which things were created, which others coming and going does not change
+// ---- pages
 
-template <class View, class Spec, class Make>
-Page<View> Agent::page_of(const std::vector<const Spec*>& all, const PageRequest& request,
-                          const Make& make) const {
-  std::vector<std::pair<store::Revision, const Spec*>> ordered;
-  for (const Spec* s : all) ordered.emplace_back(registry_.created_at(registry_.key_of(*s)), s);
-  std::stable_sort(ordered.begin(), ordered.end(),
-                   [](const auto& a, const auto& b) { return a.first < b.first; });
-  std::size_t from = 0;
-  if (request.starting_token >= stable_tokens_from) {
-    const auto after = static_cast<store::Revision>(request.starting_token - stable_tokens_from);
-    while (from < ordered.size() && ordered[from].first <= after) ++from;
-  } else {
-    from = static_cast<std::size_t>(std::min<std::uint64_t>(request.starting_token, ordered.size()));
-  }
-  std::size_t until = ordered.size();
-  if (request.max_entries != 0)
-    until = static_cast<std::size_t>(std::min<std::uint64_t>(until, from + request.max_entries));
+namespace {
+
+template <class Spec>
+const Spec* spec_of(const ById<Spec>& specs, const std::string& id) {
+  const auto uuid = Uuid::parse(id);
+  const auto found = uuid.ok() ? specs.find(uuid.value()) : specs.end();
+  return found == specs.end() ? nullptr : &found->second;
+}
+template <class Spec>
+const Spec* spec_of(const std::map<std::string, Spec>& specs, const std::string& id) {
+  const auto found = specs.find(id);
+  return found == specs.end() ? nullptr : &found->second;
+}
+
+// `make` gives the view of a spec, or nothing for one that is not asked for.
+template <class View, class Specs, class Make>
+Page<View> page_of(const CreationOrder& order, const Specs& specs, const PageRequest& request,
+                   const Make& make) {
   Page<View> page;
-  for (std::size_t i = from; i < until; ++i) page.entries.push_back(make(*ordered[i].second));
-  if (until < ordered.size() && until > from) {
-    page.next = stable_tokens_from + static_cast<std::uint64_t>(ordered[until - 1].first);
+  std::uint64_t skip = request.starting_token >= stable_tokens_from ? 0 : request.starting_token;
+  std::uint64_t last = 0;
+  for (auto at = order.after(request.starting_token); at != order.places().end(); ++at) {
+    const auto* spec = spec_of(specs, at->id);
+    if (spec == nullptr || !make.wants(*spec)) continue;
+    if (skip > 0) {
+      --skip;
+      continue;
+    }
+    const std::uint64_t token = CreationOrder::token_of(*at);
+    // Those that one token stands for stay together.
+    if (request.max_entries != 0 && page.entries.size() >= request.max_entries && token != last) {
+      page.next = last;
+      break;
+    }
+    page.entries.push_back(make.view(*spec));
+    last = token;
   }
   return page;
 }
 
+// What page_of() makes views with.
+template <class Wants, class View>
+struct Maker {
+  Wants wants;
+  View view;
+};
+template <class Wants, class View>
+Maker(Wants, View) -> Maker<Wants, View>;
+
+constexpr auto every_one = [](const auto&) { return true; };
+
+}  // namespace
+
 Page<VolumeView> Agent::volumes(PageRequest request) const {
   const Cluster now = cluster();
-  std::vector<const VolumeSpec*> all;
-  for (const auto& [id, v] : specs().volumes) all.push_back(&v);
-  return page_of<VolumeView>(all, request, [&](const VolumeSpec& v) {
-    return VolumeView{v, volume_state(now, v), static_cast<std::uint32_t>(now.snapshots(v.uuid).size())};
-  });
+  const Maker make{every_one, [&](const VolumeSpec& v) {
+                     const auto snapshots = static_cast<std::uint32_t>(now.snapshots(v.uuid).size());
+                     return VolumeView{v, volume_state(now, v), snapshots};
+                   }};
+  return page_of<VolumeView>(registry_.volumes_in_order(), specs().volumes, request, make);
+}
+
+Tally Agent::tally() const {
+  Tally tally;
+  const Cluster now = cluster();
+  for (const auto& [id, v] : specs().volumes) {
+    const VolumeState state = volume_state(now, v);
+    ++tally.volumes[state.status];
+    tally.volumes_published += v.target ? 1 : 0;
+    tally.volume_bytes += v.size_bytes;
+    tally.rebuilds += state.target ? state.target->rebuilds : 0;
+  }
+  for (const auto& [id, state] : observed().replicas)
+    ++tally.replicas[observed().node_online(state.node) ? state.status : ReplicaStatus::unknown];
+  for (const auto& [id, spec] : specs().replicas) {
+    if (!observed().replicas.contains(id)) ++tally.replicas[ReplicaStatus::unknown];
+  }
+  return tally;
 }
 
 Result<VolumeView> Agent::volume(Uuid id) const {
@@ -220,11 +266,11 @@ SnapshotView Agent::snapshot_view(const SnapshotSpec& spec) const {
 
 Page<SnapshotView> Agent::snapshots(std::optional<Uuid> snapshot, std::optional<Uuid> volume,
                                     PageRequest request) const {
-  std::vector<const SnapshotSpec*> all;
-  for (const auto& [id, s] : specs().snapshots) {
-    if ((!snapshot || *snapshot == id) && (!volume || *volume == s.volume)) all.push_back(&s);
-  }
-  return page_of<SnapshotView>(all, request, [&](const SnapshotSpec& s) { return snapshot_view(s); });
+  const Maker make{[&](const SnapshotSpec& s) {
+                     return (!snapshot || *snapshot == s.uuid) && (!volume || *volume == s.volume);
+                   },
+                   [&](const SnapshotSpec& s) { return snapshot_view(s); }};
+  return page_of<SnapshotView>(registry_.snapshots_in_order(), specs().snapshots, request, make);
 }
 
 Result<SnapshotView> Agent::snapshot(Uuid id, std::optional<Uuid> volume) const {
@@ -233,12 +279,13 @@ Result<SnapshotView> Agent::snapshot(Uuid id, std::optional<Uuid> volume) const 
 }
 
 Page<AppNodeView> Agent::app_nodes(PageRequest request) const {
-  std::vector<const AppNodeSpec*> all;
-  for (const auto& [id, a] : specs().app_nodes) all.push_back(&a);
-  return page_of<AppNodeView>(all, request, [&](const AppNodeSpec& a) {
-    const auto seen = app_nodes_seen_.find(a.id);
-    return AppNodeView{a, seen != app_nodes_seen_.end() && home_.now() - seen->second < app_node_deadline};
-  });
+  const Maker make{every_one, [&](const AppNodeSpec& a) {
+                     const auto seen = app_nodes_seen_.find(a.id);
+                     const bool online =
+                         seen != app_nodes_seen_.end() && home_.now() - seen->second < app_node_deadline;
+                     return AppNodeView{a, online};
+                   }};
+  return page_of<AppNodeView>(registry_.app_nodes_in_order(), specs().app_nodes, request, make);
 }
 
 Result<AppNodeView> Agent::app_node(std::string id) const {

@@ -214,9 +214,31 @@ std::string Registry::membership_key(const Uuid& volume) const {
   return prefix_ + "volume/" + volume.to_string() + std::string(membership_suffix);
 }
 
-store::Revision Registry::created_at(const std::string& key) const noexcept {
-  const auto found = known_.find(key);
-  return found == known_.end() ? 0 : found->second.created;
+CreationOrder* Registry::order_of(const std::string& kind) noexcept {
+  if (kind == KindOf<VolumeSpec>::name) return &order_.volumes;
+  if (kind == KindOf<SnapshotSpec>::name) return &order_.snapshots;
+  if (kind == KindOf<AppNodeSpec>::name) return &order_.app_nodes;
+  return nullptr;
+}
+
+void Registry::know(const std::string& key, store::Revision changed, store::Revision created) {
+  Known& known = known_[key];
+  const auto [kind, id] = split(key.substr(prefix_.size()));
+  CreationOrder* order = order_of(kind);
+  // What belongs to a record is no record of its own.
+  if (order != nullptr && known.created != created && !id.ends_with(membership_suffix)) {
+    order->remove(known.created, id);
+    order->add(created, id);
+  }
+  known = {changed, created};
+}
+
+void Registry::know_gone(const std::string& key) {
+  const auto known = known_.find(key);
+  if (known == known_.end()) return;
+  const auto [kind, id] = split(key.substr(prefix_.size()));
+  if (CreationOrder* order = order_of(kind)) order->remove(known->second.created, id);
+  known_.erase(known);
 }
 
 // ---- following
@@ -228,6 +250,7 @@ void Registry::forget_all() {
   all_memberships_changed_ = true;
   digests_ = RecordDigests();
   known_.clear();
+  order_ = {};
   gone_.clear();
   unreadable_.clear();
   leader_record_.reset();
@@ -331,10 +354,10 @@ void Registry::apply(const store::KeyEvent& event) {
     gone_.erase(gone);
   }
   if (event.type == store::KeyEvent::Type::put) {
-    known_[key] = {event.kv.mod_revision, event.kv.create_revision};
+    know(key, event.kv.mod_revision, event.kv.create_revision);
     apply_record(key, event.kv.value);
   } else {
-    known_.erase(key);
+    know_gone(key);
     apply_removal(key);
   }
 }
@@ -365,7 +388,7 @@ Task<Status> Registry::load() {
   if (in_term_) co_return Status();  // it began meanwhile, on what was here
   forget_all();
   for (const store::KeyValue& kv : all) {
-    known_[kv.key] = {kv.mod_revision, kv.create_revision};
+    know(kv.key, kv.mod_revision, kv.create_revision);
     apply_record(kv.key, kv.value);
   }
   followed_ = revision;
@@ -512,14 +535,13 @@ void Registry::adopt(const Changes& changes, store::Revision revision) {
       erase(specs_, index_, one.spec);
       const auto [kind, id] = split(key.substr(prefix_.size()));
       drop_digest(kind, id);
-      known_.erase(key);
+      know_gone(key);
       gone_[key] = revision;
     } else {
       insert(specs_, index_, one.spec);
       note_digest(one.spec, json_of(one.spec));
-      Known& known = known_[key];
-      known.mod = revision;
-      if (known.created == 0) known.created = revision;
+      const auto known = known_.find(key);
+      know(key, revision, known == known_.end() ? revision : known->second.created);
     }
   }
   for (const auto& raw : changes.raw_) {

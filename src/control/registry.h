@@ -15,6 +15,7 @@
 #include <variant>
 #include <vector>
 
+#include "control/creation_order.h"
 #include "control/model/specs.h"
 #include "control/model/state.h"
 #include "control/plan/index.h"
@@ -86,8 +87,10 @@ class Registry {
   std::string membership_key(const Uuid& volume) const;
   // The value of the leader's key; nothing while nobody leads.
   const std::optional<std::string>& leader_record() const noexcept { return leader_record_; }
-  // When the record was created in the store: the order of pages.
-  store::Revision created_at(const std::string& key) const noexcept;
+  // When they were created: the order of pages.
+  const CreationOrder& volumes_in_order() const noexcept { return order_.volumes; }
+  const CreationOrder& snapshots_in_order() const noexcept { return order_.snapshots; }
+  const CreationOrder& app_nodes_in_order() const noexcept { return order_.app_nodes; }
   std::string key_of(const AnySpec& spec) const;
 
   // Reads everything and follows the changes until stopped.
@@ -133,6 +136,10 @@ class Registry {
   Task<Result<Outcome>> attempt(store::Txn txn);
   void adopt(const Changes& changes, store::Revision revision);
   void forget_all();
+  void know(const std::string& key, store::Revision changed, store::Revision created);
+  void know_gone(const std::string& key);
+  // Of this key; nullptr: its kind has none.
+  CreationOrder* order_of(const std::string& kind) noexcept;
   void note_digest(const AnySpec& spec, const std::string& json);
   void drop_digest(const std::string& kind, const std::string& id);
 
@@ -147,6 +154,9 @@ class Registry {
   std::set<Uuid> changed_memberships_;  // since they were last shown
   bool all_memberships_changed_ = true;
   RecordDigests digests_;
+  struct {
+    CreationOrder volumes, snapshots, app_nodes;
+  } order_;
   std::map<std::string, Known> known_;             // of what is there
   std::map<std::string, store::Revision> gone_;    // removed here, until the watch says so, too
   std::map<std::string, std::string> unreadable_;  // key, what is wrong

@@ -101,6 +101,8 @@ class Service {
 
   // ---- volumes
   virtual Page<VolumeView> volumes(PageRequest page) const = 0;
+  // How many there are; cheaper than the lists.
+  virtual Tally tally() const = 0;
   virtual Result<VolumeView> volume(Uuid id) const = 0;
   // Errors: ResourceExhausted when there are not enough pools; AlreadyExists; Conflict when it is being created with
   // other parameters.

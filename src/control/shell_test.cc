@@ -43,6 +43,31 @@ TEST(Shell, AVolumeIsMadePublishedFaultedRepairedUnpublishedAndDeleted) {
   EXPECT_THAT(rig.engines.fleet().violations(), IsEmpty());
 }
 
+TEST(Shell, AnAgentWithNothingToDoLooksSeldom) {
+  ThreeNodes rig;
+  for (const char* name : {"u", "v", "w"}) rig.publish(rig.create_volume(name, 2).uuid);
+  rig.world.run_for(2min);
+  const std::uint64_t before = rig.agent->passes();
+  rig.world.run_for(10min);
+  EXPECT_LE(rig.agent->passes() - before, 10min / Options().reconcile_idle_period + 1);
+}
+
+TEST(Shell, WhatWaitsForATimeIsDoneThen) {
+  ThreeNodes rig;
+  const Uuid v = rig.create_volume("v", 2).uuid;
+  const VolumeView published = rig.publish(v, "n1");
+  rig.write_all(v);
+  NodeId other;
+  for (const PoolId& pool : rig.pools_of(v)) {
+    if (pool != "n1-a") other = pool.substr(0, 2);
+  }
+  rig.engines.fleet().set_pool_failed(other, other + "-a", true);
+  ASSERT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::degraded; }));
+  const Nanos since = rig.world.now();
+  ASSERT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::online; }));
+  EXPECT_LT(rig.world.now() - since, Nanos(Policy().faulted_wait) + 10s);
+}
+
 TEST(Shell, AVolumeGrowsFromOneReplicaToThreeAndBackWhileInUse) {
   ThreeNodes rig;
   const Uuid v = rig.create_volume("v", 1).uuid;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -43,6 +44,15 @@ struct VolumeView {
   std::uint32_t num_snapshots = 0;
 };
 
+// Volumes and replicas by status.
+struct Tally {
+  std::map<VolumeStatus, std::uint64_t> volumes;
+  std::map<ReplicaStatus, std::uint64_t> replicas;  // unknown: also those that no engine reports
+  std::uint64_t volumes_published = 0;
+  std::uint64_t volume_bytes = 0;  // sizes of all volumes
+  std::uint64_t rebuilds = 0;      // that run now
+};
+
 struct SnapshotView {
   SnapshotSpec spec;
   std::uint32_t num_restores = 0;
@@ -82,7 +92,7 @@ struct PageRequest {
   std::uint64_t max_entries = 0;
   std::uint64_t starting_token = 0;
 };
-inline constexpr std::uint64_t stable_tokens_from = std::uint64_t{1} << 40;
+inline constexpr std::uint64_t stable_tokens_from = std::uint64_t{1} << 52;
 
 // What would be lost, and what would go, if a pool or a node were purged.
 struct Impact {

@@ -1,5 +1,6 @@
-// ById: a std::map by UUID that finds faster. In a tree of ten thousands of large records every step of a search is
-// a cache miss; here a hash table leads to the record. Whoever goes through it sees the order of a map.
+// ById, ByName: std::maps by UUID and by name that find faster. In a tree of ten thousands of large records every step
+// of a search is a cache miss, and in one of hundreds of names a comparison of strings; here a hash table leads to the
+// record. Whoever goes through one sees the order of a map.
 #pragma once
 
 #include <algorithm>
@@ -8,6 +9,8 @@
 #include <cstdint>
 #include <cstring>
 #include <map>
+#include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -16,28 +19,60 @@
 
 namespace holdfast::control {
 
-template <class T>
-class ById {
-  using Map = std::map<Uuid, T>;
+namespace detail {
+
+inline std::uint64_t mix(std::uint64_t before, std::uint64_t word) noexcept {
+  constexpr std::uint64_t odd = 0x9e3779b97f4a7c15;  // 2^64 over the golden ratio
+  const std::uint64_t mixed = (before ^ word) * odd;
+  return mixed ^ (mixed >> 29);
+}
+
+inline std::uint64_t hash_of(std::string_view bytes) noexcept {
+  std::uint64_t hash = bytes.size();
+  while (!bytes.empty()) {
+    std::uint64_t word = 0;
+    const std::size_t n = std::min(bytes.size(), sizeof word);
+    std::memcpy(&word, bytes.data(), n);
+    hash = mix(hash, word);
+    bytes.remove_prefix(n);
+  }
+  return mix(hash, 0);
+}
+
+// All of it counts: UUIDs of some makers share one half.
+inline std::uint64_t hash_of(const Uuid& id) noexcept {
+  return hash_of(std::string_view(reinterpret_cast<const char*>(id.bytes.data()), id.bytes.size()));
+}
+
+}  // namespace detail
+
+#ifndef NDEBUG
+// How often this thread looked something up, for tests of how the cost of something grows.
+inline thread_local std::uint64_t lookups = 0;
+#endif
+
+template <class Key, class T>
+class HashedMap {
+  using Map = std::map<Key, T>;
 
  public:
-  using key_type = Uuid;
+  using key_type = Key;
   using mapped_type = T;
   using value_type = typename Map::value_type;
   using iterator = typename Map::iterator;
   using const_iterator = typename Map::const_iterator;
   using size_type = std::size_t;
 
-  ById() = default;
-  ById(const ById& o) : map_(o.map_) { rebuild(); }
+  HashedMap() = default;
+  HashedMap(const HashedMap& o) : map_(o.map_) { rebuild(); }
   // What was found in the other is found here: nodes do not move.
-  ById(ById&& o) noexcept : map_(std::move(o.map_)), slots_(std::move(o.slots_)) { o.clear(); }
-  ById& operator=(ById o) noexcept {
+  HashedMap(HashedMap&& o) noexcept : map_(std::move(o.map_)), slots_(std::move(o.slots_)) { o.clear(); }
+  HashedMap& operator=(HashedMap o) noexcept {
     map_.swap(o.map_);
     slots_.swap(o.slots_);
     return *this;
   }
-  ~ById() = default;
+  ~HashedMap() = default;
 
   iterator begin() noexcept { return map_.begin(); }
   iterator end() noexcept { return map_.end(); }
@@ -46,41 +81,41 @@ class ById {
   bool empty() const noexcept { return map_.empty(); }
   size_type size() const noexcept { return map_.size(); }
 
-  iterator find(const Uuid& id) {
+  iterator find(const Key& id) {
     const std::size_t slot = slot_of(id);
     return slot == none ? map_.end() : slots_[slot].at;
   }
-  const_iterator find(const Uuid& id) const {
+  const_iterator find(const Key& id) const {
     const std::size_t slot = slot_of(id);
     return slot == none ? map_.end() : const_iterator(slots_[slot].at);
   }
-  bool contains(const Uuid& id) const { return slot_of(id) != none; }
-  T& at(const Uuid& id) {
+  bool contains(const Key& id) const { return slot_of(id) != none; }
+  T& at(const Key& id) {
     const auto here = find(id);
     HF_ASSERT(here != map_.end());
     return here->second;
   }
-  const T& at(const Uuid& id) const {
+  const T& at(const Key& id) const {
     const auto here = find(id);
     HF_ASSERT(here != map_.end());
     return here->second;
   }
-  T& operator[](const Uuid& id) { return try_emplace(id).first->second; }
+  T& operator[](const Key& id) { return try_emplace(id).first->second; }
 
   template <class... Args>
-  std::pair<iterator, bool> try_emplace(const Uuid& id, Args&&... args) {
+  std::pair<iterator, bool> try_emplace(const Key& id, Args&&... args) {
     const auto added = map_.try_emplace(id, std::forward<Args>(args)...);
     if (added.second) note(added.first);
     return added;
   }
-  std::pair<iterator, bool> emplace(const Uuid& id, T value) { return try_emplace(id, std::move(value)); }
+  std::pair<iterator, bool> emplace(const Key& id, T value) { return try_emplace(id, std::move(value)); }
 
   iterator erase(const_iterator at) {
     forget(slot_of(at->first));
     return map_.erase(at);
   }
   iterator erase(iterator at) { return erase(const_iterator(at)); }
-  size_type erase(const Uuid& id) {
+  size_type erase(const Key& id) {
     const std::size_t slot = slot_of(id);
     if (slot == none) return 0;
     const iterator at = slots_[slot].at;
@@ -93,7 +128,7 @@ class ById {
     map_.clear();
   }
 
-  bool operator==(const ById& o) const { return map_ == o.map_; }
+  bool operator==(const HashedMap& o) const { return map_ == o.map_; }
 
  private:
   // Open addressing, a power of two, never more than three quarters full.
@@ -104,20 +139,15 @@ class ById {
   static constexpr std::size_t none = ~std::size_t{0};
   static constexpr std::size_t slots_min = 16;
 
-  static std::uint64_t hash_of(const Uuid& id) noexcept {
-    // Both halves count: UUIDs of some makers share one of them.
-    std::uint64_t high = 0, low = 0;
-    std::memcpy(&high, id.bytes.data(), sizeof high);
-    std::memcpy(&low, id.bytes.data() + sizeof high, sizeof low);
-    constexpr std::uint64_t odd = 0x9e3779b97f4a7c15;  // 2^64 over the golden ratio
-    std::uint64_t mixed = (high ^ std::rotl(low, 32)) * odd;
-    mixed = (mixed ^ (mixed >> 29) ^ low) * odd;
-    return (mixed ^ (mixed >> 32)) | 1;
-  }
+  // Never 0, which marks an empty slot.
+  static std::uint64_t hash_of(const Key& id) noexcept { return detail::hash_of(id) | 1; }
   std::size_t next(std::size_t slot) const noexcept { return (slot + 1) & (slots_.size() - 1); }
   std::size_t first(std::uint64_t hash) const noexcept { return (hash >> 1) & (slots_.size() - 1); }
 
-  std::size_t slot_of(const Uuid& id) const {
+  std::size_t slot_of(const Key& id) const {
+#ifndef NDEBUG
+    ++lookups;
+#endif
     if (slots_.empty()) return none;
     const std::uint64_t hash = hash_of(id);
     for (std::size_t slot = first(hash); slots_[slot].hash != 0; slot = next(slot)) {
@@ -157,8 +187,13 @@ class ById {
   std::vector<Slot> slots_;
 };
 
-template <class T, class Gone>
-std::size_t erase_if(ById<T>& from, const Gone& gone) {
+template <class T>
+using ById = HashedMap<Uuid, T>;
+template <class T>
+using ByName = HashedMap<std::string, T>;
+
+template <class Key, class T, class Gone>
+std::size_t erase_if(HashedMap<Key, T>& from, const Gone& gone) {
   const std::size_t before = from.size();
   for (auto at = from.begin(); at != from.end();) at = gone(*at) ? from.erase(at) : std::next(at);
   return before - from.size();

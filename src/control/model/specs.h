@@ -232,8 +232,8 @@ struct AppNodeSpec {
 
 // Everything that is wanted, ordered so that every pass over it replays.
 struct Specs {
-  std::map<NodeId, NodeSpec> nodes;
-  std::map<PoolId, PoolSpec> pools;
+  ByName<NodeSpec> nodes;
+  ByName<PoolSpec> pools;
   ById<ReplicaSpec> replicas;
   ById<NexusSpec> nexuses;
   ById<VolumeSpec> volumes;

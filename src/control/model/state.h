@@ -158,8 +158,8 @@ struct Membership {
 };
 
 struct Observed {
-  std::map<NodeId, NodeState> nodes;
-  std::map<PoolId, PoolState> pools;
+  ByName<NodeState> nodes;
+  ByName<PoolState> pools;
   ById<ReplicaState> replicas;
   ById<NexusState> nexuses;
   ById<SnapshotState> snapshots;  // of replicas

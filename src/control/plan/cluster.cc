@@ -79,6 +79,19 @@ const NexusState* Cluster::known_nexus(const Uuid& id) const noexcept {
                                                                                      : nullptr;
 }
 
+bool Cluster::is_child(const Uuid& replica) const {
+  if (!children_) {
+    children_.emplace();
+    for (const auto& [id, nexus] : observed.nexuses) {
+      if (!observed.node_online(nexus.node) || !specs.nexuses.contains(id)) continue;
+      for (const ChildState& child : nexus.children) {
+        if (child.replica) (*children_)[*child.replica] = true;
+      }
+    }
+  }
+  return children_->contains(replica);
+}
+
 const std::vector<const ReplicaSpec*>& Cluster::replicas(const Uuid& volume) const {
   static const std::vector<const ReplicaSpec*> none;
   const auto found = index.replicas_of_volume.find(volume);

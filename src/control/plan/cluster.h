@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -59,6 +60,8 @@ struct Cluster {
   // What its engine reports, while that can be relied on and the replica is online.
   const ReplicaState* online_replica(const Uuid& id) const noexcept;
   const NexusState* known_nexus(const Uuid& id) const noexcept;
+  // Some nexus that a spec speaks of, and whose node is online, has the replica.
+  bool is_child(const Uuid& replica) const;
   const std::vector<const ReplicaSpec*>& replicas(const Uuid& volume) const;
   const std::vector<const SnapshotSpec*>& snapshots(const Uuid& volume) const;
   // The membership record says so: it is written when the volume is created.
@@ -74,7 +77,8 @@ struct Cluster {
     std::size_t replicas = 0;  // all of them
   };
   Coming coming_to(const PoolId& pool) const;
-  mutable std::map<PoolId, Coming> coming_;
+  mutable ByName<Coming> coming_;
+  mutable std::optional<ById<bool>> children_;
 };
 
 }  // namespace holdfast::control

@@ -39,10 +39,16 @@ using Outages = ById<Outage>;  // by replica
 inline constexpr UnixNanos outage_forgotten_after = 60LL * 1'000'000'000;
 
 void note_outages(Outages& outages, const Cluster& cluster, UnixNanos now);
-// The same with what is remembered, in the order in which they should be begun. Of those with one guard the first
-// are done first, and the rest only when these succeed.
-std::vector<Action> decide(const Cluster& cluster, const Outages& outages, const Policy& policy,
-                           UnixNanos now);
+struct Decision {
+  // In the order in which they should be begun. Of those with one guard the first are done first, and the rest only
+  // when these succeed.
+  std::vector<Action> actions;
+  // The same would be decided of the same facts until then; none: at any time.
+  std::optional<UnixNanos> due;
+  // Something is to be done for which there is no place, or no turn: others may make room unnoticed.
+  bool held = false;
+};
+Decision decide(const Cluster& cluster, const Outages& outages, const Policy& policy, UnixNanos now);
 
 // The reconcilers. Each adds what it wants.
 struct Plan {
@@ -51,7 +57,15 @@ struct Plan {
   const Policy& policy;
   UnixNanos now;
   std::vector<Action> actions{};
+  std::optional<UnixNanos> due{};
+  bool held = false;
 
+  // Whoever looks at the time asks this, so that it is known when to look again.
+  bool reached(UnixNanos time) {
+    if (now >= time) return true;
+    if (!due || time < *due) due = time;
+    return false;
+  }
   Action& add(Do what, std::string guard, std::string why) {
     Action a;
     a.what = what;
@@ -62,9 +76,9 @@ struct Plan {
   }
 };
 void reconcile_pools(Plan& plan);
-void reconcile_replicas(Plan& plan);
-void reconcile_nexuses(Plan& plan);
-void reconcile_volumes(Plan& plan);
+void reconcile_volume(Plan& plan, const VolumeSpec& volume);
+void reconcile_replica(Plan& plan, const ReplicaSpec& replica);
+void reconcile_nexus(Plan& plan, const NexusSpec& nexus);
 void reconcile_children(Plan& plan, const VolumeSpec& volume, const NexusSpec& spec, const NexusState& nexus);
 void reconcile_snapshots(Plan& plan);
 void reconcile_nodes(Plan& plan);

@@ -48,20 +48,36 @@ Index::Index(const Specs& specs) {
 }
 
 void Index::add(const ReplicaSpec& r) {
-  if (r.owners.volume) put_in(replicas_of_volume, *r.owners.volume, r);
+  if (r.owners.volume) {
+    put_in(replicas_of_volume, *r.owners.volume, r);
+  } else {
+    replicas_alone[r.uuid] = &r;
+  }
   put_in(replicas_of_pool, r.pool, r);
 }
 void Index::remove(const ReplicaSpec& r) {
-  if (r.owners.volume) take_out(replicas_of_volume, *r.owners.volume, r);
+  if (r.owners.volume) {
+    take_out(replicas_of_volume, *r.owners.volume, r);
+  } else {
+    replicas_alone.erase(r.uuid);
+  }
   take_out(replicas_of_pool, r.pool, r);
 }
 
 void Index::add(const NexusSpec& n) {
-  if (n.owner) put_in(nexuses_of_volume, *n.owner, n);
+  if (n.owner) {
+    put_in(nexuses_of_volume, *n.owner, n);
+  } else {
+    nexuses_alone[n.uuid] = &n;
+  }
   if (counts_as_target(n)) ++targets_of_node[n.node];
 }
 void Index::remove(const NexusSpec& n) {
-  if (n.owner) take_out(nexuses_of_volume, *n.owner, n);
+  if (n.owner) {
+    take_out(nexuses_of_volume, *n.owner, n);
+  } else {
+    nexuses_alone.erase(n.uuid);
+  }
   if (counts_as_target(n)) count_down(targets_of_node, n.node);
 }
 

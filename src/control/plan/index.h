@@ -31,6 +31,8 @@ struct Index {
   ById<std::vector<const ReplicaSpec*>> replicas_of_volume;  // owned by it
   std::map<PoolId, std::vector<const ReplicaSpec*>> replicas_of_pool;
   ById<std::vector<const NexusSpec*>> nexuses_of_volume;
+  ById<const ReplicaSpec*> replicas_alone;  // of no volume
+  ById<const NexusSpec*> nexuses_alone;
   ById<std::vector<const SnapshotSpec*>> snapshots_of_volume;
   std::map<std::string, std::vector<const VolumeSpec*>> volumes_of_group;
   std::map<NodeId, std::size_t> targets_of_node;

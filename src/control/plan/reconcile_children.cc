@@ -49,10 +49,10 @@ bool has_room(const Plan& plan, const VolumeSpec& volume, const ReplicaState& re
          pool->free_bytes() >= plan.policy.capacity.free_bytes_min + (most > own ? most - own : 0);
 }
 
-bool waited_long_enough(const Plan& plan, const Uuid& replica) {
+bool waited_long_enough(Plan& plan, const Uuid& replica) {
   const auto outage = plan.outages.find(replica);
   return outage != plan.outages.end() && outage->second.back_at == 0 &&
-         plan.now - outage->second.since >= plan.policy.faulted_wait;
+         plan.reached(outage->second.since + plan.policy.faulted_wait);
 }
 
 // As the target of this node has to reach it.
@@ -138,6 +138,7 @@ void queue_rebuilds(Plan& plan) {
   const std::size_t room = limit > running ? static_cast<std::size_t>(limit - running) : 0;
   for (std::size_t i = std::min(room, jobs.size()); i < jobs.size(); ++i) left_out[jobs[i].index] = true;
   std::vector<Action> kept;
+  plan.held |= std::find(left_out.begin(), left_out.end(), true) != left_out.end();
   for (std::size_t i = 0; i < plan.actions.size(); ++i) {
     if (!left_out[i]) kept.push_back(std::move(plan.actions[i]));
   }

@@ -79,21 +79,17 @@ void reconcile_wanted(Plan& plan, const NexusSpec& spec) {
 
 }  // namespace
 
-void reconcile_nexuses(Plan& plan) {
+void reconcile_nexus(Plan& plan, const NexusSpec& spec) {
   const Cluster& cluster = plan.cluster;
-  for (const auto& [id, spec] : cluster.specs.nexuses) {
-    if (spec.status != SpecStatus::deleting) {
-      reconcile_wanted(plan, spec);
-      continue;
-    }
-    if (!cluster.specs.nodes.contains(spec.node)) {
-      want(plan, Do::forget_nexus, spec, "its node is gone");
-    } else if (cluster.observed.node_known(spec.node)) {
-      const bool there = cluster.known_nexus(id) != nullptr;
-      if (!there && plan.now < spec.unsure_until) continue;
-      want(plan, there ? Do::destroy_nexus : Do::forget_nexus, spec,
-           there ? "it is being deleted" : "it is deleted");
-    }
+  if (spec.status != SpecStatus::deleting) {
+    reconcile_wanted(plan, spec);
+  } else if (!cluster.specs.nodes.contains(spec.node)) {
+    want(plan, Do::forget_nexus, spec, "its node is gone");
+  } else if (cluster.observed.node_known(spec.node)) {
+    const bool there = cluster.known_nexus(spec.uuid) != nullptr;
+    if (!there && !plan.reached(spec.unsure_until)) return;
+    want(plan, there ? Do::destroy_nexus : Do::forget_nexus, spec,
+         there ? "it is being deleted" : "it is deleted");
   }
 }
 

@@ -93,7 +93,7 @@ void reconcile_nodes(Plan& plan) {
         if (pool.node == id && !pool.evacuating) left += move_replicas(plan, pool_id);
       }
     }
-    const bool waited = !replicas_too && plan.now - node.draining_since >= plan.policy.drain_wait;
+    const bool waited = !replicas_too && plan.reached(node.draining_since + plan.policy.drain_wait);
     if (!node.drained && (left == 0 || waited)) {
       plan.add(Do::end_drain, node_guard(id),
                left == 0 ? "nothing is left on it" : "what is left cannot move")

@@ -18,7 +18,7 @@ void reconcile_pools(Plan& plan) {
     }
     if (there && !node_gone) {
       plan.add(Do::destroy_pool, pool_guard(id), "it is being deleted").pool = id;
-    } else if (node_gone || plan.now >= pool.unsure_until) {
+    } else if (node_gone || plan.reached(pool.unsure_until)) {
       plan.add(Do::forget_pool, pool_guard(id), "it is deleted").pool = id;
     }
   }

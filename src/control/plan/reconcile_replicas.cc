@@ -23,17 +23,12 @@ bool surely_absent(const Cluster& cluster, const ReplicaSpec& r) {
 
 void reconcile_deleting(Plan& plan, const ReplicaSpec& r) {
   if (surely_absent(plan.cluster, r)) {
-    if (plan.now < r.unsure_until) return;
+    if (!plan.reached(r.unsure_until)) return;
     want(plan, Do::forget_replica, r, "it is deleted");
     return;
   }
   // A target that still has it as a child lets go first.
-  for (const auto& [id, nexus] : plan.cluster.observed.nexuses) {
-    if (nexus.find(r.uuid) != nullptr && plan.cluster.observed.node_online(nexus.node) &&
-        plan.cluster.specs.nexuses.contains(id)) {
-      return;
-    }
-  }
+  if (plan.cluster.is_child(r.uuid)) return;
   const bool pool_works = plan.cluster.usable_pool(r.pool) != nullptr;
   if (pool_works && plan.cluster.observed.replicas.contains(r.uuid)) {
     want(plan, Do::destroy_replica, r, "it is being deleted");
@@ -74,13 +69,11 @@ void reconcile_kept(Plan& plan, const ReplicaSpec& r) {
 
 }  // namespace
 
-void reconcile_replicas(Plan& plan) {
-  for (const auto& [id, r] : plan.cluster.specs.replicas) {
-    if (r.status == SpecStatus::deleting) {
-      reconcile_deleting(plan, r);
-    } else {
-      reconcile_kept(plan, r);
-    }
+void reconcile_replica(Plan& plan, const ReplicaSpec& r) {
+  if (r.status == SpecStatus::deleting) {
+    reconcile_deleting(plan, r);
+  } else {
+    reconcile_kept(plan, r);
   }
 }
 

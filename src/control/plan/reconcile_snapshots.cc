@@ -19,7 +19,7 @@ void remove_part(Plan& plan, const SnapshotSpec& s, const ReplicaSnapshotSpec& p
   const bool pool_known = cluster.usable_pool(part.pool) != nullptr && cluster.observed.node_known(node);
   if (!pool_gone && !pool_known) return;
   const bool destroy = there && !pool_gone;
-  if (!destroy && plan.now < part.unsure_until) return;
+  if (!destroy && !plan.reached(part.unsure_until)) return;
   Action& a = want(plan, destroy ? Do::destroy_part : Do::forget_part, s, why);
   a.part = part.uuid;
   a.pool = part.pool;

@@ -85,7 +85,10 @@ void reconcile_moves(Plan& plan, const VolumeSpec& v, const NexusState& nexus) {
     need.avoid = from->second.pool;
     need.written_bytes = written(cluster, v);
     const auto placed = place_replicas(cluster, plan.policy.capacity, need);
-    if (placed.pools.empty() || placed.pools.front() == from->second.pool) continue;
+    if (placed.pools.empty() || placed.pools.front() == from->second.pool) {
+      plan.held = true;
+      continue;
+    }
     Action& a = want(plan, Do::start_move, v, "a replica is to be moved");
     a.replica = m.from;
     a.pool = placed.pools.front();
@@ -93,7 +96,7 @@ void reconcile_moves(Plan& plan, const VolumeSpec& v, const NexusState& nexus) {
 }
 
 // The replica that has been out for too long, or that its pool has no room for.
-const ReplicaSpec* to_replace(const Plan& plan, const VolumeSpec& v, const NexusState& nexus) {
+const ReplicaSpec* to_replace(Plan& plan, const VolumeSpec& v, const NexusState& nexus) {
   for (const ReplicaSpec* r : plan.cluster.replicas(v.uuid)) {
     if (is_moving(v, r->uuid) || in_sync(nexus, r->uuid)) continue;
     const ChildState* child = nexus.find(r->uuid);
@@ -101,7 +104,7 @@ const ReplicaSpec* to_replace(const Plan& plan, const VolumeSpec& v, const Nexus
     if (child != nullptr && child->reason == ChildReason::out_of_space) return r;
     const auto outage = plan.outages.find(r->uuid);
     const bool waited = outage != plan.outages.end() && outage->second.back_at == 0 &&
-                        plan.now - outage->second.since >= plan.policy.faulted_wait;
+                        plan.reached(outage->second.since + plan.policy.faulted_wait);
     if (waited) return r;
   }
   return nullptr;
@@ -135,7 +138,10 @@ void reconcile_replacement(Plan& plan, const VolumeSpec& v, const NexusState& ne
   const auto pool = place_one(plan, v, leaving);
   // It is there, and yet no child: its target could not take it in.
   const bool useless = child == nullptr && plan.cluster.online_replica(leaving->uuid) != nullptr;
-  if (!pool || ((full || useless) && *pool == leaving->pool)) return;
+  if (!pool || ((full || useless) && *pool == leaving->pool)) {
+    plan.held = true;
+    return;
+  }
   Action& a = want(plan, Do::replace_replica, v,
                    full      ? "its pool has no room left"
                    : useless ? "its target cannot take its replica in"
@@ -171,6 +177,8 @@ void reconcile_count(Plan& plan, const VolumeSpec& v) {
   }
   if (const auto pool = place_one(plan, v, nullptr)) {
     want(plan, Do::add_replica, v, "the volume has fewer replicas than wanted").pool = *pool;
+  } else {
+    plan.held = true;
   }
 }
 
@@ -184,21 +192,19 @@ bool has_parts(const Cluster& cluster, const VolumeSpec& v) {
 
 }  // namespace
 
-void reconcile_volumes(Plan& plan) {
-  for (const auto& [id, v] : plan.cluster.specs.volumes) {
-    if (v.status == SpecStatus::creating) {
-      want(plan, Do::abandon_volume, v, "its creation was interrupted");
-    } else if (v.status == SpecStatus::deleting || v.status == SpecStatus::deleted) {
-      const bool parts = has_parts(plan.cluster, v);
-      want(plan, parts ? Do::release_volume : Do::forget_volume, v,
-           parts ? "it is being deleted" : "it is deleted");
-    } else if (v.operation) {
-      want(plan, Do::settle_volume, v, fmt::format("{} was interrupted", name(v.operation->operation)));
-    } else {
-      const NexusState* nexus = serving_target(plan.cluster, v);
-      if (nexus != nullptr) reconcile_moves(plan, v, *nexus);
-      reconcile_count(plan, v);
-    }
+void reconcile_volume(Plan& plan, const VolumeSpec& v) {
+  if (v.status == SpecStatus::creating) {
+    want(plan, Do::abandon_volume, v, "its creation was interrupted");
+  } else if (v.status == SpecStatus::deleting || v.status == SpecStatus::deleted) {
+    const bool parts = has_parts(plan.cluster, v);
+    want(plan, parts ? Do::release_volume : Do::forget_volume, v,
+         parts ? "it is being deleted" : "it is deleted");
+  } else if (v.operation) {
+    want(plan, Do::settle_volume, v, fmt::format("{} was interrupted", name(v.operation->operation)));
+  } else {
+    const NexusState* nexus = serving_target(plan.cluster, v);
+    if (nexus != nullptr) reconcile_moves(plan, v, *nexus);
+    reconcile_count(plan, v);
   }
 }
 

@@ -5,7 +5,7 @@
 namespace holdfast::control {
 namespace {
 
-std::uint64_t find_or_0(const std::map<Uuid, std::uint64_t>& in, const Uuid& id) {
+std::uint64_t find_or_0(const ById<std::uint64_t>& in, const Uuid& id) {
   const auto found = in.find(id);
   return found == in.end() ? 0 : found->second;
 }

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <vector>
 
 #include "control/model/record.h"
@@ -13,9 +12,9 @@ namespace holdfast::control {
 
 // Of the records in the store, kept up to date by who reads them.
 struct RecordDigests {
-  std::map<Uuid, std::uint64_t> volumes;      // specs
-  std::map<Uuid, std::uint64_t> nexuses;      // specs
-  std::map<Uuid, std::uint64_t> memberships;  // by volume
+  ById<std::uint64_t> volumes;      // specs
+  ById<std::uint64_t> nexuses;      // specs
+  ById<std::uint64_t> memberships;  // by volume
 };
 
 // Those that are online, of volumes with nothing under way. One guard for each node.

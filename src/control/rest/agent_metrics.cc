@@ -10,37 +10,31 @@ double as_double(std::uint64_t n) { return static_cast<double>(n); }
 
 // One gauge for every name that there is, so that a count that becomes 0 is seen.
 template <class E>
-class Tally {
- public:
-  void add(E value) { ++counts_[value]; }
-  void put(http::MetricFamilies& f, const char* family, const char* help) const {
-    for (std::size_t i = 0; i < std::size(Names<E>::values); ++i) {
-      const auto found = counts_.find(static_cast<E>(i));
-      const double count = found == counts_.end() ? 0 : as_double(found->second);
-      f.gauge(family, help, {{"status", Names<E>::values[i]}}, count);
-    }
+void put_counts(http::MetricFamilies& f, const char* family, const char* help,
+                const std::map<E, std::uint64_t>& counts) {
+  for (std::size_t i = 0; i < std::size(Names<E>::values); ++i) {
+    const auto found = counts.find(static_cast<E>(i));
+    const double count = found == counts.end() ? 0 : as_double(found->second);
+    f.gauge(family, help, {{"status", Names<E>::values[i]}}, count);
   }
-
- private:
-  std::map<E, std::uint64_t> counts_;
-};
+}
 
 void put_nodes(http::MetricFamilies& f, const Service& service) {
-  Tally<NodeStatus> tally;
+  std::map<NodeStatus, std::uint64_t> counts;
   for (const NodeView& view : service.nodes()) {
     const bool online = view.state && view.state->status == NodeStatus::online;
-    tally.add(view.state ? view.state->status : NodeStatus::unknown);
+    ++counts[view.state ? view.state->status : NodeStatus::unknown];
     f.gauge("holdfast_node_online", "Does the node's engine answer", {{"node", view.id}}, online ? 1 : 0);
     f.gauge("holdfast_node_cordoned", "Is nothing new placed on the node", {{"node", view.id}},
             view.spec && view.spec->cordoned() ? 1 : 0);
   }
-  tally.put(f, "holdfast_nodes", "Nodes by status");
+  put_counts(f, "holdfast_nodes", "Nodes by status", counts);
 }
 
 void put_pools(http::MetricFamilies& f, const Service& service) {
-  Tally<PoolStatus> tally;
+  std::map<PoolStatus, std::uint64_t> counts;
   for (const PoolView& view : service.pools()) {
-    tally.add(view.state ? view.state->status : PoolStatus::unknown);
+    ++counts[view.state ? view.state->status : PoolStatus::unknown];
     if (!view.state) continue;
     const PoolState& state = *view.state;
     const http::MetricFamilies::Labels labels = {{"node", state.node}, {"pool", view.id}};
@@ -49,24 +43,15 @@ void put_pools(http::MetricFamilies& f, const Service& service) {
     f.gauge("holdfast_pool_committed_bytes", "Sizes of all its replicas", labels,
             as_double(state.committed_bytes));
   }
-  tally.put(f, "holdfast_pools", "Pools by status");
+  put_counts(f, "holdfast_pools", "Pools by status", counts);
 }
 
-void put_volumes(http::MetricFamilies& f, const Service& service) {
-  Tally<VolumeStatus> tally;
-  std::uint64_t rebuilds = 0;
-  std::uint64_t published = 0;
-  std::uint64_t bytes = 0;
-  for (const VolumeView& view : service.volumes({}).entries) {
-    tally.add(view.state.status);
-    published += view.spec.target ? 1 : 0;
-    bytes += view.spec.size_bytes;
-    rebuilds += view.state.target ? view.state.target->rebuilds : 0;
-  }
-  tally.put(f, "holdfast_volumes", "Volumes by status");
-  f.gauge("holdfast_volumes_published", "Volumes with a target", {}, as_double(published));
-  f.gauge("holdfast_volumes_bytes", "Sizes of all volumes", {}, as_double(bytes));
-  f.gauge("holdfast_rebuilds", "Rebuilds that run now", {}, as_double(rebuilds));
+void put_volumes(http::MetricFamilies& f, const Tally& tally) {
+  put_counts(f, "holdfast_volumes", "Volumes by status", tally.volumes);
+  f.gauge("holdfast_volumes_published", "Volumes with a target", {}, as_double(tally.volumes_published));
+  f.gauge("holdfast_volumes_bytes", "Sizes of all volumes", {}, as_double(tally.volume_bytes));
+  f.gauge("holdfast_rebuilds", "Rebuilds that run now", {}, as_double(tally.rebuilds));
+  put_counts(f, "holdfast_replicas", "Replicas by status", tally.replicas);
 }
 
 }  // namespace
@@ -77,12 +62,7 @@ http::MetricFamilies agent_metrics(const Service& service) {
   f.gauge("holdfast_agent_leading", "Is this the agent that changes things", {}, service.leading() ? 1 : 0);
   put_nodes(f, service);
   put_pools(f, service);
-  put_volumes(f, service);
-  Tally<ReplicaStatus> replicas;
-  for (const ReplicaView& view : service.replicas()) {
-    replicas.add(view.state ? view.state->status : ReplicaStatus::unknown);
-  }
-  replicas.put(f, "holdfast_replicas", "Replicas by status");
+  put_volumes(f, service.tally());
   f.gauge("holdfast_snapshots", "Snapshots of volumes", {}, as_double(service.specs().snapshots.size()));
   return f;
 }

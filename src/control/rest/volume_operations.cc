@@ -1,5 +1,8 @@
+#include <algorithm>
 #include <limits>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "control/rest/bodies.h"
 #include "control/rest/json_views.h"
@@ -14,19 +17,44 @@ Json view_json(const VolumeView& view) {
 }
 Answer volume_answer(const VolumeView& view) { return {volume_json(view, Detail::v0), {}}; }
 
+// A long list is put together of short ones: the agent does other things between them, and what they hold is not kept.
+constexpr std::uint64_t volumes_at_once = 250;
+
+template <Detail detail>
+Result<Answer> list_volumes(Call& call, PageRequest wanted) {
+  std::uint64_t left = wanted.max_entries == 0 ? ~std::uint64_t{0} : wanted.max_entries;
+  PageRequest part = wanted;
+  std::string text = R"({"entries":[)";
+  std::optional<std::uint64_t> next;
+  do {
+    part.max_entries = std::min(left, volumes_at_once);
+    HF_TRY(const auto views, call.read([part](const Service& service) { return service.volumes(part); }));
+    for (const VolumeView& view : views.entries) {
+      if (text.back() != '[') text += ',';
+      text += to_text(volume_json(view, detail));
+    }
+    left -= std::min<std::uint64_t>(left, views.entries.size());
+    next = views.next;
+    part.starting_token = next.value_or(0);
+  } while (next && left > 0);
+  text += ']';
+  if (next) text += fmt::format(R"(,"next_token":{})", *next);
+  text += '}';
+  Answer answer;
+  answer.reply.emplace().body = std::move(text);
+  return answer;
+}
+
 template <Detail detail>
 Result<Answer> get_volumes(Call& call) {
   HF_TRY(const auto only, call.parameters.query_uuid("volume_id"));
   HF_TRY(const auto page, call.parameters.page());
   HF_CHECK(call.parameters.finish());
-  HF_TRY(const auto views, call.read([only, page](const Service& service) -> Result<Page<VolumeView>> {
-    if (!only) return service.volumes(page);
-    HF_TRY(auto view, service.volume(*only));
-    Page<VolumeView> one;
-    one.entries.push_back(std::move(view));
-    return one;
-  }));
-  return Answer{page_json(views, view_json<detail>), {}};
+  if (!only) return list_volumes<detail>(call, page);
+  Page<VolumeView> one;
+  HF_TRY(auto view, call.read([id = *only](const Service& service) { return service.volume(id); }));
+  one.entries.push_back(std::move(view));
+  return Answer{page_json(one, view_json<detail>), {}};
 }
 
 template <Detail detail>

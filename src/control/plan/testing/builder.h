@@ -24,6 +24,8 @@ struct Builder {
   Outages outages;
   Policy policy;
   UnixNanos now = 1'000'000'000'000;
+  std::optional<UnixNanos> due;  // of what was decided last
+  bool held = false;             // the same
 
   void node(const NodeId& n, Labels labels = {}) {
     NodeSpec spec;
@@ -160,7 +162,10 @@ struct Builder {
   std::vector<Action> decide_now() {
     const Cluster cluster(specs, observed, claims);
     note_outages(outages, cluster, now);
-    return decide(cluster, outages, policy, now);
+    Decision decision = decide(cluster, outages, policy, now);
+    due = decision.due;
+    held = decision.held;
+    return std::move(decision.actions);
   }
   std::vector<Action> decide_after(UnixNanos wait) {
     decide_now();

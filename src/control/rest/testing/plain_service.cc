@@ -367,6 +367,18 @@ Page<VolumeView> PlainService::volumes(PageRequest page) const {
   std::vector<VolumeView> all(3, volume(uuid(volume_id)).value());
   return page_of(std::move(all), page);
 }
+Tally PlainService::tally() const {
+  Tally tally;
+  for (const VolumeView& view : volumes({}).entries) {
+    ++tally.volumes[view.state.status];
+    tally.volumes_published += view.spec.target ? 1 : 0;
+    tally.volume_bytes += view.spec.size_bytes;
+    tally.rebuilds += view.state.target ? view.state.target->rebuilds : 0;
+  }
+  for (const ReplicaView& view : replicas())
+    ++tally.replicas[view.state ? view.state->status : ReplicaStatus::unknown];
+  return tally;
+}
 Result<VolumeView> PlainService::volume(Uuid id) const {
   const auto* spec = look_up(specs_.volumes, id);
   if (spec == nullptr) return unknown("volume", id.to_string());

@@ -77,6 +77,7 @@ class PlainService final : public Service {
   Task<Status> unshare_nexus(Uuid id, std::optional<NodeId> node) override;
 
   Page<VolumeView> volumes(PageRequest page) const override;
+  Tally tally() const override;
   Result<VolumeView> volume(Uuid id) const override;
   Task<Result<VolumeView>> create_volume(CreateVolume request) override;
   Task<Status> delete_volume(Uuid id) override;
