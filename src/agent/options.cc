@@ -66,8 +66,6 @@ struct Foreign {
   const char* why;
 };
 constexpr Foreign foreign[] = {
-    {"--reconcile-idle-period", true,
-     "a change leads to a pass at once, and one without changes costs little"},
     {"--connect-timeout", true, "engines are connected to in the background"},
     {"--disable-partial-rebuild", false,
      "what a replica missed is copied and no more, whenever that is known"},
