@@ -20,6 +20,7 @@ Options agent_options(unsigned index) {
   o.policy.faulted_wait = 20LL * 1'000'000'000;
   o.policy.drain_wait = 30LL * 1'000'000'000;
   o.lease_ttl_s = 4;
+  o.former_run_is_over = index % 2 == 1;
   o.reconcile_period = 5s;
   o.poll_period = 3s;
   o.heartbeat_deadline = 6s;

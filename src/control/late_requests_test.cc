@@ -105,5 +105,29 @@ TEST(LateRequests, AnAgentDoesNotTakeItsFormerRunForTheLeader) {
   EXPECT_EQ(rig.agent->leader(), options.advertise);
 }
 
+// Nor does it wait for itself, where there can be no other of its name.
+TEST(LateRequests, AnAgentEndsTheLeadershipOfAFormerRunThatIsOver) {
+  Options options;
+  options.former_run_is_over = true;
+  AgentRig rig(options);
+  const std::string key = "/holdfast/v1/clusters/default/leader";
+  const auto leader = rig.store.state().range(store::RangeRequest(key));
+  ASSERT_TRUE(leader.ok() && leader.value().kvs.size() == 1);
+  const std::string own = leader.value().kvs[0].value;
+  for (const bool left_by_another : {false, true}) {
+    rig.stop_agent();
+    std::string record = own;
+    if (left_by_another) record.insert(record.find("\"agent\":\"") + 9, "other-");
+    ASSERT_TRUE(rig.store.state().put(store::PutRequest(key, record)).ok());
+    rig.store.changed();
+    const Nanos began = rig.world.now();
+    rig.start_agent();  // and waits until it leads, for half an hour
+    EXPECT_EQ(rig.agent->leading(), !left_by_another);
+    if (!left_by_another) {
+      EXPECT_LT(rig.world.now() - began, 3s);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace holdfast::control

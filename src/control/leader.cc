@@ -18,7 +18,12 @@ std::string record_of(const Options& o) {
 }  // namespace
 
 Election::Election(Reactor& home, store::Kv& kv, Registry& registry, const Options& options)
-    : home_(home), kv_(kv), registry_(registry), ttl_s_(options.lease_ttl_s), record_(record_of(options)) {}
+    : home_(home),
+      kv_(kv),
+      registry_(registry),
+      ttl_s_(options.lease_ttl_s),
+      record_(record_of(options)),
+      may_end_former_run_(options.former_run_is_over) {}
 
 std::optional<std::string> Election::told(const char* field) const {
   if (!registry_.leader_record()) return std::nullopt;
@@ -49,8 +54,23 @@ Task<Result<Election::Term>> Election::attempt() {
   co_return term;
 }
 
+// Its lease would run for a while yet. Once only: what is written from now on is this run's.
+Task<void> Election::end_former_run() {
+  may_end_former_run_ = false;
+  if (!is_own()) co_return;
+  store::Txn txn;
+  txn.when(store::Compare::value_is(registry_.leader_key(), record_));
+  txn.then(store::DeleteRequest(registry_.leader_key()));
+  const auto done = co_await kv_.txn(std::move(txn));
+  if (!done.ok()) {
+    HF_LOG(warn, "control", "the leadership of a former run of this agent ends by itself only",
+           {"error", done.error().message()});
+  }
+}
+
 Task<std::optional<Election::Term>> Election::win(StopToken stop) {
   while (!stop.stop_requested()) {
+    if (registry_.complete() && may_end_former_run_) co_await end_former_run();
     if (registry_.complete() && !registry_.leader_record()) {
       auto tried = co_await attempt();
       if (tried.ok() && tried.value().created != 0) co_return tried.value();

@@ -41,6 +41,7 @@ class Election {
 
  private:
   Task<Result<Term>> attempt();
+  Task<void> end_former_run();
   std::optional<std::string> told(const char* field) const;
 
   Reactor& home_;
@@ -48,6 +49,7 @@ class Election {
   Registry& registry_;
   const std::int64_t ttl_s_;
   const std::string record_;
+  bool may_end_former_run_;
   Nanos sure_until_{0};
 };
 

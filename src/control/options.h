@@ -16,6 +16,8 @@ struct Options {
   std::string registration;  // host:port where engines register with it: registrations are sent on, too
   Policy policy;
   std::int64_t lease_ttl_s = 10;  // of leadership
+  // A former run of this agent that was not stopped cleanly is certainly over: what it has of leadership ends at once.
+  bool former_run_is_over = false;
   // Changes lead to a pass at once, and so does the time for which something waits. Besides, there is one so often
   // while something is to be done, and so often while nothing is.
   Nanos reconcile_period = 10s;
