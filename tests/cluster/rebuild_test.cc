@@ -37,18 +37,24 @@ struct Rebuilds : Scenarios<File> {
              {{"node_topology",
                {{"explicit", {{"allowed_nodes", nodes}, {"preferred_nodes", Json::array()}}}}}}}};
   }
+  // Holds the rebuild of the replica on the node as soon as it runs. False: it was over before.
+  static bool hold_rebuild(const std::string& id, std::size_t on_node, std::size_t replicas) {
+    const auto deadline = std::chrono::steady_clock::now() + 120s;
+    while (std::chrono::steady_clock::now() < deadline) {
+      if (rig().pause_rebuild(id, on_node)) return true;
+      if (rig().healthy(id, replicas)) return false;
+    }
+    ADD_FAILURE() << "no rebuild began";
+    return false;
+  }
   // The replica on the node is away while much is written, and comes back. True: the rebuild that follows is held.
   static bool comes_back_and_is_held(const std::string& id, std::size_t away) {
-    for (std::uint32_t attempt = 2; attempt < 6; ++attempt) {
+    for (std::uint32_t attempt = 2; attempt < 10; ++attempt) {
       rig().engine(away).kill();
       Rig::write(uri_of(id), 0, attempt, 24 * mib);
+      rig().wait("the replica to be known as lost", [&] { return !rig().healthy(id, 3); });
       EXPECT_TRUE(rig().engine(away).start());
-      bool held = false;
-      rig().wait("the replica to be rebuilt", [&] {
-        held = rig().pause_rebuild(id, away);
-        return held || rig().healthy(id, 3);
-      });
-      if (held) return true;
+      if (hold_rebuild(id, away, 3)) return true;
     }
     return false;
   }
@@ -104,7 +110,7 @@ struct ShortWaitRebuildTest : Rebuilds<ShortWaitRebuildTest> {
   static Shape shape() {
     return {.engines = 4,
             .pool_bytes = 256 * mib,
-            .agent_flags = {"--faulted-child-wait-period", "10s", "--max-rebuilds", "1"}};
+            .agent_flags = {"--faulted-child-wait-period", "15s", "--max-rebuilds", "1"}};
   }
   static bool gone_from(const std::string& id, std::size_t i) {
     const Strings nodes = rig().nodes_of(id);
@@ -115,14 +121,9 @@ struct ShortWaitRebuildTest : Rebuilds<ShortWaitRebuildTest> {
     const std::string id = rig().volume(1, only_on({"node-1", "node-2"}));
     Rig::write(rig().publish(id), 0, 1, 24 * mib);
     const std::size_t to = Rig::number_of(rig().nodes_of(id).front()) == 1 ? 2 : 1;
-    for (int attempt = 0; attempt < 5; ++attempt) {
+    for (int attempt = 0; attempt < 8; ++attempt) {
       EXPECT_EQ(scale(id, 2).summary(), "200");
-      bool held = false;
-      rig().wait("the rebuild to begin", [&] {
-        held = rig().pause_rebuild(id, to);
-        return held || rig().healthy(id, 2);
-      });
-      if (held) return id;
+      if (hold_rebuild(id, to, 2)) return id;
       EXPECT_EQ(scale(id, 1).summary(), "200");
       rig().wait("the replica to go", [&] { return rig().replica_count(id) == 1; });
     }
@@ -179,7 +180,7 @@ TEST_F(ShortWaitRebuildTest, ExceedingTheMaximumNumberOfRebuildsWhenReplacingARe
   rig().kill(away);
   Rig::write(uri_of(other), 0, 2);
   // Longer than the wait for a replica that is away.
-  std::this_thread::sleep_for(14s);
+  std::this_thread::sleep_for(19s);
   EXPECT_EQ(rig().nodes_of(other), nodes);
   EXPECT_EQ(rig().status(other), "Degraded");
   resume(held);

@@ -69,7 +69,7 @@ struct SnapshotsTest : Scenarios<SnapshotsTest> {
     EXPECT_EQ(metadata["size"], 32 * mib);
     EXPECT_EQ(metadata["spec_size"], 32 * mib);
     EXPECT_EQ(snapshot["state"]["ready_as_source"], false);
-    EXPECT_EQ(online_parts(id), parts);
+    rig().wait("its parts to be seen", [&] { return online_parts(id) == parts; });
     std::tm at{};
     const std::string stamp = snapshot["state"]["timestamp"];
     ASSERT_NE(::strptime(stamp.c_str(), "%Y-%m-%dT%H:%M:%S", &at), nullptr) << stamp;
@@ -200,7 +200,7 @@ TEST_F(SnapshotsTest, VolumeSnapshotsList) {
     EXPECT_EQ(list("&volume_id=" + volume + "&snapshot_id=" + ids[0]), Strings({ids[0]}));
     EXPECT_EQ(list("&snapshot_id=" + ids[1]), Strings({ids[1]}));
     for (const std::string& id : ids) {
-      EXPECT_EQ(online_parts(id), 1u);
+      rig().wait("its part to be seen", [&id = id] { return online_parts(id) == 1; });
       remove(id);
     }
   });

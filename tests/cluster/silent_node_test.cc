@@ -14,7 +14,7 @@ struct Attempt {
   std::string id = Rig::new_id();
 };
 
-struct SnapshotsGarbageTest : Scenarios<SnapshotsGarbageTest> {
+struct SilentNodeTest : Scenarios<SilentNodeTest> {
   // Silent for so long, a node still counts as online: each attempt, of 5 s, is one.
   static Shape shape() {
     return {.engines = 3, .pool_bytes = 256 * mib, .agent_flags = {"--deadline", "40s"}};
@@ -69,19 +69,19 @@ struct SnapshotsGarbageTest : Scenarios<SnapshotsGarbageTest> {
   static inline std::string after_deletion;
 };
 
-TEST_F(SnapshotsGarbageTest, RetryingSnapshotCreationUntilItSucceeds) {
+TEST_F(SilentNodeTest, RetryingSnapshotCreationUntilItSucceeds) {
   for (const Attempt& a : again) {
     wait_taken(a);
     EXPECT_EQ(ask(a).summary(), "422 AlreadyExists");
   }
 }
 
-TEST_F(SnapshotsGarbageTest, RetryingSnapshotCreationAfterSourceIsDeletedShouldFail) {
+TEST_F(SilentNodeTest, RetryingSnapshotCreationAfterSourceIsDeletedShouldFail) {
   EXPECT_EQ(after_deletion, "404 NotFound");
   wait_gone(deleted);
 }
 
-TEST_F(SnapshotsGarbageTest, MultiReplicaSnapshotWithOneNodeDown) {
+TEST_F(SilentNodeTest, MultiReplicaSnapshotWithOneNodeDown) {
   wait_taken(wide);
   rig().wait("all its parts to be seen", [] {
     std::size_t online = 0;
@@ -92,7 +92,7 @@ TEST_F(SnapshotsGarbageTest, MultiReplicaSnapshotWithOneNodeDown) {
   });
 }
 
-TEST_F(SnapshotsGarbageTest, GarbageCollectionForFailedTransactions) {
+TEST_F(SilentNodeTest, GarbageCollectionForFailedTransactions) {
   for (const Attempt& a : again) {
     wait_taken(a);
     rig().wait("failed attempts to be cleaned up", [&] {
@@ -103,7 +103,7 @@ TEST_F(SnapshotsGarbageTest, GarbageCollectionForFailedTransactions) {
   }
 }
 
-TEST_F(SnapshotsGarbageTest, GarbageCollectionForStuckCreatingSnapshotsWhenSourceIsDeleted) {
+TEST_F(SilentNodeTest, GarbageCollectionForStuckCreatingSnapshotsWhenSourceIsDeleted) {
   for (const Attempt& a : forsaken) EXPECT_EQ(rig().del("/v0/volumes/" + a.volume).summary(), "204");
   for (const Attempt& a : forsaken) wait_gone(a);
 }
