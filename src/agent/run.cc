@@ -168,14 +168,12 @@ Task<Status> run_with_store(Reactor& home, const Options& options, const std::st
 Task<Status> run_on_store(Reactor& home, const Options& options, const std::string& version,
                           const Embedded& embedded, Asked& asked) {
   HF_CO_TRY(const auto kv, co_await open_store(home, options, embedded));
-  Status ended;
-  if (options.backup.any()) {
-    std::string cluster = options.control.cluster;
-    BackupRequest request = options.backup;
-    ended = co_await back_up_or_restore(home, *kv, std::move(cluster), std::move(request));
-  } else {
-    ended = co_await run_with_store(home, options, version, *kv, asked);
-  }
+  std::string cluster = options.control.cluster;
+  BackupRequest request = options.backup;
+  Task<Status> work = options.backup.any()
+                          ? back_up_or_restore(home, *kv, std::move(cluster), std::move(request))
+                          : run_with_store(home, options, version, *kv, asked);
+  Status ended = co_await work;
   co_await kv->close();
   co_return ended;
 }
