@@ -164,10 +164,10 @@ int show(EngineClient& client, const PoolOptions& o) {
       out.line(fmt::format("pool {} ({}): {}{}", d.pool().name(), d.pool().uuid(),
                            pool_state_word(d.pool().state()),
                            d.state_reason().empty() ? "" : ": " + d.state_reason()));
-      out.line(fmt::format("capacity {}, used {}, committed {}, reserved {}; warns at {} % and {} % used",
-                           out.size(d.pool().capacity()), out.size(d.pool().used()),
-                           out.size(d.pool().committed()), out.size(d.reserved()), d.thresholds().warning(),
-                           d.thresholds().critical()));
+      out.line(
+          fmt::format("capacity {}, used {} ({} of it set aside), committed {}; warns at {} % and {} % used",
+                      out.size(d.pool().capacity()), out.size(d.pool().used()), out.size(d.reserved()),
+                      out.size(d.pool().committed()), d.thresholds().warning(), d.thresholds().critical()));
       print_disks(client, d);
     }
   });

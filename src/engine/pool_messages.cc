@@ -36,7 +36,8 @@ v1::Pool from_view(const pool::PoolView& view) {
   for (const auto& disk : view.disks) p.add_disks(disk.uri);
   p.set_state(state_of(view.status));
   p.set_capacity(view.capacity_bytes);
-  p.set_used(view.used_bytes);
+  // As others see it: what is set aside for replicas that are not thin is nobody else's.
+  p.set_used(view.used_bytes + view.reserved_bytes);
   p.set_pooltype(v1::PoolType::Lvs);
   p.set_committed(view.committed_bytes);
   p.set_cluster_size(view.cluster_bytes);

@@ -16,7 +16,8 @@ double seconds(Nanos time) { return std::chrono::duration<double>(time).count();
 void add_known_names(MetricFamilies& f, const std::string& node, const v1::Pool& pool) {
   const MetricFamilies::Labels labels = {{"node", node}, {"name", pool.name()}};
   f.gauge("diskpool_total_size_bytes", "Capacity of the pool", labels, as_double(pool.capacity()));
-  f.gauge("diskpool_used_size_bytes", "Allocated, metadata included", labels, as_double(pool.used()));
+  f.gauge("diskpool_used_size_bytes", "Allocated or set aside, metadata included", labels,
+          as_double(pool.used()));
   f.gauge("diskpool_committed_size_bytes", "Promised to replicas, and held by snapshots", labels,
           as_double(pool.committed()));
   f.gauge("diskpool_status", "0 unknown, 1 online, 2 degraded, 3 faulted", labels, pool.state());

@@ -46,11 +46,13 @@ TEST_F(ReplicaApi, ThinAndThick) {
   const auto before = pool("p1");
   ASSERT_TRUE(create(replica_request("thin", replica_uuid, 32 * MB, true)).status.ok());
   EXPECT_EQ(pool("p1").committed(), 32 * MB);
+  const auto unused = pool("p1").used();
   const auto thick = create(replica_request("thick", replica_uuid2, 64 * MB, false));
   ASSERT_TRUE(thick.status.ok());
   EXPECT_EQ(thick->usage().allocated_bytes(), 64 * MB);
   EXPECT_EQ(thick->usage().num_allocated_clusters(), 64u);
   EXPECT_EQ(pool("p1").committed(), 96 * MB);
+  EXPECT_GE(pool("p1").used(), unused + 64 * MB) << "nobody else can have it";
   const auto used = pool("p1").used();
   fill(replica_uuid, 7);
   EXPECT_EQ(replica(replica_uuid).usage().allocated_bytes(), 32 * MB);

@@ -127,8 +127,6 @@ PoolState pool_of(const NodeId& node, const v1::Pool& p) {
 
 PoolState pool_of(const NodeId& node, const holdfast::v1::PoolDetail& detail) {
   PoolState pool = pool_of(node, detail.pool());
-  // What is set aside for replicas that are not thin is nobody else's.
-  pool.used_bytes += detail.reserved();
   pool.reason = detail.state_reason();
   return pool;
 }

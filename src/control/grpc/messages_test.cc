@@ -5,15 +5,6 @@
 namespace holdfast::control {
 namespace {
 
-TEST(Messages, WhatIsSetAsideInAPoolIsNotFree) {
-  holdfast::v1::PoolDetail detail;
-  detail.mutable_pool()->set_capacity(100 * 4096);
-  detail.mutable_pool()->set_used(10 * 4096);
-  detail.set_reserved(60 * 4096);
-  EXPECT_EQ(pool_of("n1", detail).used_bytes, 70U * 4096);
-  EXPECT_EQ(pool_of("n1", detail).free_bytes(), 30U * 4096);
-}
-
 TEST(Messages, WhatAReplicaWasMadeOfIsNotItsOwnSnapshots) {
   mayastor::v1::Replica replica;
   auto& usage = *replica.mutable_usage();
