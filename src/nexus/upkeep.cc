@@ -51,12 +51,10 @@ Task<void> Control::run_job(Child& c) {
     c.missed = std::move(left_over);
     c.since.reset();
   }
-  job_ended(c, state);
-  if (state == RebuildState::failed && c.phase == Phase::open && c.id == id) {
-    // What has no room needs another place, not another attempt.
-    const bool no_space = job.error().code() == Errc::out_of_space;
-    begin_leave(c, no_space ? Fault::no_space : Fault::rebuild_failed);
-  }
+  // What has no room needs another place, not another attempt.
+  const Fault why = job.error().code() == Errc::out_of_space ? Fault::no_space : Fault::rebuild_failed;
+  job_ended(c, state);  // and its job with it
+  if (state == RebuildState::failed && c.phase == Phase::open && c.id == id) begin_leave(c, why);
 }
 
 void Control::job_ended(Child& c, RebuildState end) {
