@@ -237,12 +237,26 @@ Task<Status> serve_until_input_ends(Reactor& home, Agent& agent, const Serving& 
   co_return Status();
 }
 
-Task<Status> run_agent(Reactor& home, store::Kv& kv, EngineDirectory& engines, const Serving& what) {
+// As engines do.
+Task<void> register_often(Reactor& home, Agent& agent, const std::map<NodeId, EngineReport>& reports,
+                          StopToken stop) {
+  while (!stop.stop_requested()) {
+    for (const auto& [id, report] : reports) {
+      Registration registration = report.engine;
+      (co_await agent.register_node(std::move(registration))).ignore("the next one comes soon");
+    }
+    co_await home.sleep(5s, stop);
+  }
+}
+
+Task<Status> run_agent(Reactor& home, store::Kv& kv, EngineDirectory& engines,
+                       const std::map<NodeId, EngineReport>& reports, const Serving& what) {
   Options options;
   Agent agent(home, kv, engines, options);
   StopSource stop;
   TaskScope scope(home);
   scope.spawn(agent.run(stop.token()));
+  scope.spawn(register_often(home, agent, reports, stop.token()));
   Status served = co_await serve_until_input_ends(home, agent, what);
   stop.request_stop();
   co_await scope.join();
@@ -258,7 +272,7 @@ void serve(Serving what, unsigned volumes, unsigned nodes) {
   const auto server = open_store(what.file);
   store::EtcdOptions options({server->address()});
   const auto kv = must(store::EtcdClient::create(runtime->home(), std::move(options)), "the client");
-  must(runtime->run(run_agent(runtime->home(), *kv, engines, what)), "the agent");
+  must(runtime->run(run_agent(runtime->home(), *kv, engines, reports, what)), "the agent");
 }
 
 unsigned number(const char* text) {

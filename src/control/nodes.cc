@@ -13,6 +13,13 @@
 namespace holdfast::control {
 namespace {
 
+// What is asked of engines while nothing goes on is bounded, however large the cluster is: else it would be most of
+// what an idle agent does.
+constexpr std::int64_t idle_states_per_second = 1300;
+constexpr Nanos idle_poll_period_max = 30s;
+// Nothing has gone on for so long.
+constexpr Nanos idle_after = 30s;
+
 // Longer than any call of an engine takes: what was touched before cannot be in a report that is still to come.
 constexpr Nanos touched_kept = 120s;
 
@@ -86,6 +93,8 @@ struct Nodes::Node {
   bool departed = false;
   holdfast::Event wake;
   WaitQueue polled;
+  Nanos polled_at{0};
+  Nanos news{0};  // when something of it was other than before, or not as it should be
   std::uint64_t polls_begun = 0;
   std::uint64_t polls_ended = 0;
   std::optional<Error> failure;  // of the last poll
@@ -154,23 +163,39 @@ void Nodes::forget(const NodeId& id) {
 
 // One of these runs for each node, so a slow one delays nobody else.
 Task<void> Nodes::attend(Node& node) {
+  bool woken = true;
   while (!node.leaving) {
     node.wake.reset();
-    (co_await poll(node)).ignore("kept for those who wait for it");
+    if (woken || is_due(node)) (co_await poll(node)).ignore("kept for those who wait for it");
     if (node.leaving) break;
     check_deadline(node);
     // Until it is known whether it answers, or while it has just been lost, asking again soon is worth it.
     const bool unsure = !node.ever_heard || node.failure;
     const Nanos pause = unsure ? options_.poll_period / 5 : options_.poll_period;
-    co_await node.wake.wait(home_.now() + pause, node.stop.token());
+    woken = co_await node.wake.wait(home_.now() + pause, node.stop.token()) == Wake::signalled;
   }
   for (auto& engine : node.former) co_await engine->close();
   co_await node.engine->close();
   std::erase_if(leaving_, [&node](const auto& n) { return n.get() == &node; });
 }
 
+// Whether the node is to be asked again, one period after it was last looked at. One that tells that it lives, and of
+// which there has been no news for a while, is asked less often in a large cluster.
+bool Nodes::is_due(const Node& node) const {
+  const Nanos now = home_.now();
+  const bool idle = node.ever_heard && !node.failure && now - node.news >= idle_after;
+  // Before it counts as lost it is asked.
+  if (!idle || now - node.heard >= options_.heartbeat_deadline * 3 / 4) return true;
+  const std::size_t states = observed_.pools.size() + observed_.replicas.size() + observed_.nexuses.size() +
+                             observed_.snapshots.size();
+  const Nanos enough =
+      std::min(idle_poll_period_max, static_cast<std::int64_t>(states) * Nanos(1s) / idle_states_per_second);
+  return now - node.polled_at >= enough;
+}
+
 Task<Status> Nodes::poll(Node& node) {
   const Nanos asked = home_.now();
+  node.polled_at = asked;
   ++node.polls_begun;
   Engine& engine = *node.engine;
   auto report = co_await engine.observe();
@@ -290,6 +315,11 @@ void Nodes::apply(const NodeId& id, EngineReport report, Nanos asked) {
   const auto old = [&](const auto& t) { return t.second + touched_kept < home_.now(); };
   erase_if(touched_.resources, old);
   std::erase_if(touched_.pools, old);
+  const bool well = std::all_of(node.nexuses.begin(), node.nexuses.end(), [&](const Uuid& n) {
+    const auto nexus = observed_.nexuses.find(n);
+    return nexus == observed_.nexuses.end() || nexus->second.status == NexusStatus::online;
+  });
+  if (differs || !well || !state.synced) node.news = home_.now();
   if (differs || !state.synced) changed_();
 }
 

@@ -75,6 +75,7 @@ class Nodes {
   };
 
   Task<void> attend(Node& node);
+  bool is_due(const Node& node) const;
   Task<Status> poll(Node& node);
   void apply(const NodeId& id, EngineReport report, Nanos asked);
   void heard_of(Node& node, bool synced);
