@@ -70,7 +70,6 @@ bool Rig::start() {
     const auto place =
         i <= shape_.engine_places.size() ? shape_.engine_places[i - 1] : testing_support::Place();
     engines_.push_back(std::make_unique<EngineProcess>(scratch_, node(i), flags, place));
-    running_.push_back(true);
     if (!engines_.back()->start()) return false;
   }
   for (std::size_t i = 1; i <= engines(); ++i) {
@@ -96,10 +95,8 @@ void Rig::clean() {
 void Rig::restore_engines() {
   for (std::size_t i = 1; i <= engines(); ++i) {
     engine(i).signal(SIGCONT);
-    if (!running_[i - 1] || engine(i).pid() < 0) {
-      running_[i - 1] = engine(i).start();
-      EXPECT_TRUE(running_[i - 1]);
-    }
+    const bool runs = engine(i).pid() > 0 || engine(i).start();
+    EXPECT_TRUE(runs);
   }
   for (std::size_t i = 1; i <= engines(); ++i) {
     wait(node(i) + " to be online", [&] { return serves(i); });
@@ -231,19 +228,16 @@ bool Rig::serves(std::size_t i) {
 void Rig::stop(std::size_t i) {
   engine(i).signal(SIGTERM);
   EXPECT_EQ(engine(i).wait_exit(60s), 0);
-  running_[i - 1] = false;
   wait(node(i) + " to be known as stopped", [&] { return node_status(i) != "Online"; });
 }
 
 void Rig::kill(std::size_t i) {
   engine(i).kill();
-  running_[i - 1] = false;
   wait(node(i) + " to be known as lost", [&] { return node_status(i) != "Online"; });
 }
 
 void Rig::start_engine(std::size_t i) {
-  running_[i - 1] = engine(i).start();
-  EXPECT_TRUE(running_[i - 1]);
+  EXPECT_TRUE(engine(i).start());
   wait(node(i) + " to be online", [&] { return serves(i); });
 }
 

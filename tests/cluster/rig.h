@@ -133,7 +133,6 @@ class Rig {
   testing_support::ScratchDir scratch_;
   std::unique_ptr<testing_support::AgentProcess> agent_;
   std::vector<std::unique_ptr<testing_support::EngineProcess>> engines_;
-  std::vector<bool> running_;
   bool ended_ = false;
   std::unique_ptr<httplib::Client> http_;
 };

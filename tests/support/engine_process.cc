@@ -124,6 +124,7 @@ EngineProcess::EngineProcess(const ScratchDir& scratch, const std::string& name,
 EngineProcess::~EngineProcess() { kill(); }
 
 void EngineProcess::spawn() {
+  kill();  // a former process of it would be nobody's
   std::vector<std::string> words = {program(),
                                     "--node-name",
                                     name_,
