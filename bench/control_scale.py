@@ -14,7 +14,6 @@ import http.client
 import json
 import os
 import pathlib
-import re
 import socket
 import statistics
 import subprocess
@@ -23,10 +22,9 @@ import tempfile
 import time
 import uuid
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-MARKS = ("<!-- control: begin -->", "<!-- control: end -->")
+from run import ROOT, cpu_seconds, publish, resident_mib
+
 SIZES = ((1_000, 10), (3_000, 30), (10_000, 100))
-HERTZ = os.sysconf("SC_CLK_TCK")
 IDLE_SECONDS = 30
 NO_NEWS_SECONDS = 45  # after which engines are asked less often
 
@@ -42,15 +40,6 @@ def run_json(*command):
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)} failed:\n{done.stderr}{done.stdout}")
     return json.loads(done.stdout)
-
-
-def cpu_seconds(pid):
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / HERTZ
-
-
-def resident_mib(pid):
-    return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())[1]) / 1024
 
 
 class Rest:
@@ -137,8 +126,8 @@ def still_agent(figures, file, volumes, nodes):
     idle = (cpu_seconds(child.pid) - used) / IDLE_SECONDS
     child.stdin.close()
     child.wait(timeout=60)
-    return {"ready_ms": told["ready_ms"], "ready_cpu_ms": ready_cpu_ms, "list_ms": statistics.median(took), "list_cpu_ms": list_cpu_ms, "list_mib": size / 2**20, "one_ms": one,
-            "idle_percent": idle * 100}
+    return {"ready_ms": told["ready_ms"], "ready_cpu_ms": ready_cpu_ms, "list_ms": statistics.median(took),
+            "list_cpu_ms": list_cpu_ms, "list_mib": size / 2**20, "one_ms": one, "idle_percent": idle * 100}
 
 
 def real_agent(program, file):
@@ -227,14 +216,13 @@ def main():
             parts.append(agent_part(options, folder))
         if "volume" in options.only:
             parts.append(volume_part(options, folder))
-    text = f"{os.cpu_count()} CPUs, load average {load()} at the end.\n\n" + "\n\n".join("\n".join(p) for p in parts)
-    if not options.write:
-        print(text)
-        return
-    page = ROOT / "docs/performance.md"
-    before = page.read_text()
-    begin, end = before.index(MARKS[0]) + len(MARKS[0]), before.index(MARKS[1])
-    page.write_text(before[:begin] + "\n" + text + "\n\n" + before[end:])
+    lines = [f"{os.cpu_count()} CPUs, load average {load()} at the end.", ""]
+    for part in parts:
+        lines += [*part, ""]
+    if options.write:
+        publish("control", lines)
+    else:
+        print("\n".join(lines))
 
 
 main()

@@ -72,6 +72,15 @@ class Bench:
         return done["jobs"][0]["write" if "write" in access else "read"]
 
 
+def cpu_seconds(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / HERTZ
+
+
+def resident_mib(pid):
+    return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())[1]) / 1024
+
+
 class Process:
     """A server with its CPU time and memory."""
 
@@ -79,8 +88,7 @@ class Process:
         self.child = subprocess.Popen(command, **how)
 
     def cpu_seconds(self):
-        fields = pathlib.Path(f"/proc/{self.child.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / HERTZ
+        return cpu_seconds(self.child.pid)
 
     def busy_seconds(self):
         """Of our target: the time of turns that found something to do."""
@@ -88,8 +96,7 @@ class Process:
         return int(self.child.stdout.readline()) * 1e-9
 
     def resident_mib(self):
-        text = pathlib.Path(f"/proc/{self.child.pid}/status").read_text()
-        return int(re.search(r"VmRSS:\s+(\d+)", text)[1]) / 1024
+        return resident_mib(self.child.pid)
 
     def stop(self):
         self.child.send_signal(signal.SIGTERM)

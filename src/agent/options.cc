@@ -292,6 +292,8 @@ Status fill_store(Options& o, const Raw& raw) {
   } else {
     o.store_endpoints = split_at_commas(raw.store);
   }
+  // The file is ours alone while we have it open, so the run that had it before is over.
+  o.control.former_run_is_over = !o.embedded_path.empty();
   return Status();
 }
 

@@ -152,10 +152,7 @@ Task<Status> serve(Reactor& home, const Options& options, const std::string& ver
 Task<Status> run_with_store(Reactor& home, const Options& options, const std::string& version, store::Kv& kv,
                             Asked& asked) {
   control::GrpcDirectory engines(home);
-  control::Options control = options.control;
-  // Its file is ours alone while we have it open, so the run that had it before is over.
-  control.former_run_is_over = !options.embedded_path.empty();
-  control::Agent agent(home, kv, engines, std::move(control));
+  control::Agent agent(home, kv, engines, options.control);
   StopSource end_of_agent;
   TaskScope scope(home);
   scope.spawn(agent.run(end_of_agent.token()));

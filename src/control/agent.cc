@@ -88,11 +88,6 @@ Agent::Agent(Reactor& home, store::Kv& kv, EngineDirectory& engines, Options opt
       options_(std::move(options)),
       events_(home),
       dirty_(home),
-      registry_(home, kv, options_.cluster, options_.page_limit,
-                [this] {
-                  registry_.show_memberships(nodes_.observed().memberships);
-                  changed();
-                }),
       nodes_(
           home, engines, options_, [this] { changed(); },
           [this](const NodeState& n) {
@@ -100,6 +95,8 @@ Agent::Agent(Reactor& home, store::Kv& kv, EngineDirectory& engines, Options opt
             events_.add("Node", "StateChange", n.id, n.id, fmt::format("node {} is {}", n.id, name(n.status)),
                         warning);
           }),
+      registry_(home, kv, options_.cluster, options_.page_limit, nodes_.observed().memberships,
+                [this] { changed(); }),
       election_(home, kv, registry_, options_),
       guards_(home),
       operations_(home),

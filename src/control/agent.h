@@ -299,8 +299,8 @@ class Agent final : public Service {
   const Options options_;
   Events events_;
   holdfast::Event dirty_;
-  Registry registry_;
   Nodes nodes_;
+  Registry registry_;  // writes memberships into what the nodes are seen as
   Election election_;
   Guards guards_;
   Gate operations_;

@@ -196,12 +196,13 @@ Error no_longer_leading() {
 }
 
 Registry::Registry(Reactor& home, store::Kv& kv, const std::string& cluster, std::size_t page_limit,
-                   std::function<void()> changed)
+                   ById<Membership>& memberships, std::function<void()> changed)
     : home_(home),
       kv_(kv),
       prefix_("/holdfast/v1/clusters/" + cluster + "/"),
       page_limit_(page_limit),
       changed_(std::move(changed)),
+      memberships_(memberships),
       progress_(home),
       lost_(home) {}
 
@@ -247,7 +248,6 @@ void Registry::forget_all() {
   index_ = Index();
   specs_ = Specs();
   memberships_.clear();
-  all_memberships_changed_ = true;
   digests_ = RecordDigests();
   known_.clear();
   order_ = {};
@@ -258,7 +258,6 @@ void Registry::forget_all() {
 }
 
 void Registry::set_membership(const Uuid& volume, std::optional<Membership> record) {
-  changed_memberships_.insert(volume);
   if (record) {
     digests_.memberships[volume] = Digest().add(to_json(*record)).value();
     memberships_[volume] = std::move(*record);
@@ -266,19 +265,6 @@ void Registry::set_membership(const Uuid& volume, std::optional<Membership> reco
     digests_.memberships.erase(volume);
     memberships_.erase(volume);
   }
-}
-
-void Registry::show_memberships(ById<Membership>& in) {
-  if (std::exchange(all_memberships_changed_, false)) in = memberships_;
-  for (const Uuid& volume : changed_memberships_) {
-    const auto found = memberships_.find(volume);
-    if (found == memberships_.end()) {
-      in.erase(volume);
-    } else {
-      in[volume] = found->second;
-    }
-  }
-  changed_memberships_.clear();
 }
 
 void Registry::apply_record(const std::string& key, const std::string& value) {

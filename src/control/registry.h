@@ -10,7 +10,6 @@
 #include <functional>
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -69,16 +68,15 @@ struct StoredMembership {
 
 class Registry {
  public:
-  // `changed` is called after every change of what is kept here.
+  // `memberships`, which outlives it, gets the membership records. `changed` is called after every change of what is
+  // kept.
   Registry(Reactor& home, store::Kv& kv, const std::string& cluster, std::size_t page_limit,
-           std::function<void()> changed);
+           ById<Membership>& memberships, std::function<void()> changed);
   Registry(const Registry&) = delete;
   Registry& operator=(const Registry&) = delete;
 
   const Specs& specs() const noexcept { return specs_; }
   const Index& index() const noexcept { return index_; }
-  // Brings a copy of all membership records up to date; one copy alone, and the same one at each call.
-  void show_memberships(ById<Membership>& in);
   const RecordDigests& digests() const noexcept { return digests_; }
   // All records were read, and none of them was unreadable: what is missing in specs() is missing in the store.
   bool complete() const noexcept { return loaded_ && unreadable_.empty(); }
@@ -150,9 +148,7 @@ class Registry {
   const std::function<void()> changed_;
   Specs specs_;
   Index index_;  // of specs_
-  ById<Membership> memberships_;
-  std::set<Uuid> changed_memberships_;  // since they were last shown
-  bool all_memberships_changed_ = true;
+  ById<Membership>& memberships_;
   RecordDigests digests_;
   struct {
     CreationOrder volumes, snapshots, app_nodes;

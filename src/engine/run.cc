@@ -42,12 +42,6 @@ Task<Status> check_addresses(Reactor& home, const Options& o) {
   co_return Status();
 }
 
-Task<Result<std::unique_ptr<StoreMembership>>> open_store(Reactor& home, const Options& o) {
-  if (o.store.endpoints.empty()) co_return std::unique_ptr<StoreMembership>();
-  StoreAccess access = o.store;
-  co_return co_await StoreMembership::open(home, std::move(access));
-}
-
 Task<Status> start_frontend(Reactor& home, Frontend& frontend) {
   std::optional<Status> started;
   std::function<void()> start = [&] { started.emplace(frontend.start()); };
@@ -73,7 +67,8 @@ Task<Status> run_engine(const Cores& cores, Options options, std::string version
   const Nanos began = home.now();
   Asked asked(home, stop);
   HF_CO_CHECK(co_await check_addresses(home, options));
-  HF_CO_TRY(auto store, co_await open_store(home, options));
+  StoreAccess access = options.store;
+  HF_CO_TRY(auto store, co_await StoreMembership::open(home, std::move(access)));
   Engine engine(cores, std::move(options), std::move(version), data, std::move(store));
   HF_CO_CHECK(co_await engine.start());
   Frontend frontend(engine);

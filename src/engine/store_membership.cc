@@ -54,6 +54,7 @@ Status check_store_flags(const StoreAccess& access) {
 }
 
 Task<Result<std::unique_ptr<StoreMembership>>> StoreMembership::open(Reactor& home, StoreAccess access) {
+  if (access.endpoints.empty()) co_return std::unique_ptr<StoreMembership>();
   store::EtcdOptions options(std::move(access.endpoints));
   HF_CO_TRY(options.tls,
             co_await store::load_tls_keys(home, std::move(access.tls), "--store-ca, --store-cert"));

@@ -25,8 +25,8 @@ Status check_store_flags(const StoreAccess& access);
 
 class StoreMembership : public nexus::MembershipStore {
  public:
-  // The access was checked. No connection is made yet. Errors: invalid_argument and those of reading files, naming
-  // the flag and the file.
+  // The access was checked. No connection is made yet. Null: it has no endpoints. Errors: invalid_argument and those of
+  // reading files, naming the flag and the file.
   static Task<Result<std::unique_ptr<StoreMembership>>> open(Reactor& home, StoreAccess access);
   // Calls under way end with cancelled. Before destruction.
   virtual Task<void> close() = 0;

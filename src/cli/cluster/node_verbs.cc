@@ -6,6 +6,7 @@
 #include "cli/cluster/cluster.h"
 #include "cli/cluster/selector.h"
 #include "cli/cluster/tables.h"
+#include "cli/cluster/volume_verbs.h"
 
 namespace holdfast::cli {
 namespace {
@@ -46,7 +47,7 @@ int uncordon(Cluster& c, const char* kind, const NodeOptions& o) {
 }
 
 Progress drain_progress(const RestAnswer& answer) {
-  if (!answer.ok()) return {false, {}, {}, answer.failure().kind + ": " + answer.failure().text};
+  if (!answer.ok()) return failed(answer);
   const std::string word = cordon_word(answer.body());
   if (word == "Drained") return {true, "drained", {}, {}};
   if (word == "Draining") return {false, "draining", {}, {}};
@@ -68,7 +69,7 @@ int drain(Cluster& c, const NodeOptions& o) {
 }
 
 Progress evacuation_progress(const RestAnswer& replicas, const std::string& pool) {
-  if (!replicas.ok()) return {false, {}, {}, replicas.failure().kind + ": " + replicas.failure().text};
+  if (!replicas.ok()) return failed(replicas);
   std::size_t left = 0;
   for (const Tree& one : replicas.body()) left += text_or(one, "pool", "") == pool;
   return {left == 0, fmt::format("{} replica{} left", left, left == 1 ? "" : "s"), {}, {}};

@@ -5,6 +5,7 @@
 
 #include "cli/cluster/cluster.h"
 #include "cli/cluster/selector.h"
+#include "cli/cluster/volume_verbs.h"
 
 namespace holdfast::cli {
 namespace {
@@ -23,7 +24,7 @@ std::string pool_path(const char* version, const PoolOptions& o) {
 }
 
 Progress pool_online(const RestAnswer& answer) {
-  if (!answer.ok()) return {false, {}, {}, answer.failure().kind + ": " + answer.failure().text};
+  if (!answer.ok()) return failed(answer);
   const std::string status = text_or(answer.body(), "state/status", "Unknown");
   return {status == "Online", status, {}, {}};
 }

@@ -41,12 +41,7 @@ int restore(Cluster& c, SnapshotOptions& o) {
   const RestAnswer answer =
       c.client().put(fmt::format("/v0/snapshots/{}/volumes/{}", url_encoded(o.snapshot), url_encoded(id)),
                      volume_body(o.wishes));
-  if (answer.ok() && o.wait.wait) {
-    const int waited =
-        wait_until(c, o.wait, "Volume " + id, volume_healthy, "/v0/volumes/" + url_encoded(id));
-    if (waited != exit_ok) return waited;
-  }
-  return c.done(answer, id);
+  return made_volume(c, o.wait, answer, id);
 }
 
 }  // namespace

@@ -32,13 +32,7 @@ std::string volume_path(const std::string& id) { return "/v0/volumes/" + url_enc
 
 int create(Cluster& c, VolumeOptions& o) {
   const std::string id = o.wishes.id.empty() ? random_uuid() : o.wishes.id;
-  const RestAnswer answer = c.client().put(volume_path(id), volume_body(o.wishes));
-  if (!answer.ok()) return c.fail(answer.failure());
-  if (o.wait.wait) {
-    const int waited = wait_until(c, o.wait, "Volume " + id, volume_healthy, volume_path(id));
-    if (waited != exit_ok) return waited;
-  }
-  return c.done(answer, id);
+  return made_volume(c, o.wait, c.client().put(volume_path(id), volume_body(o.wishes)), id);
 }
 
 int remove(Cluster& c, const VolumeOptions& o) {
@@ -90,11 +84,7 @@ int clone(Cluster& c, VolumeOptions& o) {
   }
   const RestAnswer answer = c.client().put(
       fmt::format("/v1/volumes/{}/clones/{}", url_encoded(o.id), url_encoded(id)), volume_body(o.wishes));
-  if (answer.ok() && o.wait.wait) {
-    const int waited = wait_until(c, o.wait, "Volume " + id, volume_healthy, volume_path(id));
-    if (waited != exit_ok) return waited;
-  }
-  return c.done(answer, id);
+  return made_volume(c, o.wait, answer, id);
 }
 
 int move(Cluster& c, const VolumeOptions& o) {
@@ -230,6 +220,14 @@ void inherit(VolumeWishes& wishes, const Tree& spec) {
 
 Progress failed(const RestAnswer& answer) {
   return {false, {}, {}, answer.failure().kind + ": " + answer.failure().text};
+}
+
+int made_volume(Cluster& c, const WaitOptions& wait, const RestAnswer& answer, const std::string& id) {
+  if (answer.ok() && wait.wait) {
+    const int waited = wait_until(c, wait, "Volume " + id, volume_healthy, volume_path(id));
+    if (waited != exit_ok) return waited;
+  }
+  return c.done(answer, id);
 }
 
 Progress gone(const RestAnswer& answer) {

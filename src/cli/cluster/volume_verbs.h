@@ -38,4 +38,7 @@ Progress volume_healthy(const RestAnswer& answer);
 Progress gone(const RestAnswer& answer);
 Progress failed(const RestAnswer& answer);
 
+// What making the volume answered: its UUID, once it is healthy if that is waited for.
+int made_volume(Cluster& cluster, const WaitOptions& wait, const RestAnswer& answer, const std::string& id);
+
 }  // namespace holdfast::cli
