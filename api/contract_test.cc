@@ -13,6 +13,7 @@
 #include "holdfast/v1/pool.pb.h"
 #include "holdfast/v1/rebuild.pb.h"
 #include "holdfast/v1/record.pb.h"
+#include "holdfast/v1/report.pb.h"
 #include "mayastor/v1/bdev.pb.h"
 #include "mayastor/v1/common.pb.h"
 #include "mayastor/v1/host.pb.h"
@@ -77,7 +78,7 @@ Lines contract() {
         api::SnapshotInfo::descriptor()->file(), api::SnapshotRebuild::descriptor()->file(),
         api::IoStats::descriptor()->file(), api::TestFeatures::descriptor()->file(),
         holdfast::v1::PoolDetail::descriptor()->file(), holdfast::v1::ReplicaRebuild::descriptor()->file(),
-        holdfast::v1::ReplicaRecord::descriptor()->file()}) {
+        holdfast::v1::ReplicaRecord::descriptor()->file(), holdfast::v1::Report::descriptor()->file()}) {
     EXPECT_TRUE(file->package() == "mayastor.v1" || file->package() == "holdfast.v1");
     for (int i = 0; i < file->message_type_count(); ++i) list_message(*file->message_type(i), lines);
     for (int i = 0; i < file->enum_type_count(); ++i) list_enum(*file->enum_type(i), lines);

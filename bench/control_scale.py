@@ -26,7 +26,6 @@ from run import ROOT, cpu_seconds, publish, resident_mib
 
 SIZES = ((1_000, 10), (3_000, 30), (10_000, 100))
 IDLE_SECONDS = 30
-NO_NEWS_SECONDS = 45  # after which engines are asked less often
 
 
 def free_port():
@@ -120,7 +119,6 @@ def still_agent(figures, file, volumes, nodes):
     volume = json.loads(text)["entries"][0]["spec"]["uuid"]
     rest.hang_up()
     one = statistics.median(rest.must("GET", f"/v0/volumes/{volume}")[1] for _ in range(21))
-    time.sleep(NO_NEWS_SECONDS)
     used = cpu_seconds(child.pid)
     time.sleep(IDLE_SECONDS)
     idle = (cpu_seconds(child.pid) - used) / IDLE_SECONDS

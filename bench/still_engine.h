@@ -16,12 +16,15 @@ class StillEngine final : public Engine {
   // The report outlives it.
   explicit StillEngine(const EngineReport& report) : report_(report) {}
 
-  Task<Result<EngineReport>> observe() override {
-    EngineReport now = report_;
-    for (ReplicaState& r : now.replicas) {
+  Task<Result<std::optional<EngineReport>>> observe(Tell tell) override {
+    std::optional<EngineReport> now;
+    if (tell == Tell::news && told_) co_return now;
+    now = report_;
+    for (ReplicaState& r : now->replicas) {
       const auto record = records_.find(r.uuid);
       r.record = record == records_.end() ? 0 : record->second;
     }
+    told_ = true;
     co_return now;
   }
   Task<Result<Registration>> info() override { co_return Registration(report_.engine); }
@@ -49,6 +52,7 @@ class StillEngine final : public Engine {
   Task<Result<EpochState>> replica_epochs(Uuid) override { return refuse<EpochState>(); }
   Task<Status> set_replica_record(Uuid replica, std::string, std::uint64_t digest) override {
     records_[replica] = digest;
+    told_ = false;
     co_return Status();
   }
   Task<Result<std::vector<KeptRecord>>> replica_records() override {
@@ -97,6 +101,7 @@ class StillEngine final : public Engine {
 
   const EngineReport& report_;
   std::map<Uuid, std::uint64_t> records_;
+  bool told_ = false;  // all of it
 };
 
 class StillDirectory final : public EngineDirectory {

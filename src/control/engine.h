@@ -53,7 +53,10 @@ struct EngineReport {
   std::vector<ReplicaState> replicas;  // of pools that are open: clones too, snapshots not
   std::vector<NexusState> nexuses;
   std::vector<SnapshotState> snapshots;  // of pools that are open
+  bool operator==(const EngineReport&) const = default;
 };
+
+enum class Tell : std::uint8_t { all, news };
 
 struct NewPool {
   PoolId pool;
@@ -159,7 +162,8 @@ class Engine {
   virtual void restarted() {}
 
   // ---- reading
-  virtual Task<Result<EngineReport>> observe() = 0;
+  // With Tell::news none when everything still is as the last report told that was got here.
+  virtual Task<Result<std::optional<EngineReport>>> observe(Tell tell) = 0;
   // Tells whether the engine lives, and which run of it.
   virtual Task<Result<Registration>> info() = 0;
   // `all`: also those that are in use.

@@ -13,13 +13,6 @@
 namespace holdfast::control {
 namespace {
 
-// What is asked of engines while nothing goes on is bounded, however large the cluster is: else it would be most of
-// what an idle agent does.
-constexpr std::int64_t idle_states_per_second = 1300;
-constexpr Nanos idle_poll_period_max = 30s;
-// Nothing has gone on for so long.
-constexpr Nanos idle_after = 30s;
-
 // Longer than any call of an engine takes: what was touched before cannot be in a report that is still to come.
 constexpr Nanos touched_kept = 120s;
 
@@ -43,10 +36,10 @@ bool is_news(const NexusState& before, const NexusState& now) { return before !=
 bool is_news(const SnapshotState& before, const SnapshotState& now) { return before != now; }
 
 // What the node reports takes the place of what it `had`, but for what is newer. Whether something is to be done
-// about a difference.
-template <class State, class Key, class Newer>
+// about a difference. `taken_from` is told whose was taken over.
+template <class State, class Key, class Newer, class TakenFrom>
 bool replace(const NodeId& node, HashedMap<Key, State>& kept, std::vector<State>& reported,
-             std::set<Key>& had, const Newer& is_newer) {
+             std::set<Key>& had, const Newer& is_newer, const TakenFrom& taken_from) {
   const auto less = [](const State& a, const State& b) { return key_of(a) < key_of(b); };
   std::stable_sort(reported.begin(), reported.end(), less);
   const auto same = [](const State& a, const State& b) { return key_of(a) == key_of(b); };
@@ -71,6 +64,7 @@ bool replace(const NodeId& node, HashedMap<Key, State>& kept, std::vector<State>
     had.insert(key);
     if (is_newer(key)) continue;
     const auto found = kept.find(key);
+    if (found != kept.end() && found->second.node != node) taken_from(found->second.node);
     if (found != kept.end() && !is_news(found->second, one)) continue;
     differs = true;
     kept[key] = std::move(one);
@@ -93,8 +87,7 @@ struct Nodes::Node {
   bool departed = false;
   holdfast::Event wake;
   WaitQueue polled;
-  Nanos polled_at{0};
-  Nanos news{0};  // when something of it was other than before, or not as it should be
+  bool mixed = true;  // what is known of it is not what it reported last
   std::uint64_t polls_begun = 0;
   std::uint64_t polls_ended = 0;
   std::optional<Error> failure;  // of the last poll
@@ -163,55 +156,44 @@ void Nodes::forget(const NodeId& id) {
 
 // One of these runs for each node, so a slow one delays nobody else.
 Task<void> Nodes::attend(Node& node) {
-  bool woken = true;
   while (!node.leaving) {
     node.wake.reset();
-    if (woken || is_due(node)) (co_await poll(node)).ignore("kept for those who wait for it");
+    (co_await poll(node)).ignore("kept for those who wait for it");
     if (node.leaving) break;
     check_deadline(node);
     // Until it is known whether it answers, or while it has just been lost, asking again soon is worth it.
     const bool unsure = !node.ever_heard || node.failure;
     const Nanos pause = unsure ? options_.poll_period / 5 : options_.poll_period;
-    woken = co_await node.wake.wait(home_.now() + pause, node.stop.token()) == Wake::signalled;
+    co_await node.wake.wait(home_.now() + pause, node.stop.token());
   }
   for (auto& engine : node.former) co_await engine->close();
   co_await node.engine->close();
   std::erase_if(leaving_, [&node](const auto& n) { return n.get() == &node; });
 }
 
-// Whether the node is to be asked again, one period after it was last looked at. One that tells that it lives, and of
-// which there has been no news for a while, is asked less often in a large cluster.
-bool Nodes::is_due(const Node& node) const {
-  const Nanos now = home_.now();
-  const bool idle = node.ever_heard && !node.failure && now - node.news >= idle_after;
-  // Before it counts as lost it is asked.
-  if (!idle || now - node.heard >= options_.heartbeat_deadline * 3 / 4) return true;
-  const std::size_t states = observed_.pools.size() + observed_.replicas.size() + observed_.nexuses.size() +
-                             observed_.snapshots.size();
-  const Nanos enough =
-      std::min(idle_poll_period_max, static_cast<std::int64_t>(states) * Nanos(1s) / idle_states_per_second);
-  return now - node.polled_at >= enough;
-}
-
 Task<Status> Nodes::poll(Node& node) {
   const Nanos asked = home_.now();
-  node.polled_at = asked;
   ++node.polls_begun;
   Engine& engine = *node.engine;
-  auto report = co_await engine.observe();
-  const bool answered = report.ok();
+  const Tell tell = std::exchange(node.mixed, false) ? Tell::all : Tell::news;
+  auto told = co_await engine.observe(tell);
+  const bool answered = told.ok();
   if (node.leaving) {
     node.failure = Error(Errc::cancelled);
   } else if (answered) {
-    const bool same_run = !observed_.nodes[node.id].instance.empty() &&
-                          observed_.nodes[node.id].instance == report.value().engine.instance;
-    if (!same_run) observed_.nodes[node.id].instance = report.value().engine.instance;
-    apply(node.id, std::move(report).value(), asked);
+    if (auto& report = told.value()) {
+      observed_.nodes[node.id].instance = report->engine.instance;
+      apply(node, std::move(*report), asked);
+    } else if (!observed_.nodes[node.id].synced) {
+      changed_();
+    }
     heard_of(node, asked >= relied_on_from_);
     node.failure.reset();
   } else {
-    node.failure = report.error();
+    node.mixed = true;
+    node.failure = told.error();
   }
+  forget_old_touches();
   ++node.polls_ended;
   node.polled.wake_all();
   if (node.failure) co_return *node.failure;
@@ -298,36 +280,70 @@ bool Nodes::newer(const Uuid& id, Nanos asked) const {
   return found != touched_.resources.end() && found->second >= asked;
 }
 
-void Nodes::apply(const NodeId& id, EngineReport report, Nanos asked) {
-  Node& node = *nodes_.at(id);
-  const auto by_uuid = [&](const Uuid& u) { return newer(u, asked); };
+void Nodes::apply(Node& node, EngineReport report, Nanos asked) {
+  // What is left alone now is to be told again.
+  const auto skipped = [&node](bool is_newer) {
+    node.mixed |= is_newer;
+    return is_newer;
+  };
+  const auto by_uuid = [&](const Uuid& u) { return skipped(newer(u, asked)); };
   const auto by_pool = [&](const PoolId& p) {
     const auto found = touched_.pools.find(p);
-    return found != touched_.pools.end() && found->second >= asked;
+    return skipped(found != touched_.pools.end() && found->second >= asked);
   };
-  bool differs = replace(id, observed_.pools, report.pools, node.pools, by_pool);
-  differs |= replace(id, observed_.replicas, report.replicas, node.replicas, by_uuid);
-  differs |= replace(id, observed_.nexuses, report.nexuses, node.nexuses, by_uuid);
-  differs |= replace(id, observed_.snapshots, report.snapshots, node.snapshots, by_uuid);
-  NodeState& state = observed_.nodes[id];
+  const auto taken_from = [this](const NodeId& other) { mix(other); };
+  bool differs = replace(node.id, observed_.pools, report.pools, node.pools, by_pool, taken_from);
+  differs |= replace(node.id, observed_.replicas, report.replicas, node.replicas, by_uuid, taken_from);
+  differs |= replace(node.id, observed_.nexuses, report.nexuses, node.nexuses, by_uuid, taken_from);
+  differs |= replace(node.id, observed_.snapshots, report.snapshots, node.snapshots, by_uuid, taken_from);
+  NodeState& state = observed_.nodes[node.id];
   if (!report.engine.nqn.empty()) state.nqn = report.engine.nqn;
   if (!report.engine.version.empty()) state.version = report.engine.version;
+  if (differs || !state.synced) changed_();
+}
+
+void Nodes::mix(const NodeId& id) {
+  if (const auto node = nodes_.find(id); node != nodes_.end()) node->second->mixed = true;
+}
+
+void Nodes::forget_old_touches() {
   const auto old = [&](const auto& t) { return t.second + touched_kept < home_.now(); };
   erase_if(touched_.resources, old);
   std::erase_if(touched_.pools, old);
-  const bool well = std::all_of(node.nexuses.begin(), node.nexuses.end(), [&](const Uuid& n) {
-    const auto nexus = observed_.nexuses.find(n);
-    return nexus == observed_.nexuses.end() || nexus->second.status == NexusStatus::online;
+}
+
+template <class State, class Key>
+void Nodes::keep(HashedMap<Key, State>& kept, std::set<Key> Node::*had, const State& state) {
+  State& here = kept[key_of(state)];
+  mix(here.node);
+  mix(state.node);
+  here = state;
+  if (const auto node = nodes_.find(state.node); node != nodes_.end()) {
+    (node->second.get()->*had).insert(key_of(state));
+  }
+  changed_();
+}
+
+template <class State, class Key>
+void Nodes::drop(HashedMap<Key, State>& kept, const Key& id) {
+  const auto found = kept.find(id);
+  if (found == kept.end()) return;
+  mix(found->second.node);
+  kept.erase(found);
+}
+
+template <class State, class Key, class Which>
+void Nodes::drop_if(HashedMap<Key, State>& kept, const Which& which) {
+  erase_if(kept, [&](const auto& one) {
+    if (!which(one.second)) return false;
+    mix(one.second.node);
+    return true;
   });
-  if (differs || !well || !state.synced) node.news = home_.now();
-  if (differs || !state.synced) changed_();
 }
 
 void Nodes::note(const PoolState& pool) {
   touched_.pools[pool.id] = home_.now();
-  observed_.pools[pool.id] = pool;
-  if (const auto node = nodes_.find(pool.node); node != nodes_.end()) node->second->pools.insert(pool.id);
-  changed_();
+  keep(observed_.pools, &Node::pools, pool);
 }
 void Nodes::note(const ReplicaState& replica) {
   touched_.resources[replica.uuid] = home_.now();
@@ -338,40 +354,31 @@ void Nodes::note(const ReplicaState& replica) {
     pool->second.committed_bytes += replica.size_bytes;
     pool->second.used_bytes += replica.thin ? replica.space.allocated_bytes : replica.size_bytes;
   }
+  ReplicaState now = replica;
   // Answers to calls do not tell the record.
-  const auto record =
-      replica.record || known == observed_.replicas.end() ? replica.record : known->second.record;
-  ReplicaState& kept = observed_.replicas[replica.uuid];
-  kept = replica;
-  kept.record = record;
-  if (const auto node = nodes_.find(replica.node); node != nodes_.end())
-    node->second->replicas.insert(replica.uuid);
-  changed_();
+  if (!now.record && known != observed_.replicas.end()) now.record = known->second.record;
+  keep(observed_.replicas, &Node::replicas, now);
 }
 void Nodes::note_record(const Uuid& replica, std::uint64_t digest) {
   touched_.resources[replica] = home_.now();
   const auto known = observed_.replicas.find(replica);
-  if (known != observed_.replicas.end()) known->second.record = digest;
+  if (known == observed_.replicas.end()) return;
+  known->second.record = digest;
+  mix(known->second.node);
 }
 void Nodes::note(const NexusState& nexus) {
   touched_.resources[nexus.uuid] = home_.now();
-  observed_.nexuses[nexus.uuid] = nexus;
-  if (const auto node = nodes_.find(nexus.node); node != nodes_.end())
-    node->second->nexuses.insert(nexus.uuid);
-  changed_();
+  keep(observed_.nexuses, &Node::nexuses, nexus);
 }
 void Nodes::note(const SnapshotState& snapshot) {
   touched_.resources[snapshot.uuid] = home_.now();
-  observed_.snapshots[snapshot.uuid] = snapshot;
-  if (const auto node = nodes_.find(snapshot.node); node != nodes_.end())
-    node->second->snapshots.insert(snapshot.uuid);
-  changed_();
+  keep(observed_.snapshots, &Node::snapshots, snapshot);
 }
 void Nodes::note_gone(const PoolId& pool) {
   touched_.pools[pool] = home_.now();
-  observed_.pools.erase(pool);
-  erase_if(observed_.replicas, [&](const auto& r) { return r.second.pool == pool; });
-  erase_if(observed_.snapshots, [&](const auto& s) { return s.second.pool == pool; });
+  drop(observed_.pools, pool);
+  drop_if(observed_.replicas, [&](const ReplicaState& r) { return r.pool == pool; });
+  drop_if(observed_.snapshots, [&](const SnapshotState& s) { return s.pool == pool; });
   changed_();
 }
 void Nodes::note_gone(Gone what, const Uuid& id) {
@@ -387,14 +394,14 @@ void Nodes::note_gone(Gone what, const Uuid& id) {
         less(pool->second.used_bytes,
              known->second.thin ? known->second.space.allocated_bytes : known->second.size_bytes);
       }
-      observed_.replicas.erase(known);
+      drop(observed_.replicas, id);
       break;
     }
     case Gone::nexus:
-      observed_.nexuses.erase(id);
+      drop(observed_.nexuses, id);
       break;
     case Gone::snapshot:
-      observed_.snapshots.erase(id);
+      drop(observed_.snapshots, id);
       break;
   }
   changed_();

@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "control/engine.h"
@@ -75,13 +76,21 @@ class Nodes {
   };
 
   Task<void> attend(Node& node);
-  bool is_due(const Node& node) const;
   Task<Status> poll(Node& node);
-  void apply(const NodeId& id, EngineReport report, Nanos asked);
+  void apply(Node& node, EngineReport report, Nanos asked);
   void heard_of(Node& node, bool synced);
   void check_deadline(Node& node);
   void set_status(Node& node, NodeStatus status);
   bool newer(const Uuid& id, Nanos asked) const;
+  void forget_old_touches();
+  // What is known of the node is not what it reported last: it is to tell everything.
+  void mix(const NodeId& id);
+  template <class State, class Key>
+  void keep(HashedMap<Key, State>& kept, std::set<Key> Node::*had, const State& state);
+  template <class State, class Key>
+  void drop(HashedMap<Key, State>& kept, const Key& id);
+  template <class State, class Key, class Which>
+  void drop_if(HashedMap<Key, State>& kept, const Which& which);
 
   Reactor& home_;
   EngineDirectory& directory_;

@@ -79,6 +79,7 @@ struct Registration {
   std::string nqn;
   std::string version;
   NodeFeatures features;
+  bool operator==(const Registration&) const = default;
 };
 
 }  // namespace holdfast::control

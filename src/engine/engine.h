@@ -18,6 +18,7 @@
 #include "engine/options.h"
 #include "engine/pools.h"
 #include "engine/replica_rebuilds.h"
+#include "engine/state_reports.h"
 #include "engine/snapshot_rebuilds.h"
 #include "engine/store_membership.h"
 #include "mayastor/v1/registration.pb.h"
@@ -57,6 +58,7 @@ class Engine {
   SnapshotRebuilds& snapshot_rebuilds() noexcept { return *snapshot_rebuilds_; }
   ReplicaRebuilds& replica_rebuilds() noexcept { return *replica_rebuilds_; }
   IoBaselines& baselines() noexcept { return baselines_; }
+  StateReports& state_reports() noexcept { return state_reports_; }
   ControllerIds controller_ids(const Uuid& nexus) const;
   void set_controller_ids(const Uuid& nexus, ControllerIds ids) { controller_ids_[nexus] = ids; }
   void forget_controller_ids(const Uuid& nexus) { controller_ids_.erase(nexus); }
@@ -87,6 +89,7 @@ class Engine {
   std::unique_ptr<SnapshotRebuilds> snapshot_rebuilds_;
   std::unique_ptr<ReplicaRebuilds> replica_rebuilds_;
   IoBaselines baselines_;
+  StateReports state_reports_;
 };
 
 }  // namespace holdfast::engine

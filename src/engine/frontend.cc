@@ -10,6 +10,7 @@
 #include "engine/pool_service.h"
 #include "engine/replica_rebuild_service.h"
 #include "engine/replica_record_service.h"
+#include "engine/report_service.h"
 #include "engine/snapshot_service.h"
 #include "engine/test_service.h"
 
@@ -27,6 +28,7 @@ struct Frontend::Services {
         snapshot_rebuild(engine),
         replica_rebuild(engine),
         replica_record(engine),
+        report(engine),
         stats(engine),
         test(engine) {}
   BdevService bdev;
@@ -39,9 +41,10 @@ struct Frontend::Services {
   SnapshotRebuildService snapshot_rebuild;
   ReplicaRebuildService replica_rebuild;
   ReplicaRecordService replica_record;
+  ReportService report;
   StatsService stats;
   TestService test;
-  std::array<grpc::Service*, 12> all = {&bdev,
+  std::array<grpc::Service*, 13> all = {&bdev,
                                         &nexus,
                                         &host,
                                         &pool,
@@ -51,6 +54,7 @@ struct Frontend::Services {
                                         &snapshot_rebuild,
                                         &replica_rebuild,
                                         &replica_record,
+                                        &report,
                                         &stats,
                                         &test};
 };

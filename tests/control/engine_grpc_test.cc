@@ -64,9 +64,9 @@ class EngineGrpc : public testing::Test {
     return r;
   }
   EngineReport report(Engine& engine) {
-    auto seen = ask(engine.observe());
+    auto seen = ask(engine.observe(Tell::all));
     EXPECT_TRUE(seen.ok()) << seen.error().message();
-    return seen.ok() ? std::move(seen).value() : EngineReport();
+    return seen.ok() ? std::move(*seen.value()) : EngineReport();
   }
   template <class T>
   static void ASSERT_OK(const Result<T>& r) {
@@ -280,6 +280,36 @@ TEST_F(EngineGrpc, ANexusSnapshotIsOfAllItsChildren) {
   EXPECT_EQ(report(*engine_).snapshots.size(), 1U);
 }
 
+TEST_F(EngineGrpc, TellsAgainOnlyWhatIsOther) {
+  ASSERT_OK(ask(engine_->create_replica(replica("r1"))));
+  const EngineReport all = report(*engine_);
+  EXPECT_EQ(all.replicas.size(), 1U);
+  const auto news = [&] {
+    auto told = ask(engine_->observe(Tell::news));
+    EXPECT_TRUE(told.ok()) << told.error().message();
+    return told.ok() ? std::move(told).value() : std::nullopt;
+  };
+  EXPECT_EQ(news(), std::nullopt);
+  EXPECT_EQ(news(), std::nullopt);
+  // Other clients know other things.
+  auto client = connect(first_, "engine-a");
+  const auto first_time = ask(client->observe(Tell::news));
+  ASSERT_OK(first_time);
+  EXPECT_EQ(first_time.value(), all);
+  runtime_->run(client->close());
+
+  ASSERT_OK(ask(engine_->set_replica_record(id("r1"), "text", 7)));
+  const auto with_record = news();
+  ASSERT_TRUE(with_record.has_value());
+  EXPECT_EQ(with_record->replicas.at(0).record, 7U);
+  EXPECT_EQ(news(), std::nullopt);
+  ASSERT_OK(ask(engine_->destroy_replica(id("r1"), "p1")));
+  const auto without = news();
+  ASSERT_TRUE(without.has_value());
+  EXPECT_THAT(without->replicas, testing::IsEmpty());
+  EXPECT_EQ(report(*engine_), *without);
+}
+
 TEST_F(EngineGrpc, WipesAndSums) {
   NewReplica unshared = replica("r1");
   unshared.share = Protocol::none;
@@ -296,17 +326,17 @@ TEST_F(EngineGrpc, WipesAndSums) {
 TEST_F(EngineGrpc, AnEngineThatIsGoneIsUnavailable) {
   const std::string before = report(*engine_).engine.instance;
   first_.kill();
-  const auto seen = ask(engine_->observe());
+  const auto seen = ask(engine_->observe(Tell::news));
   ASSERT_FALSE(seen.ok());
   EXPECT_EQ(kind_of(seen.error()), Kind::unavailable);
   EXPECT_TRUE(may_have_happened(seen.error()));
   // Each failure makes gRPC wait longer before it connects again.
-  for (int i = 0; i < 5; ++i) EXPECT_FALSE(ask(engine_->observe()).ok());
+  for (int i = 0; i < 5; ++i) EXPECT_FALSE(ask(engine_->observe(Tell::news)).ok());
   ASSERT_TRUE(first_.start());
   engine_->restarted();
-  const Result<EngineReport> again = ask(engine_->observe());
+  const auto again = ask(engine_->observe(Tell::news));
   ASSERT_OK(again);
-  EXPECT_NE(again.value().engine.instance, before);
+  EXPECT_NE(again.value()->engine.instance, before);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "control/grpc/messages.h"
 #include "holdfast/v1/pool.grpc.pb.h"
 #include "holdfast/v1/record.grpc.pb.h"
+#include "holdfast/v1/report.grpc.pb.h"
 #include "mayastor/v1/host.grpc.pb.h"
 #include "mayastor/v1/json.grpc.pb.h"
 #include "mayastor/v1/nexus.grpc.pb.h"
@@ -43,7 +44,8 @@ struct Stubs {
         replica(v1::ReplicaRpc::NewStub(channel)),
         record(own::ReplicaRecordRpc::NewStub(channel)),
         nexus(v1::NexusRpc::NewStub(channel)),
-        snapshot(v1::SnapshotRpc::NewStub(channel)) {}
+        snapshot(v1::SnapshotRpc::NewStub(channel)),
+        report(own::ReportRpc::NewStub(channel)) {}
 
   const Channel channel;
   std::unique_ptr<v1::HostRpc::Stub> host;
@@ -54,6 +56,7 @@ struct Stubs {
   std::unique_ptr<own::ReplicaRecordRpc::Stub> record;
   std::unique_ptr<v1::NexusRpc::Stub> nexus;
   std::unique_ptr<v1::SnapshotRpc::Stub> snapshot;
+  std::unique_ptr<own::ReportRpc::Stub> report;
 };
 
 class GrpcEngine final : public Engine {
@@ -71,7 +74,7 @@ class GrpcEngine final : public Engine {
 
   void restarted() override { connect(); }
 
-  Task<Result<EngineReport>> observe() override;
+  Task<Result<std::optional<EngineReport>>> observe(Tell tell) override;
   Task<Result<Registration>> info() override;
   Task<Result<std::vector<BlockDeviceInfo>>> block_devices(bool all) override;
   Task<Result<std::string>> json_rpc(std::string method, std::string params) override;
@@ -150,11 +153,7 @@ class GrpcEngine final : public Engine {
     co_return Status();
   }
   Task<Status> read_pools(std::vector<PoolState>& into);
-  Task<Status> read_replicas(std::vector<ReplicaState>& into);
   Task<Status> read_records(bool with_texts, std::vector<own::ReplicaRecord>& into);
-  Task<Status> read_nexuses(std::vector<NexusState>& into);
-  Task<Status> read_snapshots(std::vector<SnapshotState>& into);
-  Task<Status> read_info(Registration& into);
   Task<Result<std::optional<PoolState>>> find_pool(PoolId pool);
   Task<Result<std::optional<ReplicaState>>> find_replica(Uuid replica);
   Task<Result<PoolState>> open_or_make(NewPool request, bool make);
@@ -177,32 +176,18 @@ class GrpcEngine final : public Engine {
   Gate gate_;
   std::unique_ptr<Stubs> stubs_;
   std::unique_ptr<Stubs> former_;  // of calls that are just being made
+  // Of the last report.
+  std::string instance_;
+  std::uint64_t revision_ = 0;
 };
 
 // ---- reading
-
-Task<Status> GrpcEngine::read_info(Registration& into) {
-  HF_CO_TRY(const auto reply, co_await ask(*stubs_->host->async(), &Async<v1::HostRpc>::GetMayastorInfo,
-                                           Empty(), timeouts_.read));
-  into = registration_of(reply);
-  co_return Status();
-}
 
 Task<Status> GrpcEngine::read_pools(std::vector<PoolState>& into) {
   HF_CO_TRY(const auto reply,
             co_await ask(*stubs_->pool_extras->async(), &Async<own::PoolRpc>::ListPoolDetails,
                          own::ListPoolDetailsRequest(), timeouts_.read));
   for (const auto& pool : reply.pools()) into.push_back(pool_of(node_, pool));
-  co_return Status();
-}
-
-Task<Status> GrpcEngine::read_replicas(std::vector<ReplicaState>& into) {
-  v1::ListReplicaOptions request;
-  request.mutable_query()->set_replica(true);
-  request.mutable_query()->set_clone(true);
-  HF_CO_TRY(const auto reply, co_await ask(*stubs_->replica->async(), &Async<v1::ReplicaRpc>::ListReplicas,
-                                           std::move(request), timeouts_.read));
-  for (const auto& replica : reply.replicas()) into.push_back(replica_of(node_, replica));
   co_return Status();
 }
 
@@ -219,58 +204,25 @@ Task<Status> GrpcEngine::read_records(bool with_texts, std::vector<own::ReplicaR
   }
 }
 
-Task<Status> GrpcEngine::read_nexuses(std::vector<NexusState>& into) {
-  HF_CO_TRY(const auto reply, co_await ask(*stubs_->nexus->async(), &Async<v1::NexusRpc>::ListNexus,
-                                           v1::ListNexusOptions(), timeouts_.read));
-  for (const auto& nexus : reply.nexus_list()) into.push_back(nexus_of(node_, nexus));
-  co_return Status();
-}
-
-Task<Status> GrpcEngine::read_snapshots(std::vector<SnapshotState>& into) {
-  HF_CO_TRY(const auto reply, co_await ask(*stubs_->snapshot->async(), &Async<v1::SnapshotRpc>::ListSnapshot,
-                                           v1::ListSnapshotsRequest(), timeouts_.read));
-  for (const auto& snapshot : reply.snapshots()) into.push_back(snapshot_of(node_, snapshot));
-  co_return Status();
-}
-
 Task<Result<Registration>> GrpcEngine::info() {
-  Registration told;
-  HF_CO_CHECK(co_await read_info(told));
-  co_return told;
+  HF_CO_TRY(const auto reply, co_await ask(*stubs_->host->async(), &Async<v1::HostRpc>::GetMayastorInfo,
+                                           Empty(), timeouts_.read));
+  co_return registration_of(reply);
 }
 
-// What is in a pool is read between two looks at the pools: one that was opened or closed meanwhile is not shown as
-// open, so that nobody takes it for empty. The run of the engine is read first: what is newer than it is harmless.
-Task<Result<EngineReport>> GrpcEngine::observe() {
-  EngineReport all;
-  std::vector<PoolState> before;
-  std::vector<Task<Status>> first;
-  first.push_back(read_info(all.engine));
-  first.push_back(read_pools(before));
-  HF_CO_CHECK(co_await when_all_ok(std::move(first)));
-  std::vector<own::ReplicaRecord> records;
-  std::vector<Task<Status>> second;
-  second.push_back(read_records(false, records));
-  second.push_back(read_replicas(all.replicas));
-  second.push_back(read_nexuses(all.nexuses));
-  second.push_back(read_snapshots(all.snapshots));
-  HF_CO_CHECK(co_await when_all_ok(std::move(second)));
-  std::map<std::string, std::uint64_t> digests;
-  for (const auto& record : records) digests[record.uuid()] = record.digest();
-  for (ReplicaState& replica : all.replicas) {
-    const auto digest = digests.find(replica.uuid.to_string());
-    if (digest != digests.end()) replica.record = digest->second;
+Task<Result<std::optional<EngineReport>>> GrpcEngine::observe(Tell tell) {
+  own::GetReportRequest request;
+  if (tell == Tell::news) {
+    request.set_instance(instance_);
+    request.set_revision(revision_);
   }
-  HF_CO_CHECK(co_await read_pools(all.pools));
-  for (PoolState& pool : all.pools) {
-    const bool same = std::any_of(before.begin(), before.end(), [&](const PoolState& b) {
-      return b.id == pool.id && b.uuid == pool.uuid && b.status == pool.status;
-    });
-    if (same) continue;
-    pool.status = PoolStatus::unknown;
-    pool.reason = "it is being opened or closed";
-  }
-  co_return all;
+  HF_CO_TRY(const auto reply, co_await ask(*stubs_->report->async(), &Async<own::ReportRpc>::GetReport,
+                                           std::move(request), timeouts_.read));
+  if (reply.unchanged()) co_return std::optional<EngineReport>();
+  EngineReport report = report_of(node_, reply);
+  instance_ = report.engine.instance;
+  revision_ = reply.revision();
+  co_return std::optional<EngineReport>(std::move(report));
 }
 
 Task<Result<std::vector<BlockDeviceInfo>>> GrpcEngine::block_devices(bool all) {

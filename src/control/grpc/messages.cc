@@ -212,6 +212,19 @@ Registration registration_of(const v1::MayastorInfoResponse& info) {
   return r;
 }
 
+EngineReport report_of(const NodeId& node, const holdfast::v1::Report& told) {
+  EngineReport report;
+  report.engine = registration_of(told.engine());
+  for (const auto& pool : told.pools()) report.pools.push_back(pool_of(node, pool));
+  for (const auto& held : told.replicas()) {
+    report.replicas.push_back(replica_of(node, held.replica()));
+    report.replicas.back().record = held.record_digest();
+  }
+  for (const auto& nexus : told.nexuses()) report.nexuses.push_back(nexus_of(node, nexus));
+  for (const auto& snapshot : told.snapshots()) report.snapshots.push_back(snapshot_of(node, snapshot));
+  return report;
+}
+
 BlockDeviceInfo block_device_of(const v1::BlockDevice& d) {
   BlockDeviceInfo device;
   device.name = d.devname();

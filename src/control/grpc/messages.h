@@ -7,6 +7,7 @@
 
 #include "control/engine.h"
 #include "holdfast/v1/pool.pb.h"
+#include "holdfast/v1/report.pb.h"
 #include "mayastor/v1/host.pb.h"
 #include "mayastor/v1/nexus.pb.h"
 #include "mayastor/v1/pool.pb.h"
@@ -24,6 +25,7 @@ PoolState pool_of(const NodeId& node, const holdfast::v1::PoolDetail& detail);
 ReplicaState replica_of(const NodeId& node, const mayastor::v1::Replica& replica);
 NexusState nexus_of(const NodeId& node, const mayastor::v1::Nexus& nexus);
 SnapshotState snapshot_of(const NodeId& node, const mayastor::v1::SnapshotInfo& snapshot);
+EngineReport report_of(const NodeId& node, const holdfast::v1::Report& report);
 Registration registration_of(const mayastor::v1::MayastorInfoResponse& info);
 BlockDeviceInfo block_device_of(const mayastor::v1::BlockDevice& device);
 RebuildRecord rebuild_of(const mayastor::v1::RebuildHistoryRecord& record);

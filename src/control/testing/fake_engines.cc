@@ -86,7 +86,7 @@ class FakeEngine final : public Engine {
         timeouts_(timeouts),
         gate_(here) {}
 
-  Task<Result<EngineReport>> observe() override;
+  Task<Result<std::optional<EngineReport>>> observe(Tell tell) override;
   Task<Result<Registration>> info() override;
   Task<Result<std::vector<BlockDeviceInfo>>> block_devices(bool all) override;
   Task<Result<std::string>> json_rpc(std::string method, std::string params) override;
@@ -168,6 +168,8 @@ class FakeEngine final : public Engine {
   const NodeId node_;
   const std::string endpoint_;
   const EngineTimeouts timeouts_;
+  std::string instance_;  // of the last report
+  std::uint64_t revision_ = 0;
   StopSource stop_;
   Gate gate_;
 };
@@ -191,9 +193,26 @@ Task<Result<T>> FakeEngine::call(Nanos timeout, Act act) {
 
 // ---- reading
 
-Task<Result<EngineReport>> FakeEngine::observe() {
-  return call<EngineReport>(timeouts_.read,
-                            [](Fleet& f, Machine& m) { return Result<EngineReport>(f.report(m)); });
+Task<Result<std::optional<EngineReport>>> FakeEngine::observe(Tell tell) {
+  struct Told {
+    std::uint64_t revision;
+    std::optional<EngineReport> report;
+  };
+  const std::uint64_t known = tell == Tell::news ? revision_ : 0;
+  const auto act = [known, instance = instance_](Fleet& f, Machine& m) -> Result<Told> {
+    EngineReport now = f.report(m);
+    if (now != m.told) {
+      m.told = now;
+      ++m.revision;
+    }
+    if (known == m.revision && instance == now.engine.instance) return Told{m.revision, std::nullopt};
+    ++m.whole_reports;
+    return Told{m.revision, std::move(now)};
+  };
+  HF_CO_TRY(Told told, co_await call<Told>(timeouts_.read, act));
+  revision_ = told.revision;
+  if (told.report) instance_ = told.report->engine.instance;
+  co_return std::move(told.report);
 }
 Task<Result<Registration>> FakeEngine::info() {
   return call<Registration>(timeouts_.read,

@@ -42,11 +42,11 @@ TEST(FakeEngines, WhatIsAskedForTwiceIsThereOnce) {
   Rig rig;
   ASSERT_TRUE(rig.make_pool("p").ok());
   ASSERT_TRUE(rig.make_pool("p").ok());
-  const auto seen = rig.run(rig.engine->observe());
+  const auto seen = rig.run(rig.engine->observe(Tell::all));
   ASSERT_TRUE(seen.ok());
-  ASSERT_EQ(seen.value().pools.size(), 1U);
-  EXPECT_EQ(seen.value().pools[0].node, "a");
-  EXPECT_EQ(seen.value().engine.id, "a");
+  ASSERT_EQ(seen.value()->pools.size(), 1U);
+  EXPECT_EQ(seen.value()->pools[0].node, "a");
+  EXPECT_EQ(seen.value()->engine.id, "a");
 }
 
 TEST(FakeEngines, AnAnswerThatIsLostTellsNothing) {
@@ -55,7 +55,7 @@ TEST(FakeEngines, AnAnswerThatIsLostTellsNothing) {
   const auto made = rig.make_pool("p");
   ASSERT_FALSE(made.ok());
   EXPECT_TRUE(may_have_happened(made.error()));
-  EXPECT_EQ(rig.run(rig.engine->observe()).value().pools.size(), 1U);
+  EXPECT_EQ(rig.run(rig.engine->observe(Tell::all)).value()->pools.size(), 1U);
 }
 
 TEST(FakeEngines, ARefusalIsOne) {
@@ -72,7 +72,7 @@ TEST(FakeEngines, AnEngineThatIsCutOffIsWaitedForSoLong) {
   Rig rig;
   rig.engines.trouble("a").cut = true;
   const Nanos before = rig.world.now();
-  const auto seen = rig.run(rig.engine->observe());
+  const auto seen = rig.run(rig.engine->observe(Tell::all));
   EXPECT_EQ(kind_of(seen.error()), Kind::deadline_exceeded);
   EXPECT_NEAR(static_cast<double>((rig.world.now() - before).count()), 5e9, 1e6);
 }
@@ -82,9 +82,9 @@ TEST(FakeEngines, ASlowEngineActsAfterItsCallerHasGone) {
   rig.engines.trouble("a").slow = 25s;
   EXPECT_EQ(kind_of(rig.make_pool("p").error()), Kind::deadline_exceeded);
   rig.engines.trouble("a").slow = Nanos(0);
-  EXPECT_TRUE(rig.run(rig.engine->observe()).value().pools.empty());
+  EXPECT_TRUE(rig.run(rig.engine->observe(Tell::all)).value()->pools.empty());
   rig.world.run_for(6s);
-  EXPECT_EQ(rig.run(rig.engine->observe()).value().pools.size(), 1U);
+  EXPECT_EQ(rig.run(rig.engine->observe(Tell::all)).value()->pools.size(), 1U);
 }
 
 TEST(FakeEngines, ARestartedEngineHasItsPoolsToImport) {
@@ -92,11 +92,11 @@ TEST(FakeEngines, ARestartedEngineHasItsPoolsToImport) {
   ASSERT_TRUE(rig.make_pool("p").ok());
   const std::string first = rig.run(rig.engine->info()).value().instance;
   rig.engines.fleet().crash("a");
-  EXPECT_EQ(kind_of(rig.run(rig.engine->observe()).error()), Kind::unavailable);
+  EXPECT_EQ(kind_of(rig.run(rig.engine->observe(Tell::all)).error()), Kind::unavailable);
   rig.engines.fleet().start("a", false);
-  const auto seen = rig.run(rig.engine->observe());
-  EXPECT_TRUE(seen.value().pools.empty());
-  EXPECT_NE(seen.value().engine.instance, first);
+  const auto seen = rig.run(rig.engine->observe(Tell::all));
+  EXPECT_TRUE(seen.value()->pools.empty());
+  EXPECT_NE(seen.value()->engine.instance, first);
   NewPool pool;
   pool.pool = "p";
   pool.disks = {"/dev/p"};
@@ -109,7 +109,7 @@ TEST(FakeEngines, ClosedClientsGiveUp) {
   bool ended = false;
   struct Ask {
     static Task<void> run(Engine& engine, bool& done) {
-      const auto seen = co_await engine.observe();
+      const auto seen = co_await engine.observe(Tell::all);
       EXPECT_EQ(kind_of(seen.error()), Kind::aborted);
       done = true;
     }

@@ -126,6 +126,9 @@ struct Machine {
   std::map<PoolId, Pool> pools;  // on the disks, open or not
   std::set<PoolId> open;
   std::map<Uuid, Nexus> nexuses;
+  EngineReport told;  // the content of `revision`
+  std::uint64_t revision = 0;
+  std::uint64_t whole_reports = 0;  // that were given
 
   std::string endpoint() const { return address + ":10124"; }
   Pool* open_pool(const PoolId& id) noexcept;

@@ -1,0 +1,108 @@
+#include "control/nodes.h"
+
+#include <gtest/gtest.h>
+
+#include "control/testing/fake_engines.h"
+#include "sim/node.h"
+#include "sim/reactor.h"
+#include "sim/world.h"
+
+namespace holdfast::control {
+namespace {
+
+// Two engines with a pool each, and replica r on the first.
+struct TwoEngines {
+  sim::World world{1};
+  sim::SimReactor& reactor = world.add_node("agent").start().core(0);
+  fake::MemoryRecords records;
+  fake::FakeEngines engines{reactor, records};
+  fake::FakeDirectory directory{engines, reactor};
+  const Options options;
+  const Uuid r = Uuid::from_name("r");
+  Nodes nodes{reactor, directory, options, [] {}, [](const NodeState&) {}};
+
+  TwoEngines() {
+    for (const char* node : {"a", "b"}) {
+      nodes.watch(node, engines.fleet().add(node).endpoint());
+      NewPool pool;
+      pool.pool = std::string("pool-") + node;
+      pool.disks = {"/dev/" + pool.pool};
+      EXPECT_TRUE(run(engine(node).create_pool(pool)).ok());
+    }
+    NewReplica replica;
+    replica.replica = r;
+    replica.pool = "pool-a";
+    replica.size_bytes = 1 << 30;
+    EXPECT_TRUE(run(engine("a").create_replica(replica)).ok());
+    world.run_for(options.poll_period * 2);
+  }
+  ~TwoEngines() {
+    world.run(reactor, nodes.close());
+    world.run(reactor, engines.idle());
+    world.run_for(1ms);  // answers that nobody waits for arrive
+  }
+  template <class T>
+  T run(Task<T> task) {
+    return world.run(reactor, std::move(task));
+  }
+  Engine& engine(const char* node) { return *nodes.engine(node).value(); }
+  const ReplicaState* known() const {
+    const auto found = nodes.observed().replicas.find(r);
+    return found == nodes.observed().replicas.end() ? nullptr : &found->second;
+  }
+  void pass_some_polls() { world.run_for(options.poll_period * 3); }
+};
+
+TEST(Nodes, WhatACallShowedIsComparedWithWhatTheEngineTells) {
+  TwoEngines two;
+  ASSERT_NE(two.known(), nullptr);
+  const ReplicaState truth = *two.known();
+  ReplicaState wrong = truth;
+  wrong.size_bytes = 1;
+  two.nodes.note(wrong);
+  EXPECT_EQ(two.known()->size_bytes, 1U);
+  two.pass_some_polls();
+  EXPECT_EQ(*two.known(), truth);
+
+  two.nodes.note_gone(Nodes::Gone::replica, two.r);
+  EXPECT_EQ(two.known(), nullptr);
+  two.pass_some_polls();
+  ASSERT_NE(two.known(), nullptr);
+
+  two.nodes.note_gone("pool-a");
+  EXPECT_TRUE(two.nodes.observed().pools.find("pool-a") == two.nodes.observed().pools.end());
+  two.pass_some_polls();
+  EXPECT_TRUE(two.nodes.observed().pools.find("pool-a") != two.nodes.observed().pools.end());
+  ASSERT_NE(two.known(), nullptr);
+  EXPECT_EQ(*two.known(), truth);
+}
+
+TEST(Nodes, WhatOneNodeTookOverFromAnotherInErrorComesBack) {
+  TwoEngines two;
+  const ReplicaState truth = *two.known();
+  ReplicaState elsewhere = truth;
+  elsewhere.node = "b";
+  elsewhere.pool = "pool-b";
+  two.nodes.note(elsewhere);
+  two.pass_some_polls();
+  ASSERT_NE(two.known(), nullptr);
+  EXPECT_EQ(*two.known(), truth);
+}
+
+TEST(Nodes, AReportThatWasAskedForBeforeLeavesAloneWhatACallShowed) {
+  TwoEngines two;
+  two.engines.trouble("a").slow_answer = 2s;
+  two.nodes.refresh("a");
+  two.world.run_for(1s);
+  ReplicaState newer = *two.known();
+  newer.entity_id = "given meanwhile";
+  two.nodes.note(newer);
+  two.world.run_for(2s);
+  EXPECT_EQ(two.known()->entity_id, "given meanwhile");
+  two.engines.trouble("a").slow_answer = 0s;
+  two.pass_some_polls();
+  EXPECT_EQ(two.known()->entity_id, "");
+}
+
+}  // namespace
+}  // namespace holdfast::control
