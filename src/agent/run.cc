@@ -12,6 +12,7 @@
 #include "control/agent.h"
 #include "control/grpc/engine_grpc.h"
 #include "rpc/home_call.h"
+#include "rpc/listen_check.h"
 #include "rt/scope.h"
 #include "rt/wait.h"
 #include "store/embedded_server.h"
@@ -21,31 +22,10 @@
 namespace holdfast::agent {
 namespace {
 
-// Set when the process is asked to stop.
-class Asked final : StopCallback {
- public:
-  Asked(Reactor& home, StopToken stop) : event_(home) { stop.subscribe(*this); }
-  Task<Wake> wait() { return event_.wait(); }
-
- private:
-  void on_stop() noexcept override { event_.set(); }
-  Event event_;
-};
-
-// The libraries that listen for us do not say why they could not; the reactor does.
-Task<Status> check_address(Reactor& home, Endpoint at, const char* flag) {
-  // A host without IPv6 has no "::", and gRPC takes it for every IPv4 address then.
-  if (at.address == "::") co_return Status();
-  auto listener = home.listen(at);
-  if (!listener.ok()) co_return listener.error().with_context(flag);
-  co_await listener.value()->close();
-  co_return Status();
-}
-
 Task<Status> check_addresses(Reactor& home, const Options& o) {
-  HF_CO_CHECK(co_await check_address(home, o.grpc, "--grpc-server-addr"));
-  if (o.http) HF_CO_CHECK(co_await check_address(home, *o.http, "--http"));
-  if (o.https) HF_CO_CHECK(co_await check_address(home, *o.https, "--https"));
+  HF_CO_CHECK(co_await rpc::check_can_listen(home, o.grpc, "--grpc-server-addr"));
+  if (o.http) HF_CO_CHECK(co_await rpc::check_can_listen(home, *o.http, "--http"));
+  if (o.https) HF_CO_CHECK(co_await rpc::check_can_listen(home, *o.https, "--https"));
   co_return Status();
 }
 
@@ -132,7 +112,7 @@ Task<void> end_fronts(rpc::HomePort& port, Fronts fronts) {
 }
 
 Task<Status> serve(Reactor& home, const Options& options, const std::string& version, control::Agent& agent,
-                   Asked& asked) {
+                   StopToken stop) {
   rpc::HomePort port(home);
   control::rest::Home rest_home(port, agent);
   auto fronts = co_await start_fronts(home, options, version, port, rest_home, agent);
@@ -142,7 +122,8 @@ Task<Status> serve(Reactor& home, const Options& options, const std::string& ver
   }
   HF_LOG(info, "agent", "serving", {"name", options.control.agent}, {"cluster", options.control.cluster},
          {"version", version}, {"engines_register_at", options.grpc.to_string()});
-  co_await asked.wait();
+  Event never(home);
+  co_await never.wait(no_deadline, stop);
   HF_LOG(info, "agent", "stopping: no new calls; a second signal ends at once");
   Fronts running = std::move(fronts).value();
   co_await end_fronts(port, std::move(running));
@@ -150,26 +131,26 @@ Task<Status> serve(Reactor& home, const Options& options, const std::string& ver
 }
 
 Task<Status> run_with_store(Reactor& home, const Options& options, const std::string& version, store::Kv& kv,
-                            Asked& asked) {
+                            StopToken stop) {
   control::GrpcDirectory engines(home);
   control::Agent agent(home, kv, engines, options.control);
   StopSource end_of_agent;
   TaskScope scope(home);
   scope.spawn(agent.run(end_of_agent.token()));
-  Status served = co_await serve(home, options, version, agent, asked);
+  Status served = co_await serve(home, options, version, agent, stop);
   end_of_agent.request_stop();
   co_await scope.join();
   co_return served;
 }
 
 Task<Status> run_on_store(Reactor& home, const Options& options, const std::string& version,
-                          const Embedded& embedded, Asked& asked) {
+                          const Embedded& embedded, StopToken stop) {
   HF_CO_TRY(const auto kv, co_await open_store(home, options, embedded));
   std::string cluster = options.control.cluster;
   BackupRequest request = options.backup;
   Task<Status> work = options.backup.any()
                           ? back_up_or_restore(home, *kv, std::move(cluster), std::move(request))
-                          : run_with_store(home, options, version, *kv, asked);
+                          : run_with_store(home, options, version, *kv, stop);
   Status ended = co_await work;
   co_await kv->close();
   co_return ended;
@@ -178,12 +159,11 @@ Task<Status> run_on_store(Reactor& home, const Options& options, const std::stri
 }  // namespace
 
 Task<Status> run_agent(Reactor& home, Options options, std::string version, StopToken stop) {
-  Asked asked(home, stop);
   for (const std::string& flag : options.without_effect)
     HF_LOG(warn, "agent", "a flag without effect: " + flag);
   if (!options.backup.any()) HF_CO_CHECK(co_await check_addresses(home, options));
   HF_CO_TRY(Embedded embedded, co_await start_store(home, options));
-  Status ended = co_await run_on_store(home, options, version, embedded, asked);
+  Status ended = co_await run_on_store(home, options, version, embedded, stop);
   std::function<void()> close_store = [&embedded] { embedded.reset(); };
   co_await home.run_blocking(std::move(close_store));
   if (ended.ok()) HF_LOG(info, "agent", "stopped cleanly");

@@ -8,36 +8,17 @@
 #include "base/log.h"
 #include "engine/engine.h"
 #include "engine/frontend.h"
+#include "rpc/listen_check.h"
 #include "rt/scope.h"
 #include "rt/wait.h"
 
 namespace holdfast::engine {
 namespace {
 
-// Set when the process is asked to stop.
-class Asked final : StopCallback {
- public:
-  Asked(Reactor& home, StopToken stop) : event_(home) { stop.subscribe(*this); }
-  Task<Wake> wait() { return event_.wait(); }
-
- private:
-  void on_stop() noexcept override { event_.set(); }
-  Event event_;
-};
-
-// The libraries that listen for us do not say why they could not; the reactor does.
-Task<Status> check_address(Reactor& home, Endpoint at, const char* flags) {
-  auto listener = home.listen(at);
-  if (!listener.ok()) co_return listener.error().with_context(flags);
-  co_await listener.value()->close();
-  co_return Status();
-}
-
 Task<Status> check_addresses(Reactor& home, const Options& o) {
-  // A host without IPv6 has no "::", and gRPC takes it for every IPv4 address then.
-  if (o.grpc.address != "::") HF_CO_CHECK(co_await check_address(home, o.grpc, "--grpc-ip, --grpc-port"));
+  HF_CO_CHECK(co_await rpc::check_can_listen(home, o.grpc, "--grpc-ip, --grpc-port"));
   if (o.metrics.port != 0) {
-    HF_CO_CHECK(co_await check_address(home, o.metrics, "--metrics-ip, --metrics-port"));
+    HF_CO_CHECK(co_await rpc::check_can_listen(home, o.metrics, "--metrics-ip, --metrics-port"));
   }
   co_return Status();
 }
@@ -65,7 +46,6 @@ Task<Status> run_engine(const Cores& cores, Options options, std::string version
                         StopToken stop) {
   Reactor& home = cores.home();
   const Nanos began = home.now();
-  Asked asked(home, stop);
   HF_CO_CHECK(co_await check_addresses(home, options));
   StoreAccess access = options.store;
   HF_CO_TRY(auto store, co_await StoreMembership::open(home, std::move(access)));
@@ -79,7 +59,8 @@ Task<Status> run_engine(const Cores& cores, Options options, std::string version
   }
   HF_LOG(info, "engine", "ready", {"node", engine.options().node_name}, {"version", engine.version()},
          {"cores", cores.count()}, {"start_ms", (home.now() - began) / 1ms});
-  co_await asked.wait();
+  Event never(home);
+  co_await never.wait(no_deadline, stop);
   HF_LOG(info, "engine", "stopping: no new calls; a second signal ends at once");
   TaskScope ending(home);
   co_await let_calls_end(engine.port(), ending);
