@@ -404,14 +404,15 @@ Task<Status> Pools::close(Known& known, bool erase) {
   for (const auto& volume : volumes) {
     if (done.ok()) done = co_await end_export(volume);
   }
-  if (done.ok()) done = co_await end(*known.pool, erase);
-  if (!done.ok()) {
-    co_await share_all(known);
-    co_return done;
+  if (done.ok()) {
+    // Whoever lists the pools meanwhile does not meet one that is half gone.
+    std::unique_ptr<pool::Pool> pool = std::move(known.pool);
+    known.reason = "it was closed";
+    done = co_await end(*pool, erase);
+    if (!done.ok()) known.pool = std::move(pool);
   }
-  known.pool.reset();
-  known.reason = "it was closed";
-  co_return Status();
+  if (!done.ok()) co_await share_all(known);
+  co_return done;
 }
 
 Task<Status> Pools::end(pool::Pool& pool, bool erase) {
@@ -420,7 +421,8 @@ Task<Status> Pools::end(pool::Pool& pool, bool erase) {
 }
 
 Task<void> Pools::close_one(Known& known) {
-  const Status closed = co_await known.pool->close();
+  const std::unique_ptr<pool::Pool> pool = std::move(known.pool);
+  const Status closed = co_await end(*pool, false);
   if (!closed.ok()) {
     HF_LOG(error, "pool", "not closed cleanly; it recovers when it is opened", {"pool", known.name},
            {"error", closed.error()});

@@ -75,6 +75,7 @@ void Pool::Impl::watch_space() noexcept {
 }
 
 void Pool::Impl::on_disk_changed(Disk&) noexcept {
+  if (journal_ == nullptr) return;  // the pool is going, its disks last
   const PoolStatus now = status();
   if (now == told_status_) return;
   told_status_ = now;

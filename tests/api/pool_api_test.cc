@@ -2,6 +2,7 @@
 // and what an engine does about its pools when it starts again.
 #include "api/pool_api_test.h"
 
+#include <atomic>
 #include <csignal>
 #include <thread>
 
@@ -420,6 +421,31 @@ TEST_F(PoolApi, BdevCallsLeaveReplicasAlone) {
   shared.set_protocol(v1::NVMF);
   EXPECT_CODE(ask(engine_.bdev(), &v1::BdevRpc::Stub::Share, shared).status, FAILED_PRECONDITION,
               "ReplicaRpc.ShareReplica");
+}
+
+// Who lists pools and replicas meets none that is half gone.
+TEST_F(PoolApi, PoolsGoWhileTheyAreListed) {
+  std::atomic<bool> over = false;
+  std::thread reader([&] {
+    while (!over) {
+      EXPECT_OK(ask(engine_.replica(), &v1::ReplicaRpc::Stub::ListReplicas, v1::ListReplicaOptions()).status);
+      EXPECT_OK(ask(engine_.pool(), &v1::PoolRpc::Stub::ListPools, v1::ListPoolOptions()).status);
+      EXPECT_OK(
+          ask(engine_.snapshot(), &v1::SnapshotRpc::Stub::ListSnapshot, v1::ListSnapshotsRequest()).status);
+    }
+  });
+  for (int i = 0; i < 40; ++i) {
+    EXPECT_OK(create_pool("p1", {disk("a")}).status);
+    EXPECT_OK(create(replica_request()).status);
+    EXPECT_OK(i % 2 == 0 ? destroy_pool("p1") : export_pool("p1"));
+    if (i % 2 != 0) {
+      EXPECT_OK(import_pool("p1", {disk("a")}).status);
+      EXPECT_OK(destroy_pool("p1"));
+    }
+  }
+  over = true;
+  reader.join();
+  EXPECT_TRUE(pools().empty());
 }
 
 // Slow work on one pool delays no other: a disk that answers late belongs to one of them only.
