@@ -44,16 +44,34 @@ struct Topology : Scenarios<File> {
   }
 };
 
-// ---- nodes: five, of which 1 to 4 have labels; 1 and 2 are in one zone, 3 in another
+// For each zone: as many replicas as there is room for, one by one, and one more.
+std::vector<Row> up_to(unsigned fits, const char* value = "") {
+  std::vector<Row> rows;
+  for (const char* key : {"zone-us", "zone-ap", "zone-eu"}) {
+    for (unsigned replicas = 1; replicas <= fits; ++replicas) rows.push_back({key, value, replicas, true});
+    rows.push_back({key, value, fits + 1, false});
+  }
+  return rows;
+}
+
+// ---- nodes: five. Each of the first three is in a zone of its own; 4 is in all of them, in the same part; 5 is in all
+// of them, in another
 
 struct NodeTopologyTest : Topology<NodeTopologyTest> {
   static Shape shape() { return {.engines = 5, .pool_bytes = 128 * mib}; }
   void SetUp() override {
-    for (const char* zone : {"us", "ap"}) {
-      for (const std::size_t i : {1, 2})
-        label("nodes/" + Rig::node(i), "zone-" + std::string(zone) + "=first");
-      label("nodes/node-3", "zone-" + std::string(zone) + "=second");
+    const char* const zones[] = {"us", "ap", "eu"};
+    for (std::size_t i = 0; i < 3; ++i) {
+      const std::string zone = std::string("zone-") + zones[i];
+      label("nodes/" + Rig::node(i + 1), zone + "=first");
+      label("nodes/node-4", zone + "=first");
+      label("nodes/node-5", zone + "=second");
     }
+  }
+  // The one node that is only in this zone.
+  static std::string own_node(const Row& row) {
+    const std::string key = row.key;
+    return Rig::node(key == "zone-us" ? 1 : key == "zone-ap" ? 2 : 3);
   }
   static void expect_on(const std::string& id, const std::set<std::string>& nodes) {
     for (const std::string& n : rig().nodes_of(id)) EXPECT_TRUE(nodes.contains(n)) << n;
@@ -61,48 +79,44 @@ struct NodeTopologyTest : Topology<NodeTopologyTest> {
 };
 
 TEST_F(NodeTopologyTest, SuitableNodesWhichContainVolumeSpreadTopologyKey) {
-  const std::vector<Row> rows = {{"zone-us", "", 1, true},  {"zone-us", "", 2, true},
-                                 {"zone-us", "", 3, false}, {"zone-ap", "", 1, true},
-                                 {"zone-ap", "", 2, true},  {"zone-ap", "", 3, false}};
+  // Three nodes of each zone, in two parts of it.
   check(
-      rows,
+      up_to(2),
       [](const Row& row) {
         return on_nodes(Json::object(), {{row.key, ""}});
       },
       [](const Row& row, const std::string& id) {
-        expect_on(id, {"node-1", "node-2", "node-3"});
-        EXPECT_TRUE(row.replicas == 1 || rig().nodes_of(id).back() == "node-3");
+        expect_on(id, {own_node(row), "node-4", "node-5"});
+        EXPECT_TRUE(row.replicas == 1 || rig().nodes_of(id).back() == "node-5");
       });
 }
 
 TEST_F(NodeTopologyTest, SuitableNodesWhichContainVolumeTopologyLabels) {
-  const std::vector<Row> rows = {
-      {"zone-us", "first", 1, true},  {"zone-us", "first", 2, true},   {"zone-us", "first", 3, false},
-      {"zone-ap", "first", 1, true},  {"zone-ap", "first", 2, true},   {"zone-ap", "first", 3, false},
-      {"zone-us", "second", 1, true}, {"zone-us", "second", 2, false}, {"zone-us", "third", 1, false}};
+  std::vector<Row> rows = up_to(2, "first");
+  for (const Row& row : up_to(1, "second")) rows.push_back(row);
+  rows.push_back({"zone-us", "third", 1, false});
+  rows.push_back({"zone-sa", "first", 1, false});
   check(
       rows,
       [](const Row& row) {
         return on_nodes({{row.key, row.value}});
       },
       [](const Row& row, const std::string& id) {
-        if (std::string(row.value) == "first") expect_on(id, {"node-1", "node-2"});
-        if (std::string(row.value) == "second") expect_on(id, {"node-3"});
+        if (std::string(row.value) == "first") expect_on(id, {own_node(row), "node-4"});
+        if (std::string(row.value) == "second") expect_on(id, {"node-5"});
       });
 }
 
 TEST_F(NodeTopologyTest, SuitableNodesWhichContainVolumeNodeTopologyKeysOnly) {
-  const std::vector<Row> rows = {{"zone-us", "", 1, true}, {"zone-us", "", 2, true},
-                                 {"zone-us", "", 3, true}, {"zone-us", "", 4, false},
-                                 {"zone-ap", "", 3, true}, {"zone-ap", "", 4, false},
-                                 {"zone-eu", "", 1, false}};
+  std::vector<Row> rows = up_to(3);
+  rows.push_back({"zone-sa", "", 1, false});
   check(
       rows,
       [](const Row& row) {
         return on_nodes({{row.key, ""}});
       },
-      [](const Row&, const std::string& id) {
-        expect_on(id, {"node-1", "node-2", "node-3"});
+      [](const Row& row, const std::string& id) {
+        expect_on(id, {own_node(row), "node-4", "node-5"});
       });
 }
 
@@ -112,49 +126,41 @@ struct PoolTopologyTest : Topology<PoolTopologyTest> {
   static Shape shape() { return {.engines = 3, .pool_bytes = 128 * mib}; }
   void SetUp() override {
     for (std::size_t n = 1; n <= 3; ++n) {
-      label("pools/" + Rig::pool(n), "zone-us=west");
+      label("pools/" + Rig::pool(n), "zone-us=first");
       for (const char* zone : {"ap", "eu"}) {
         const std::string id = std::string(zone) + "-" + std::to_string(n);
         EXPECT_EQ(rig().create_pool(n, id, {rig().make_disk(id)}).summary(), "200");
-        label("pools/" + id, "zone-" + std::string(zone) + "=south");
+        label("pools/" + id, "zone-" + std::string(zone) + "=first");
       }
     }
+  }
+  static void expect_in_zone(const Row& row, const std::string& id) {
+    const std::string key = row.key;
+    const std::string prefix = key == "zone-us" ? "pool-" : key.substr(5) + "-";
+    for (const std::string& p : rig().pools_of(id)) EXPECT_THAT(p, ::testing::StartsWith(prefix));
   }
 };
 
 TEST_F(PoolTopologyTest, SuitablePoolsWhichContainVolumeTopologyLabels) {
-  const std::vector<Row> rows = {{"zone-us", "west", 1, true},   {"zone-us", "west", 2, true},
-                                 {"zone-us", "west", 3, true},   {"zone-us", "west", 4, false},
-                                 {"zone-ap", "south", 1, true},  {"zone-ap", "south", 3, true},
-                                 {"zone-ap", "south", 4, false}, {"zone-eu", "south", 3, true},
-                                 {"zone-eu", "south", 4, false}, {"zone-us", "south", 1, false}};
+  std::vector<Row> rows = up_to(3, "first");
+  rows.push_back({"zone-us", "second", 1, false});
   check(
       rows,
       [](const Row& row) {
         return on_pools({{row.key, row.value}});
       },
-      [](const Row& row, const std::string& id) {
-        const std::string prefix =
-            row.key == std::string("zone-us") ? "pool-" : std::string(row.key).substr(5) + "-";
-        for (const std::string& p : rig().pools_of(id)) EXPECT_THAT(p, ::testing::StartsWith(prefix));
-      });
+      expect_in_zone);
 }
 
 TEST_F(PoolTopologyTest, SuitablePoolsWhichContainVolumeTopologyKeysOnly) {
-  const std::vector<Row> rows = {
-      {"zone-us", "", 1, true}, {"zone-us", "", 3, true},  {"zone-us", "", 4, false},
-      {"zone-ap", "", 2, true}, {"zone-ap", "", 3, true},  {"zone-ap", "", 4, false},
-      {"zone-eu", "", 3, true}, {"zone-eu", "", 4, false}, {"zone-sa", "", 1, false}};
+  std::vector<Row> rows = up_to(3);
+  rows.push_back({"zone-sa", "", 1, false});
   check(
       rows,
       [](const Row& row) {
         return on_pools({{row.key, ""}});
       },
-      [](const Row& row, const std::string& id) {
-        const std::string prefix =
-            row.key == std::string("zone-us") ? "pool-" : std::string(row.key).substr(5) + "-";
-        for (const std::string& p : rig().pools_of(id)) EXPECT_THAT(p, ::testing::StartsWith(prefix));
-      });
+      expect_in_zone);
 }
 
 // ---- what a volume asks for has to be met by all that it gets, later, too
