@@ -10,9 +10,10 @@
 # the others an order of magnitude slower and can find nothing in them.
 #
 # Groups to build: unit_tests (all), sanitized_tests (the data path: layers below the programs), threaded_tests,
-# fuzz_targets, generated (the sources that protoc makes, which the lints need), and programs.
+# e2e_tests (hf_e2e_test below), fuzz_targets, generated (the sources that protoc makes, which the lints need), and
+# programs.
 find_package(GTest REQUIRED)
-foreach(group unit_tests sanitized_tests threaded_tests fuzz_targets generated programs)
+foreach(group unit_tests sanitized_tests threaded_tests e2e_tests fuzz_targets generated programs)
   add_custom_target(${group})
 endforeach()
 
@@ -106,4 +107,19 @@ function(hf_module name)
       hf_fuzz_target(${name} ${f} ${M_FUZZ_DEPS})
     endforeach()
   endif()
+endfunction()
+
+# hf_e2e_test(<name> <target> [ARGS <word>...] [TIMEOUT <seconds>] [SERIAL])
+# A test of real processes: the label e2e, and a part of what the group e2e_tests builds. SERIAL: nothing beside it.
+function(hf_e2e_test name target)
+  cmake_parse_arguments(E "SERIAL" "TIMEOUT" "ARGS" ${ARGN})
+  if(NOT E_TIMEOUT)
+    set(E_TIMEOUT 1200)
+  endif()
+  add_test(NAME ${name} COMMAND ${target} ${E_ARGS})
+  set_tests_properties(${name} PROPERTIES LABELS e2e TIMEOUT ${E_TIMEOUT})
+  if(E_SERIAL)
+    set_tests_properties(${name} PROPERTIES RUN_SERIAL ON)
+  endif()
+  add_dependencies(e2e_tests ${target})
 endfunction()
