@@ -30,6 +30,7 @@ pool::PoolOptions options(bool completion) {
   pool::PoolOptions o;
   o.journal_bytes = CrashRun::journal_bytes;
   o.background_completion = completion;
+  o.clusters_per_turn = 1;  // what is deleted is given back in as many steps as possible
   return o;
 }
 

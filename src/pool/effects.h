@@ -7,6 +7,7 @@
 // Until then those clusters and leaves are held (ClusterCounts::hold).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -24,6 +25,8 @@ class Retired {
   Retired(const Retired&) = delete;
   Retired& operator=(const Retired&) = delete;
   virtual ~Retired() = default;
+  // About how many things end with it, at least 1.
+  virtual std::size_t parts() const noexcept { return 1; }
 };
 
 // Of one or more records, in order. Give it to State::settle() when the records are durable and every core has

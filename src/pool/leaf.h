@@ -94,6 +94,7 @@ class Leaf final : public Retired {
 
   explicit Leaf(std::uint32_t stamp) noexcept : stamp_(stamp) {}
   ~Leaf() override;
+  std::size_t parts() const noexcept override { return std::size_t{1} + totals_.partials; }
   // The same entries, with Partials of its own.
   std::unique_ptr<Leaf> copy(std::uint32_t stamp) const;
 

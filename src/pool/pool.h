@@ -43,6 +43,8 @@ struct PoolOptions {
   Nanos slow_io = std::chrono::seconds(1);  // a disk operation that takes longer counts as a stall
   unsigned used_percent_warning = 80;       // of capacity: an event, once each time it is passed
   unsigned used_percent_critical = 95;
+  // Given back in one turn of the core, at most: clusters of what is deleted, shrunk or discarded.
+  std::size_t clusters_per_turn = 4096;
   bool background_completion = true;  // complete partial clusters with something behind them when idle
 };
 

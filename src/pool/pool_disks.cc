@@ -130,7 +130,7 @@ void Pool::Impl::apply(Record& record) noexcept {
   Effects effects;
   if (const auto* write = std::get_if<WriteDataRecord>(&record))
     fresh_->recorded(write->write, journal_->mark().sequence);
-  state_->apply(record, effects);
+  state_->apply_lazily(record, effects);
   if (std::holds_alternative<AddDiskRecord>(record)) {
     joining_->observe(this);
     disks_->add(std::move(joining_));

@@ -108,6 +108,7 @@ BenchParams params_of(std::uint64_t seed) {
   p.disks = static_cast<unsigned>(prng.between(1, 3));
   p.disk_bytes = prng.between(3, 9) * MiB;
   p.completion = prng.chance(1, 2);
+  if (prng.chance(1, 2)) p.clusters_per_turn = 1;
   return p;
 }
 

@@ -104,7 +104,7 @@ void Pool::Impl::build(Journal::Mark begin, Journal::Mark end) {
   const Superblock& s = label_.superblock;
   Space::Log& log = *this;
   JournalClient& client = *this;
-  space_ = std::make_unique<Space>(home_, *state_, *disks_, guard_, log);
+  space_ = std::make_unique<Space>(home_, *state_, *disks_, guard_, log, options_.clusters_per_turn);
   const Journal::Ring ring{s.journal_offset, s.journal_bytes, s.instance};
   journal_ = std::make_unique<Journal>(home_, disks_->at(0).home(), ring, s.incarnation, begin, end, client);
   fresh_ = std::make_unique<FreshData>(home_, state_->clusters(), *disks_, *journal_);

@@ -58,7 +58,11 @@ void RegionEpochs::raise_slot(const ChangeContext& context, std::size_t slot, st
                               std::uint32_t count, std::uint32_t epoch) {
   const std::uintptr_t now = table_.get(slot);
   std::uint32_t lower = 0, higher = 0;
-  for (std::uint32_t i = first; i < first + count; ++i) {
+  if (is_uniform(now)) {
+    lower = epoch_of(now) < epoch ? count : 0;
+    higher = epoch_of(now) > epoch ? count : 0;
+  }
+  for (std::uint32_t i = first; i < first + count && !is_uniform(now); ++i) {
     const std::uint32_t region = get(now, i);
     lower += region < epoch ? 1 : 0;
     higher += region > epoch ? 1 : 0;

@@ -12,6 +12,8 @@ namespace {
 // A run of a volume on one disk ends after this, so that what is read together is spread over the disks.
 constexpr std::uint64_t stripe_bytes = 64 * MiB;
 constexpr std::uint64_t discard_bytes_max = 256 * MiB;  // of one command
+constexpr std::size_t clusters_per_discard = 16;        // whose counting takes as long as one command
+constexpr unsigned turns_per_round = 16;
 constexpr Nanos retry_pause = std::chrono::seconds(1);
 
 std::uint64_t clusters_of(const Effects& effects) {
@@ -22,12 +24,14 @@ std::uint64_t clusters_of(const Effects& effects) {
 
 }  // namespace
 
-Space::Space(Reactor& home, State& state, DiskSet& disks, CoreGuard& guard, Log& log)
+Space::Space(Reactor& home, State& state, DiskSet& disks, CoreGuard& guard, Log& log,
+             std::size_t clusters_per_turn)
     : home_(home),
       state_(state),
       disks_(disks),
       guard_(guard),
       log_(log),
+      clusters_per_turn_(clusters_per_turn),
       changed_(home),
       discarding_(home, 1),
       scope_(home) {}
@@ -85,7 +89,8 @@ Task<Result<Space::Pick>> Space::pick(VolumeId volume, std::optional<Cluster> af
       recounted = true;
       continue;
     }
-    if (!may_take(volume, free + returning_) || closing_ || stuck_) co_return Error(Errc::out_of_space);
+    const bool some_will_be = may_take(volume, free + returning_) || taking_apart_;
+    if (!some_will_be || closing_ || stuck_) co_return Error(Errc::out_of_space);
     co_await changed_.wait();
     recounted = false;
   }
@@ -103,6 +108,7 @@ void Space::free_image_cluster(Cluster cluster) {
 }
 
 Task<Result<Space::Promise>> Space::promise(std::uint64_t clusters) {
+  while (available() < clusters && taking_apart_ && !closing_ && !stuck_) co_await changed_.wait();
   if (available() < clusters) {
     state_.recount_reserved();
     if (available() < clusters) {
@@ -160,12 +166,37 @@ std::optional<Cluster> Space::next_on_disk(std::uint16_t disk) {
 }
 
 void Space::retire(Effects&& effects) {
+  const bool more = state_.has_fallen() && !taking_apart_ && !closing_ && !stuck_;
+  if (more) state_.take_apart(clusters_per_turn_, false, effects);
+  add(std::move(effects));
+  if (!more) return;
+  taking_apart_ = true;
+  scope_.spawn(take_apart());
+}
+
+void Space::add(Effects&& effects) {
   if (effects.empty()) return;
   returning_ += clusters_of(effects);
   retired_.append(std::move(effects));
   if (returning_now_ || closing_ || stuck_) return;
   returning_now_ = true;
   scope_.spawn(return_space());
+}
+
+// One portion in each turn. What a round settles is bounded, too, and so is the memory that waits for it.
+Task<void> Space::take_apart() {
+  co_await home_.yield();
+  while (state_.has_fallen() && !closing_ && !stuck_) {
+    for (unsigned turn = 0; turn < turns_per_round && state_.has_fallen(); ++turn) {
+      Effects effects;
+      state_.take_apart(clusters_per_turn_, true, effects);
+      add(std::move(effects));
+      co_await home_.yield();
+    }
+    co_await settled();
+  }
+  taking_apart_ = false;
+  changed_.wake_all();
 }
 
 Task<void> Space::settled() {
@@ -191,13 +222,17 @@ Task<void> Space::return_space() {
     co_await guard_.grace_period();
     std::vector<ClusterRun> freed = std::move(round.freed);
     round.freed.clear();
-    state_.settle(round);
+    co_await settle(round);
     ++settled_rounds_;
     changed_.wake_all();
     if (!freed.empty()) scope_.spawn(give_back(std::move(freed)));
   }
   returning_now_ = false;
   changed_.wake_all();
+}
+
+Task<void> Space::settle(Effects& effects) {
+  while (!state_.settle_some(effects, clusters_per_turn_)) co_await home_.yield();
 }
 
 Task<Status> Space::make_durable() {
@@ -212,11 +247,18 @@ Task<Status> Space::make_durable() {
 
 Task<void> Space::give_back(std::vector<ClusterRun> freed) {
   const Semaphore::Permit alone = co_await discarding_.acquire();
-  const auto piece_max =
-      static_cast<std::uint32_t>(std::max<std::uint64_t>(1, discard_bytes_max / state_.cluster_bytes()));
+  const auto piece_max = static_cast<std::uint32_t>(std::max<std::uint64_t>(
+      1, std::min<std::uint64_t>(discard_bytes_max / state_.cluster_bytes(), clusters_per_turn_)));
+  std::size_t this_turn = 0;
   for (const ClusterRun& run : freed) {
     for (std::uint32_t at = 0; at < run.count; at += piece_max) {
       const ClusterRun piece{Cluster{to_index(run.first) + at}, std::min(piece_max, run.count - at)};
+      // A disk that has nothing to discard answers at once, and a command costs more than a cluster.
+      this_turn += piece.count + clusters_per_discard;
+      if (this_turn > clusters_per_turn_) {
+        co_await home_.yield();
+        this_turn = 0;
+      }
       if (!closing_) co_await discard(piece);
       log_.about_to_free(piece);
       Effects free;
@@ -256,8 +298,7 @@ Task<void> Space::close() {
   co_await scope_.join();
   co_await guard_.grace_period();
   returning_ -= clusters_of(retired_);
-  state_.settle(retired_);
-  retired_ = Effects();
+  co_await settle(retired_);
 }
 
 }  // namespace holdfast::pool

@@ -6,6 +6,9 @@
 // So many free clusters are not for everybody: what thick volumes may still claim, and room for two images of the
 // metadata, so that freeing works on a full pool.
 //
+// A record that lets go of very much (a volume of 1 TiB is a million clusters) is not carried through in one turn of
+// the core: its leaves are taken apart, its clusters settled and made free a few thousand at a time.
+//
 // What a record let go of (effects.h) waits until the record is durable and every core has passed a grace period;
 // freed clusters are then discarded on disks that can, and free. Who needs space waits for them before it hears
 // out_of_space.
@@ -40,7 +43,9 @@ class Space {
     ~Log() = default;
   };
 
-  Space(Reactor& home, State& state, DiskSet& disks, CoreGuard& guard, Log& log);
+  // So many clusters are given back in one turn of the core at most; one leaf (leaf.h), if that is more.
+  Space(Reactor& home, State& state, DiskSet& disks, CoreGuard& guard, Log& log,
+        std::size_t clusters_per_turn);
   Space(const Space&) = delete;
   Space& operator=(const Space&) = delete;
   ~Space();  // close() was awaited
@@ -104,7 +109,8 @@ class Space {
   // Errors: out_of_space, saying how much is missing.
   Task<Result<Promise>> promise(std::uint64_t clusters);
 
-  // What a record that was just applied leaves behind.
+  // What a record that was just applied leaves behind. Leaves that it let go of (State::apply_lazily) are taken
+  // apart now and, if they are many, in later turns.
   void retire(Effects&& effects);
   // Waits until what was retired so far is settled, but for freed clusters, which may still be discarded; or until
   // it cannot be.
@@ -125,7 +131,10 @@ class Space {
   std::optional<Cluster> choose(std::optional<Cluster> after);
   std::optional<Cluster> next_on_disk(std::uint16_t disk);
   std::optional<std::uint16_t> choose_disk();
+  void add(Effects&& effects);
+  Task<void> take_apart();
   Task<void> return_space();
+  Task<void> settle(Effects& effects);
   Task<Status> make_durable();
   Task<void> give_back(std::vector<ClusterRun> freed);
   Task<void> discard(ClusterRun run);
@@ -135,6 +144,7 @@ class Space {
   DiskSet& disks_;
   CoreGuard& guard_;
   Log& log_;
+  const std::size_t clusters_per_turn_;
   std::uint64_t image_reserve_ = 0;
   std::uint64_t promised_ = 0;
   std::uint64_t thick_picks_ = 0;
@@ -149,6 +159,7 @@ class Space {
   std::uint64_t retired_rounds_ = 0;  // of return_space(): begun
   std::uint64_t settled_rounds_ = 0;  // ended
   bool returning_now_ = false;
+  bool taking_apart_ = false;
   bool closing_ = false;
   bool stuck_ = false;  // the journal takes nothing any more: nothing comes back
   StopSource stop_;

@@ -1,5 +1,6 @@
 #include "pool/space.h"
 
+#include <algorithm>
 #include <memory>
 #include <set>
 #include <string>
@@ -18,7 +19,7 @@ constexpr std::uint32_t cluster = 64 * KiB;
 
 // A state with disks and no journal: records are applied by hand, and made durable when the test says so.
 struct Bench final : Space::Log {
-  explicit Bench(std::vector<std::uint32_t> clusters_of_disks)
+  explicit Bench(std::vector<std::uint32_t> clusters_of_disks, std::size_t clusters_per_turn = 4096)
       : guard(machine.process.cores()), state(cluster), disks(cluster) {
     std::uint32_t first = 0;
     for (std::uint16_t i = 0; i < clusters_of_disks.size(); ++i) {
@@ -36,7 +37,7 @@ struct Bench final : Space::Log {
       apply(join);
     }
     disks.publish(state.segments());
-    space = std::make_unique<Space>(machine.home(), state, disks, guard, *this);
+    space = std::make_unique<Space>(machine.home(), state, disks, guard, *this, clusters_per_turn);
   }
   ~Bench() {
     durable = true;
@@ -53,7 +54,7 @@ struct Bench final : Space::Log {
   void apply(const Record& record) {
     Effects effects;
     ASSERT_TRUE(state.check(record).ok()) << state.check(record).error().message();
-    state.apply(record, effects);
+    state.apply_lazily(record, effects);
     if (space) {
       space->retire(std::move(effects));
     } else {
@@ -221,6 +222,102 @@ TEST(Space, AJournalThatIsGoneGivesNothingBackAndNobodyWaits) {
   b.unmap(v, 0, 8);
   EXPECT_EQ(b.pick(v).code(), Errc::out_of_space);
   EXPECT_EQ(b.state.clusters().free_clusters(), 0u);
+}
+
+// What must not be done in one turn of the core: volumes of many leaves, deleted, cut and unmapped at once.
+struct Large {
+  static constexpr std::uint32_t leaves = 6, clusters = leaves * Leaf::entries;
+  static constexpr std::size_t per_turn = 700;
+
+  Large() : b({3 * clusters}, per_turn) {}
+
+  VolumeId full(const std::string& name) {
+    const VolumeId v = b.volume(name, clusters);
+    for (std::uint32_t i = 0; i < clusters; ++i) {
+      WriteRecord write;
+      write.volume = v;
+      write.index = i;
+      write.cluster = *b.state.clusters().find_free(0, b.state.clusters().size());
+      write.block_count = cluster / block_bytes;
+      b.apply(write);
+    }
+    return v;
+  }
+  struct Counts {
+    std::uint64_t named = 0;
+    std::uint64_t free = 0;
+  };
+  Counts counts() const {
+    Counts now;
+    now.free = b.state.clusters().free_clusters();
+    for (std::uint32_t c = 0; c < b.state.clusters().size(); ++c)
+      now.named += b.state.clusters().count(Cluster{c}) > 0 ? 1 : 0;
+    return now;
+  }
+  // How much changes at once until nothing does any more.
+  void watch(Counts before) {
+    for (int quiet = 0; quiet < 200;) {
+      const Counts now = counts();
+      named_most = std::max(named_most, before.named - now.named);
+      free_most = std::max(free_most, now.free - before.free);
+      quiet = now.named == before.named && now.free == before.free ? quiet + 1 : 0;
+      before = now;
+      if (!b.machine.world.step()) break;
+    }
+  }
+
+  Bench b;
+  std::uint64_t named_most = 0, free_most = 0;
+};
+
+TEST(Space, AVolumeOfManyClustersIsGivenBackInTurns) {
+  Large l;
+  const VolumeId v = l.full("v");
+  const Large::Counts before = l.counts();
+  ASSERT_EQ(before.named, Large::clusters);
+  DeleteRecord record;
+  record.volume = v;
+  l.b.apply(record);
+  l.watch(before);
+  EXPECT_EQ(l.counts().named, 0u);
+  EXPECT_EQ(l.counts().free, before.free + Large::clusters);
+  // Two leaves have more than fit into a turn.
+  EXPECT_EQ(l.named_most, Leaf::entries);
+  EXPECT_LE(l.free_most, Large::per_turn);
+}
+
+TEST(Space, WhatIsCutAndUnmappedIsGivenBackInTurns) {
+  Large l;
+  const VolumeId v = l.full("v");
+  const Large::Counts before = l.counts();
+  ResizeRecord resize;
+  resize.volume = v;
+  resize.size_bytes = std::uint64_t{Large::clusters / 2 + 7} * cluster;
+  l.b.apply(resize);
+  for (std::uint32_t leaf = 0; leaf < Large::leaves / 2; ++leaf)
+    l.b.unmap(v, leaf * Leaf::entries, Leaf::entries);
+  l.watch(before);
+  EXPECT_EQ(l.counts().named, 7u);
+  // A leaf that is cut in the middle is changed at once, beside one that fell.
+  EXPECT_LE(l.named_most, 2 * Leaf::entries);
+  EXPECT_LE(l.free_most, Large::per_turn);
+}
+
+TEST(Space, WhoNeedsSpaceWaitsForWhatIsTakenApart) {
+  Large l;
+  const VolumeId v = l.full("v"), w = l.full("w"), x = l.full("x");
+  ASSERT_EQ(l.counts().free, 0u);
+  DeleteRecord record;
+  record.volume = v;
+  l.b.apply(record);
+  ASSERT_TRUE(l.b.state.has_fallen());
+  EXPECT_TRUE(l.b.pick(w).ok());
+  record.volume = w;
+  l.b.apply(record);
+  ASSERT_TRUE(l.b.state.has_fallen());
+  EXPECT_TRUE(l.b.machine.run(l.b.space->promise(2 * Large::clusters)).ok());
+  record.volume = x;
+  l.b.apply(record);  // and ends while it is taken apart
 }
 
 }  // namespace

@@ -12,7 +12,13 @@ State::State(std::uint32_t cluster_bytes) : cluster_bytes_(cluster_bytes) {
   HF_ASSERT(cluster_bytes >= cluster_bytes_min && cluster_bytes <= cluster_bytes_max);
 }
 
-State::~State() { HF_ASSERT(!pin_.active); }
+State::~State() {
+  HF_ASSERT(!pin_.active);
+  for (Leaf* leaf : fallen_) {
+    leaf->remove_owner();
+    if (leaf->owners() == 0) delete leaf;
+  }
+}
 
 const StateVolume* State::find(VolumeId id) const noexcept {
   const auto at = volumes_.find(id);
@@ -44,6 +50,43 @@ void State::settle(Effects& effects) {
   effects.unshared.clear();
   effects.unshared_leaves.clear();
   effects.retired.clear();
+}
+
+bool State::settle_some(Effects& effects, std::size_t most) {
+  while (!effects.freed.empty() && most > 0) {
+    ClusterRun& last = effects.freed.back();
+    const auto part = static_cast<std::uint32_t>(std::min<std::size_t>(last.count, most));
+    clusters_.release(ClusterRun{Cluster{to_index(last.first) + last.count - part}, part});
+    most -= part;
+    last.count -= part;
+    if (last.count == 0) effects.freed.pop_back();
+  }
+  for (; !effects.unshared.empty() && most > 0; --most) {
+    clusters_.release(effects.unshared.back());
+    effects.unshared.pop_back();
+  }
+  for (; !effects.unshared_leaves.empty() && most > 0; --most) {
+    effects.unshared_leaves.back()->release();
+    effects.unshared_leaves.pop_back();
+  }
+  while (!effects.retired.empty() && most > 0) {
+    most -= std::min(most, effects.retired.back()->parts());
+    effects.retired.pop_back();
+  }
+  return effects.empty();
+}
+
+std::size_t State::take_apart(std::size_t most, bool one, Effects& effects) {
+  std::size_t taken = 0;
+  while (!fallen_.empty()) {
+    Leaf& leaf = *fallen_.front();
+    const std::size_t inside = leaf.owners() > 1 ? 0 : leaf.totals().mapped + leaf.totals().behinds;
+    if (taken + 1 + inside > most && !(one && taken == 0)) break;
+    taken += 1 + inside;
+    fallen_.pop_front();
+    pool::take_apart(map_context(effects), leaf);
+  }
+  return taken;
 }
 
 std::uint64_t State::reserve_of(const StateVolume& volume) const noexcept {
@@ -117,6 +160,7 @@ std::vector<ByteRange> State::diff(VolumeId earlier, VolumeId later, std::uint64
 
 std::size_t State::memory() const noexcept {
   std::size_t sum = clusters_.memory();
+  for (const Leaf* leaf : fallen_) sum += leaf->memory() / leaf->owners();
   for (const auto& [id, volume] : volumes_) {
     sum += volume->epochs_.memory() + volume->map_.leaves() * sizeof(std::uintptr_t);
     for (std::size_t slot = 0; slot < volume->map_.leaves(); ++slot) {

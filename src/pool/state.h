@@ -6,6 +6,7 @@
 // count of a cluster is the number of leaves that name it, as own cluster or behind one; 0 is free.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -55,6 +56,18 @@ class State {
   void apply(const Record& record, Effects& effects);
   void settle(Effects& effects);
 
+  // The same in steps, for records that let go of very much. Leaves that a record lets go of have fallen; their
+  // clusters count as before until they are taken apart, which adds to the effects. In between the state allows
+  // less than the records do, never more.
+  void apply_lazily(const Record& record, Effects& effects);
+  bool has_fallen() const noexcept { return !fallen_.empty(); }
+  const std::deque<Leaf*>& fallen() const noexcept { return fallen_; }
+  // As many leaves as have at most so many clusters together; `one`: the first one in any case. Says how many
+  // clusters these were, a leaf itself counted as one.
+  std::size_t take_apart(std::size_t most, bool one, Effects& effects);
+  // Settles so many clusters, leaves and objects at most. False: something is left.
+  bool settle_some(Effects& effects, std::size_t most);
+
   std::uint32_t cluster_bytes() const noexcept { return cluster_bytes_; }
   std::uint32_t blocks_per_cluster() const noexcept { return cluster_bytes_ / block_bytes; }
   const StateVolume* find(VolumeId id) const noexcept;
@@ -94,7 +107,7 @@ class State {
 
   ChangeContext context(Effects& effects) noexcept { return ChangeContext{pin_, effects}; }
   MapContext map_context(Effects& effects) noexcept {
-    return MapContext{{pin_, effects}, clusters_, blocks_per_cluster()};
+    return MapContext{{pin_, effects}, clusters_, blocks_per_cluster(), fallen_};
   }
   StateVolume* get(VolumeId id) noexcept { return const_cast<StateVolume*>(std::as_const(*this).find(id)); }
   std::uint64_t clusters_of(const VolumeSpec& spec) const noexcept {
@@ -153,6 +166,7 @@ class State {
   std::map<Uuid, StateVolume*> by_uuid_;
   std::map<std::string, StateVolume*, std::less<>> by_name_;
   std::uint64_t reserved_ = 0;
+  std::deque<Leaf*> fallen_;
 };
 
 }  // namespace holdfast::pool

@@ -1,5 +1,6 @@
 // What a record does: State::apply.
 #include <algorithm>
+#include <limits>
 #include <utility>
 #include <variant>
 
@@ -7,8 +8,19 @@
 #include "pool/state.h"
 
 namespace holdfast::pool {
+namespace {
+
+// Beyond this a change is not looked at cluster by cluster, also where a thick volume is changed.
+constexpr std::uint64_t clusters_counted_max = 4096;
+
+}  // namespace
 
 void State::apply(const Record& record, Effects& effects) {
+  apply_lazily(record, effects);
+  take_apart(std::numeric_limits<std::size_t>::max(), true, effects);
+}
+
+void State::apply_lazily(const Record& record, Effects& effects) {
   const Status may = check(record);
   if (!may.ok()) panic(may.error().message().c_str());
   std::visit([this, &effects](const auto& r) { apply_one(r, effects); }, record);
@@ -17,6 +29,13 @@ void State::apply(const Record& record, Effects& effects) {
 template <class Change>
 void State::change_map(StateVolume& volume, std::uint64_t first, std::uint64_t end, const Change& change) {
   if (!volume.spec_.thick) return change();
+  if (end - first > clusters_counted_max) {
+    // No more of what was claimed can go than there goes.
+    const std::uint64_t entries = volume.map_.entries();
+    change();
+    const std::uint64_t gone = entries - std::min(entries, volume.map_.entries());
+    return set_claimed(volume, volume.claimed_ - std::min(volume.claimed_, gone));
+  }
   const std::uint64_t before = volume.map_.exclusive(clusters_, first, end, false);
   change();
   const std::uint64_t after = volume.map_.exclusive(clusters_, first, end, false);

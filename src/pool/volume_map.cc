@@ -21,6 +21,17 @@ void each_cluster(const Leaf& leaf, const Visit& visit) {
 
 }  // namespace
 
+void take_apart(const MapContext& context, Leaf& leaf) {
+  if (leaf.owners() == 2) {
+    leaf.hold();  // before there is one owner less: the other one may not write in place yet
+    context.effects.unshared_leaves.push_back(&leaf);
+  }
+  leaf.remove_owner();
+  if (leaf.owners() > 0) return;
+  each_cluster(leaf, [&context](Cluster c) { context.counts.remove(c, context.effects); });
+  context.retire(std::unique_ptr<Leaf>(&leaf), leaf.stamp());
+}
+
 VolumeMap::~VolumeMap() {
   for (std::size_t slot = 0; slot < leaves_.size(); ++slot) {
     Leaf* leaf = leaf_at(slot);
@@ -108,14 +119,7 @@ void VolumeMap::drop_leaf(const MapContext& context, std::size_t slot) {
   Leaf* leaf = leaf_at(slot);
   count(*leaf, false);
   leaves_.changeable(context, slot + 1).set(slot, 0);
-  if (leaf->owners() == 2) {
-    leaf->hold();  // before there is one owner less: the other one may not write in place yet
-    context.effects.unshared_leaves.push_back(leaf);
-  }
-  leaf->remove_owner();
-  if (leaf->owners() > 0) return;
-  each_cluster(*leaf, [&context](Cluster c) { context.counts.remove(c, context.effects); });
-  context.retire(std::unique_ptr<Leaf>(leaf), leaf->stamp());
+  context.fallen.push_back(leaf);
 }
 
 void VolumeMap::replace(const MapContext& context, Leaf& leaf, std::uint32_t at, Entry by, bool keep_own) {
@@ -208,8 +212,9 @@ void VolumeMap::unmap(const MapContext& context, std::uint64_t first, std::uint6
     index = slot_first + high;
     const Leaf* there = leaf(slot);
     if (there == nullptr) continue;
-    std::uint32_t inside = 0;
-    for (std::uint32_t at = low; at < high; ++at) inside += there->get(at).mapped() ? 1 : 0;
+    const bool all = low == 0 && high == Leaf::entries;
+    std::uint32_t inside = all ? there->totals().mapped : 0;
+    for (std::uint32_t at = low; at < high && !all; ++at) inside += there->get(at).mapped() ? 1 : 0;
     if (inside == there->totals().mapped) {
       drop_leaf(context, slot);
     } else if (inside > 0) {
@@ -223,9 +228,10 @@ void VolumeMap::unmap(const MapContext& context, std::uint64_t first, std::uint6
 
 void VolumeMap::clear(const MapContext& context) {
   for (std::size_t slot = 0; slot < leaves_.size(); ++slot) {
-    if (leaf(slot) != nullptr) drop_leaf(context, slot);
+    if (Leaf* leaf = leaf_at(slot)) context.fallen.push_back(leaf);
   }
   leaves_.clear(context);
+  entries_ = behinds_ = partials_ = 0;
 }
 
 void VolumeMap::share(const MapContext& context, const VolumeMap& source) {

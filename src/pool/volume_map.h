@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 
 #include "pool/cluster_counts.h"
 #include "pool/leaf.h"
@@ -18,7 +19,13 @@ namespace holdfast::pool {
 struct MapContext : ChangeContext {
   ClusterCounts& counts;
   std::uint32_t blocks_per_cluster;
+  // Leaves that maps let go of as a whole. They count as before until take_apart() had them: a volume may have
+  // thousands, and a turn of the core is short.
+  std::deque<Leaf*>& fallen;
 };
+
+// One map less has the leaf; when it was the last one, its clusters are counted down.
+void take_apart(const MapContext& context, Leaf& leaf);
 
 // A run of blocks in one cluster of a volume.
 struct BlockSpan {
@@ -60,6 +67,7 @@ class VolumeMap {
   void complete(const MapContext& context, std::uint32_t index);
   void trim(const MapContext& context, BlockSpan span);
   void unmap(const MapContext& context, std::uint64_t first, std::uint64_t count);
+  // All leaves fall, without a look into any of them.
   void clear(const MapContext& context);
   // The content of another map; this one is empty.
   void share(const MapContext& context, const VolumeMap& source);

@@ -28,6 +28,7 @@ struct BenchParams {
   std::uint64_t disk_bytes = 64 * MiB;
   std::uint32_t cluster_bytes = 64 * KiB;
   bool completion = false;
+  std::size_t clusters_per_turn = PoolOptions().clusters_per_turn;
   std::uint64_t seed = 1;
   sim::DiskOptions disk;
 };
@@ -39,6 +40,7 @@ class PoolBench final : public PoolObserver {
     for (unsigned i = 0; i < params.disks; ++i) add_disk(params.disk_bytes);
     options.journal_bytes = 256 * KiB;
     options.background_completion = params.completion;
+    options.clusters_per_turn = params.clusters_per_turn;
     PoolParams wanted;
     wanted.name = "p";
     wanted.disks = paths;
