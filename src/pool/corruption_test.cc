@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "pool/check.h"
+#include "pool/format.h"
 #include "pool/pool.h"
 #include "pool/superblock.h"
 #include "pool/testing/pool_bench.h"
@@ -152,6 +153,36 @@ TEST_F(CorruptionTest, BytesOfTheMetadata) {
       {"behind", commits + 12288, 256, 7},
   };
   for (const Range& range : ranges) damage(range);
+}
+
+// A change that was acknowledged is not dropped because its commit, the newest one, is damaged afterwards. Only in the
+// first second it cannot be told from one that a loss of power tore.
+TEST_F(CorruptionTest, TheNewestCommit) {
+  bench.settle();
+  for (const bool rested : {false, true}) {
+    const std::string name = rested ? "rested" : "fresh";
+    const std::uint64_t before = bench.pool->view().journal_used_bytes;
+    bench.volume(name, 128 * KiB);
+    contents[name] = Bytes(128 * KiB);
+    if (rested) bench.settle();
+    crash();
+    const Superblock s = superblock();
+    const std::uint64_t commit = s.journal_offset + (s.root.journal_position + before) % s.journal_bytes;
+    ASSERT_EQ(load<wire::CommitHeader>(peek(commit, sizeof(wire::CommitHeader))).magic,
+              wire::CommitHeader::magic_value);
+    unsigned opened = 0, refused = 0;
+    for (std::uint64_t byte = 0; byte < 4096; byte += byte < 256 ? 5 : 101) {
+      const Bytes whole = peek(commit + byte, 1);
+      bench.disk(0).poke(commit + byte, Bytes{whole[0] ^ std::byte{0x10}});
+      ASSERT_EQ(try_open(opened, refused), "") << name << " " << byte;
+      bench.disk(0).poke(commit + byte, whole);
+      restore();
+    }
+    EXPECT_EQ(rested ? opened : refused, 0u) << name;
+    EXPECT_GT(rested ? refused : opened, 0u) << name;
+    bench.open();
+    ASSERT_TRUE(bench.pool->find(name).ok());
+  }
 }
 
 // All of it, which takes a while: the test `pool_corruption` of ctest runs it.

@@ -69,6 +69,7 @@ Journal::Journal(Reactor& home, DiskPort& disk, const Ring& ring, std::uint64_t 
       tail_(begin),
       head_(end),
       durable_(end.sequence),
+      witnessed_(end.sequence),  // by the label, before there is a commit
       room_(home),
       scope_(home) {
   HF_ASSERT(ring.bytes >= bytes_min && ring.bytes % wire::commit_alignment == 0);
@@ -79,6 +80,7 @@ Journal::~Journal() { HF_ASSERT(waiting_.empty() && !pumping_); }
 
 Task<void> Journal::close() {
   if (!frozen_) freeze(Error(Errc::failed_precondition, disk_.disk().user() + " is being closed"));
+  stop_.request_stop();
   co_await scope_.join();
 }
 
@@ -122,6 +124,27 @@ Task<void> Journal::pump() {
     co_await write_batch(batch);
   }
   pumping_ = false;
+  if (watching_ || frozen_ || witnessed_ >= head_.sequence) co_return;
+  watching_ = true;
+  scope_.spawn(witness_later());
+}
+
+// The disk is flushed first: what is acknowledged and not durable yet has a witness, too, when nothing more happens.
+Task<void> Journal::witness_later() {
+  while (witnessed_ < head_.sequence && !frozen_) {
+    const std::uint64_t newest = head_.sequence;
+    const bool on = co_await home_.sleep(witness_pause, stop_.token());
+    if (!on || frozen_) break;
+    if (head_.sequence != newest || pumping_) continue;
+    if (used_bytes() > ring_.bytes / 2) break;  // a checkpoint is on its way
+    Status done = co_await flush();
+    std::vector<Record> nothing;
+    if (done.ok() && head_.sequence == newest) done = co_await commit(std::move(nothing), Durable::yes);
+    if (done.ok()) continue;
+    HF_LOG(debug, "pool", "the newest commit has no witness yet", {"error", done.error()});
+    break;  // the next commit tries again
+  }
+  watching_ = false;
 }
 
 void Journal::collect(Batch& batch) {
@@ -202,6 +225,7 @@ void Journal::checkpoint_ended(const Status& outcome, Mark mark) noexcept {
     HF_ASSERT(mark.position >= tail_.position && mark.position <= head_.position);
     tail_ = mark;
     durable_ = std::max(durable_, mark.sequence);
+    witnessed_ = std::max(witnessed_, mark.sequence);  // by the label
     checkpoint_error_.reset();
   } else {
     checkpoint_error_ = outcome.error();
@@ -258,6 +282,9 @@ Task<Status> Journal::put(Batch& batch) {
     length = commit_length(batch.record_bytes);
   }
   advance(length);
+  // It says so of those before it; it needs no witness itself when it has no records.
+  const bool all = batch.record_bytes == 0 && durable_ + 1 == head_.sequence;
+  witnessed_ = all ? head_.sequence : std::max(witnessed_, durable_);
   if (batch.durable) durable_ = head_.sequence;
   co_return Status();
 }

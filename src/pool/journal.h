@@ -2,6 +2,10 @@
 // the next one. A commit is applied right after it was written, before anybody hears of it, so that at any moment
 // the state in memory is exactly what the commits up to mark().sequence make.
 //
+// A commit that was damaged on the disk is told from one that was never whole by what comes after it: a later commit
+// says that it was durable. So that the newest one has such a witness, too, an empty commit follows when none has come
+// for a while.
+//
 // Home core. Layout and recovery: docs/format/pool.md.
 #pragma once
 
@@ -17,6 +21,7 @@
 #include "pool/format.h"
 #include "pool/record.h"
 #include "rt/scope.h"
+#include "rt/stop.h"
 #include "rt/wait.h"
 
 namespace holdfast::pool {
@@ -48,6 +53,8 @@ class Journal {
   };
   static constexpr std::uint64_t bytes_min = wire::journal_bytes_min;
   static constexpr std::uint64_t commit_bytes_max = 256 * KiB;
+  // So long after the last commit the one that witnesses it is written.
+  static constexpr Nanos witness_pause = std::chrono::milliseconds(500);
 
   // Where a checkpoint stands: commits up to `sequence` are in it, the next one begins at `position`.
   // Positions count on through all laps; the place in the ring is position modulo its size.
@@ -103,6 +110,7 @@ class Journal {
   struct Request;
   struct Batch;
   Task<void> pump();
+  Task<void> witness_later();
   Task<void> write_batch(Batch& batch);
   Task<Status> make_room(std::uint64_t length);
   Task<Status> skip_rest();
@@ -127,6 +135,9 @@ class Journal {
   std::optional<Error> frozen_;
   std::deque<Request*> waiting_;
   bool pumping_ = false;
+  std::uint64_t witnessed_ = 0;  // a later commit says of those up to this one that they were durable
+  bool watching_ = false;        // witness_later() is running
+  StopSource stop_;
   bool wanted_ = false;  // a checkpoint was asked for and has not ended
   std::optional<Error> checkpoint_error_;
   WaitQueue room_;
@@ -154,7 +165,7 @@ struct JournalAge {
 
 // Reads the commits after `begin` and hands their records over in order. A commit counts when it is whole, is the
 // next one and of the right age. Errors: io_error; bad_format (a record that cannot be, or what `take` said; a
-// commit that later ones knew to be durable is damaged).
+// commit that later ones, or the label, knew to be durable is damaged).
 using RecordSink = std::function<Status(std::uint64_t sequence, Record& record)>;
 Task<Result<JournalScan>> recover_journal(Reactor& home, DiskPort& disk, Journal::Ring ring,
                                           Journal::Mark begin, JournalAge age, RecordSink take);

@@ -76,6 +76,8 @@ Error damaged(const DiskPort& disk, std::uint64_t sequence, const std::string& w
 Task<Status> check_end(Reader& reader, const DiskPort& disk, const Journal::Ring& ring, Journal::Mark begin,
                        const JournalScan& scan, JournalAge age) {
   const std::uint64_t missing = scan.end.sequence + 1;
+  // The label says so only when they were durable.
+  if (missing <= age.recovered) co_return damaged(disk, missing, "is damaged; it was there before");
   const std::uint64_t room = ring.bytes - (scan.end.position - begin.position);
   const std::uint64_t ahead = std::min(room, lookahead_bytes);
   for (std::uint64_t step = wire::commit_alignment; step < ahead; step += wire::commit_alignment) {

@@ -45,6 +45,8 @@ Task<Status> Pool::Impl::open(std::vector<std::string> uris, std::string name, s
   }
   if (!read_only_) {
     HF_CO_CHECK(co_await found.carried.restore(home_, *disks_));
+    // Durable before the label says that they were there.
+    if (found.scan.commits > 0) HF_CO_CHECK(co_await disks_->at(0).home().flush_earlier());
     // Durable before the first commit: what an earlier run left behind the last commit never counts again, even
     // when a torn write of this run happens to make it whole.
     ++s.incarnation;
