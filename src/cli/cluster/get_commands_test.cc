@@ -242,9 +242,11 @@ TEST_F(GetTest, CordonDrainAndLabels) {
 TEST_F(GetTest, ADrainThatDoesNotEndIsGivenUpWaitingFor) {
   const std::string node =
       R"({"id": "n1", "spec": {"cordondrainstate": {"drainingstate": {"drainlabels": ["a"]}}}})";
-  agent.on("PUT /v0/nodes/n1/drain/a", node);
+  agent.on("PUT /v1/nodes/n1/drain/a?replicas=true", node);
   agent.on("GET /v0/nodes/n1", node);
-  EXPECT_EQ(run({"drain", "node", "n1", "a", "--drain-timeout", "1s"}), exit_waited);
+  agent.on("GET /v1/nodes/n1/purge", R"({"targets": ["v1"], "replicas": ["r1", "r2"]})");
+  EXPECT_EQ(run({"drain", "node", "n1", "a", "--replicas", "--drain-timeout", "1s"}), exit_waited);
+  EXPECT_THAT(err, HasSubstr("draining, still here: 1 (targets), 2 (replicas)"));
   EXPECT_THAT(err, HasSubstr("not done after 1 s"));
 }
 

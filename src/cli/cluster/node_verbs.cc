@@ -54,6 +54,15 @@ Progress drain_progress(const RestAnswer& answer) {
   return {false, {}, {}, "it is no longer being drained: somebody has uncordoned it"};
 }
 
+// What still is there, as far as the drain takes it away: "2 (targets), 5 (replicas)". Empty: not known.
+std::string left_on_node(Cluster& c, const NodeOptions& o) {
+  const RestAnswer impact = c.client().get(fmt::format("/v1/nodes/{}/purge", url_encoded(o.id)));
+  if (!impact.ok()) return {};
+  std::string left = fmt::format("{} (targets)", at(impact.body(), "targets").size());
+  if (o.replicas) left += fmt::format(", {} (replicas)", at(impact.body(), "replicas").size());
+  return left;
+}
+
 int drain(Cluster& c, const NodeOptions& o) {
   const std::string path = path_of("node", o);
   const std::string label = url_encoded(o.label);
@@ -63,7 +72,15 @@ int drain(Cluster& c, const NodeOptions& o) {
   if (!answer.ok() || o.no_wait) {
     return c.done(answer, fmt::format("node {} is being drained ({})", o.id, o.label));
   }
-  const int waited = wait_until(c, o.wait, "node " + o.id, drain_progress, path);
+  const auto judge = [&](const RestAnswer& node) {
+    Progress progress = drain_progress(node);
+    if (!progress.text.empty() && !progress.done) {
+      if (const std::string left = left_on_node(c, o); !left.empty())
+        progress.text += ", still here: " + left;
+    }
+    return progress;
+  };
+  const int waited = wait_until(c, o.wait, "node " + o.id, judge, path);
   if (waited != exit_ok) return waited;
   return c.done(c.client().get(path), fmt::format("node {} is drained", o.id));
 }
