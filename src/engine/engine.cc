@@ -63,6 +63,9 @@ nvmf::TargetConfig target_config(const Options& options, const std::string& vers
   return config;
 }
 
+// How long an engine that stops goes on serving replicas that are in use.
+constexpr Nanos peers_patience = 2s;
+
 }  // namespace
 
 Engine::Engine(const Cores& cores, Options options, std::string version, const DataDir& data,
@@ -120,11 +123,18 @@ Task<void> Engine::stop() {
   co_await port_.close();
   co_await snapshot_rebuilds_->close();
   co_await replica_rebuilds_->close();
+  const auto nexuses = nexuses_->list();
+  HF_LOG(info, "engine", "shutting nexuses down", {"nexuses", nexuses.size()});
+  for (const auto* nexus : nexuses) {
+    const Status ended = co_await exports_->unshare(nexus->name());
+    ended.ignore("it is gone either way");
+  }
+  co_await nexuses_->close();
+  // Nexuses of engines that stop at the same moment have something to write to the replicas here until they are down.
+  co_await exports_->let_hosts_leave(cores_.home(), peers_patience);
   HF_LOG(info, "engine", "ending exports", {"exports", exports_->size()});
   co_await exports_->close();
   co_await target_->close();
-  HF_LOG(info, "engine", "shutting nexuses down", {"nexuses", nexuses_->list().size()});
-  co_await nexuses_->close();
   HF_LOG(info, "engine", "closing pools", {"pools", pools_->list().size()});
   co_await pools_->stop();
   HF_LOG(info, "engine", "closing devices", {"devices", devices_->entries().size()});

@@ -1,5 +1,6 @@
 #include "engine/exports.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "engine/naming.h"
@@ -76,6 +77,18 @@ Task<Status> Exports::set_ana(std::string device_name, nvme::AnaState state) {
 const Exports::Export* Exports::find(std::string_view device_name) const {
   const auto known = exports_.find(device_name);
   return known == exports_.end() ? nullptr : &known->second;
+}
+
+bool Exports::has_hosts() const {
+  return std::any_of(exports_.begin(), exports_.end(), [&](const auto& e) {
+    const auto subsystem = target_.subsystem(e.second.nqn);
+    return subsystem.ok() && !subsystem.value().controllers.empty();
+  });
+}
+
+Task<void> Exports::let_hosts_leave(Reactor& home, Nanos patience) const {
+  constexpr Nanos look = 10ms;
+  for (Nanos waited{0}; waited < patience && has_hosts(); waited += look) co_await home.sleep(look);
 }
 
 Task<void> Exports::close() {

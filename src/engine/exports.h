@@ -13,6 +13,7 @@
 #include "block/registry.h"
 #include "nvme/log_page.h"
 #include "nvmf/target/target.h"
+#include "rt/reactor.h"
 #include "rt/task.h"
 
 namespace holdfast::engine {
@@ -53,10 +54,13 @@ class Exports {
   Task<Status> set_ana(std::string device_name, nvme::AnaState state);
   const Export* find(std::string_view device_name) const;
   std::size_t size() const noexcept { return exports_.size(); }
+  // Until no host is connected to what is left, `patience` at most.
+  Task<void> let_hosts_leave(Reactor& home, Nanos patience) const;
   // Everything is unshared.
   Task<void> close();
 
  private:
+  bool has_hosts() const;
   Task<Status> update_hosts(Export& known, std::vector<std::string> allowed_hosts);
 
   DeviceRegistry& devices_;

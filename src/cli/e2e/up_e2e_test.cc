@@ -2,6 +2,8 @@
 #include <chrono>
 #include <csignal>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <thread>
 
 #include <gmock/gmock.h>
@@ -17,6 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 using testing::HasSubstr;
+using testing::Not;
 using testing_support::Finished;
 using testing_support::ScratchDir;
 using namespace std::chrono_literals;
@@ -100,6 +103,47 @@ TEST_F(UpTest, StartsKeepsStopsAndGoesOn) {
   EXPECT_EQ(process("node-2")["state"], "running");
   EXPECT_EQ(tool({"down", "--purge"}).status, 0);
   EXPECT_FALSE(fs::exists(dir));
+}
+
+// Both engines stop at once, each with a replica of the other's volume.
+TEST_F(UpTest, VolumesAreWholeAfterEverythingWasStopped) {
+  ASSERT_EQ(up().status, 0);
+  const std::string rest = "http://127.0.0.1:" + std::to_string(8081 + std::stoi(offset));
+  const auto ask = [&rest](std::vector<std::string> words) {
+    words.insert(words.begin(), program());
+    words.insert(words.end(), {"--rest", rest, "-q"});
+    const Finished done = testing_support::run(words);
+    EXPECT_EQ(done.status, 0) << done.output;
+    return done.output.substr(0, done.output.find('\n'));
+  };
+  const auto show = [&rest](const char* what, const std::string& volume) {
+    const Finished shown =
+        testing_support::run({program(), "get", what, volume, "--rest", rest, "-o", "json"});
+    return json::parse(shown.output, nullptr, false);
+  };
+  std::vector<std::string> volumes;
+  for (const char* node : {"node-1", "node-2"}) {
+    volumes.push_back(ask({"create", "volume", "-s", "32MiB", "-n", "2", "--wait"}));
+    const std::string uri = ask({"publish", "volume", volumes.back(), "--node", node});
+    const Finished written =
+        testing_support::run({program(), "bench", uri, "--rw", "write", "--bs", "65536", "--once"});
+    ASSERT_EQ(written.status, 0) << written.output;
+  }
+  EXPECT_EQ(tool({"down"}).status, 0);
+  for (const char* node : {"node-1", "node-2"}) {
+    std::ifstream file(dir + "/logs/" + node + ".log");
+    const std::string log(std::istreambuf_iterator<char>(file), {});
+    EXPECT_THAT(log, HasSubstr("stopped cleanly"));
+    EXPECT_THAT(log, Not(HasSubstr("unclean")));
+    EXPECT_THAT(log, Not(HasSubstr("not given back")));
+  }
+  ASSERT_EQ(tool({"up", "--detach"}).status, 0);
+  for (const std::string& volume : volumes) {
+    const auto status = [&] { return show("volume", volume)["state"]["status"]; };
+    for (int i = 0; i < 300 && status() != "Online"; ++i) std::this_thread::sleep_for(100ms);
+    EXPECT_EQ(status(), "Online");
+    EXPECT_EQ(show("rebuild-history", volume)["records"], json::array());
+  }
 }
 
 TEST_F(UpTest, TheProcessesGoWithTheirKeeper) {

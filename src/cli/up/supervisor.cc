@@ -207,10 +207,15 @@ void Supervisor::stop_all() {
   push_stop();
 }
 
-// The agent first, so that it does not take engines that stop for nodes that are lost.
+// The engines together: each serves its replicas until the nexuses of the others are down. The agent after them, because
+// nexuses record their clean end in its store.
 void Supervisor::push_stop() {
   const double now = monotonic_seconds();
+  const bool engines_off = std::all_of(processes_.begin(), processes_.end(), [](const Process& p) {
+    return p.name() == "agent" || p.state() == Process::State::off;
+  });
   for (Process& p : processes_) {
+    if (p.name() == "agent" && !engines_off) continue;
     if (p.state() == Process::State::running || p.state() == Process::State::waiting) p.stop(now, false);
     const bool overdue =
         p.state() == Process::State::stopping && now - p.stopping_since() > stop_patience_seconds;
@@ -218,7 +223,6 @@ void Supervisor::push_stop() {
       say_(fmt::format("{} does not stop: killing it", p.name()));
       p.stop(now, true);
     }
-    if (p.name() == "agent" && p.state() != Process::State::off) return;
   }
 }
 
