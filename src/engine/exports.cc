@@ -19,7 +19,8 @@ Task<Status> Exports::share(BlockDevice& device, Request request) {
   if (const auto known = exports_.find(device.name()); known != exports_.end()) {
     co_return co_await update_hosts(known->second, std::move(request.allowed_hosts));
   }
-  const Uuid uuid = device.identity().uuid;
+  Uuid uuid = device.identity().uuid;
+  if (request.is_nexus) uuid = nexus_identity(device.name(), uuid);
   Export made;
   HF_CO_TRY(made.claim, devices_.claim(device, "the NVMe/TCP target", DeviceUse::exported));
   HF_CO_TRY(ReservationGuard * guard, co_await devices_.guard(device));

@@ -64,6 +64,11 @@ Status check_name(std::string_view what, std::string_view name) {
   return Status();
 }
 
+Uuid nexus_identity(std::string_view name, const Uuid& nexus) {
+  const auto volume = Uuid::parse(name);
+  return volume.ok() ? volume.value() : nexus;
+}
+
 Status check_host_nqn(std::string_view nqn) {
   if (!nqn.starts_with("nqn.") || nqn.size() > nqn_bytes_max ||
       !std::all_of(nqn.begin(), nqn.end(), printable)) {

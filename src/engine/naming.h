@@ -22,6 +22,9 @@ inline constexpr std::size_t allowed_hosts_max = 64;
 // The subsystem of a nexus or device. A name that does not fit (a path) is shown with '-' for what an NQN in
 // a URI cannot have; one that is too long, by its UUID.
 std::string subsystem_nqn(std::string_view name, const Uuid& uuid);
+// What hosts see as the identity of a nexus: one that is named by the UUID of its volume is that volume, on
+// whatever engine, so that both are paths to one disk while it moves; any other is itself.
+Uuid nexus_identity(std::string_view name, const Uuid& nexus);
 // What this engine's initiator presents to others.
 std::string node_host_nqn(std::string_view node_name);
 // "DCS" and 17 hexadecimal digits of the SHA-256 of the UUID's text: the same on every engine.

@@ -5,6 +5,14 @@
 namespace holdfast::engine {
 namespace {
 
+TEST(Naming, ANexusNamedByAVolumeIsThatVolumeToItsHosts) {
+  const Uuid volume = Uuid::parse("5ce00000-0000-4000-8000-000000000001").value();
+  const Uuid nexus = Uuid::parse("6d5a5b0c-3d3f-4d5c-8d0a-0f6f7d3c9a11").value();
+  EXPECT_EQ(nexus_identity(volume.to_string(), nexus), volume);
+  EXPECT_EQ(nexus_identity("5ce00000-0000-4000-8000-00000000000", nexus), nexus);
+  EXPECT_EQ(nexus_identity("a mirror", nexus), nexus);
+}
+
 TEST(Naming, SerialNumbersAreThoseOfEveryEngineForTheSameUuid) {
   const auto uuid = Uuid::parse("6e3c062c-293b-46e6-8ab3-ff13c1643437").value();
   // echo -n 6e3c062c-293b-46e6-8ab3-ff13c1643437 | sha256sum | cut -c1-17
