@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "support/engine_process.h"
+#include "support/leftovers.h"
 
 namespace holdfast::e2e {
 namespace {
@@ -39,7 +40,7 @@ std::string output_of(const std::string& line) {
 }  // namespace
 
 LossyLink::LossyLink()
-    : name_("hf" + std::to_string(::getpid())),
+    : name_(testing_support::network_prefix()),
       near_("hfn" + std::to_string(::getpid())),
       far_("hff" + std::to_string(::getpid())) {
   const std::string net = "10.213." + std::to_string(::getpid() % 250);
@@ -48,6 +49,7 @@ LossyLink::LossyLink()
     lacks_ = "root";
     return;
   }
+  testing_support::remove_leftovers();
   const std::string inside = "ip -n " + name_ + " ";
   const bool made = command("ip netns add " + name_) &&
                     command("ip link add " + near_ + " type veth peer name " + far_ + " netns " + name_) &&

@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "support/leftovers.h"
+
 namespace holdfast::soak {
 namespace {
 
@@ -19,12 +21,13 @@ testing_support::Finished run_line(const std::string& line) {
 
 Network::Network(std::size_t engines)
     : engines_(engines),
-      prefix_("hf" + std::to_string(::getpid())),
+      prefix_(testing_support::network_prefix()),
       net_("10.214." + std::to_string(::getpid() % 250) + ".") {
   if (::geteuid() != 0) {
     lacks_ = "root";
     return;
   }
+  testing_support::remove_leftovers();
   if (make()) lacks_.clear();
 }
 

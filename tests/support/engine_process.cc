@@ -16,9 +16,13 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sched.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "support/leftovers.h"
 
 namespace holdfast::testing_support {
 
@@ -66,8 +70,11 @@ pid_t spawn_program(std::vector<std::string> words, const std::string& log_path,
   argv.push_back(nullptr);
   const int log = ::open(log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   const int network = open_network(place);
+  const pid_t parent = ::getpid();
   const pid_t pid = ::fork();
   if (pid == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (::getppid() != parent) ::_exit(127);
     if (!place.network.empty() && ::setns(network, CLONE_NEWNET) != 0) ::_exit(127);
     ::dup2(log, STDOUT_FILENO);
     ::dup2(log, STDERR_FILENO);
@@ -93,13 +100,19 @@ std::uint16_t free_port() {
 }
 
 ScratchDir::ScratchDir() {
-  std::string pattern = (fs::temp_directory_path() / "holdfast-test-XXXXXX").string();
-  if (::mkdtemp(pattern.data()) == nullptr) std::abort();
-  root_ = pattern;
+  remove_leftovers();
+  do {
+    if (lock_ >= 0) ::close(lock_);
+    root_ = (fs::temp_directory_path() / (std::string(folder_prefix) + "XXXXXX")).string();
+    if (::mkdtemp(root_.data()) == nullptr) std::abort();
+    lock_ = ::open(root_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    // Who clears up may have been faster.
+  } while (lock_ < 0 || ::flock(lock_, LOCK_EX) != 0 || !fs::exists(root_));
 }
 ScratchDir::~ScratchDir() {
   std::error_code ignored;
   fs::remove_all(root_, ignored);
+  ::close(lock_);
 }
 std::string ScratchDir::path(const std::string& name) const {
   return name.empty() ? root_ : root_ + "/" + name;

@@ -31,9 +31,10 @@ struct Place {
   std::string address = "127.0.0.1";
   std::string network = {};
 };
-// Starts a program, with its output at the end of a file: its process id.
+// Starts a program, with its output at the end of a file: its process id. It ends with the calling thread, by SIGKILL.
 pid_t spawn_program(std::vector<std::string> words, const std::string& log_path, const Place& place);
-// A directory of its own below the system's temporary one, removed with everything in it.
+// A directory of its own below the system's temporary one, removed with everything in it; after a test that was killed,
+// by the next (leftovers.h).
 class ScratchDir {
  public:
   ScratchDir();
@@ -44,6 +45,7 @@ class ScratchDir {
 
  private:
   std::string root_;
+  int lock_ = -1;  // held as long as the test lives
 };
 
 class EngineProcess {
