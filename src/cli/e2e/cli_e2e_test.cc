@@ -164,6 +164,68 @@ TEST_F(CliTest, AMirrorFromTheCommandLine) {
   EXPECT_EQ(engine(a, {"bdev", "list", "-q"}), "");
 }
 
+TEST_F(CliTest, AReplicaOfAnotherEngineGetsTheSnapshotsOfOne) {
+  constexpr const char *old_replica = "aaaaaaaa-0000-4000-8000-000000000001",
+                       *new_replica = "aaaaaaaa-0000-4000-8000-000000000002",
+                       *first = "bbbbbbbb-0000-4000-8000-000000000001",
+                       *second = "bbbbbbbb-0000-4000-8000-000000000002";
+  EngineProcess a(scratch, "a"), b(scratch, "b");
+  ASSERT_TRUE(a.start() && b.start());
+  const auto with_replica = [&](const EngineProcess& e, const std::string& pool, const char* replica) {
+    const std::string disk = scratch.path(pool + ".img");
+    std::ofstream(disk).put('\0');
+    fs::resize_file(disk, 128 << 20);
+    engine(e, {"pool", "create", pool, disk});
+    engine(e, {"replica", "create", "r-" + pool, replica, pool, "-s", "16MiB", "--thin"});
+    return engine(e, {"replica", "share", replica});
+  };
+  const std::string uri = with_replica(a, "p1", old_replica);
+  const auto write = [&](const char* bytes) {
+    const Finished done = shell({program(), "bench", uri, "--rw", "write", "--size", bytes, "--once"});
+    EXPECT_EQ(done.status, 0);
+  };
+  const auto snapshot = [&](const char* uuid) {
+    engine(a, {"snapshot", "create_for_replica", old_replica, uuid, "volume", "transaction", uuid});
+  };
+  write("2MiB");
+  snapshot(first);
+  write("4MiB");
+  snapshot(second);
+
+  with_replica(b, "p2", new_replica);
+  engine(b, {"replica", "unshare", new_replica});
+  const std::string source = "127.0.0.1:" + std::to_string(a.grpc_port());
+  EXPECT_EQ(engine(b, {"replica", "rebuild", "start", new_replica, old_replica, source}), new_replica);
+  const auto job = [&] {
+    return json::parse(engine(b, {"replica", "rebuild", "list", new_replica, "-o", "json"}))["rebuilds"][0];
+  };
+  json seen = job();
+  for (int i = 0; i < 600 && seen["status"] == "RUNNING"; ++i) {
+    std::this_thread::sleep_for(100ms);
+    seen = job();
+  }
+  EXPECT_EQ(seen["status"], "SUCCESSFUL") << seen.dump(1);
+  EXPECT_THAT(engine(b, {"replica", "rebuild", "list"}), HasSubstr(old_replica + (" at " + source)));
+  const std::string snapshots = engine(b, {"snapshot", "list"});
+  EXPECT_THAT(snapshots, HasSubstr(first));
+  EXPECT_THAT(snapshots, HasSubstr(second));
+
+  // A mirror of the two has nothing left to copy, but what came after.
+  engine(a, {"replica", "unshare", old_replica});
+  const std::string nexus = engine(a, {"nexus", "create", "", "8MiB", "bdev:///r-p1"});
+  const std::string child = engine(b, {"replica", "share", new_replica});
+  EXPECT_EQ(engine(a, {"replica", "rebuild", "add-to-nexus", nexus, child, "0"}), nexus);
+  EXPECT_THAT(engine(a, {"rebuild", "watch", nexus, child}), HasSubstr("in sync"));
+  engine(a, {"nexus", "destroy", nexus});
+  EXPECT_EQ(engine(b, {"replica", "rebuild", "destroy", new_replica}), new_replica);
+  EXPECT_EQ(engine(b, {"replica", "rebuild", "list", "-q"}), "");
+  const Finished again =
+      testing_support::run({program(), "engine", "-b", "http://127.0.0.1:" + std::to_string(b.grpc_port()),
+                            "replica", "rebuild", "destroy", new_replica});
+  EXPECT_EQ(again.status, 1);
+  EXPECT_THAT(again.output, StartsWith("error: NOT_FOUND: "));
+}
+
 TEST_F(CliTest, EveryCommandThatOnlyLooks) {
   EngineProcess e(scratch, "a");
   ASSERT_TRUE(e.start());
