@@ -1,6 +1,7 @@
 #include "cluster/rig.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <filesystem>
@@ -51,6 +52,14 @@ std::string Answer::message() const {
   return body.is_object() ? body.value("message", "") + " " + body.value("details", "") : "";
 }
 
+Rest::Rest(const AgentProcess& agent)
+    : http_(std::make_unique<httplib::Client>(agent.address(), agent.http_port())) {
+  http_->set_read_timeout(90);
+  http_->set_keep_alive(true);
+}
+
+Rest::~Rest() = default;
+
 Rig::Rig(Shape shape) : shape_(std::move(shape)) {}
 
 Rig::~Rig() = default;
@@ -59,9 +68,7 @@ bool Rig::start() {
   agent_ =
       std::make_unique<AgentProcess>(scratch_, "agent", agent_flags(shape_.agent_flags), shape_.agent_place);
   if (!agent_->start()) return false;
-  http_ = std::make_unique<httplib::Client>(agent_->address(), agent_->http_port());
-  http_->set_read_timeout(90);
-  http_->set_keep_alive(true);
+  rest_ = std::make_unique<Rest>(*agent_);
   // An engine that registers before anybody leads tries again only seconds later.
   if (!wait("the agent to lead", [&] { return get("/readyz").ok(); })) return false;
   for (std::size_t i = 1; i <= shape_.engines; ++i) {
@@ -184,7 +191,7 @@ void Rig::clean_pools() {
   }
 }
 
-Answer Rig::send(const std::string& method, const std::string& path, const std::string& body) {
+Answer Rest::send(const std::string& method, const std::string& path, const std::string& body) {
   httplib::Request request;
   request.method = method;
   request.path = path;
@@ -248,7 +255,7 @@ Answer Rig::create_pool(std::size_t node_number, const std::string& id, const St
 // ---- volumes
 
 std::string Rig::new_id() {
-  static int last = 0;
+  static std::atomic<int> last = 0;
   char text[40];
   std::snprintf(text, sizeof text, "5ce00000-0000-4000-8000-%012d", ++last);
   return text;

@@ -35,6 +35,24 @@ struct Answer {
   bool ok() const { return status >= 200 && status < 300; }
 };
 
+// A connection to an agent. One thread.
+class Rest {
+ public:
+  explicit Rest(const testing_support::AgentProcess& agent);
+  ~Rest();
+  // Paths begin with "/v0" or "/v1". The status is 0 when there is no answer.
+  Answer get(const std::string& path) { return send("GET", path, ""); }
+  Answer put(const std::string& path, const Json& body = Json()) {
+    return send("PUT", path, body.is_null() ? "" : body.dump());
+  }
+  Answer del(const std::string& path) { return send("DELETE", path, ""); }
+
+ private:
+  Answer send(const std::string& method, const std::string& path, const std::string& body);
+
+  std::unique_ptr<httplib::Client> http_;
+};
+
 struct Shape {
   std::size_t engines = 3;
   std::uint64_t pool_bytes = 512 * mib;
@@ -58,12 +76,9 @@ class Rig {
   // The last test of a file leaves things as they are.
   void ends_here() { ended_ = true; }
 
-  // ---- REST. Paths begin with "/v0" or "/v1".
-  Answer get(const std::string& path) { return send("GET", path, ""); }
-  Answer put(const std::string& path, const Json& body = Json()) {
-    return send("PUT", path, body.is_null() ? "" : body.dump());
-  }
-  Answer del(const std::string& path) { return send("DELETE", path, ""); }
+  Answer get(const std::string& path) { return rest_->get(path); }
+  Answer put(const std::string& path, const Json& body = Json()) { return rest_->put(path, body); }
+  Answer del(const std::string& path) { return rest_->del(path); }
 
   // ---- engines, counted from 1: node-1 with pool-1, ...
   std::size_t engines() const { return engines_.size(); }
@@ -118,7 +133,6 @@ class Rig {
   bool wait(const std::string& what, const std::function<bool()>& done);
 
  private:
-  Answer send(const std::string& method, const std::string& path, const std::string& body);
   bool pools_online(std::size_t i);
   bool serves(std::size_t i);
   void restore_engines();
@@ -134,7 +148,7 @@ class Rig {
   std::unique_ptr<testing_support::AgentProcess> agent_;
   std::vector<std::unique_ptr<testing_support::EngineProcess>> engines_;
   bool ended_ = false;
-  std::unique_ptr<httplib::Client> http_;
+  std::unique_ptr<Rest> rest_;
 };
 
 // Tests of one file: `struct NodesTest : Scenarios<NodesTest> { static Shape shape() {...} };`

@@ -32,7 +32,9 @@ void verified_io(const std::string& parameters) {
   LoadOutcome outcome;
   std::thread host([&] {
     if (link.enter()) {
-      outcome = run_verified_load(uri, milliseconds(8000));
+      VerifiedLoad load(uri, {});
+      std::this_thread::sleep_for(milliseconds(8000));
+      outcome = load.finish();
     } else {
       outcome.wrong = "the namespace cannot be entered";
     }
@@ -43,10 +45,13 @@ void verified_io(const std::string& parameters) {
   }
   host.join();
   const std::uint64_t dropped = link.dropped();
+  const std::uint64_t operations = outcome.reads + outcome.writes;
   std::printf("  %lu operations, %lu packets dropped, 4 times nothing passed\n",
-              static_cast<unsigned long>(outcome.operations), static_cast<unsigned long>(dropped));
+              static_cast<unsigned long>(operations), static_cast<unsigned long>(dropped));
   EXPECT_EQ(outcome.wrong, "");
-  EXPECT_GT(outcome.operations, 500u);  // every place is read at the end: 256 of them
+  EXPECT_EQ(outcome.lost, 0u) << outcome.last_error;
+  EXPECT_GT(outcome.reads, 256u);  // so many places are read at the end
+  EXPECT_GT(outcome.writes, 20u);
   EXPECT_GT(dropped, 0u);
 }
 

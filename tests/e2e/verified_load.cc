@@ -1,26 +1,30 @@
 #include "e2e/verified_load.h"
 
-#include <array>
 #include <utility>
 #include <vector>
 
 #include "base/prng.h"
+#include "base/units.h"
 #include "block/registry.h"
-#include "e2e/remote_disk.h"
 #include "nvmf/initiator/initiator.h"
 #include "rt/scope.h"
 #include "uring/runtime.h"
 
 namespace holdfast::e2e {
+
 namespace {
 
-constexpr std::size_t place_bytes = 64 * KiB;
-constexpr std::uint64_t workers = 8, places = 32;  // of each worker: 16 MiB in all
+constexpr std::size_t place_bytes = Content::place_bytes;
+constexpr std::uint64_t workers = 8;  // place i is worker (i % workers)'s
+constexpr Nanos after_failure = 500ms;
+constexpr int last_attempts = 240;  // of a read that finds out what a place holds in the end
 
-class Load {
+}  // namespace
+
+class Workers {
  public:
-  Load(const Cores& cores, std::chrono::milliseconds time)
-      : reactor_(cores.home()), registry_(cores), until_(reactor_.now() + time) {
+  Workers(VerifiedLoad& load, const Cores& cores)
+      : load_(load), reactor_(cores.home()), registry_(cores), pace_(load.options_.pace) {
     nvmf::InitiatorConfig config;
     config.hostnqn = "nqn.2019-05.io.openebs:node-name:load";
     nvmf::register_nvmf_scheme(registry_, cores, config);
@@ -31,13 +35,11 @@ class Load {
     if (!done.ok()) fail(done.error().message());
     co_await registry_.close();
   }
-  LoadOutcome outcome;
 
  private:
   Task<Status> run_on_disk(std::string uri) {
-    HF_CO_TRY(BlockDevice * device, co_await registry_.create(std::move(uri)));
-    block_bytes_ = device->geometry().block_bytes;
-    HF_CO_TRY(const std::unique_ptr<Channel> channel, co_await device->open_channel(reactor_));
+    HF_CO_TRY(device_, co_await registry_.create(std::move(uri)));
+    HF_CO_TRY(const std::unique_ptr<Channel> channel, co_await device_->open_channel(reactor_));
     TaskScope scope(reactor_);
     for (std::uint64_t i = 0; i < workers; ++i) scope.spawn(work(*channel, i));
     co_await scope.join();
@@ -46,65 +48,123 @@ class Load {
   }
 
   Task<void> work(Channel& channel, std::uint64_t worker) {
-    Prng prng(worker);
-    std::array<std::uint32_t, places> generations{};
-    while (reactor_.now() < until_ && outcome.wrong.empty()) {
-      const std::uint64_t place = prng.below(places);
-      const std::uint64_t offset = (worker * places + place) * place_bytes;
-      if (prng.chance(1, 2)) {
-        co_await write(channel, offset, generations[place] + 1);
-        ++generations[place];
-      } else {
-        co_await check(channel, offset, generations[place]);
-      }
+    Prng prng(load_.options_.seed * workers + worker);
+    while (!load_.stop_ && !load_.failed_) {
+      const std::size_t place = worker + prng.below(places() / workers) * workers;
+      bool answered = false;
+      const bool writes = prng.chance(1, 2);
+      if (writes && is_there(place)) answered = co_await write(channel, place);
+      if (!writes && is_there(place)) answered = co_await check(channel, place);
+      if (!answered || pace_ > 0ns) co_await reactor_.sleep(answered ? pace_ : after_failure);
     }
-    for (std::uint64_t place = 0; place < places && outcome.wrong.empty(); ++place) {
-      co_await check(channel, (worker * places + place) * place_bytes, generations[place]);
+    for (std::size_t place = worker; place < places() && !load_.failed_; place += workers) {
+      co_await check_at_last(channel, place);
     }
   }
 
-  Task<void> write(Channel& channel, std::uint64_t offset, std::uint32_t generation) {
-    std::vector<std::byte> data = pattern(offset, generation, place_bytes);
-    const IoVec vec{data.data(), data.size()};
-    const Status done = co_await channel.write(Lba{offset / block_bytes_}, IoVecs(&vec, 1), Durable::no);
-    ++outcome.operations;
-    if (!done.ok()) fail("write: " + done.error().message());
+  std::size_t places() const {
+    const std::lock_guard lock(load_.mutex_);
+    return load_.content_.places();
+  }
+  bool is_there(std::size_t place) const {
+    return Content::offset(place) + place_bytes <= device_->geometry().size_bytes();
+  }
+  Lba lba(std::size_t place) const { return Lba{Content::offset(place) / device_->geometry().block_bytes}; }
+
+  Task<void> check_at_last(Channel& channel, std::size_t place) {
+    for (int i = 0; i < last_attempts; ++i) {
+      bool answered = false;
+      if (is_there(place)) answered = co_await check(channel, place);
+      if (answered) co_return;
+      co_await reactor_.sleep(after_failure);
+    }
+    fail("offset " + std::to_string(Content::offset(place)) +
+         (is_there(place) ? " cannot be read: " + load_.outcome_.last_error : " is not there"));
   }
 
-  Task<void> check(Channel& channel, std::uint64_t offset, std::uint32_t generation) {
+  Task<bool> write(Channel& channel, std::size_t place) {
+    const std::vector<std::byte> data = begin_write(place);
+    const IoVec vec{const_cast<std::byte*>(data.data()), data.size()};
+    const Status done = co_await channel.write(lba(place), IoVecs(&vec, 1), Durable::no);
+    const std::lock_guard lock(load_.mutex_);
+    if (!done.ok()) {
+      lose(done.error());
+      co_return false;
+    }
+    ++load_.outcome_.writes;
+    load_.content_.acknowledge(place);
+    co_return true;
+  }
+  std::vector<std::byte> begin_write(std::size_t place) {
+    const std::lock_guard lock(load_.mutex_);
+    return load_.content_.begin_write(place);
+  }
+
+  Task<bool> check(Channel& channel, std::size_t place) {
     std::vector<std::byte> data(place_bytes);
     const IoVec vec{data.data(), data.size()};
-    const Status done = co_await channel.read(Lba{offset / block_bytes_}, IoVecs(&vec, 1));
-    ++outcome.operations;
-    if (!done.ok()) co_return fail("read: " + done.error().message());
-    const std::vector<std::byte> wanted =
-        generation == 0 ? std::vector<std::byte>(place_bytes) : pattern(offset, generation, place_bytes);
-    if (data != wanted) {
-      fail("offset " + std::to_string(offset) + " is not what generation " + std::to_string(generation) +
-           " wrote");
+    const Status done = co_await channel.read(lba(place), IoVecs(&vec, 1));
+    const std::lock_guard lock(load_.mutex_);
+    if (!done.ok()) {
+      lose(done.error());
+      co_return false;
     }
+    ++load_.outcome_.reads;
+    std::string wrong = load_.content_.read(place, data);
+    if (!wrong.empty()) fail(std::move(wrong));
+    co_return true;
   }
 
+  void lose(const Error& why) {
+    ++load_.outcome_.lost;
+    load_.outcome_.last_error = why.message();
+  }
   void fail(std::string what) {
-    if (outcome.wrong.empty()) outcome.wrong = std::move(what);
+    if (load_.outcome_.wrong.empty()) load_.outcome_.wrong = std::move(what);
+    load_.failed_ = true;
   }
 
+  VerifiedLoad& load_;
   Reactor& reactor_;
   DeviceRegistry registry_;
-  const Nanos until_;
-  std::uint32_t block_bytes_ = 512;
+  const Nanos pace_;
+  BlockDevice* device_ = nullptr;
 };
 
-}  // namespace
+VerifiedLoad::VerifiedLoad(std::string uri, Options options)
+    : options_(options),
+      content_(bytes_at_first / place_bytes),
+      thread_([this, uri = std::move(uri)] { run(uri); }) {}
 
-LoadOutcome run_verified_load(const std::string& uri, std::chrono::milliseconds time) {
+VerifiedLoad::~VerifiedLoad() { finish(); }
+
+void VerifiedLoad::run(const std::string& uri) {
   uring::Runtime::Options options;
   options.memory_bytes = 32 * MiB;
   auto runtime = uring::Runtime::create(options);
-  if (!runtime.ok()) return {0, runtime.error().message()};
-  Load load(runtime.value()->cores(), time);
-  runtime.value()->run(load.run(uri));
-  return load.outcome;
+  if (!runtime.ok()) {
+    outcome_.wrong = runtime.error().message();
+    failed_ = true;
+    return;
+  }
+  Workers all(*this, runtime.value()->cores());
+  runtime.value()->run(all.run(uri));
+}
+
+Content VerifiedLoad::content() const {
+  const std::lock_guard lock(mutex_);
+  return content_;
+}
+
+void VerifiedLoad::grow(std::uint64_t bytes) {
+  const std::lock_guard lock(mutex_);
+  content_.grow(bytes / place_bytes / workers * workers);
+}
+
+LoadOutcome VerifiedLoad::finish() {
+  stop_ = true;
+  if (thread_.joinable()) thread_.join();
+  return outcome_;
 }
 
 }  // namespace holdfast::e2e

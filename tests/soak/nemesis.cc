@@ -15,9 +15,9 @@ constexpr std::size_t no_engine = 0;
 
 }  // namespace
 
-Nemesis::Nemesis(cluster::Rig& rig, const Network& network, std::vector<std::string> volumes,
+Nemesis::Nemesis(cluster::Rig& rig, const Network& network, std::vector<std::string> volumes, User* user,
                  std::uint64_t seed)
-    : rig_(rig), network_(network), volumes_(std::move(volumes)), prng_(seed) {}
+    : rig_(rig), network_(network), volumes_(std::move(volumes)), user_(user), prng_(seed) {}
 
 void Nemesis::strike() {
   std::vector<Fault> faults{draw()};
@@ -164,11 +164,15 @@ bool Nemesis::bearable(const std::vector<Fault>& faults) {
 }
 
 void Nemesis::wait_whole() {
+  if (user_ != nullptr) user_->hold();
   tell("until all volumes are whole");
   for (const std::string& id : volumes_) {
-    const std::size_t wanted = rig_.get_volume(id)["spec"].value("num_replicas", std::size_t{0});
-    rig_.wait_healthy(id, wanted);
+    rig_.wait("volume " + id + " to be whole", [&] {
+      const std::size_t wanted = rig_.get_volume(id)["spec"].value("num_replicas", std::size_t{0});
+      return wanted > 0 && rig_.healthy(id, wanted);
+    });
   }
+  if (user_ != nullptr) user_->resume();
 }
 
 void Nemesis::check_alive() {
@@ -177,12 +181,6 @@ void Nemesis::check_alive() {
     const auto ended = rig_.engine(i).wait_exit(Time(0));
     EXPECT_FALSE(ended.has_value()) << cluster::Rig::node(i) << " ended by itself: " << ended.value_or(0);
   }
-}
-
-void Nemesis::tell(const std::string& what) const {
-  const std::chrono::duration<double> since = Clock::now() - started_;
-  std::printf("[%7.1f s] %s\n", since.count(), what.c_str());
-  std::fflush(stdout);
 }
 
 }  // namespace holdfast::soak

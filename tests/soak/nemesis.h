@@ -10,20 +10,23 @@
 #include "base/prng.h"
 #include "cluster/rig.h"
 #include "soak/network.h"
+#include "soak/user.h"
 
 namespace holdfast::soak {
 
 class Nemesis {
  public:
-  // `volumes` are the cluster's; each is published.
-  Nemesis(cluster::Rig& rig, const Network& network, std::vector<std::string> volumes, std::uint64_t seed);
+  // `volumes` are the cluster's; each is published. `user` asks things of it meanwhile; nullptr: nobody does.
+  Nemesis(cluster::Rig& rig, const Network& network, std::vector<std::string> volumes, User* user,
+          std::uint64_t seed);
 
   // One or two things at a time, each told on standard output, and undone at its end. Waits before, where a volume
   // would be left without a replica in sync, and sometimes without need, until all volumes are whole.
   void strike();
   std::uint64_t strikes() const noexcept { return strikes_; }
-  // Until all volumes have all their replicas in sync.
+  // Until all volumes have all their replicas in sync. The user holds still meanwhile.
   void wait_whole();
+  void forget_user() { user_ = nullptr; }
   // Everything that should run does. A process that ended by itself is a failure of the test.
   void check_alive();
 
@@ -51,13 +54,11 @@ class Nemesis {
   void carry_out(const std::vector<Fault>& faults);
   // Each volume keeps a replica in sync on a node that none of them strikes.
   bool bearable(const std::vector<Fault>& faults);
-  void tell(const std::string& what) const;
-
   cluster::Rig& rig_;
   const Network& network_;
   const std::vector<std::string> volumes_;
+  User* user_;
   Prng prng_;
-  const Clock::time_point started_ = Clock::now();
   std::uint64_t strikes_ = 0;
 };
 
