@@ -207,7 +207,7 @@ void Supervisor::stop_all() {
   push_stop();
 }
 
-// The engines together: each serves its replicas until the nexuses of the others are down. The agent after them, because
+// The engines together: each serves its replicas until the nexuses of the others are down. The agent after, because
 // nexuses record their clean end in its store.
 void Supervisor::push_stop() {
   const double now = monotonic_seconds();
