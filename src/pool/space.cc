@@ -12,7 +12,7 @@ namespace {
 // A run of a volume on one disk ends after this, so that what is read together is spread over the disks.
 constexpr std::uint64_t stripe_bytes = 64 * MiB;
 constexpr std::uint64_t discard_bytes_max = 256 * MiB;  // of one command
-constexpr std::size_t clusters_per_discard = 16;        // whose counting takes as long as one command
+constexpr std::size_t clusters_per_discard = 64;        // whose counting takes as long as one command
 constexpr unsigned turns_per_round = 16;
 constexpr Nanos retry_pause = std::chrono::seconds(1);
 
