@@ -14,7 +14,8 @@ namespace {
 
 class Check {
  public:
-  Check(const Specs& specs, fake::Fleet& fleet) : specs_(specs), fleet_(fleet) {}
+  Check(const Specs& specs, const Observed& observed, fake::Fleet& fleet)
+      : specs_(specs), observed_(observed), fleet_(fleet) {}
 
   void pools() {
     for (const auto& [id, pool] : specs_.pools) {
@@ -78,13 +79,29 @@ class Check {
       if (v.operation) add(fmt::format("{} has {} under way", label, name(v.operation->operation)));
       std::size_t owned = 0;
       for (const auto& [replica, r] : specs_.replicas) owned += r.owners.volume == id;
-      if (!v.target) {
-        if (owned == 0) add(label + " has no replica");
-        continue;
-      }
       if (owned != v.num_replicas)
         add(fmt::format("{} has {} replicas, {} are wanted", label, owned, v.num_replicas));
-      target(label, v);
+      // One that has not started may have nowhere to go.
+      const auto started = [](const ReplicaMove& m) { return m.to.has_value(); };
+      if (std::any_of(v.moves.begin(), v.moves.end(), started))
+        add(label + " has a replica that still moves");
+      if (v.repair) add(label + " is still being repaired");
+      if (v.target) {
+        target(label, v);
+      } else {
+        membership(label, v);
+      }
+    }
+  }
+
+  // Not published: every replica of it holds all data, and can be reached.
+  void membership(const std::string& label, const VolumeSpec& v) {
+    const auto record = observed_.memberships.find(v.uuid);
+    if (record == observed_.memberships.end()) return add(label + " has no membership record");
+    for (const auto& [id, r] : specs_.replicas) {
+      if (r.owners.volume != v.uuid) continue;
+      if (!record->second.healthy(id))
+        add(fmt::format("{}: replica {} does not hold all data", label, id.to_string()));
     }
   }
 
@@ -156,6 +173,7 @@ class Check {
   }
 
   const Specs& specs_;
+  const Observed& observed_;
   fake::Fleet& fleet_;
   std::vector<std::string> found_;
 };
@@ -165,7 +183,7 @@ class Check {
 std::vector<std::string> differences(ControlCluster& cluster, const Users& users) {
   const Agent* leader = cluster.leader();
   if (leader == nullptr) return {"no agent leads"};
-  Check check(leader->specs(), cluster.fleet());
+  Check check(leader->specs(), leader->observed(), cluster.fleet());
   for (const NodeId& lost : users.lost()) {
     if (leader->specs().nodes.contains(lost)) check.add(fmt::format("node {} was not purged", lost));
   }
@@ -187,7 +205,7 @@ std::vector<std::string> leftovers(ControlCluster& cluster) {
   const Agent* leader = cluster.leader();
   if (leader == nullptr) return {"no agent leads"};
   const Specs& specs = leader->specs();
-  Check check(specs, cluster.fleet());
+  Check check(specs, leader->observed(), cluster.fleet());
   for (const auto& [id, v] : specs.volumes)
     check.add(fmt::format("volume {} is wanted still", id.to_string()));
   for (const auto& [id, r] : specs.replicas)

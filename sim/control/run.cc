@@ -92,6 +92,7 @@ class Run {
     fake::Fleet& fleet = cluster_.fleet();
     for (auto& [node, m] : fleet.machines()) {
       for (auto& [id, nexus] : m.nexuses) {
+        if (!nexus.shared) continue;
         const auto region = static_cast<unsigned>(random_.below(fake::region_count));
         const Status done = random_.below(3) == 0 ? fleet.read(m, id, region) : fleet.write(m, id, region);
         done.ignore("a guest tries again");

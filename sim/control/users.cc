@@ -108,7 +108,7 @@ bool Users::fill_in(UserRequest& r) {
     case Ask::resize:
     case Ask::set_replicas:
     case Ask::move_replica: {
-      const auto volume = idle_volume(r.what == Ask::unpublish || r.what == Ask::move_replica);
+      const auto volume = idle_volume(r.what == Ask::unpublish);
       if (!volume) return false;
       r.volume = *volume;
       return true;

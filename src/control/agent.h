@@ -222,6 +222,7 @@ class Agent final : public Service {
   Task<Status> act_create_nexus(const Op& op, NexusSpec spec, std::vector<std::string> children);
   Task<Status> act_share_nexus(const Op& op, NexusSpec spec);
   Task<Status> act_destroy_nexus(const Op& op, NexusSpec spec);
+  bool has_child(const VolumeTarget& target, const Uuid& replica) const;
   Task<Status> act_remove_child(const Op& op, VolumeTarget target, Uuid replica);
   Task<Status> act_destroy_part(const Op& op, ReplicaSnapshotSpec part, NodeId node);
   std::optional<std::string> child_uri(const Uuid& replica, const NodeId& node) const;
@@ -242,6 +243,8 @@ class Agent final : public Service {
   Task<Status> undo_target(const Op& op, Uuid volume, Uuid nexus, bool may_come_late);
   Task<Status> move_target(const Op& op, Uuid volume, NodeId node);
   Task<Status> unpublish(const Op& op, Uuid id, bool force);
+  Task<Status> start_repair(const Op& op, const Action& action);
+  Task<Status> end_repair(const Op& op, Uuid volume);
   Task<Status> grow_count(const Op& op, VolumeSpec volume);
   Task<Status> shrink_count(const Op& op, VolumeSpec volume);
   Task<Status> add_child_of(const Op& op, Uuid volume, Uuid replica);

@@ -42,6 +42,8 @@ Task<Status> Agent::execute(const Op& op, Action action) {
     case Do::release_volume:
     case Do::forget_volume:
     case Do::move_target:
+    case Do::start_repair:
+    case Do::end_repair:
       co_return co_await execute_volume(op, action);
     case Do::destroy_part:
     case Do::forget_part:
@@ -135,6 +137,11 @@ Task<Status> Agent::recreate_nexus(const Op& op, Uuid id) {
   const auto found = specs().nexuses.find(id);
   if (found == specs().nexuses.end() || found->second.status == SpecStatus::deleting) co_return Status();
   NexusSpec spec = found->second;
+  const NexusState* there = cluster().known_nexus(id);
+  const bool serves =
+      there != nullptr && (there->status == NexusStatus::online || there->status == NexusStatus::degraded);
+  if (spec.status == SpecStatus::creating && serves)
+    co_return co_await note_recreated(op, id, spec.unsure_until);
   // Should its outcome not be known, what deletes the nexus waits for it.
   const UnixNanos unsure_before = spec.unsure_until;
   spec.unsure_until = unix_now() + 2 * late_requests_max;
@@ -149,7 +156,8 @@ Task<Status> Agent::recreate_nexus(const Op& op, Uuid id) {
     co_return co_await note_recreated(op, id, unsure_before);
   }
   HF_CO_TRY(const VolumeSpec volume, find_volume(*spec.owner));
-  if (!volume.target || volume.target->nexus != id) co_return Status();
+  const VolumeTarget* server = volume.server();
+  if (server == nullptr || server->nexus != id) co_return Status();
   std::vector<ReplicaSpec> good;
   {
     const Cluster now = cluster();

@@ -76,10 +76,7 @@ Task<Status> Agent::settle_volume(const Op& op, Uuid id) {
   Changes changes;
   const auto nexus = pending.nexus ? specs().nexuses.find(*pending.nexus) : specs().nexuses.end();
   const bool is_target = volume.target && pending.nexus == volume.target->nexus;
-  if (pending.operation == VolumeOp::unpublish && is_target) {
-    volume.target.reset();
-    volume.moves.clear();
-  }
+  if (pending.operation == VolumeOp::unpublish && is_target) volume.target.reset();
   // The target of a publish that was not committed serves nobody.
   const bool drop = pending.operation == VolumeOp::unpublish || !is_target;
   if (nexus != specs().nexuses.end() && drop) {
@@ -128,6 +125,10 @@ Task<Status> Agent::execute_volume(const Op& op, const Action& action) {
       changes.put(std::move(volume));
       co_return co_await commit(op, std::move(changes));
     }
+    case Do::start_repair:
+      co_return co_await start_repair(op, action);
+    case Do::end_repair:
+      co_return co_await end_repair(op, volume.uuid);
     case Do::settle_volume:
       co_return co_await settle_volume(op, volume.uuid);
     case Do::abandon_volume:

@@ -231,8 +231,11 @@ Task<Status> Agent::delete_nexus(Uuid id, std::optional<NodeId> node) {
   HF_CO_TRY(const Op op, co_await begin(nexus_guard(before)));
   HF_CO_TRY(const NexusSpec spec, find_nexus(id, node));
   if (spec.owner && spec.status != SpecStatus::deleting && specs().volumes.contains(*spec.owner)) {
-    co_return refusal(Kind::in_use, fmt::format("{} serves volume {}: unpublish it", nexus_text(spec.uuid),
-                                                spec.owner->to_string()));
+    const bool repairs = specs().volumes.at(*spec.owner).repair.has_value();
+    const char* what = repairs ? "repairs" : "serves";
+    const char* remedy = repairs ? "it goes by itself" : "unpublish it";
+    co_return refusal(Kind::in_use, fmt::format("{} {} volume {}: {}", nexus_text(spec.uuid), what,
+                                                spec.owner->to_string(), remedy));
   }
   co_return co_await destroy_nexus(op, id);
 }
@@ -275,6 +278,11 @@ Task<Result<std::string>> Agent::share_nexus(Uuid id, std::optional<NodeId> node
   HF_CO_TRY(NexusSpec spec, find_nexus(id, node));
   if (spec.share != Protocol::none)
     co_return refusal(Kind::already_shared, nexus_text(spec.uuid) + " is shared already");
+  const auto volume = spec.owner ? specs().volumes.find(*spec.owner) : specs().volumes.end();
+  if (volume != specs().volumes.end() && !volume->second.target) {
+    co_return refusal(Kind::in_use, fmt::format("{} is not for hosts: publish volume {}",
+                                                nexus_text(spec.uuid), spec.owner->to_string()));
+  }
   spec.share = protocol;
   Changes changes;
   changes.put(spec);

@@ -222,7 +222,9 @@ Tally Agent::tally() const {
     ++tally.volumes[state.status];
     tally.volumes_published += v.target ? 1 : 0;
     tally.volume_bytes += v.size_bytes;
-    tally.rebuilds += state.target ? state.target->rebuilds : 0;
+    const VolumeTarget* server = v.server();
+    const NexusState* nexus = server != nullptr ? now.known_nexus(server->nexus) : nullptr;
+    tally.rebuilds += nexus != nullptr ? nexus->rebuilds : 0;
   }
   for (const auto& [id, state] : observed().replicas)
     ++tally.replicas[observed().node_online(state.node) ? state.status : ReplicaStatus::unknown];

@@ -3,8 +3,9 @@
 // What keeps the last good copy: a replica leaves the membership record of its volume before it is let go of, and only
 // while another one that the record calls healthy answers; and nothing is destroyed that the record of a volume names.
 // Both are asked of the store and of the engines at that time: what was seen last may be older than the loss of a node.
-// While the volume is published its target takes the replica out of the record, so that it cannot lose another one at
-// the same time; else the record is changed in the commit that lets go, compared with what was read.
+// While the volume has a target, published or the agent's own, that takes the replica out of the record, so that it
+// cannot lose another one at the same time; else the record is changed in the commit that lets go, compared with what
+// was read.
 #include <algorithm>
 
 #include <fmt/format.h>
@@ -38,6 +39,11 @@ Task<Status> Agent::check_another_answers(Uuid volume, Membership record, Uuid l
                                 volume.to_string(), leaving.to_string()));
 }
 
+bool Agent::has_child(const VolumeTarget& target, const Uuid& replica) const {
+  const auto nexus = observed().nexuses.find(target.nexus);
+  return nexus != observed().nexuses.end() && nexus->second.find(replica) != nullptr;
+}
+
 Task<Status> Agent::act_remove_child(const Op& op, VolumeTarget target, Uuid replica) {
   const auto find = [&]() -> std::optional<std::string> {
     const auto nexus = observed().nexuses.find(target.nexus);
@@ -68,7 +74,14 @@ Task<Result<Changes>> Agent::leave_membership(const Op& op, Uuid volume_id, Uuid
   const auto found = specs().volumes.find(volume_id);
   // Of a volume that is not complete, or is being deleted, nothing is kept.
   if (found == specs().volumes.end() || found->second.status != SpecStatus::created) co_return changes;
-  const auto target = found->second.target;
+  // Nobody waits for a repair: one that is not at work ends, and begins again.
+  const NexusState* at_work =
+      found->second.repair ? cluster().known_nexus(found->second.repair->nexus) : nullptr;
+  const bool works = at_work != nullptr &&
+                     (at_work->status == NexusStatus::online || at_work->status == NexusStatus::degraded);
+  if (found->second.repair && !works) HF_CO_CHECK(co_await end_repair(op, volume_id));
+  HF_CO_TRY(const VolumeSpec volume, find_volume(volume_id));
+  std::optional<VolumeTarget> target = volume.target ? volume.target : volume.repair;
   HF_CO_TRY(const auto record, co_await registry_.read_membership(volume_id));
   if (!record) {
     co_return refusal(Kind::failed_precondition,
@@ -80,6 +93,12 @@ Task<Result<Changes>> Agent::leave_membership(const Op& op, Uuid volume_id, Uuid
     HF_CO_CHECK(co_await check_another_answers(volume_id, std::move(others), replica));
   }
   if (target) {
+    const bool stale = !record->membership.healthy(replica);
+    if (stale && !has_child(*target, replica)) {
+      HF_CO_CHECK(co_await nodes_.refresh_now(target->node));
+      // Of those that it was not opened with the record tells what they miss: nothing will change that.
+      if (observed().nexuses.contains(target->nexus) && !has_child(*target, replica)) co_return changes;
+    }
     HF_CO_CHECK(co_await act_remove_child(op, *target, replica));
     co_return changes;
   }

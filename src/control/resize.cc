@@ -72,7 +72,8 @@ Task<Status> Agent::finish_resize(const Op& op, VolumeSpec volume) {
       spec.size_bytes = std::max(spec.size_bytes, seen->second.size_bytes);
     outcome.put(std::move(spec));
   }
-  const auto nexus = volume.target ? specs().nexuses.find(volume.target->nexus) : specs().nexuses.end();
+  const VolumeTarget* server = volume.server();
+  const auto nexus = server != nullptr ? specs().nexuses.find(server->nexus) : specs().nexuses.end();
   if (!refused && nexus != specs().nexuses.end()) {
     NexusSpec spec = nexus->second;
     spec.size_bytes = size_bytes;
@@ -88,10 +89,11 @@ Task<Status> Agent::finish_resize(const Op& op, VolumeSpec volume) {
 
 // What it refused; nothing when it has grown, or will when it can be asked.
 Task<std::optional<Error>> Agent::grow_target(const Op& op, VolumeSpec volume, std::uint64_t size_bytes) {
-  if (!volume.target || !observed().nexuses.contains(volume.target->nexus)) co_return std::nullopt;
-  const auto engine = engine_to_change(op, volume.target->node);
+  const VolumeTarget* server = volume.server();
+  if (server == nullptr || !observed().nexuses.contains(server->nexus)) co_return std::nullopt;
+  const auto engine = engine_to_change(op, server->node);
   if (!engine.ok()) co_return std::nullopt;
-  auto nexus = co_await engine.value()->resize_nexus(volume.target->nexus, size_bytes);
+  auto nexus = co_await engine.value()->resize_nexus(server->nexus, size_bytes);
   if (!nexus.ok()) {
     const Error why = of_part(nexus.error());
     co_return may_have_happened(why) ? std::nullopt : std::optional(why);

@@ -1,8 +1,9 @@
-// Targets: volumes published, moved, unpublished.
+// Targets: volumes published, moved, unpublished; and the agent's own, of volumes that are not published.
 #include <algorithm>
 
 #include <fmt/format.h>
 
+#include "base/log.h"
 #include "control/agent.h"
 #include "control/plan/status.h"
 #include "control/texts.h"
@@ -259,6 +260,10 @@ Task<Result<VolumeView>> Agent::publish_volume(PublishVolume request) {
     if (request.reuse_existing && serves) co_return this->volume(volume.uuid);
     if (!request.reuse_existing || !observed().node_online(volume.target->node)) avoid = volume.target->node;
   }
+  if (volume.repair) {
+    HF_CO_CHECK(co_await end_repair(op, volume.uuid));
+    HF_CO_TRY(volume, find_volume(request.volume));
+  }
   const TargetChoice choice = place_target(cluster(), volume, request.node, avoid);
   if (!choice.node) {
     co_return refusal(
@@ -313,7 +318,6 @@ Task<Status> Agent::unpublish(const Op& op, Uuid id, bool force) {
   volume.operation.reset();
   const bool done = !failure || give_up;
   if (done) volume.target.reset();
-  volume.moves.clear();
   outcome.put(volume);
   const auto nexus = specs().nexuses.find(target.nexus);
   if (done && nexus != specs().nexuses.end()) {
@@ -327,6 +331,55 @@ Task<Status> Agent::unpublish(const Op& op, Uuid id, bool force) {
   }
   HF_CO_CHECK(co_await commit(op, std::move(outcome)));
   if (!done) co_return failure->with_context(volume_text(id));
+  co_return Status();
+}
+
+// A wish alone: the nexus is made by the action that follows from it, as any that its engine does not have.
+Task<Status> Agent::start_repair(const Op& op, const Action& action) {
+  HF_CO_TRY(VolumeSpec volume, find_volume(action.volume));
+  const bool idle = volume.status == SpecStatus::created && !volume.operation;
+  if (!idle || volume.server() != nullptr) co_return Status();
+  VolumeTarget repair;
+  repair.node = action.node;
+  repair.nexus = new_uuid();
+  repair.protocol = Protocol::none;
+  ++volume.publish_count;
+  Changes changes;
+  changes.put(target_of(volume, repair.nexus, repair.node, repair));
+  std::vector<NodeId> towards(1, repair.node);
+  {
+    const Cluster now = cluster();
+    for (const ReplicaSpec* r : now.replicas(volume.uuid)) {
+      ReplicaSpec spec = *r;
+      share_towards(spec, towards);
+      changes.put(std::move(spec));
+    }
+  }
+  volume.repair = std::move(repair);
+  changes.put(std::move(volume));
+  HF_CO_CHECK(co_await commit(op, std::move(changes)));
+  HF_LOG(info, "control", "a volume that is not published is repaired", {"volume", action.volume.to_string()},
+         {"node", action.node});
+  co_return Status();
+}
+
+// Whatever becomes of its nexus: one that cannot be reached is fenced by the next target of the volume. Until when a
+// request that makes it may still arrive was written before it was asked for.
+Task<Status> Agent::end_repair(const Op& op, Uuid id) {
+  HF_CO_TRY(VolumeSpec volume, find_volume(id));
+  if (!volume.repair) co_return Status();
+  const Uuid nexus = volume.repair->nexus;
+  volume.repair.reset();
+  Changes changes;
+  changes.put(std::move(volume));
+  const auto found = specs().nexuses.find(nexus);
+  if (found != specs().nexuses.end()) {
+    NexusSpec leaving = found->second;
+    leaving.status = SpecStatus::deleting;
+    changes.put(std::move(leaving));
+  }
+  HF_CO_CHECK(co_await commit(op, std::move(changes)));
+  (co_await destroy_nexus(op, nexus)).ignore("the reconciler tries again");
   co_return Status();
 }
 

@@ -64,7 +64,7 @@ ReplicaSpec Agent::new_replica(const VolumeSpec& volume, const PoolId& pool) {
   r.managed = true;
   r.owners.volume = volume.uuid;
   r.operation = Pending<ReplicaOp>{ReplicaOp::create, std::nullopt};
-  if (volume.target) share_towards(r, {volume.target->node});
+  if (const VolumeTarget* server = volume.server()) share_towards(r, {server->node});
   return r;
 }
 
@@ -233,6 +233,7 @@ Task<Status> Agent::release_volume(const Op& op, Uuid id, std::set<Uuid> certain
   destroy.operation = VolumeOp::destroy;
   volume.operation = destroy;
   volume.target.reset();
+  volume.repair.reset();
   changes.put(volume);
   std::vector<Uuid> nexuses, replicas;
   for (const auto& [uuid, n] : specs().nexuses) {
@@ -355,7 +356,7 @@ Task<Status> Agent::grow_count(const Op& op, VolumeSpec volume) {
   replica.operation.reset();
   outcome.put(replica);
   HF_CO_CHECK(co_await commit(op, std::move(outcome)));
-  if (volume.target) {
+  if (volume.server() != nullptr) {
     (co_await add_child_of(op, volume.uuid, replica.uuid)).ignore("the reconciler tries again");
   }
   co_return Status();
@@ -363,8 +364,8 @@ Task<Status> Agent::grow_count(const Op& op, VolumeSpec volume) {
 
 Task<Status> Agent::add_child_of(const Op& op, Uuid volume, Uuid replica) {
   const auto v = specs().volumes.find(volume);
-  if (v == specs().volumes.end() || !v->second.target) co_return Status();
-  const VolumeTarget target = *v->second.target;
+  if (v == specs().volumes.end() || v->second.server() == nullptr) co_return Status();
+  const VolumeTarget target = *v->second.server();
   if (!may_rebuild()) co_return Status();
   const auto uri = child_uri(replica, target.node);
   if (!uri) co_return refusal(Kind::unavailable, "the replica cannot be reached");
@@ -403,10 +404,6 @@ Task<Result<VolumeView>> Agent::move_replica(MoveReplica request) {
                         fmt::format("replica {} is being moved already", replica.uuid.to_string()));
     }
   }
-  if (!volume.target) {
-    co_return refusal(Kind::not_published,
-                      volume_text(volume.uuid) + " is not published: replicas are moved by its target");
-  }
   const Cluster now = cluster();
   ReplicaNeed need(volume);
   need.only = request.pool;
@@ -421,7 +418,8 @@ Task<Result<VolumeView>> Agent::move_replica(MoveReplica request) {
                                   explain(placed.refused)));
   }
   HF_CO_CHECK(check_rebuilds(options_.policy.rebuilds_max, cluster().rebuilds(), volume.uuid));
-  volume.moves.push_back({replica.uuid, placed.pools.front(), std::nullopt});
+  // The place is looked for again when the move starts: another move may have taken this one.
+  volume.moves.push_back({replica.uuid, request.pool, std::nullopt});
   Changes changes;
   changes.put(volume);
   HF_CO_CHECK(co_await commit(op, std::move(changes)));

@@ -108,7 +108,8 @@ void fields(V& v, VolumeSpec& s) {
   v("uuid", s.uuid), v("size_bytes", s.size_bytes), v("num_replicas", s.num_replicas);
   v("self_heal", s.self_heal), v("thin", s.thin), v("as_thin", s.as_thin), v("labels", s.labels);
   v("topology", s.topology), v("affinity_group", s.affinity_group), v("content_source", s.content_source);
-  v("max_snapshots", s.max_snapshots), v("target", s.target), v("publish_context", s.publish_context);
+  v("max_snapshots", s.max_snapshots), v("target", s.target), v("repair", s.repair),
+      v("publish_context", s.publish_context);
   v("publish_count", s.publish_count), v("moves", s.moves), v("status", s.status);
   v("operation", s.operation);
 }

@@ -185,13 +185,18 @@ struct VolumeSpec {
   std::optional<std::string> affinity_group;
   std::optional<ContentSource> content_source;
   std::optional<std::uint32_t> max_snapshots;
-  std::optional<VolumeTarget> target;
+  std::optional<VolumeTarget> target;  // published
+  // Not published: a target of the agent's own, that nobody connects to, while it brings replicas up to date.
+  std::optional<VolumeTarget> repair;
   std::map<std::string, std::string> publish_context;
   std::uint32_t publish_count = 0;  // shifts the controller ids at every publish
   std::vector<ReplicaMove> moves;
   SpecStatus status = SpecStatus::creating;
   std::optional<PendingVolumeOp> operation;
   bool operator==(const VolumeSpec&) const = default;
+
+  // Whose nexus has the replicas, and writes the membership record; null: nobody's.
+  const VolumeTarget* server() const noexcept { return target ? &*target : repair ? &*repair : nullptr; }
 };
 
 // One replica's part of an attempt to take a snapshot.

@@ -8,13 +8,14 @@ namespace holdfast::control {
 namespace {
 
 constexpr std::array names = {
-    "import_pool",     "destroy_pool",    "forget_pool",   "create_replica", "destroy_replica",
-    "forget_replica",  "disown_replica",  "share_replica", "grow_replica",   "record_size",
-    "create_nexus",    "destroy_nexus",   "forget_nexus",  "share_nexus",    "grow_nexus",
-    "add_child",       "remove_child",    "online_child",  "add_replica",    "replace_replica",
-    "release_replica", "start_move",      "finish_move",   "drop_move",      "abandon_volume",
-    "settle_volume",   "release_volume",  "forget_volume", "move_target",    "destroy_part",
-    "forget_part",     "forget_snapshot", "end_drain",     "reopen_drain",   "write_record",
+    "import_pool",     "destroy_pool",   "forget_pool",   "create_replica",  "destroy_replica",
+    "forget_replica",  "disown_replica", "share_replica", "grow_replica",    "record_size",
+    "create_nexus",    "destroy_nexus",  "forget_nexus",  "share_nexus",     "grow_nexus",
+    "add_child",       "remove_child",   "online_child",  "add_replica",     "replace_replica",
+    "release_replica", "start_move",     "finish_move",   "drop_move",       "abandon_volume",
+    "settle_volume",   "release_volume", "forget_volume", "move_target",     "start_repair",
+    "end_repair",      "destroy_part",   "forget_part",   "forget_snapshot", "end_drain",
+    "reopen_drain",    "write_record",
 };
 static_assert(names.size() == static_cast<std::size_t>(Do::write_record) + 1);
 

@@ -45,6 +45,8 @@ enum class Do : std::uint8_t {
   release_volume,   // deletes what belongs to it
   forget_volume,    // being deleted, and nothing is left
   move_target,      // its node is being drained
+  start_repair,     // not published, and a replica is not up to date: the agent's own target on `node`
+  end_repair,       // nothing is left to copy, or its node is lost or being drained
   // snapshots
   destroy_part,     // part of a snapshot that is being deleted, or of a failed attempt
   forget_part,      // gone

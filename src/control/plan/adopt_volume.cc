@@ -25,6 +25,7 @@ auto age(const ReportedReplica& r) { return std::tuple(r.record.membership.epoch
 // What users asked for, without what came of it.
 VolumeSpec wishes(VolumeSpec v) {
   v.target.reset();
+  v.repair.reset();
   v.publish_context.clear();
   v.publish_count = 0;
   v.moves.clear();
@@ -57,10 +58,11 @@ struct Live {
 Live live_target(const Cluster& cluster, const ReplicaRecord& newest) {
   Live live;
   const std::string name = newest.volume.uuid.to_string();
+  const VolumeTarget* server = newest.volume.server();
   for (const auto& [id, nexus] : cluster.observed.nexuses) {
     if (nexus.name != name || !cluster.observed.node_online(nexus.node)) continue;
-    const bool known = newest.volume.target && newest.target && newest.volume.target->nexus == id &&
-                       newest.volume.target->node == nexus.node;
+    const bool known =
+        server != nullptr && newest.target && server->nexus == id && server->node == nexus.node;
     if (!known) {
       live.refused.emplace();
       live.refused->why =
@@ -192,8 +194,12 @@ VolumeSpec make_volume(const ReplicaRecord& newest, const Replicas& present) {
   VolumeSpec v = newest.volume;
   v.operation.reset();
   v.status = SpecStatus::created;
-  const bool target_known = newest.target && v.target && newest.target->uuid == v.target->nexus;
-  if (!target_known) v.target.reset();
+  const bool target_known =
+      newest.target && v.server() != nullptr && newest.target->uuid == v.server()->nexus;
+  if (!target_known) {
+    v.target.reset();
+    v.repair.reset();
+  }
   const auto is_present = [&](const Uuid& id) {
     return std::any_of(present.begin(), present.end(), [&](const auto* r) { return r->kept->replica == id; });
   };
@@ -263,7 +269,7 @@ void look_at_volume(const Cluster& cluster, const Uuid& id, const Replicas& repl
 
   AdoptPlan::Volume adopted;
   adopted.volume = make_volume(newest.record, present);
-  if (adopted.volume.target) adopted.target = newest.record.target;
+  if (adopted.volume.server() != nullptr) adopted.target = newest.record.target;
   if (!has_record || sync.taken)
     adopted.membership = make_membership(membership, present, sync, live.target != nullptr);
   Finding finding{"volume", id.to_string(), Verdict::adopted, {}, sync.chosen, {}};

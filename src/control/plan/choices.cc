@@ -42,7 +42,8 @@ int group_crowd(const Cluster& cluster, const VolumeSpec& volume, const NodeId& 
 }
 
 Badness badness(const Cluster& cluster, const VolumeSpec& volume, const ReplicaSpec& replica) {
-  const NexusState* nexus = volume.target ? cluster.known_nexus(volume.target->nexus) : nullptr;
+  const VolumeTarget* server = volume.server();
+  const NexusState* nexus = server != nullptr ? cluster.known_nexus(server->nexus) : nullptr;
   const ChildState* child = nexus != nullptr ? nexus->find(replica.uuid) : nullptr;
   const auto pool = cluster.specs.pools.find(replica.pool);
   const NodeId node = cluster.node_id_of_pool(replica.pool);

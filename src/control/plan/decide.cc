@@ -9,7 +9,7 @@ namespace {
 enum class Sync : std::uint8_t { unknown, in_sync, coming, out };
 
 Sync sync_of(const Cluster& cluster, const VolumeSpec& v, const NexusState* target, const ReplicaSpec& r) {
-  if (!v.target) {
+  if (!v.target && target == nullptr) {
     if (cluster.good(v, r.uuid)) return Sync::in_sync;
     return cluster.online_replica(r.uuid) != nullptr ? Sync::unknown : Sync::out;
   }
@@ -87,7 +87,8 @@ void note_outages(Outages& outages, const Cluster& cluster, UnixNanos now) {
     it = cluster.specs.replicas.contains(it->first) ? std::next(it) : outages.erase(it);
   }
   for (const auto& [id, volume] : cluster.specs.volumes) {
-    const NexusState* target = volume.target ? cluster.known_nexus(volume.target->nexus) : nullptr;
+    const VolumeTarget* server = volume.server();
+    const NexusState* target = server != nullptr ? cluster.known_nexus(server->nexus) : nullptr;
     for (const ReplicaSpec* r : cluster.replicas(id))
       note_outage(outages, r->uuid, sync_of(cluster, volume, target, *r), now);
   }
@@ -100,6 +101,7 @@ Decision decide(const Cluster& cluster, const Outages& outages, const Policy& po
   reconcile_snapshots(plan);
   reconcile_nodes(plan);
   queue_rebuilds(plan);
+  queue_repairs(plan);
   return {std::move(plan.actions), plan.due, plan.held};
 }
 

@@ -21,7 +21,8 @@ struct Policy {
   CapacityLimits capacity;
   // How long a replica that is out may come back before another takes its place.
   UnixNanos faulted_wait = 600LL * 1'000'000'000;
-  std::optional<std::uint64_t> rebuilds_max;     // at once, in the cluster
+  std::optional<std::uint64_t> rebuilds_max;  // at once, in the cluster
+  std::uint64_t repairs_max = 32;  // targets of the agent's own, while no more rebuilds run than that
   UnixNanos drain_wait = 120LL * 1'000'000'000;  // for targets that cannot be moved
   std::size_t transactions_kept_max = 5;         // attempts of a snapshot
 };
@@ -59,12 +60,19 @@ struct Plan {
   std::vector<Action> actions{};
   std::optional<UnixNanos> due{};
   bool held = false;
+  std::size_t repairs_opening = 0;  // targets of the agent's own that their engines do not have yet
 
   // Whoever looks at the time asks this, so that it is known when to look again.
   bool reached(UnixNanos time) {
     if (now >= time) return true;
     if (!due || time < *due) due = time;
     return false;
+  }
+  // So that another replica may take its place.
+  bool is_out_for_too_long(const Uuid& replica) {
+    const auto outage = outages.find(replica);
+    return outage != outages.end() && outage->second.back_at == 0 &&
+           reached(outage->second.since + policy.faulted_wait);
   }
   Action& add(Do what, std::string guard, std::string why) {
     Action a;
@@ -77,6 +85,7 @@ struct Plan {
 };
 void reconcile_pools(Plan& plan);
 void reconcile_volume(Plan& plan, const VolumeSpec& volume);
+void reconcile_repair(Plan& plan, const VolumeSpec& volume);
 void reconcile_replica(Plan& plan, const ReplicaSpec& replica);
 void reconcile_nexus(Plan& plan, const NexusSpec& nexus);
 void reconcile_children(Plan& plan, const VolumeSpec& volume, const NexusSpec& spec, const NexusState& nexus);
@@ -84,5 +93,7 @@ void reconcile_snapshots(Plan& plan);
 void reconcile_nodes(Plan& plan);
 // Leaves out rebuilds beyond the limit, the least urgent ones first.
 void queue_rebuilds(Plan& plan);
+// Leaves out repairs that would wait for the rebuilds that go on.
+void queue_repairs(Plan& plan);
 
 }  // namespace holdfast::control

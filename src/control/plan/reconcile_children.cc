@@ -49,12 +49,6 @@ bool has_room(const Plan& plan, const VolumeSpec& volume, const ReplicaState& re
          pool->free_bytes() >= plan.policy.capacity.free_bytes_min + (most > own ? most - own : 0);
 }
 
-bool waited_long_enough(Plan& plan, const Uuid& replica) {
-  const auto outage = plan.outages.find(replica);
-  return outage != plan.outages.end() && outage->second.back_at == 0 &&
-         plan.reached(outage->second.since + plan.policy.faulted_wait);
-}
-
 // As the target of this node has to reach it.
 bool is_shared_to(const Cluster& cluster, const ReplicaState& replica, const NodeId& node) {
   if (replica.node == node) return true;
@@ -95,7 +89,7 @@ void reconcile_children(Plan& plan, const VolumeSpec& volume, const NexusSpec& s
       if (room && is_shared_to(cluster, *replica, spec.node)) {
         want(Do::online_child, id, child.uri, "its replica can be reached again");
       }
-    } else if (spare && nexus.children.size() > 1 && waited_long_enough(plan, id)) {
+    } else if (spare && nexus.children.size() > 1 && plan.is_out_for_too_long(id)) {
       want(Do::remove_child, id, child.uri, "it is out for too long");
     }
   }

@@ -15,7 +15,8 @@ Action& want(Plan& plan, Do what, const NexusSpec& n, std::string why) {
 }
 
 bool is_target(const VolumeSpec* volume, const NexusSpec& n) {
-  return volume != nullptr && volume->target && volume->target->nexus == n.uuid;
+  const VolumeTarget* server = volume != nullptr ? volume->server() : nullptr;
+  return server != nullptr && server->nexus == n.uuid;
 }
 
 // Somebody's operation, or one that is still to be settled, speaks of it.
@@ -72,6 +73,8 @@ void reconcile_wanted(Plan& plan, const NexusSpec& spec) {
   const NexusState* state = cluster.known_nexus(spec.uuid);
   if (state == nullptr) {
     want(plan, Do::create_nexus, spec, "its engine does not have it");
+  } else if (spec.status == SpecStatus::creating) {
+    want(plan, Do::create_nexus, spec, "nobody has noted that it is there");
   } else if (volume != nullptr && !volume->operation && volume->status == SpecStatus::created) {
     reconcile_target(plan, *volume, spec, *state);
   }

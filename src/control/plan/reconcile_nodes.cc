@@ -30,6 +30,12 @@ std::size_t move_targets(Plan& plan, const NodeSpec& node, bool replicas_too) {
   const Cluster& cluster = plan.cluster;
   std::size_t left = 0;
   for (const auto& [id, v] : cluster.specs.volumes) {
+    if (v.repair && v.repair->node == node.id) {
+      ++left;
+      if (v.operation || v.status != SpecStatus::created) continue;
+      plan.add(Do::end_repair, volume_guard(id), fmt::format("node {} is being drained", node.id)).volume =
+          id;
+    }
     if (!v.target || v.target->node != node.id) continue;
     // Once its replica has gone ahead the target can follow.
     if (is_bound(cluster, v, node.id)) {
@@ -53,6 +59,12 @@ std::size_t move_targets(Plan& plan, const NodeSpec& node, bool replicas_too) {
   return left;
 }
 
+// Somebody can copy from it to another replica.
+bool can_be_copied(const Cluster& cluster, const VolumeSpec& v) {
+  if (v.target) return cluster.known_nexus(v.target->nexus) != nullptr;
+  return has_good_elsewhere(cluster, v, NodeId());
+}
+
 // Starts to move every replica of the pool. The number that has not left.
 std::size_t move_replicas(Plan& plan, const PoolId& pool) {
   const Cluster& cluster = plan.cluster;
@@ -66,7 +78,7 @@ std::size_t move_replicas(Plan& plan, const PoolId& pool) {
     const VolumeSpec& v = volume->second;
     ++left;
     const bool busy = v.operation || v.status != SpecStatus::created || !v.moves.empty();
-    if (busy || !v.target || cluster.known_nexus(v.target->nexus) == nullptr) continue;
+    if (busy || !can_be_copied(cluster, v)) continue;
     ReplicaNeed need(v);
     for (const ReplicaSpec* other : cluster.replicas(v.uuid)) {
       if (other->uuid != r->uuid) need.occupied.push_back(other->pool);

@@ -21,16 +21,27 @@ bool is_moving(const VolumeSpec& v, const Uuid& replica) {
 }
 
 const NexusState* serving_target(const Cluster& cluster, const VolumeSpec& v) {
-  if (!v.target || !cluster.observed.node_known(v.target->node)) return nullptr;
-  const NexusState* nexus = cluster.known_nexus(v.target->nexus);
+  const VolumeTarget* server = v.server();
+  if (server == nullptr || !cluster.observed.node_known(server->node)) return nullptr;
+  const NexusState* nexus = cluster.known_nexus(server->nexus);
   const bool serves =
       nexus != nullptr && (nexus->status == NexusStatus::online || nexus->status == NexusStatus::degraded);
   return serves ? nexus : nullptr;
 }
 
-bool in_sync(const NexusState& nexus, const Uuid& replica) {
-  const ChildState* child = nexus.find(replica);
+// `nexus`: what serves the volume, or null. Nothing is written to a volume that is not published.
+bool in_sync(const Cluster& cluster, const VolumeSpec& v, const NexusState* nexus, const Uuid& replica) {
+  if (nexus == nullptr) return cluster.good(v, replica);
+  const ChildState* child = nexus->find(replica);
   return child != nullptr && child->status == ChildStatus::online;
+}
+
+// Some replica can be reached that others can copy from.
+bool has_source(const Cluster& cluster, const VolumeSpec& v, const NexusState* nexus) {
+  if (v.target && nexus == nullptr) return false;
+  const auto& owned = cluster.replicas(v.uuid);
+  return std::any_of(owned.begin(), owned.end(),
+                     [&](const ReplicaSpec* r) { return in_sync(cluster, v, nexus, r->uuid); });
 }
 
 std::vector<PoolId> pools_without(const Cluster& cluster, const VolumeSpec& v, const Uuid& leaving) {
@@ -60,7 +71,8 @@ std::optional<PoolId> place_one(const Plan& plan, const VolumeSpec& v, const Rep
   return placed.pools.front();
 }
 
-void reconcile_moves(Plan& plan, const VolumeSpec& v, const NexusState& nexus) {
+void reconcile_moves(Plan& plan, const VolumeSpec& v, const NexusState* nexus) {
+  if (v.target && nexus == nullptr) return;
   const Cluster& cluster = plan.cluster;
   for (const ReplicaMove& m : v.moves) {
     const auto from = cluster.specs.replicas.find(m.from);
@@ -75,10 +87,11 @@ void reconcile_moves(Plan& plan, const VolumeSpec& v, const NexusState& nexus) {
       continue;
     }
     if (m.to) {
-      if (in_sync(nexus, *m.to))
+      if (in_sync(cluster, v, nexus, *m.to))
         want(plan, Do::finish_move, v, "the new replica holds all data").replica = m.from;
       continue;
     }
+    if (!has_source(cluster, v, nexus)) continue;
     ReplicaNeed need(v);
     need.occupied = pools_without(cluster, v, m.from);
     need.only = m.pool;
@@ -96,16 +109,15 @@ void reconcile_moves(Plan& plan, const VolumeSpec& v, const NexusState& nexus) {
 }
 
 // The replica that has been out for too long, or that its pool has no room for.
-const ReplicaSpec* to_replace(Plan& plan, const VolumeSpec& v, const NexusState& nexus) {
+const ReplicaSpec* to_replace(Plan& plan, const VolumeSpec& v, const NexusState* nexus) {
   for (const ReplicaSpec* r : plan.cluster.replicas(v.uuid)) {
-    if (is_moving(v, r->uuid) || in_sync(nexus, r->uuid)) continue;
-    const ChildState* child = nexus.find(r->uuid);
+    if (is_moving(v, r->uuid) || in_sync(plan.cluster, v, nexus, r->uuid)) continue;
+    // What can be reached is about to be repaired.
+    if (nexus == nullptr && plan.cluster.online_replica(r->uuid) != nullptr) continue;
+    const ChildState* child = nexus != nullptr ? nexus->find(r->uuid) : nullptr;
     if (child != nullptr && child->rebuild_percent) continue;
     if (child != nullptr && child->reason == ChildReason::out_of_space) return r;
-    const auto outage = plan.outages.find(r->uuid);
-    const bool waited = outage != plan.outages.end() && outage->second.back_at == 0 &&
-                        plan.reached(outage->second.since + plan.policy.faulted_wait);
-    if (waited) return r;
+    if (plan.is_out_for_too_long(r->uuid)) return r;
   }
   return nullptr;
 }
@@ -121,18 +133,18 @@ bool is_largest_without_room(const Cluster& cluster, const ReplicaSpec& replica)
   return std::none_of(here->second.begin(), here->second.end(), [&](const ReplicaSpec* other) {
     if (other->uuid == replica.uuid || !other->owners.volume) return false;
     const auto volume = cluster.specs.volumes.find(*other->owners.volume);
-    if (volume == cluster.specs.volumes.end() || !volume->second.target) return false;
-    const NexusState* nexus = cluster.known_nexus(volume->second.target->nexus);
+    const VolumeTarget* server = volume != cluster.specs.volumes.end() ? volume->second.server() : nullptr;
+    const NexusState* nexus = server != nullptr ? cluster.known_nexus(server->nexus) : nullptr;
     const ChildState* child = nexus != nullptr ? nexus->find(other->uuid) : nullptr;
     if (child == nullptr || child->reason != ChildReason::out_of_space) return false;
     return std::pair(allocated(other->uuid), other->uuid) > std::pair(allocated(replica.uuid), replica.uuid);
   });
 }
 
-void reconcile_replacement(Plan& plan, const VolumeSpec& v, const NexusState& nexus) {
+void reconcile_replacement(Plan& plan, const VolumeSpec& v, const NexusState* nexus) {
   const ReplicaSpec* leaving = to_replace(plan, v, nexus);
   if (leaving == nullptr) return;
-  const ChildState* child = nexus.find(leaving->uuid);
+  const ChildState* child = nexus != nullptr ? nexus->find(leaving->uuid) : nullptr;
   const bool full = child != nullptr && child->reason == ChildReason::out_of_space;
   if (full && !is_largest_without_room(plan.cluster, *leaving)) return;
   const auto pool = place_one(plan, v, leaving);
@@ -142,7 +154,9 @@ void reconcile_replacement(Plan& plan, const VolumeSpec& v, const NexusState& ne
     plan.held = true;
     return;
   }
-  Action& a = want(plan, Do::replace_replica, v,
+  // Should it be back with all data, it goes no sooner than there is another one with it.
+  const bool intact = nexus == nullptr && plan.cluster.healthy(v, leaving->uuid);
+  Action& a = want(plan, intact ? Do::start_move : Do::replace_replica, v,
                    full      ? "its pool has no room left"
                    : useless ? "its target cannot take its replica in"
                              : "its replica is out for too long");
@@ -167,12 +181,9 @@ void reconcile_count(Plan& plan, const VolumeSpec& v) {
     }
     return;
   }
-  if (nexus == nullptr || !v.self_heal) return;
-  const bool serves = std::any_of(nexus->children.begin(), nexus->children.end(),
-                                  [](const ChildState& c) { return c.status == ChildStatus::online; });
-  if (!serves) return;
+  if (!v.self_heal || !has_source(plan.cluster, v, nexus)) return;
   if (owned.size() == wanted) {
-    reconcile_replacement(plan, v, *nexus);
+    reconcile_replacement(plan, v, nexus);
     return;
   }
   if (const auto pool = place_one(plan, v, nullptr)) {
@@ -202,9 +213,9 @@ void reconcile_volume(Plan& plan, const VolumeSpec& v) {
   } else if (v.operation) {
     want(plan, Do::settle_volume, v, fmt::format("{} was interrupted", name(v.operation->operation)));
   } else {
-    const NexusState* nexus = serving_target(plan.cluster, v);
-    if (nexus != nullptr) reconcile_moves(plan, v, *nexus);
+    reconcile_moves(plan, v, serving_target(plan.cluster, v));
     reconcile_count(plan, v);
+    reconcile_repair(plan, v);
   }
 }
 

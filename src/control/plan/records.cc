@@ -33,7 +33,7 @@ std::uint64_t digest_of_volume(const RecordDigests& digests, const VolumeSpec& v
                                const std::vector<Uuid>& replicas) {
   Digest d;
   d.add(find_or_0(digests.volumes, volume.uuid)).add(find_or_0(digests.memberships, volume.uuid));
-  d.add(volume.target ? find_or_0(digests.nexuses, volume.target->nexus) : 0);
+  d.add(volume.server() != nullptr ? find_or_0(digests.nexuses, volume.server()->nexus) : 0);
   for (const Uuid& r : replicas)
     d.add(std::string_view(reinterpret_cast<const char*>(r.bytes.data()), r.bytes.size()));
   return d.value();
@@ -91,8 +91,8 @@ std::optional<WantedRecord> wanted_record(const Cluster& cluster, const RecordDi
   r.written = now;
   r.volume = volume->second;
   r.membership = cluster.observed.memberships.at(volume->first);
-  if (r.volume.target) {
-    const auto nexus = cluster.specs.nexuses.find(r.volume.target->nexus);
+  if (const VolumeTarget* server = r.volume.server()) {
+    const auto nexus = cluster.specs.nexuses.find(server->nexus);
     if (nexus != cluster.specs.nexuses.end()) r.target = nexus->second;
   }
   const auto pool = cluster.specs.pools.find(spec->second.pool);

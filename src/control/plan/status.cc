@@ -98,12 +98,13 @@ VolumeState volume_state(const Cluster& cluster, const VolumeSpec& volume) {
   VolumeState state;
   state.uuid = volume.uuid;
   state.size_bytes = volume.size_bytes;
-  if (volume.target) {
-    if (const NexusState* nexus = cluster.known_nexus(volume.target->nexus)) state.target = *nexus;
-  }
+  // What copies shows in its replicas; as a target it is nobody's but the agent's.
+  const VolumeTarget* server = volume.server();
+  const NexusState* nexus = server != nullptr ? cluster.known_nexus(server->nexus) : nullptr;
+  if (volume.target && nexus != nullptr) state.target = *nexus;
   for (const ReplicaSpec* r : cluster.replicas(volume.uuid)) {
     if (r->status == SpecStatus::creating && volume.status == SpecStatus::creating) continue;
-    state.replicas[r->uuid] = topology_of(cluster, volume, *r, state.target ? &*state.target : nullptr);
+    state.replicas[r->uuid] = topology_of(cluster, volume, *r, nexus);
   }
   state.usage = usage_of(volume, state.replicas);
   if (volume.target) {

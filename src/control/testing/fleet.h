@@ -100,6 +100,7 @@ struct Nexus {
   std::vector<std::string> allowed_hosts;
   AnaState ana = AnaState::optimized;
   std::vector<Child> children;
+  std::vector<nexus::ChildRecord> former;  // of earlier runs: in the record, as such that may come back
   bool fenced = false;
   bool stopped = false;
   bool unrecorded = false;  // the record does not say yet what it should

@@ -123,6 +123,7 @@ Status Fleet::record(Nexus& n, bool clean) {
     child.healthy = c.healthy;
     next.children.push_back(std::move(child));
   }
+  next.children.insert(next.children.end(), n.former.begin(), n.former.end());
   auto swapped = records_.swap(n.request.membership_key, n.record_revision, next);
   if (swapped.code() == Errc::fenced) {
     // Its own record at another revision is not another owner's.
@@ -190,6 +191,11 @@ Status Fleet::choose_in_sync(Machine& m, Nexus& n, const nexus::Record* record) 
   if (source == nullptr)
     return refused(m, Kind::failed_precondition,
                    "none of the children given is healthy in the membership record");
+  for (const nexus::ChildRecord& known : record->children) {
+    const bool given = std::any_of(n.children.begin(), n.children.end(),
+                                   [&](const Child& c) { return c.replica.to_string() == known.uuid; });
+    if (!given) n.former.emplace_back(known).healthy = false;
+  }
   for (Child& c : n.children) {
     if (&c != source && !record->clean_shutdown) c.healthy = false;
     c.in_sync = c.healthy;
@@ -356,7 +362,9 @@ Result<NexusState> Fleet::add_child(Machine& m, const Uuid& nexus, const std::st
   Child c;
   c.uri = uri;
   HF_CHECK(open_child(m, *n, c));
+  const std::string replica = c.replica.to_string();
   n->children.push_back(std::move(c));
+  std::erase_if(n->former, [&](const nexus::ChildRecord& r) { return r.uuid == replica; });
   const Status recorded = record(*n, false);
   if (!recorded.ok()) {
     n->children.pop_back();
