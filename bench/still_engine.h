@@ -69,7 +69,9 @@ class StillEngine final : public Engine {
   Task<Result<NexusState>> resize_nexus(Uuid, std::uint64_t) override { return refuse<NexusState>(); }
   Task<Result<AnaState>> ana_state(Uuid) override { return refuse<AnaState>(); }
   Task<Result<NexusState>> set_ana_state(Uuid, AnaState) override { return refuse<NexusState>(); }
-  Task<Result<NexusState>> add_child(Uuid, std::string, bool) override { return refuse<NexusState>(); }
+  Task<Result<NexusState>> add_child(Uuid, std::string, bool, std::uint32_t) override {
+    return refuse<NexusState>();
+  }
   Task<Result<NexusState>> remove_child(Uuid, std::string) override { return refuse<NexusState>(); }
   Task<Result<NexusState>> online_child(Uuid, std::string) override { return refuse<NexusState>(); }
   Task<Result<NexusState>> fault_child(Uuid, std::string, bool) override { return refuse<NexusState>(); }
@@ -87,6 +89,9 @@ class StillEngine final : public Engine {
   }
   Task<Status> destroy_snapshot(Uuid, PoolId) override { return refuse(); }
   Task<Result<ReplicaState>> clone_snapshot(Uuid, Uuid) override { return refuse<ReplicaState>(); }
+  Task<Status> start_fill(NewFill) override { return refuse(); }
+  Task<Result<std::optional<FillState>>> fill(Uuid) override { return refuse<std::optional<FillState>>(); }
+  Task<Status> end_fill(Uuid) override { return refuse(); }
   Task<Result<DiffPage>> diff_snapshots(std::optional<Uuid>, Uuid, std::uint64_t) override {
     return refuse<DiffPage>();
   }

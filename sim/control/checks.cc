@@ -35,6 +35,7 @@ class Check {
     for (const auto& [id, r] : specs_.replicas) {
       if (r.status != SpecStatus::created || r.operation)
         add(fmt::format("replica {} is {}", id.to_string(), name(r.status)));
+      if (r.fill) add(fmt::format("replica {} does not get its snapshots", id.to_string()));
       const fake::Copy* copy = find(r.pool, id);
       if (copy == nullptr) {
         if (r.status == SpecStatus::created)
@@ -143,8 +144,11 @@ class Check {
       const std::string label = "snapshot " + id.to_string();
       if (s.status != SpecStatus::created) add(fmt::format("{} is {}", label, name(s.status)));
       if (s.transactions.size() > 1) add(label + " keeps parts of failed attempts");
+      copies(label, s);
       const fake::Copy* first = nullptr;
       for (const auto& part : s.parts()) {
+        if (part.status != SpecStatus::created || part.unsure_until != 0)
+          add(fmt::format("{}: copy {} is {}", label, part.uuid.to_string(), name(part.status)));
         const fake::Copy* copy = find(part.pool, part.uuid);
         if (copy == nullptr) {
           if (specs_.pools.contains(part.pool))
@@ -155,6 +159,16 @@ class Check {
         if (copy->content != first->content) add(label + ": its parts differ");
       }
     }
+  }
+
+  // As many as its volume has replicas: whoever came later got one. Those that went with their node count; they were
+  // there when the replicas were made. Where a copy could not be made its replica does without.
+  void copies(const std::string& label, const SnapshotSpec& s) {
+    const auto v = specs_.volumes.find(s.volume);
+    if (v == specs_.volumes.end() || !v->second.target || fleet_.failed_fills() > 0) return;
+    if (s.parts().size() < v->second.num_replicas)
+      add(fmt::format("{} has {} copies, and its volume {} replicas", label, s.parts().size(),
+                      v->second.num_replicas));
   }
 
   std::vector<std::string> take() { return std::move(found_); }

@@ -60,6 +60,7 @@ Task<Status> Agent::act_create_replica(const Op& op, ReplicaSpec spec) {
 Task<Status> Agent::act_destroy_replica(const Op& op, ReplicaSpec spec) {
   HF_CO_TRY(Engine * engine, engine_of_pool(op, spec.pool));
   const NodeId node = specs().pools.at(spec.pool).node;
+  if (spec.fill) HF_CO_CHECK(co_await engine->end_fill(spec.uuid));
   const Status gone = co_await engine->destroy_replica(spec.uuid, spec.pool);
   if (!gone.ok() && gone.code() != Errc::not_found) {
     nodes_.refresh(node);

@@ -19,6 +19,7 @@ constexpr unsigned child_failures_max = 8;
 constexpr Nanos pass_pause = 10ms;
 constexpr Nanos backoff_first = 250ms;
 constexpr Nanos backoff_last = 30s;
+constexpr Nanos look_again_last = 4s;
 constexpr Nanos unfit_pause = 5s;  // before it stands for election again
 
 void tell_given_up(Events& events, const Action& action, const Error& why) {
@@ -172,6 +173,7 @@ Task<void> Agent::lead(Election::Term term, StopToken stop) {
   registry_.begin_term(term.created, ending.source().token());
   nodes_.ask_anew();
   unasked_.clear();
+  fill_failures_.clear();
   leading_ = true;
   HF_LOG(info, "control", "this agent leads", {"agent", options_.agent});
   changed();
@@ -258,6 +260,14 @@ unsigned Agent::back_off(const std::string& key) {
   return ++b.failures;
 }
 
+// What goes on at an engine is looked at again, less and less often.
+void Agent::look_again(const std::string& key) {
+  Backoff& b = backoffs_[key];
+  b.not_before =
+      home_.now() + std::min(look_again_last, Nanos(backoff_first.count() << std::min(b.failures, 10U)));
+  ++b.failures;
+}
+
 void Agent::note_outcome(const Action& action, const Status& outcome) {
   std::optional<std::string> place;
   const auto replica = specs().replicas.find(action.replica);
@@ -268,7 +278,11 @@ void Agent::note_outcome(const Action& action, const Status& outcome) {
   }
   if (outcome.ok()) {
     // A place is found once there is a replica in it.
-    if (!seeks_place(action.what)) backoffs_.erase(backoff_key(action));
+    if (action.what == Do::fill_replica) {
+      look_again(backoff_key(action));
+    } else if (!seeks_place(action.what)) {
+      backoffs_.erase(backoff_key(action));
+    }
     if (place) backoffs_.erase(*place);
     HF_LOG(debug, "control", to_string(action));
     return;

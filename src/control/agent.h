@@ -297,6 +297,20 @@ class Agent final : public Service {
   Task<Status> start_move(const Op& op, const Action& action);
   Task<Status> change_part(const Op& op, const Action& action, bool destroy);
 
+  // ---- copies of snapshots for new replicas (fills.cc)
+  bool needs_fill(const VolumeSpec& volume) const;
+  Task<Status> plan_copy(const Op& op, const Action& action);
+  Task<Status> note_copy(const Op& op, const Action& action);
+  Task<Status> settle_copy(const Op& op, const Action& action);
+  Task<Status> end_fill(const Op& op, Uuid replica, std::uint32_t in_sync_through, std::string why);
+  Task<Status> give_up_fill(const Op& op, const Action& action, std::string why);
+  // Without copies when there is nothing to ask for.
+  Result<NewFill> fill_request(const Action& action) const;
+  Task<Status> fill_replica(const Op& op, const Action& action);
+  Task<Status> execute_fill(const Op& op, const Action& action);
+  // That its target is asked to take it in with what it has so far, once: afterwards that is not known any more.
+  Task<Result<std::uint32_t>> take_in_sync_through(const Op& op, Uuid replica);
+
   Reactor& home_;
   store::Kv& kv_;
   const Options options_;
@@ -323,8 +337,10 @@ class Agent final : public Service {
   };
   void note_outcome(const Action& action, const Status& outcome);
   unsigned back_off(const std::string& key);  // the number of failures in a row
-  std::map<std::string, Backoff> backoffs_;   // by guard and action
+  void look_again(const std::string& key);
+  std::map<std::string, Backoff> backoffs_;  // by guard and action
   std::map<std::string, Nanos> app_nodes_seen_;
+  std::map<Uuid, unsigned> fill_failures_;  // by replica
 };
 
 }  // namespace holdfast::control

@@ -122,6 +122,28 @@ struct NexusSnapshotOutcome {
   }
 };
 
+struct NewFill {
+  struct Copy {
+    Uuid from;         // snapshot of the source
+    Uuid to;           // its copy
+    std::string name;  // of the copy; no other snapshot or replica of the engine has it
+  };
+  Uuid replica;
+  Uuid source;                  // a replica on another node, in sync
+  std::string source_endpoint;  // host:port of its engine
+  std::vector<Copy> copies;     // in any order; what the source does not have is left out
+};
+
+enum class FillStatus : std::uint8_t { running, successful, failed };
+
+struct FillState {
+  FillStatus status = FillStatus::running;
+  Uuid source;
+  std::string error;  // failed
+  std::uint32_t in_sync_through =
+      0;  // successful: has what was written in epochs up to this one; 0: not known
+};
+
 struct ByteRange {
   std::uint64_t offset = 0;
   std::uint64_t length = 0;
@@ -227,7 +249,9 @@ class Engine {
   virtual Task<Result<NexusState>> set_ana_state(Uuid nexus, AnaState state) = 0;
 
   // Brings it in sync, unless `rebuild` is false.
-  virtual Task<Result<NexusState>> add_child(Uuid nexus, std::string uri, bool rebuild) = 0;
+  // `in_sync_through`: as a fill of the replica has told, so that only what came later is copied; 0: not known.
+  virtual Task<Result<NexusState>> add_child(Uuid nexus, std::string uri, bool rebuild,
+                                             std::uint32_t in_sync_through) = 0;
   // Out of the nexus and out of the membership record. A child that is not there: ok. Errors: FailedPrecondition
   // (the last child in sync).
   virtual Task<Result<NexusState>> remove_child(Uuid nexus, std::string uri) = 0;
@@ -259,6 +283,15 @@ class Engine {
   // A replica with the snapshot's content, in its pool, thin, not shared; its name is the text of its UUID. One that
   // is there of the same snapshot is given. Errors: NotFound (snapshot), AlreadyExists, ResourceExhausted.
   virtual Task<Result<ReplicaState>> clone_snapshot(Uuid snapshot, Uuid replica) = 0;
+  // Copies of snapshots for a replica that nothing uses, oldest first, each made of the differences to the one before.
+  // It is not resized, reverted or destroyed meanwhile. Repeated after it ended, it goes on behind the newest copy that
+  // is there. Errors: NotFound (replica), FailedPrecondition (in use), AlreadyExists (one runs that was asked for
+  // otherwise), ResourceExhausted.
+  virtual Task<Status> start_fill(NewFill request) = 0;
+  // That of the replica, whether it runs or has ended; none: its engine knows of none.
+  virtual Task<Result<std::optional<FillState>>> fill(Uuid replica) = 0;
+  // Stops and forgets it; the copies that are whole stay. There is none: ok.
+  virtual Task<Status> end_fill(Uuid replica) = 0;
   // Where two snapshots or replicas of one pool differ, from an offset on; no `earlier`: all that `later` has.
   virtual Task<Result<DiffPage>> diff_snapshots(std::optional<Uuid> earlier, Uuid later,
                                                 std::uint64_t offset) = 0;

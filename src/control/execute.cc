@@ -45,6 +45,15 @@ Task<Status> Agent::execute(const Op& op, Action action) {
     case Do::start_repair:
     case Do::end_repair:
       co_return co_await execute_volume(op, action);
+    case Do::fill_replica:
+    case Do::end_fill:
+      co_return co_await execute_fill(op, action);
+    case Do::plan_copy:
+      co_return co_await plan_copy(op, action);
+    case Do::note_copy:
+      co_return co_await note_copy(op, action);
+    case Do::settle_copy:
+      co_return co_await settle_copy(op, action);
     case Do::destroy_part:
     case Do::forget_part:
     case Do::forget_snapshot:
@@ -216,6 +225,10 @@ Task<Status> Agent::execute_nexus(const Op& op, const Action& action) {
   if (rebuilds && !may_rebuild()) co_return Status();
   std::optional<RebuildClaim> rebuild;
   if (rebuilds) rebuild.emplace(claims_);
+  std::uint32_t in_sync_through = 0;
+  if (action.what == Do::add_child) {
+    HF_CO_TRY(in_sync_through, co_await take_in_sync_through(op, action.replica));
+  }
   HF_CO_TRY(Engine * engine, engine_to_change(op, spec.node));
   Task<Result<NexusState>> asked;
   const char* event = nullptr;
@@ -226,7 +239,7 @@ Task<Status> Agent::execute_nexus(const Op& op, const Action& action) {
   } else if (action.what == Do::add_child) {
     const auto uri = child_uri(action.replica, spec.node);
     if (!uri) co_return refusal(Kind::unavailable, "the replica cannot be reached");
-    asked = engine->add_child(spec.uuid, *uri, true);
+    asked = engine->add_child(spec.uuid, *uri, true, in_sync_through);
     event = "AddChild";
   } else if (action.what == Do::remove_child) {
     asked = engine->remove_child(spec.uuid, action.uri);

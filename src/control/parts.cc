@@ -248,7 +248,7 @@ Task<Result<NexusView>> Agent::add_nexus_child(Uuid id, std::optional<NodeId> no
     co_return refusal(Kind::in_use, nexus_text(spec.uuid) + " belongs to a volume: change its replica count");
   HF_CO_TRY(Engine * engine, engine_to_change(op, spec.node));
   spec.children.push_back({uri, uuid_of(uri)});
-  HF_CO_TRY(const NexusState now, co_await engine->add_child(id, std::move(uri), true));
+  HF_CO_TRY(const NexusState now, co_await engine->add_child(id, std::move(uri), true, 0));
   nodes_.note(now);
   Changes changes;
   changes.put(std::move(spec));

@@ -258,8 +258,10 @@ Impact Agent::impact_of(const std::vector<PoolId>& pools, const std::optional<No
   for (const auto& [id, s] : specs().snapshots) {
     const auto& parts = s.parts();
     const bool lost =
-        !parts.empty() && std::all_of(parts.begin(), parts.end(),
-                                      [&](const ReplicaSnapshotSpec& p) { return affected(p.pool); });
+        !parts.empty() && std::all_of(parts.begin(), parts.end(), [&](const ReplicaSnapshotSpec& p) {
+          const bool half = s.status == SpecStatus::created && p.status != SpecStatus::created;
+          return half || affected(p.pool);
+        });
     if (lost) impact.lost_snapshots.push_back(id);
   }
   return impact;

@@ -254,10 +254,11 @@ Task<Result<VolumeView>> Agent::restore_snapshot(Uuid snapshot_id, CreateVolume 
     co_return refusal(Kind::out_of_range,
                       fmt::format("{}: size has to be {}, that of the snapshot", what, snapshot.size_bytes));
   }
-  if (request.replicas > snapshot.parts().size()) {
-    co_return refusal(Kind::failed_precondition,
-                      fmt::format("{}: {} replicas wanted, the snapshot has {}", what, request.replicas,
-                                  snapshot.parts().size()));
+  const auto copies = std::count_if(snapshot.parts().begin(), snapshot.parts().end(),
+                                    [](const auto& p) { return p.status == SpecStatus::created; });
+  if (request.replicas > static_cast<std::size_t>(copies)) {
+    co_return refusal(Kind::failed_precondition, fmt::format("{}: {} replicas wanted, the snapshot has {}",
+                                                             what, request.replicas, copies));
   }
   VolumeSpec volume;
   volume.uuid = request.volume;
@@ -276,16 +277,27 @@ Task<Result<VolumeView>> Agent::restore_snapshot(Uuid snapshot_id, CreateVolume 
   std::vector<ReplicaSpec> replicas;
   {
     const Cluster now = cluster();
+    std::optional<PoolId> unreached;
     for (const auto& part : snapshot.parts()) {
+      if (part.status != SpecStatus::created) continue;
       if (now.usable_pool(part.pool) == nullptr) {
-        co_return refusal(Kind::failed_precondition,
-                          fmt::format("{}: pool {} cannot be reached", what, part.pool));
+        // One that is expected back is waited for; that of a replica which was replaced is not.
+        const auto replica = specs().replicas.find(part.replica);
+        const bool expected = replica != specs().replicas.end() && replica->second.owners.volume;
+        if (expected) replicas.clear();
+        unreached = part.pool;
+        if (expected) break;
+        continue;
       }
       if (replicas.size() == request.replicas) continue;
       ReplicaSpec r = new_replica(volume, part.pool);
       r.clone_of = part.uuid;
       r.kind = ReplicaKind::snapshot_clone;
       replicas.push_back(std::move(r));
+    }
+    if (replicas.size() < request.replicas) {
+      co_return refusal(Kind::failed_precondition,
+                        fmt::format("{}: pool {} cannot be reached", what, unreached.value_or("")));
     }
   }
   HF_CO_CHECK(co_await build_volume(op, volume, std::move(replicas)));

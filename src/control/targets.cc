@@ -55,6 +55,7 @@ NexusSpec target_of(const VolumeSpec& volume, const Uuid& uuid, const NodeId& no
 
 // As targets on these nodes need it.
 void Agent::share_towards(ReplicaSpec& replica, const std::vector<NodeId>& nodes) const {
+  if (replica.fill) return;  // once that is over
   const auto pool = specs().pools.find(replica.pool);
   std::vector<std::string> hosts;
   bool everybody = false;

@@ -64,6 +64,7 @@ ReplicaSpec Agent::new_replica(const VolumeSpec& volume, const PoolId& pool) {
   r.managed = true;
   r.owners.volume = volume.uuid;
   r.operation = Pending<ReplicaOp>{ReplicaOp::create, std::nullopt};
+  if (needs_fill(volume)) r.fill = ReplicaFill{unix_now()};
   if (const VolumeTarget* server = volume.server()) share_towards(r, {server->node});
   return r;
 }
@@ -356,7 +357,7 @@ Task<Status> Agent::grow_count(const Op& op, VolumeSpec volume) {
   replica.operation.reset();
   outcome.put(replica);
   HF_CO_CHECK(co_await commit(op, std::move(outcome)));
-  if (volume.server() != nullptr) {
+  if (volume.server() != nullptr && !replica.fill) {
     (co_await add_child_of(op, volume.uuid, replica.uuid)).ignore("the reconciler tries again");
   }
   co_return Status();
@@ -371,7 +372,7 @@ Task<Status> Agent::add_child_of(const Op& op, Uuid volume, Uuid replica) {
   if (!uri) co_return refusal(Kind::unavailable, "the replica cannot be reached");
   HF_CO_TRY(Engine * engine, engine_to_change(op, target.node));
   const RebuildClaim rebuild(claims_);
-  HF_CO_TRY(const NexusState nexus, co_await engine->add_child(target.nexus, *uri, true));
+  HF_CO_TRY(const NexusState nexus, co_await engine->add_child(target.nexus, *uri, true, 0));
   nodes_.note(nexus);
   HF_ASSERT(op.guard);
   co_return Status();

@@ -1,6 +1,7 @@
 #include "engine/replica_rebuild_operations.h"
 
-#include <algorithm>
+#include <set>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -47,6 +48,25 @@ own::ReplicaRebuild message(const ReplicaRebuildView& view) {
   return m;
 }
 
+Result<std::vector<ReplicaRebuildParams::Wanted>> to_wanted(const own::RebuildReplicaRequest& request) {
+  constexpr int wanted_max = 4096;
+  if (request.snapshots_size() > wanted_max)
+    return Error(Errc::invalid_argument, fmt::format("snapshots: {} are allowed", wanted_max));
+  std::vector<ReplicaRebuildParams::Wanted> all;
+  std::set<Uuid> sources, copies;
+  for (const auto& s : request.snapshots()) {
+    ReplicaRebuildParams::Wanted& one = all.emplace_back();
+    HF_TRY(one.source, to_uuid("snapshots.source_uuid", s.source_uuid()));
+    HF_TRY(one.uuid, to_uuid("snapshots.uuid", s.uuid()));
+    one.name = s.name();
+    if (one.uuid.is_nil()) return Error(Errc::invalid_argument, "snapshots.uuid: the nil UUID names nothing");
+    if (!one.name.empty()) HF_CHECK(check_name("snapshots.name", one.name));
+    if (!sources.insert(one.source).second || !copies.insert(one.uuid).second)
+      return Error(Errc::invalid_argument, fmt::format("snapshots: {} is given twice", s.source_uuid()));
+  }
+  return all;
+}
+
 std::string lock_key(const Uuid& replica) { return "rebuild of replica " + replica.to_string(); }
 
 }  // namespace
@@ -59,6 +79,7 @@ Task<Result<own::ReplicaRebuild>> create(Engine& engine, const own::RebuildRepli
   if (params.endpoint.empty() || params.endpoint.size() > endpoint_bytes_max) {
     co_return Error(Errc::invalid_argument, "source_endpoint: give HOST:PORT of the engine with the source");
   }
+  HF_CO_TRY(params.wanted, to_wanted(request));
   HF_CO_TRY(const auto lock, co_await engine.locks().acquire(lock_key(params.replica)));
   HF_CO_TRY(const auto view, co_await engine.replica_rebuilds().create(std::move(params)));
   co_return message(view);

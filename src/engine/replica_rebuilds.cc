@@ -37,8 +37,10 @@ bool has_users(DeviceRegistry& devices, const std::string& name) {
 
 // One snapshot of the source.
 struct ReplicaRebuilds::Layer {
-  Uuid uuid;
+  Uuid uuid;  // there
   std::string name;
+  Uuid copy;  // here
+  std::string copy_name;
   std::uint64_t size_bytes = 0;
   pool::Attributes attributes;
 };
@@ -127,12 +129,25 @@ Task<Status> ReplicaRebuilds::work(Job& job) {
 // Snapshots that are made while the job runs come with the next look.
 Task<Result<ReplicaRebuilds::Chain>> ReplicaRebuilds::chain_of_source(Job& job) {
   HF_CO_TRY(const auto found, co_await job.peer.snapshots(job.view.params.source));
+  const auto& all = job.view.params.wanted;
   Chain chain;
   for (const auto& s : found) {
     Layer& layer = chain.emplace_back();
     HF_CO_TRY(layer.uuid, to_uuid("snapshot_uuid", s.snapshot_uuid()));
     layer.name = s.snapshot_name();
-    HF_CO_CHECK(check_name("snapshot name", layer.name));
+    layer.copy = layer.uuid;
+    layer.copy_name = layer.name;
+    const auto wanted =
+        std::find_if(all.begin(), all.end(), [&](const auto& w) { return w.source == layer.uuid; });
+    if (wanted == all.end() && !all.empty()) {
+      chain.pop_back();
+      continue;
+    }
+    if (wanted != all.end()) {
+      layer.copy = wanted->uuid;
+      if (!wanted->name.empty()) layer.copy_name = wanted->name;
+    }
+    HF_CO_CHECK(check_name("snapshot name", layer.copy_name));
     layer.size_bytes = s.source_size();
     if (layer.size_bytes == 0) co_return odd("a snapshot of no size");
     HF_CO_TRY(const WallTime created, to_wall_time(s.timestamp()));
@@ -146,7 +161,7 @@ Task<Result<ReplicaRebuilds::Chain>> ReplicaRebuilds::chain_of_source(Job& job) 
 // Up to the newest of them that the replica has.
 std::size_t ReplicaRebuilds::count_present(const Job& job, const Chain& chain) const {
   for (std::size_t n = chain.size(); n > 0; --n) {
-    const auto found = engine_.pools().find_volume(chain[n - 1].uuid);
+    const auto found = engine_.pools().find_volume(chain[n - 1].copy);
     if (!found || !is_snapshot(found->volume.spec)) continue;
     if (found->volume.spec.source_uuid == job.view.params.replica) return n;
   }
@@ -192,15 +207,15 @@ Task<Status> ReplicaRebuilds::discard_rest(Job& job, const Layer* newest) {
   }
   if (newest == nullptr) co_return Status();
   pool::Pool& pool = *locked.known->pool;
-  HF_CO_TRY(const auto rest, pool.diff(newest->uuid, replica, 0, 1));
+  HF_CO_TRY(const auto rest, pool.diff(newest->copy, replica, 0, 1));
   if (rest.empty()) co_return Status();
-  co_return co_await pool.revert_volume(replica, newest->uuid);
+  co_return co_await pool.revert_volume(replica, newest->copy);
 }
 
 Task<Status> ReplicaRebuilds::copy_layer(Job& job, const Layer* before, const Layer& wanted) {
   ReplicaRebuildView::Copied& shown = job.view.copied.emplace_back();
-  shown.uuid = wanted.uuid;
-  shown.name = wanted.name;
+  shown.uuid = wanted.copy;
+  shown.name = wanted.copy_name;
   HF_CO_CHECK(co_await resize(job, wanted.size_bytes));
   HF_CO_TRY(std::string uri, co_await share(job, wanted));
   Status done = co_await job.source.open(engine_.devices(), std::move(uri), "a rebuild with snapshots",
@@ -270,12 +285,12 @@ Task<Status> ReplicaRebuilds::write_piece(Job& job, std::uint64_t offset, std::b
 }
 
 Task<Status> ReplicaRebuilds::make_snapshot(Job& job, const Layer& wanted) {
-  HF_CO_TRY(const auto unique, co_await engine_.locks().acquire(Pools::lock_key_of_new(wanted.uuid)));
+  HF_CO_TRY(const auto unique, co_await engine_.locks().acquire(Pools::lock_key_of_new(wanted.copy)));
   HF_CO_TRY(const auto locked, co_await lock_volume(engine_, "replica", job.view.params.replica));
-  HF_CO_CHECK(check_unused(engine_, wanted.name, wanted.uuid));
+  HF_CO_CHECK(check_unused(engine_, wanted.copy_name, wanted.copy));
   pool::SnapshotParams params;
-  params.name = wanted.name;
-  params.uuid = wanted.uuid;
+  params.name = wanted.copy_name;
+  params.uuid = wanted.copy;
   params.attributes = wanted.attributes;
   const auto made = co_await locked.known->pool->create_snapshot(job.view.params.replica, std::move(params));
   if (!made.ok()) co_return made.error();

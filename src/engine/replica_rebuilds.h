@@ -1,5 +1,6 @@
 // Jobs that give a replica of this engine the snapshots of a replica of another engine: oldest first, each made
-// of the differences to the one before, with its UUID, name, attributes and time. Home core.
+// of the differences to the one before, with its attributes and time, and its UUID and name or those that are asked
+// for. Home core.
 //
 // Between two snapshots the replica holds exactly one of the source's. Whatever else it holds when a job begins, from
 // one that was interrupted, is discarded, so that a job can be started again after any crash.
@@ -23,23 +24,31 @@ class Engine;
 enum class ReplicaRebuildState : std::uint8_t { running, successful, failed };
 
 struct ReplicaRebuildParams {
+  // A snapshot of the source, and what its copy is to be called.
+  struct Wanted {
+    Uuid source;
+    Uuid uuid;
+    std::string name;  // empty: as the snapshot
+    bool operator==(const Wanted&) const = default;
+  };
   Uuid replica;
   Uuid source;
-  std::string endpoint;  // gRPC address of the engine that has the source
+  std::string endpoint;        // gRPC address of the engine that has the source
+  std::vector<Wanted> wanted;  // none: every snapshot, as it is called there
 
   bool operator==(const ReplicaRebuildParams&) const = default;
 };
 
 struct ReplicaRebuildView {
   struct Copied {
-    Uuid uuid;  // of the snapshot
+    Uuid uuid;  // of the copy
     std::string name;
     std::uint64_t bytes = 0;
   };
   ReplicaRebuildParams params;
   ReplicaRebuildState state = ReplicaRebuildState::running;
   std::string error;
-  std::size_t snapshots = 0;   // of the source
+  std::size_t snapshots = 0;   // of the source, that are wanted
   std::vector<Copied> copied;  // by this job
   std::uint32_t in_sync_through =
       0;  // the replica has what was written in epochs up to this one; 0: not known

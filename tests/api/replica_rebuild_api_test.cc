@@ -183,6 +183,53 @@ TEST_F(ReplicaRebuildApi, ANewReplicaGetsEverySnapshotOldestFirst) {
   expect_same_history();
 }
 
+TEST_F(ReplicaRebuildApi, ACopyIsCalledAsTheCallerWantsAndTheOthersAreLeftOut) {
+  make_history();
+  start_other(disk("c"));
+  own::RebuildReplicaRequest request;
+  request.set_replica_uuid(new_uuid);
+  request.set_source_uuid(replica_uuid);
+  request.set_source_endpoint(endpoint());
+  const auto want = [&](const std::string& source, const std::string& copy, const std::string& name) {
+    auto* one = request.add_snapshots();
+    one->set_source_uuid(source);
+    one->set_uuid(copy);
+    one->set_name(name);
+  };
+  const auto ask_it = [&] {
+    return ask(other_.replica_rebuild(), &own::ReplicaRebuildRpc::Stub::RebuildReplica, request).status;
+  };
+  const std::string copy_of_3 = "bbbbbbbb-0000-4000-8000-0000000000c3";
+  const std::string copy_of_1 = "bbbbbbbb-0000-4000-8000-0000000000c1";
+  want(snapshot_id(3), copy_of_3, "third");
+  want(snapshot_id(1), copy_of_1, "");
+  want(other_uuid, "bbbbbbbb-0000-4000-8000-0000000000c9", "of nothing");
+  EXPECT_OK(ask_it());
+  const auto job = ended(other_, new_uuid);
+  ASSERT_EQ(job.status(), own::ReplicaRebuild::SUCCESSFUL) << job.error();
+  EXPECT_EQ(job.snapshots(), 2u);
+  ASSERT_EQ(job.copied_size(), 2);
+  EXPECT_EQ(job.copied(0).snapshot_uuid(), copy_of_1) << "the oldest first, however they are listed";
+  EXPECT_EQ(job.copied(0).snapshot_name(), "s1");
+  EXPECT_EQ(job.copied(1).snapshot_uuid(), copy_of_3);
+  EXPECT_EQ(job.copied(1).snapshot_name(), "third");
+  EXPECT_EQ(job.copied(1).copied(), 1 * MB) << "the difference to the one before that is copied";
+  EXPECT_EQ(snapshots_on(other_).size(), 2u);
+  EXPECT_EQ(sum_on(other_, copy_of_1), sum_on(engine_, snapshot_id(1)));
+  EXPECT_EQ(sum_on(other_, copy_of_3), sum_on(engine_, snapshot_id(3)));
+  // Goes on behind what is there, by the names of the copies.
+  EXPECT_OK(ask_it());
+  EXPECT_EQ(ended(other_, new_uuid).copied_size(), 0);
+
+  want(snapshot_id(1), snapshot_id(1), "");
+  EXPECT_CODE(ask_it(), INVALID_ARGUMENT, "given twice");
+  request.mutable_snapshots(3)->set_source_uuid("x");
+  EXPECT_CODE(ask_it(), INVALID_ARGUMENT, "snapshots.source_uuid");
+  request.mutable_snapshots(3)->set_source_uuid(snapshot_id(2));
+  request.mutable_snapshots(3)->set_uuid("");
+  EXPECT_CODE(ask_it(), INVALID_ARGUMENT, "snapshots.uuid");
+}
+
 TEST_F(ReplicaRebuildApi, AnEngineThatDiesInTheMiddleGoesOnWhereItWas) {
   make_history();
   const std::string path = disk("c");

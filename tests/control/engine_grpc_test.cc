@@ -191,8 +191,8 @@ TEST_F(EngineGrpc, ANexusFromItsCreationToItsEnd) {
   EXPECT_EQ(ask(other_->ana_state(id("n1"))).value(), AnaState::inaccessible);
 
   const std::string child = ask(engine_->create_replica(replica("r2"))).value().uri;
-  ASSERT_OK(ask(other_->add_child(id("n1"), child, true)));
-  ASSERT_OK(ask(other_->add_child(id("n1"), child, true)));
+  ASSERT_OK(ask(other_->add_child(id("n1"), child, true, 0)));
+  ASSERT_OK(ask(other_->add_child(id("n1"), child, true, 0)));
   const auto is_online = [&] {
     const auto seen = report(*other_);
     return !seen.nexuses.empty() && seen.nexuses[0].status == NexusStatus::online;

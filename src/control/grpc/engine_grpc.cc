@@ -8,6 +8,7 @@
 
 #include "control/grpc/messages.h"
 #include "holdfast/v1/pool.grpc.pb.h"
+#include "holdfast/v1/rebuild.grpc.pb.h"
 #include "holdfast/v1/record.grpc.pb.h"
 #include "holdfast/v1/report.grpc.pb.h"
 #include "mayastor/v1/host.grpc.pb.h"
@@ -43,6 +44,7 @@ struct Stubs {
         pool_extras(own::PoolRpc::NewStub(channel)),
         replica(v1::ReplicaRpc::NewStub(channel)),
         record(own::ReplicaRecordRpc::NewStub(channel)),
+        replica_rebuild(own::ReplicaRebuildRpc::NewStub(channel)),
         nexus(v1::NexusRpc::NewStub(channel)),
         snapshot(v1::SnapshotRpc::NewStub(channel)),
         report(own::ReportRpc::NewStub(channel)) {}
@@ -54,6 +56,7 @@ struct Stubs {
   std::unique_ptr<own::PoolRpc::Stub> pool_extras;
   std::unique_ptr<v1::ReplicaRpc::Stub> replica;
   std::unique_ptr<own::ReplicaRecordRpc::Stub> record;
+  std::unique_ptr<own::ReplicaRebuildRpc::Stub> replica_rebuild;
   std::unique_ptr<v1::NexusRpc::Stub> nexus;
   std::unique_ptr<v1::SnapshotRpc::Stub> snapshot;
   std::unique_ptr<own::ReportRpc::Stub> report;
@@ -103,7 +106,8 @@ class GrpcEngine final : public Engine {
   Task<Result<NexusState>> resize_nexus(Uuid nexus, std::uint64_t size_bytes) override;
   Task<Result<AnaState>> ana_state(Uuid nexus) override;
   Task<Result<NexusState>> set_ana_state(Uuid nexus, AnaState state) override;
-  Task<Result<NexusState>> add_child(Uuid nexus, std::string uri, bool rebuild) override;
+  Task<Result<NexusState>> add_child(Uuid nexus, std::string uri, bool rebuild,
+                                     std::uint32_t in_sync_through) override;
   Task<Result<NexusState>> remove_child(Uuid nexus, std::string uri) override;
   Task<Result<NexusState>> online_child(Uuid nexus, std::string uri) override;
   Task<Result<NexusState>> fault_child(Uuid nexus, std::string uri, bool for_good) override;
@@ -117,6 +121,9 @@ class GrpcEngine final : public Engine {
   Task<Result<NexusSnapshotOutcome>> create_nexus_snapshot(NewNexusSnapshot request) override;
   Task<Status> destroy_snapshot(Uuid snapshot, PoolId pool) override;
   Task<Result<ReplicaState>> clone_snapshot(Uuid snapshot, Uuid replica) override;
+  Task<Status> start_fill(NewFill request) override;
+  Task<Result<std::optional<FillState>>> fill(Uuid replica) override;
+  Task<Status> end_fill(Uuid replica) override;
   Task<Result<DiffPage>> diff_snapshots(std::optional<Uuid> earlier, Uuid later,
                                         std::uint64_t offset) override;
   Task<void> close() override {
@@ -157,6 +164,8 @@ class GrpcEngine final : public Engine {
   Task<Result<std::optional<PoolState>>> find_pool(PoolId pool);
   Task<Result<std::optional<ReplicaState>>> find_replica(Uuid replica);
   Task<Result<PoolState>> open_or_make(NewPool request, bool make);
+  Task<Result<NexusState>> add_filled_child(Uuid nexus, std::string uri, bool rebuild,
+                                            std::uint32_t in_sync_through);
   Task<Result<NexusState>> child_action(Uuid nexus, std::string uri, v1::ChildAction action);
 
   // On a connection of its own: gRPC would share one that is broken, or waits before it tries again.
@@ -572,12 +581,32 @@ Task<Result<NexusState>> GrpcEngine::set_ana_state(Uuid nexus, AnaState state) {
   return ask_nexus(&Async<v1::NexusRpc>::SetNvmeAnaState, std::move(request), timeouts_.nexus);
 }
 
-Task<Result<NexusState>> GrpcEngine::add_child(Uuid nexus, std::string uri, bool rebuild) {
-  v1::AddChildNexusRequest request;
+Task<Result<NexusState>> GrpcEngine::add_filled_child(Uuid nexus, std::string uri, bool rebuild,
+                                                      std::uint32_t in_sync_through) {
+  own::AddChildNexusRequest request;
   request.set_uuid(nexus.to_string());
   request.set_uri(std::move(uri));
   request.set_norebuild(!rebuild);
-  auto added = co_await ask_nexus(&Async<v1::NexusRpc>::AddChildNexus, std::move(request), timeouts_.nexus);
+  request.set_in_sync_through(in_sync_through);
+  HF_CO_TRY(const auto reply,
+            co_await ask(*stubs_->replica_rebuild->async(), &Async<own::ReplicaRebuildRpc>::AddChildNexus,
+                         std::move(request), timeouts_.nexus));
+  co_return nexus_of(node_, reply);
+}
+
+Task<Result<NexusState>> GrpcEngine::add_child(Uuid nexus, std::string uri, bool rebuild,
+                                               std::uint32_t in_sync_through) {
+  Task<Result<NexusState>> asked;
+  if (in_sync_through != 0) {
+    asked = add_filled_child(nexus, std::move(uri), rebuild, in_sync_through);
+  } else {
+    v1::AddChildNexusRequest request;
+    request.set_uuid(nexus.to_string());
+    request.set_uri(std::move(uri));
+    request.set_norebuild(!rebuild);
+    asked = ask_nexus(&Async<v1::NexusRpc>::AddChildNexus, std::move(request), timeouts_.nexus);
+  }
+  auto added = co_await asked;
   if (added.ok() || kind_of(added.error()) != Kind::already_exists) co_return added;
   v1::ListNexusOptions one;
   one.mutable_uuid()->set_value(nexus.to_string());
@@ -724,6 +753,51 @@ Task<Result<ReplicaState>> GrpcEngine::clone_snapshot(Uuid snapshot, Uuid replic
   HF_CO_TRY(auto there, co_await find_replica(replica));
   if (!there || there->clone_of != snapshot) co_return made.error();
   co_return std::move(*there);
+}
+
+Task<Status> GrpcEngine::start_fill(NewFill fill) {
+  own::RebuildReplicaRequest request;
+  request.set_replica_uuid(fill.replica.to_string());
+  request.set_source_uuid(fill.source.to_string());
+  request.set_source_endpoint(fill.source_endpoint);
+  for (const auto& copy : fill.copies) {
+    auto* one = request.add_snapshots();
+    one->set_source_uuid(copy.from.to_string());
+    one->set_uuid(copy.to.to_string());
+    one->set_name(copy.name);
+  }
+  HF_CO_CHECK(co_await ask(*stubs_->replica_rebuild->async(), &Async<own::ReplicaRebuildRpc>::RebuildReplica,
+                           std::move(request), timeouts_.replica));
+  co_return Status();
+}
+
+Task<Result<std::optional<FillState>>> GrpcEngine::fill(Uuid replica) {
+  own::ListReplicaRebuildsRequest request;
+  request.set_replica_uuid(replica.to_string());
+  HF_CO_TRY(const auto reply, co_await ask(*stubs_->replica_rebuild->async(),
+                                           &Async<own::ReplicaRebuildRpc>::ListReplicaRebuilds,
+                                           std::move(request), timeouts_.read));
+  if (reply.rebuilds().empty()) co_return std::optional<FillState>();
+  const auto& job = reply.rebuilds(0);
+  FillState state;
+  state.status = job.status() == own::ReplicaRebuild::RUNNING      ? FillStatus::running
+                 : job.status() == own::ReplicaRebuild::SUCCESSFUL ? FillStatus::successful
+                                                                   : FillStatus::failed;
+  auto source = Uuid::parse(job.source_uuid());
+  if (source.ok()) state.source = source.value();
+  state.error = fmt::format("node {}: {}", node_, job.error());
+  state.in_sync_through = job.in_sync_through();
+  co_return std::optional<FillState>(std::move(state));
+}
+
+Task<Status> GrpcEngine::end_fill(Uuid replica) {
+  own::DestroyReplicaRebuildRequest request;
+  request.set_replica_uuid(replica.to_string());
+  const auto done =
+      co_await ask(*stubs_->replica_rebuild->async(), &Async<own::ReplicaRebuildRpc>::DestroyReplicaRebuild,
+                   std::move(request), timeouts_.nexus);
+  if (!done.ok() && kind_of(done.error()) != Kind::not_found) co_return done.error();
+  co_return Status();
 }
 
 Task<Result<DiffPage>> GrpcEngine::diff_snapshots(std::optional<Uuid> earlier, Uuid later,

@@ -49,11 +49,16 @@ void fields(V& v, ReplicaOwners& s) {
   v("volume", s.volume), v("nexuses", s.nexuses);
 }
 template <class V>
+void fields(V& v, ReplicaFill& s) {
+  v("since", s.since);
+}
+template <class V>
 void fields(V& v, ReplicaSpec& s) {
   v("uuid", s.uuid), v("size_bytes", s.size_bytes), v("pool", s.pool), v("pool_uuid", s.pool_uuid);
   v("thin", s.thin), v("share", s.share), v("allowed_hosts", s.allowed_hosts), v("managed", s.managed);
   v("owners", s.owners), v("clone_of", s.clone_of), v("kind", s.kind), v("status", s.status);
   v("released_by", s.released_by), v("unsure_until", s.unsure_until), v("operation", s.operation);
+  v("fill", s.fill), v("in_sync_through", s.in_sync_through);
 }
 template <class V>
 void fields(V& v, NexusChildSpec& s) {

@@ -96,6 +96,8 @@ TEST(Codec, KeepsEveryField) {
   r.clone_of = id("s");
   r.allowed_hosts = {"nqn.a", "nqn.b"};
   r.kind = ReplicaKind::snapshot_clone;
+  r.fill = ReplicaFill{7};
+  r.in_sync_through = 3;
   EXPECT_EQ(parse_spec<ReplicaSpec>("k", to_json(r)).value(), r);
 
   NexusSpec x;

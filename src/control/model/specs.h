@@ -87,6 +87,12 @@ struct ReplicaOwners {
   bool none() const noexcept { return !volume && nexuses.empty(); }
 };
 
+// A new replica is being given copies of its volume's snapshots, before its target takes it in (docs/adr/0015).
+struct ReplicaFill {
+  UnixNanos since = 0;
+  bool operator==(const ReplicaFill&) const = default;
+};
+
 struct ReplicaSpec {
   Uuid uuid;
   std::uint64_t size_bytes = 0;
@@ -103,6 +109,10 @@ struct ReplicaSpec {
   std::optional<Uuid> released_by;  // deleting: the volume that it was of
   UnixNanos unsure_until = 0;       // a request that makes it may still arrive
   std::optional<Pending<ReplicaOp>> operation;
+  std::optional<ReplicaFill> fill;
+  // Has what its volume had written in epochs up to this one, by its fill; 0: not known. Until its target is asked to
+  // take it in.
+  std::uint32_t in_sync_through = 0;
   bool operator==(const ReplicaSpec&) const = default;
 };
 
@@ -199,14 +209,17 @@ struct VolumeSpec {
   const VolumeTarget* server() const noexcept { return target ? &*target : repair ? &*repair : nullptr; }
 };
 
-// One replica's part of an attempt to take a snapshot.
+// Of a copy that the fill of its replica makes: it may appear until that is over.
+inline constexpr UnixNanos with_its_fill = UnixNanos{1} << 62;
+
+// One replica's part of an attempt to take a snapshot, or its copy of one.
 struct ReplicaSnapshotSpec {
   Uuid uuid;
   Uuid replica;
   PoolId pool;
   std::optional<Uuid> pool_uuid;
   SpecStatus status = SpecStatus::creating;
-  UnixNanos unsure_until = 0;  // of a failed attempt: it may still appear
+  UnixNanos unsure_until = 0;  // of a failed attempt, or a copy: it may still appear
   bool operator==(const ReplicaSnapshotSpec&) const = default;
 };
 
@@ -220,11 +233,18 @@ struct SnapshotSpec {
   std::map<std::string, std::vector<ReplicaSnapshotSpec>> transactions;
   bool operator==(const SnapshotSpec&) const = default;
 
-  // The parts of the attempt that succeeded.
+  // The parts of the attempt that succeeded, and their copies, whether they are whole or not.
   const std::vector<ReplicaSnapshotSpec>& parts() const noexcept {
     static const std::vector<ReplicaSnapshotSpec> none;
     const auto found = transactions.find(transaction);
     return found == transactions.end() ? none : found->second;
+  }
+  // That of a replica; nullptr: it has none.
+  const ReplicaSnapshotSpec* part_of(const Uuid& replica) const noexcept {
+    for (const ReplicaSnapshotSpec& p : parts()) {
+      if (p.replica == replica) return &p;
+    }
+    return nullptr;
   }
 };
 

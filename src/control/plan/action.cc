@@ -14,7 +14,8 @@ constexpr std::array names = {
     "add_child",       "remove_child",   "online_child",  "add_replica",     "replace_replica",
     "release_replica", "start_move",     "finish_move",   "drop_move",       "abandon_volume",
     "settle_volume",   "release_volume", "forget_volume", "move_target",     "start_repair",
-    "end_repair",      "destroy_part",   "forget_part",   "forget_snapshot", "end_drain",
+    "end_repair",      "fill_replica",   "end_fill",      "destroy_part",    "forget_part",
+    "plan_copy",       "note_copy",      "settle_copy",   "forget_snapshot", "end_drain",
     "reopen_drain",    "write_record",
 };
 static_assert(names.size() == static_cast<std::size_t>(Do::write_record) + 1);

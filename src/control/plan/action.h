@@ -47,9 +47,14 @@ enum class Do : std::uint8_t {
   move_target,      // its node is being drained
   start_repair,     // not published, and a replica is not up to date: the agent's own target on `node`
   end_repair,       // nothing is left to copy, or its node is lost or being drained
+  fill_replica,     // gets copies of the volume's snapshots
+  end_fill,         // does not wait for them any longer
   // snapshots
   destroy_part,     // part of a snapshot that is being deleted, or of a failed attempt
   forget_part,      // gone
+  plan_copy,        // `replica` is to get a copy
+  note_copy,        // it is there
+  settle_copy,      // the fill that was to make it is over
   forget_snapshot,  // being deleted or never completed, and nothing is left
   // nodes
   end_drain,     // nothing is left to move

@@ -25,6 +25,8 @@ struct Policy {
   std::uint64_t repairs_max = 32;  // targets of the agent's own, while no more rebuilds run than that
   UnixNanos drain_wait = 120LL * 1'000'000'000;  // for targets that cannot be moved
   std::size_t transactions_kept_max = 5;         // attempts of a snapshot
+  // How long a volume with one replica in sync waits for the next one to get copies of its snapshots.
+  UnixNanos fill_wait = 1800LL * 1'000'000'000;
 };
 
 // Since when a replica of a volume is not in sync; kept over restarts of its child, so that one that comes and goes
@@ -87,6 +89,8 @@ void reconcile_pools(Plan& plan);
 void reconcile_volume(Plan& plan, const VolumeSpec& volume);
 void reconcile_repair(Plan& plan, const VolumeSpec& volume);
 void reconcile_replica(Plan& plan, const ReplicaSpec& replica);
+// Of a replica that is being given copies of its volume's snapshots.
+void reconcile_fill(Plan& plan, const ReplicaSpec& replica);
 void reconcile_nexus(Plan& plan, const NexusSpec& nexus);
 void reconcile_children(Plan& plan, const VolumeSpec& volume, const NexusSpec& spec, const NexusState& nexus);
 void reconcile_snapshots(Plan& plan);

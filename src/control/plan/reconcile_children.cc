@@ -95,7 +95,7 @@ void reconcile_children(Plan& plan, const VolumeSpec& volume, const NexusSpec& s
   }
   if (!volume.self_heal) return;
   for (const ReplicaSpec* r : owned) {
-    if (r->status != SpecStatus::created || nexus.find(r->uuid) != nullptr) continue;
+    if (r->status != SpecStatus::created || r->fill || nexus.find(r->uuid) != nullptr) continue;
     const ReplicaState* replica = cluster.online_replica(r->uuid);
     if (replica == nullptr || !is_shared_to(cluster, *replica, spec.node)) continue;
     if (replica->size_bytes < nexus.size_bytes) continue;

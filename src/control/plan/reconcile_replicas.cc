@@ -60,6 +60,10 @@ void reconcile_kept(Plan& plan, const ReplicaSpec& r) {
   }
   const ReplicaState* state = cluster.online_replica(r.uuid);
   if (state == nullptr) return;
+  if (r.fill) {
+    reconcile_fill(plan, r);
+    return;
+  }
   if (state->share != r.share || (r.share == Protocol::nvmf && state->allowed_hosts != r.allowed_hosts)) {
     want(plan, Do::share_replica, r, "it is not shared as it should be");
   }

@@ -1,5 +1,6 @@
 // Snapshots: parts of failed attempts go, those of deleted snapshots go, and a snapshot without any goes unless it is
-// complete.
+// complete. Copies of
+// snapshots are noted when they are there.
 #include "control/plan/decide.h"
 
 namespace holdfast::control {
@@ -26,6 +27,29 @@ void remove_part(Plan& plan, const SnapshotSpec& s, const ReplicaSnapshotSpec& p
   a.node = node;
 }
 
+// A copy that its replica's fill makes, or was to make.
+void reconcile_copy(Plan& plan, const SnapshotSpec& s, const ReplicaSnapshotSpec& part) {
+  const Cluster& cluster = plan.cluster;
+  const auto add = [&](Do what, const char* why) {
+    Action& a = want(plan, what, s, why);
+    a.part = part.uuid;
+    a.pool = part.pool;
+    a.node = cluster.node_id_of_pool(part.pool);
+  };
+  if (s.status == SpecStatus::created && part.status == SpecStatus::creating &&
+      cluster.observed.snapshots.contains(part.uuid)) {
+    add(Do::note_copy, "it is there");
+    return;
+  }
+  const auto replica = cluster.specs.replicas.find(part.replica);
+  const bool exists = replica != cluster.specs.replicas.end();
+  if (exists && (replica->second.fill || !plan.reached(replica->second.unsure_until))) return;
+  const NodeId node = cluster.node_id_of_pool(part.pool);
+  const bool pool_gone = node.empty() || !cluster.specs.nodes.contains(node);
+  const bool pool_known = cluster.usable_pool(part.pool) != nullptr && cluster.observed.node_known(node);
+  if (pool_gone || pool_known) add(Do::settle_copy, "nothing makes it any more");
+}
+
 }  // namespace
 
 void reconcile_snapshots(Plan& plan) {
@@ -36,6 +60,9 @@ void reconcile_snapshots(Plan& plan) {
       continue;
     }
     for (const auto& [transaction, parts] : s.transactions) {
+      for (const auto& part : parts) {
+        if (part.unsure_until == with_its_fill) reconcile_copy(plan, s, part);
+      }
       const bool kept = s.status == SpecStatus::created && transaction == s.transaction;
       if (kept) continue;
       for (const auto& part : parts) {

@@ -103,6 +103,14 @@ Json part_json(const ReplicaSnapshotSpec& part, const std::vector<SnapshotState>
   return {{"online", std::move(json)}};
 }
 
+// Those of a snapshot that was taken, without copies that are being made.
+std::vector<ReplicaSnapshotSpec> whole_parts(const SnapshotSpec& spec) {
+  std::vector<ReplicaSnapshotSpec> parts = spec.parts();
+  if (spec.status != SpecStatus::created) return parts;
+  std::erase_if(parts, [](const ReplicaSnapshotSpec& p) { return p.status != SpecStatus::created; });
+  return parts;
+}
+
 Json transactions_json(const SnapshotSpec& spec) {
   Json json = Json::object();
   for (const auto& [id, parts] : spec.transactions) {
@@ -166,7 +174,8 @@ Json snapshot_json(const SnapshotView& view) {
   metadata["txn_id"] = spec.transaction;
   metadata["transactions"] = transactions_json(spec);
   metadata["num_restores"] = view.num_restores;
-  metadata["num_snapshot_replicas"] = spec.parts().size();
+  const auto copies = whole_parts(spec);
+  metadata["num_snapshot_replicas"] = copies.size();
   Json state = {{"uuid", spec.uuid.to_string()},
                 {"allocated_size", view.allocated_bytes},
                 {"source_volume", spec.volume.to_string()}};
@@ -174,7 +183,7 @@ Json snapshot_json(const SnapshotView& view) {
   // API v0 has the field, and never says true.
   state["ready_as_source"] = false;
   state["replica_snapshots"] =
-      list_json(spec.parts(), [&](const ReplicaSnapshotSpec& part) { return part_json(part, view.parts); });
+      list_json(copies, [&](const ReplicaSnapshotSpec& part) { return part_json(part, view.parts); });
   return {{"definition",
            {{"metadata", std::move(metadata)},
             {"spec", {{"uuid", spec.uuid.to_string()}, {"source_volume", spec.volume.to_string()}}}}},

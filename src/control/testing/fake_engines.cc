@@ -115,7 +115,8 @@ class FakeEngine final : public Engine {
   Task<Result<NexusState>> resize_nexus(Uuid nexus, std::uint64_t size_bytes) override;
   Task<Result<AnaState>> ana_state(Uuid nexus) override;
   Task<Result<NexusState>> set_ana_state(Uuid nexus, AnaState state) override;
-  Task<Result<NexusState>> add_child(Uuid nexus, std::string uri, bool rebuild) override;
+  Task<Result<NexusState>> add_child(Uuid nexus, std::string uri, bool rebuild,
+                                     std::uint32_t in_sync_through) override;
   Task<Result<NexusState>> remove_child(Uuid nexus, std::string uri) override;
   Task<Result<NexusState>> online_child(Uuid nexus, std::string uri) override;
   Task<Result<NexusState>> fault_child(Uuid nexus, std::string uri, bool for_good) override;
@@ -129,6 +130,9 @@ class FakeEngine final : public Engine {
   Task<Result<NexusSnapshotOutcome>> create_nexus_snapshot(NewNexusSnapshot request) override;
   Task<Status> destroy_snapshot(Uuid snapshot, PoolId pool) override;
   Task<Result<ReplicaState>> clone_snapshot(Uuid snapshot, Uuid replica) override;
+  Task<Status> start_fill(NewFill request) override;
+  Task<Result<std::optional<FillState>>> fill(Uuid replica) override;
+  Task<Status> end_fill(Uuid replica) override;
   Task<Result<DiffPage>> diff_snapshots(std::optional<Uuid> earlier, Uuid later,
                                         std::uint64_t offset) override;
   Task<void> close() override {
@@ -370,9 +374,10 @@ Task<Result<NexusState>> FakeEngine::set_ana_state(Uuid nexus, AnaState state) {
   return call<NexusState>(timeouts_.nexus,
                           [nexus, state](Fleet& f, Machine& m) { return f.set_ana(m, nexus, state); });
 }
-Task<Result<NexusState>> FakeEngine::add_child(Uuid nexus, std::string uri, bool rebuild) {
-  return call<NexusState>(timeouts_.nexus, [nexus, uri, rebuild](Fleet& f, Machine& m) {
-    return f.add_child(m, nexus, uri, rebuild);
+Task<Result<NexusState>> FakeEngine::add_child(Uuid nexus, std::string uri, bool rebuild,
+                                               std::uint32_t in_sync_through) {
+  return call<NexusState>(timeouts_.nexus, [nexus, uri, rebuild, in_sync_through](Fleet& f, Machine& m) {
+    return f.add_child(m, nexus, uri, rebuild, in_sync_through);
   });
 }
 Task<Result<NexusState>> FakeEngine::remove_child(Uuid nexus, std::string uri) {
@@ -440,6 +445,17 @@ Task<Result<ReplicaState>> FakeEngine::clone_snapshot(Uuid snapshot, Uuid replic
   return call<ReplicaState>(timeouts_.replica_snapshot, [snapshot, replica](Fleet& f, Machine& m) {
     return f.clone_snapshot(m, snapshot, replica);
   });
+}
+Task<Status> FakeEngine::start_fill(NewFill request) {
+  return call<void>(timeouts_.replica,
+                    [r = std::move(request)](Fleet& f, Machine& m) { return f.start_fill(m, r); });
+}
+Task<Result<std::optional<FillState>>> FakeEngine::fill(Uuid replica) {
+  return call<std::optional<FillState>>(timeouts_.read,
+                                        [replica](Fleet& f, Machine& m) { return f.fill(m, replica); });
+}
+Task<Status> FakeEngine::end_fill(Uuid replica) {
+  return call<void>(timeouts_.nexus, [replica](Fleet& f, Machine& m) { return f.end_fill(m, replica); });
 }
 Task<Result<DiffPage>> FakeEngine::diff_snapshots(std::optional<Uuid> earlier, Uuid later, std::uint64_t) {
   return call<DiffPage>(timeouts_.read,

@@ -85,6 +85,7 @@ void Fleet::crash(const NodeId& node) {
   Machine& m = machine(node);
   m.running = false;
   m.nexuses.clear();
+  m.fills.clear();
   m.open.clear();
 }
 
@@ -165,6 +166,7 @@ void Fleet::advance(Nanos now) {
   now_ = now;
   for (auto& [node, m] : machines_) {
     for (auto& [id, n] : m.nexuses) advance_nexus(m, n);
+    for (auto& [id, job] : m.fills) advance_fill(m, job);
   }
 }
 

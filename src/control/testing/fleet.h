@@ -47,6 +47,7 @@ struct Copy {
   std::uint64_t record_digest = 0;
   std::uint32_t epoch = 0;  // announced last
   Content content{};
+  std::uint64_t written_through = 0;       // of a snapshot: the number of the last write before it
   std::array<bool, region_count> owned{};  // regions that it has allocated itself
   Uuid holder;                             // the run of a nexus that reserved it; nil: nobody
 };
@@ -81,10 +82,11 @@ struct Child {
   Uuid replica;
   bool open = false;
   bool in_sync = false;
-  bool suspended = false;  // the last one in sync, and it does not answer
-  bool healthy = false;    // as the record should say
-  bool for_good = false;   // only its removal helps
-  bool has_log = false;    // what it missed is known
+  bool suspended = false;   // the last one in sync, and it does not answer
+  bool healthy = false;     // as the record should say
+  bool for_good = false;    // only its removal helps
+  bool has_log = false;     // what it missed is known
+  std::uint64_t since = 0;  // it is believed to have writes up to this number, by a fill
   ChildReason reason = ChildReason::none;
   UnixNanos faulted_at = 0;
   std::optional<Nanos> silent_since;
@@ -112,6 +114,14 @@ struct Nexus {
   NexusStatus status() const noexcept;
 };
 
+struct Fill {
+  NewFill request;
+  FillState state;
+  Nanos next{0};
+  bool begun = false;
+  std::optional<Uuid> holds;  // snapshot of the source whose content the replica has
+};
+
 struct Disk {
   std::uint64_t bytes = 0;
   std::optional<PoolId> pool;  // whose label it carries
@@ -130,6 +140,7 @@ struct Machine {
   EngineReport told;  // the content of `revision`
   std::uint64_t revision = 0;
   std::uint64_t whole_reports = 0;  // that were given
+  std::map<Uuid, Fill> fills;  // by replica
 
   std::string endpoint() const { return address + ":10124"; }
   Pool* open_pool(const PoolId& id) noexcept;
@@ -141,7 +152,8 @@ struct FleetOptions {
   std::uint64_t disk_bytes = std::uint64_t{10} << 30;
   std::uint64_t rebuild_bytes_per_second = std::uint64_t{256} << 20;
   Nanos partial_rebuild = 500ms;
-  Nanos silence = 2s;  // of a child, before it is taken out of its nexus
+  Nanos fill_step = 700ms;  // for each copy of a snapshot
+  Nanos silence = 2s;       // of a child, before it is taken out of its nexus
   // Disks that nobody added are there all the same.
   bool any_disk = true;
 };
@@ -188,6 +200,8 @@ class Fleet {
   bool given_up(const std::string& volume) const { return given_up_.contains(volume); }
   // Copies with everything that was acknowledged, on machines that run or do not.
   std::size_t good_copies(const std::string& volume, const Copy* except = nullptr) const;
+  // Fills that ended without all that was wanted.
+  std::uint64_t failed_fills() const noexcept { return failed_fills_; }
   // What must never happen, and did.
   const std::vector<std::string>& violations() const noexcept { return violations_; }
 
@@ -214,6 +228,9 @@ class Fleet {
   Result<SnapshotState> create_snapshot(Machine& m, const NewReplicaSnapshot& request);
   Result<NexusSnapshotOutcome> create_nexus_snapshot(Machine& m, const NewNexusSnapshot& request);
   Result<ReplicaState> clone_snapshot(Machine& m, const Uuid& snapshot, const Uuid& replica);
+  Status start_fill(Machine& m, const NewFill& request);
+  Result<std::optional<FillState>> fill(Machine& m, const Uuid& replica);
+  Status end_fill(Machine& m, const Uuid& replica);
   Result<DiffPage> diff(Machine& m, const std::optional<Uuid>& earlier, const Uuid& later);
 
   Result<NexusState> create_nexus(Machine& m, const NewNexus& request);
@@ -222,7 +239,8 @@ class Fleet {
   Result<NexusState> share_nexus(Machine& m, const Uuid& nexus, bool shared, std::vector<std::string> hosts);
   Result<NexusState> resize_nexus(Machine& m, const Uuid& nexus, std::uint64_t size_bytes);
   Result<NexusState> set_ana(Machine& m, const Uuid& nexus, AnaState state);
-  Result<NexusState> add_child(Machine& m, const Uuid& nexus, const std::string& uri, bool rebuild);
+  Result<NexusState> add_child(Machine& m, const Uuid& nexus, const std::string& uri, bool rebuild,
+                               std::uint32_t in_sync_through = 0);
   Result<NexusState> remove_child(Machine& m, const Uuid& nexus, const std::string& uri);
   Result<NexusState> online_child(Machine& m, const Uuid& nexus, const std::string& uri);
   Result<NexusState> fault_child(Machine& m, const Uuid& nexus, const std::string& uri, bool for_good);
@@ -266,7 +284,11 @@ class Fleet {
   void end_rebuild(Nexus& n, Child& c, RebuildStatus how);
   Result<Child*> rebuilt_child(Machine& m, const Uuid& nexus, const std::string& uri);
   void finish_rebuild(Machine& m, Nexus& n, Child& c);
-  bool copy_all(const Content& from, Pool& pool, Copy& to);
+  bool copy_all(const Content& from, Pool& pool, Copy& to, std::uint64_t since);
+  bool is_child(const Uuid& replica) const;
+  bool is_filled(const Machine& m, const Uuid& replica) const;
+  void advance_fill(Machine& m, Fill& job);
+  Result<bool> fill_one(Machine& m, Fill& job);
   Copy* source_of(Machine& m, Nexus& n);
   void release_children(Machine& m, Nexus& n);
   void advance_nexus(Machine& m, Nexus& n);
@@ -284,6 +306,7 @@ class Fleet {
   std::set<std::string> given_up_;
   std::uint64_t writes_ = 0;
   std::uint64_t uuids_ = 0;
+  std::uint64_t failed_fills_ = 0;
   std::vector<std::string> violations_;
 };
 

@@ -155,6 +155,10 @@ Status Fleet::open_child(Machine& m, Nexus& n, Child& c) {
     return refused(m, Kind::invalid_argument, fmt::format("child '{}' cannot be opened", c.uri));
   if (copy->size_bytes < n.size_bytes)
     return refused(m, Kind::invalid_argument, fmt::format("child '{}' is too small", c.uri));
+  for (const auto& [node, owner] : machines_) {
+    if (is_filled(owner, *uuid))
+      return refused(m, Kind::invalid_argument, fmt::format("child '{}' is being filled", c.uri));
+  }
   for (const auto& [id, other] : m.nexuses) {
     const bool claims = id != n.request.nexus && !other.stopped &&
                         std::any_of(other.children.begin(), other.children.end(),
@@ -344,13 +348,15 @@ void Fleet::child_failed(Nexus& n, Child& c, ChildReason reason) {
   if (c.rebuild) end_rebuild(n, c, RebuildStatus::failed);
   const bool was_healthy = c.healthy;
   c.has_log = c.in_sync;
+  c.since = 0;
   c.open = c.in_sync = c.healthy = false;
   c.reason = reason;
   c.faulted_at = unix_now();
   if (was_healthy) record(n, false).ignore("it is tried again; meanwhile nothing is acknowledged");
 }
 
-Result<NexusState> Fleet::add_child(Machine& m, const Uuid& nexus, const std::string& uri, bool rebuild) {
+Result<NexusState> Fleet::add_child(Machine& m, const Uuid& nexus, const std::string& uri, bool rebuild,
+                                    std::uint32_t in_sync_through) {
   HF_TRY(Nexus * n, find_nexus(m, nexus));
   HF_CHECK(usable(*n));
   if (find_child(*n, uri) != nullptr) return nexus_state(m, *n);
@@ -363,6 +369,8 @@ Result<NexusState> Fleet::add_child(Machine& m, const Uuid& nexus, const std::st
   c.uri = uri;
   HF_CHECK(open_child(m, *n, c));
   const std::string replica = c.replica.to_string();
+  c.since = in_sync_through;
+  c.has_log = in_sync_through != 0;
   n->children.push_back(std::move(c));
   std::erase_if(n->former, [&](const nexus::ChildRecord& r) { return r.uuid == replica; });
   const Status recorded = record(*n, false);
@@ -477,10 +485,10 @@ void Fleet::end_rebuild(Nexus& n, Child& c, RebuildStatus how) {
   c.rebuild.reset();
 }
 
-// False: there is no room for it; some of it was copied all the same.
-bool Fleet::copy_all(const Content& from, Pool& pool, Copy& to) {
+// What was written later than that. False: there is no room for it; some of it was copied all the same.
+bool Fleet::copy_all(const Content& from, Pool& pool, Copy& to, std::uint64_t since) {
   for (unsigned r = 0; r < region_count; ++r) {
-    if (from[r] == to.content[r]) continue;
+    if (from[r] == to.content[r] || from[r] <= since) continue;
     if (!allocate(pool, to, r)) return false;
     to.content[r] = from[r];
   }
@@ -492,7 +500,7 @@ void Fleet::finish_rebuild(Machine& m, Nexus& n, Child& c) {
   Copy* to = reach(m, c.uri, &pool);
   const Copy* from = source_of(m, n);
   if (to == nullptr || from == nullptr) return;  // it waits for its source
-  if (!copy_all(from->content, *pool, *to)) {
+  if (!copy_all(from->content, *pool, *to, c.since)) {
     child_failed(n, c, ChildReason::out_of_space);
     return;
   }
@@ -505,6 +513,9 @@ void Fleet::finish_rebuild(Machine& m, Nexus& n, Child& c) {
     return;
   }
   c.in_sync = true;
+  c.since = 0;
+  if (to->content != from->content)
+    violated(fmt::format("replica {} is taken for one in sync, and differs", c.replica.to_string()));
   end_rebuild(n, c, RebuildStatus::completed);
 }
 

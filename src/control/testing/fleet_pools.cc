@@ -344,6 +344,7 @@ Status Fleet::destroy_copy(Machine& m, const Uuid& uuid, const PoolId& pool_id, 
   if (!found.ok() && kind_of(found.error()) == Kind::not_found) return Status();
   if (!found.ok()) return found.error();
   if (in != pool) return refused(m, Kind::aborted, fmt::format("it is in pool '{}'", in->id));
+  if (is_filled(m, uuid)) return refused(m, Kind::failed_precondition, uuid.to_string() + " is being filled");
   for (const auto& [id, n] : m.nexuses) {
     for (const Child& c : n.children) {
       if (c.replica == uuid && c.open && c.uri.starts_with("bdev:"))
@@ -362,6 +363,8 @@ Result<ReplicaState> Fleet::share_replica(Machine& m, const Uuid& replica, Proto
   HF_TRY(Copy * copy, need_copy(m, replica, false, &pool));
   if (share != Protocol::none && share != Protocol::nvmf)
     return refused(m, Kind::invalid_argument, "share: use NVMF");
+  if (is_filled(m, replica))
+    return refused(m, Kind::failed_precondition, replica.to_string() + " is being filled");
   std::sort(hosts.begin(), hosts.end());
   copy->share = share;
   copy->allowed_hosts = share == Protocol::none ? std::vector<std::string>() : std::move(hosts);
@@ -439,6 +442,7 @@ Result<SnapshotState> Fleet::create_snapshot(Machine& m, const NewReplicaSnapsho
   made.is_snapshot = true;
   made.transaction = request.transaction;
   made.taken = unix_now();
+  made.written_through = writes_;
   made.holder = Uuid();
   if (!copy->thin) {  // what it had allocated belongs to the snapshot, and is reserved anew
     for (unsigned r = 0; r < region_count; ++r) made.owned[r] = copy->content[r] != 0 && copy->owned[r];

@@ -1,0 +1,250 @@
+// New replicas get copies of snapshots: when, from whom, and what becomes of those that are interrupted.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "control/testing/shell/rig.h"
+
+namespace holdfast::control {
+namespace {
+
+using fake::AgentRig;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+struct FillRig : AgentRig {
+  explicit FillRig(unsigned nodes = 3, Options options = Options()) : AgentRig(std::move(options)) {
+    for (unsigned i = 1; i <= nodes; ++i) add_node("n" + std::to_string(i));
+  }
+  // Published on n1, with its replicas there and on the nodes behind it, everything written.
+  Uuid used_volume(std::uint32_t replicas) {
+    const Uuid v = create_volume("v", replicas, std::uint64_t{1} << 30, true).uuid;
+    publish(v, pools_of(v).front().substr(0, 2));
+    write_all(v);
+    return v;
+  }
+  Uuid snap(const Uuid& volume, const std::string& name) {
+    const Uuid s = Uuid::from_name(name);
+    must(agent->create_snapshot(volume, s));
+    write_all(volume);
+    return s;
+  }
+  const SnapshotSpec& spec(const Uuid& s) { return agent->specs().snapshots.at(s); }
+  // The pools of the copies that are whole, sorted.
+  std::vector<PoolId> copies(const Uuid& s) {
+    std::vector<PoolId> pools;
+    for (const auto& part : spec(s).parts()) {
+      if (part.status == SpecStatus::created) pools.push_back(part.pool);
+    }
+    std::sort(pools.begin(), pools.end());
+    return pools;
+  }
+  const ReplicaSpec* filling() {
+    for (const auto& [id, r] : agent->specs().replicas) {
+      if (r.fill) return &r;
+    }
+    return nullptr;
+  }
+  bool fill_runs() {
+    const ReplicaSpec* r = filling();
+    if (r == nullptr) return false;
+    for (auto& [node, m] : engines.fleet().machines()) {
+      if (m.fills.contains(r->uuid)) return true;
+    }
+    return false;
+  }
+  // Nothing is under way, every part is on its engine, and no engine has one that no spec knows.
+  bool is_settled() {
+    std::set<Uuid> known;
+    for (const auto& [id, s] : agent->specs().snapshots) {
+      if (s.status != SpecStatus::created) return false;
+      for (const auto& part : s.parts()) {
+        if (part.status != SpecStatus::created || part.unsure_until != 0) return false;
+        known.insert(part.uuid);
+      }
+    }
+    std::size_t there = 0;
+    for (auto& [node, m] : engines.fleet().machines()) {
+      for (auto& [id, pool] : m.pools) {
+        for (auto& [uuid, copy] : pool.copies) {
+          if (copy.is_snapshot && !known.contains(uuid)) return false;
+          there += copy.is_snapshot;
+        }
+      }
+    }
+    return there == known.size() && filling() == nullptr && is_clean();
+  }
+  void expect_settled() {
+    EXPECT_TRUE(until([&] { return is_settled(); }));
+    EXPECT_THAT(engines.fleet().violations(), IsEmpty());
+  }
+  fake::Copy& copy_of(const Uuid& s, const PoolId& pool) {
+    for (const auto& part : spec(s).parts()) {
+      if (part.pool == pool)
+        return engines.fleet().machine(pool.substr(0, 2)).pools.at(pool).copies.at(part.uuid);
+    }
+    panic("there is no copy");
+  }
+};
+
+TEST(Fills, AReplicaThatIsAddedHasTheSnapshotsBeforeItIsAChild) {
+  FillRig rig;
+  const Uuid v = rig.used_volume(2);
+  const Uuid s1 = rig.snap(v, "s1"), s2 = rig.snap(v, "s2");
+  EXPECT_EQ(rig.copies(s1).size(), 2U);
+  rig.must(rig.agent->set_replica_count(v, 3));
+  ASSERT_TRUE(rig.until([&] { return rig.fill_runs(); }));
+  EXPECT_EQ(rig.volume(v).state.target->children.size(), 2U);
+  EXPECT_EQ(rig.agent->snapshot(s1, v).value().spec.parts().size(), 3U);
+  ASSERT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::online; }));
+  for (const Uuid& s : {s1, s2}) {
+    EXPECT_THAT(rig.copies(s), ElementsAre("n1-a", "n2-a", "n3-a"));
+    EXPECT_EQ(rig.copy_of(s, "n3-a").content, rig.copy_of(s, "n1-a").content);
+  }
+  const auto history = rig.must(rig.agent->rebuild_history(v));
+  EXPECT_TRUE(history.records.back().partial) << "only what came after the newest snapshot is copied";
+  rig.expect_settled();
+}
+
+TEST(Fills, AReplicaThatTakesTheOthersPlaceHasTheSnapshotsAndAVolumeCanBeMadeOfThem) {
+  FillRig rig;
+  const Uuid v = rig.used_volume(2);
+  const Uuid s = rig.snap(v, "s");
+  const PoolId lost = rig.pools_of(v).back();
+  const NodeId gone = lost.substr(0, 2);
+  rig.engines.fleet().crash(gone);
+  const CreateVolume request = AgentRig::volume_request("r", 2, std::uint64_t{1} << 30, true);
+  ASSERT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::degraded; }));
+  EXPECT_EQ(rig.refused(rig.agent->restore_snapshot(s, request)), Kind::failed_precondition);
+  EXPECT_THAT(rig.last_refusal, HasSubstr(lost));
+  ASSERT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::online; }));
+  EXPECT_THAT(rig.copies(s), ElementsAre("n1-a", "n2-a", "n3-a")) << "the one that is away is not forgotten";
+  rig.must(rig.agent->restore_snapshot(s, request));
+  EXPECT_EQ(rig.pools_of(Uuid::from_name("r")).size(), 2U);
+  rig.engines.fleet().start(gone, true);
+  rig.expect_settled();
+}
+
+TEST(Fills, AMovedReplicaTakesItsSnapshotsAlong) {
+  FillRig rig(4);
+  const Uuid v = rig.used_volume(2);
+  const Uuid s = rig.snap(v, "s");
+  const auto before = rig.pools_of(v);
+  MoveReplica move;
+  move.volume = v;
+  for (const auto& [id, r] : rig.agent->specs().replicas) {
+    if (r.pool == before.back()) move.replica = id;
+  }
+  rig.must(rig.agent->move_replica(move));
+  ASSERT_TRUE(rig.until([&] { return rig.pools_of(v) != before && rig.volume(v).spec.moves.empty(); }));
+  const auto copies = rig.copies(s);
+  for (const PoolId& pool : rig.pools_of(v)) EXPECT_THAT(copies, ::testing::Contains(pool));
+  rig.expect_settled();
+}
+
+TEST(Fills, EnoughCopiesAreEnough) {
+  FillRig rig(4);
+  const Uuid v = rig.used_volume(3);
+  const Uuid s = rig.snap(v, "s");
+  const auto with = rig.copies(s);
+  rig.must(rig.agent->set_replica_count(v, 2));
+  rig.must(rig.agent->set_replica_count(v, 3));
+  ASSERT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::online; }));
+  EXPECT_EQ(rig.copies(s), with);
+  rig.expect_settled();
+}
+
+TEST(Fills, AnAgentThatTakesOverGoesOn) {
+  FillRig rig;
+  const Uuid v = rig.used_volume(2);
+  const Uuid s1 = rig.snap(v, "s1"), s2 = rig.snap(v, "s2");
+  rig.must(rig.agent->set_replica_count(v, 3));
+  for (int i = 0; i < 4; ++i) {
+    rig.stop_agent();
+    rig.world.run_for(300ms);
+    rig.start_agent();
+    rig.world.run_for(500ms);
+  }
+  ASSERT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::online; }));
+  EXPECT_EQ(rig.copies(s1).size(), 3U);
+  EXPECT_EQ(rig.copies(s2).size(), 3U);
+  rig.expect_settled();
+}
+
+TEST(Fills, EitherEngineThatIsStartedAnewGoesOn) {
+  for (const bool source : {true, false}) {
+    SCOPED_TRACE(source ? "the source's" : "its own");
+    FillRig rig;
+    const Uuid v = rig.used_volume(2);
+    const Uuid s = rig.snap(v, "s");
+    rig.must(rig.agent->set_replica_count(v, 3));
+    ASSERT_TRUE(rig.until([&] { return rig.fill_runs(); }));
+    const NodeId node = source ? rig.pools_of(v)[1].substr(0, 2) : rig.filling()->pool.substr(0, 2);
+    rig.engines.fleet().crash(node);
+    rig.world.run_for(3s);
+    rig.engines.fleet().start(node, true);
+    ASSERT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::online; }));
+    EXPECT_EQ(rig.copies(s).size(), 3U);
+    rig.expect_settled();
+  }
+}
+
+TEST(Fills, ASnapshotThatIsDeletedMeanwhileLeavesNoCopy) {
+  FillRig rig;
+  const Uuid v = rig.used_volume(2);
+  const Uuid s1 = rig.snap(v, "s1"), s2 = rig.snap(v, "s2");
+  rig.must(rig.agent->set_replica_count(v, 3));
+  ASSERT_TRUE(rig.until([&] { return rig.fill_runs(); }));
+  rig.must(rig.agent->delete_snapshot(s1, v));
+  ASSERT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::online; }));
+  ASSERT_TRUE(rig.until([&] { return !rig.agent->specs().snapshots.contains(s1); }));
+  EXPECT_EQ(rig.copies(s2).size(), 3U);
+  rig.expect_settled();
+}
+
+TEST(Fills, TheVolumeOrTheReplicaThatGoesMeanwhileLeavesWholeCopiesAlone) {
+  for (const bool volume : {true, false}) {
+    SCOPED_TRACE(volume ? "volume" : "replica");
+    FillRig rig;
+    const Uuid v = rig.used_volume(2);
+    const Uuid s = rig.snap(v, "s");
+    rig.must(rig.agent->set_replica_count(v, 3));
+    ASSERT_TRUE(rig.until([&] { return rig.fill_runs(); }));
+    if (volume) {
+      rig.engines.fleet().give_up(v.to_string());
+      rig.must(rig.agent->delete_volume(v));
+    } else {
+      rig.must(rig.agent->set_replica_count(v, 2));
+    }
+    rig.expect_settled();
+    EXPECT_GE(rig.copies(s).size(), 2U);
+  }
+}
+
+TEST(Fills, WhatCannotBeCopiedDoesNotKeepTheVolumeFromItsReplica) {
+  FillRig rig;
+  const Uuid v = rig.used_volume(2);
+  const Uuid s = rig.snap(v, "s");
+  // Engines do not reach each other, but for the one with the target.
+  const auto before = rig.pools_of(v);
+  const NodeId home = rig.volume(v).spec.target->node;
+  rig.must(rig.agent->set_replica_count(v, 3));
+  ASSERT_TRUE(rig.until([&] { return rig.fill_runs(); }));
+  const NodeId to = rig.filling()->pool.substr(0, 2);
+  for (const PoolId& pool : before) {
+    auto& m = rig.engines.fleet().machine(pool.substr(0, 2));
+    // The snapshots are gone from the sources, and only the agent does not know it.
+    for (auto it = m.pools.at(pool).copies.begin(); it != m.pools.at(pool).copies.end();) {
+      it = it->second.is_snapshot ? m.pools.at(pool).copies.erase(it) : std::next(it);
+    }
+  }
+  ASSERT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::online; }));
+  EXPECT_EQ(rig.volume(v).state.target->children.size(), 3U);
+  EXPECT_NE(to, home);
+  ASSERT_TRUE(rig.until([&] { return rig.spec(s).parts().size() == 2; }))
+      << "the copy that never came is forgotten";
+  EXPECT_THAT(rig.engines.fleet().violations(), IsEmpty());
+}
+
+}  // namespace
+}  // namespace holdfast::control

@@ -1,0 +1,115 @@
+#include "control/plan/fills.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "control/plan/decide.h"
+
+namespace holdfast::control {
+namespace {
+
+bool is_whole(const ReplicaSnapshotSpec* part) {
+  return part != nullptr && part->status == SpecStatus::created;
+}
+
+std::size_t copies_that_stay(const Cluster& cluster, const SnapshotSpec& s, const Uuid& replica,
+                             const std::optional<Uuid>& leaving) {
+  const auto& parts = s.parts();
+  return static_cast<std::size_t>(std::count_if(parts.begin(), parts.end(), [&](const auto& p) {
+    return is_whole(&p) && p.replica != replica && p.replica != leaving &&
+           cluster.usable_pool(p.pool) != nullptr;
+  }));
+}
+
+std::vector<const SnapshotSpec*> wanted(const Cluster& cluster, const VolumeSpec& v, const ReplicaSpec& r) {
+  std::optional<Uuid> leaving;
+  for (const ReplicaMove& m : v.moves) {
+    if (m.to == r.uuid) leaving = m.from;
+  }
+  std::vector<const SnapshotSpec*> all;
+  for (const SnapshotSpec* s : cluster.snapshots(v.uuid)) {
+    if (s->status != SpecStatus::created) continue;
+    const bool planned = s->part_of(r.uuid) != nullptr;
+    if (planned || copies_that_stay(cluster, *s, r.uuid, leaving) < v.num_replicas) all.push_back(s);
+  }
+  return all;
+}
+
+const ReplicaSpec* choose_source(const Cluster& cluster, const VolumeSpec& v, const ReplicaSpec& r,
+                                 const std::vector<const SnapshotSpec*>& all) {
+  const ReplicaSpec* best = nullptr;
+  std::ptrdiff_t most = 0;
+  for (const ReplicaSpec* other : cluster.replicas(v.uuid)) {
+    const bool fits = other->uuid != r.uuid && other->status == SpecStatus::created && !other->fill &&
+                      cluster.good(v, other->uuid) && cluster.node_of_pool(other->pool) != nullptr &&
+                      cluster.node_id_of_pool(other->pool) != cluster.node_id_of_pool(r.pool);
+    if (!fits) continue;
+    const auto has = std::count_if(all.begin(), all.end(),
+                                   [&](const SnapshotSpec* s) { return is_whole(s->part_of(other->uuid)); });
+    if (has <= most) continue;
+    best = other;
+    most = has;
+  }
+  return best;
+}
+
+std::size_t others_in_sync(const Cluster& cluster, const VolumeSpec& v, const ReplicaSpec& r) {
+  const auto& all = cluster.replicas(v.uuid);
+  return static_cast<std::size_t>(std::count_if(all.begin(), all.end(), [&](const ReplicaSpec* other) {
+    return other->uuid != r.uuid && cluster.good(v, other->uuid);
+  }));
+}
+
+}  // namespace
+
+FillPlan plan_fill(const Cluster& cluster, const VolumeSpec& volume, const ReplicaSpec& replica) {
+  FillPlan fill;
+  const auto all = wanted(cluster, volume, replica);
+  fill.source = choose_source(cluster, volume, replica, all);
+  if (fill.source == nullptr) return fill;
+  for (const SnapshotSpec* s : all) {
+    const ReplicaSnapshotSpec* from = s->part_of(fill.source->uuid);
+    if (!is_whole(from)) continue;
+    if (const ReplicaSnapshotSpec* to = s->part_of(replica.uuid)) {
+      fill.copies.push_back({s, from->uuid, to->uuid});
+    } else {
+      fill.unplanned.push_back(s);
+    }
+  }
+  return fill;
+}
+
+void reconcile_fill(Plan& plan, const ReplicaSpec& r) {
+  const Cluster& cluster = plan.cluster;
+  const auto found =
+      r.owners.volume ? cluster.specs.volumes.find(*r.owners.volume) : cluster.specs.volumes.end();
+  if (found == cluster.specs.volumes.end() || found->second.status != SpecStatus::created) return;
+  const VolumeSpec& v = found->second;
+  const std::size_t in_sync = others_in_sync(cluster, v, r);
+  if (in_sync == 0) return;  // there is nothing to take its place with, either
+  const auto want = [&](Do what, const char* why) {
+    Action& a = plan.add(what, volume_guard(v.uuid), why);
+    a.volume = v.uuid;
+    a.replica = r.uuid;
+    a.pool = r.pool;
+    a.node = cluster.node_id_of_pool(r.pool);
+  };
+  const FillPlan fill = plan_fill(cluster, v, r);
+  if (fill.copies.empty() && fill.unplanned.empty()) {
+    want(Do::end_fill, "there is no snapshot that it can be given");
+    return;
+  }
+  if (in_sync == 1 && plan.reached(r.fill->since + plan.policy.fill_wait)) {
+    want(Do::end_fill, "the volume has waited for long enough, with one replica in sync");
+    return;
+  }
+  for (const SnapshotSpec* s : fill.unplanned) {
+    Action& a = plan.add(Do::plan_copy, snapshot_guard(s->uuid), "a new replica gets it");
+    a.snapshot = s->uuid;
+    a.replica = r.uuid;
+    a.pool = r.pool;
+  }
+  if (fill.unplanned.empty()) want(Do::fill_replica, "it gets copies of the volume's snapshots");
+}
+
+}  // namespace holdfast::control
