@@ -161,14 +161,13 @@ class Check {
     }
   }
 
-  // As many as its volume has replicas: whoever came later got one. Those that went with their node count; they were
-  // there when the replicas were made. Where a copy could not be made its replica does without.
+  // Each replica of its volume has one: whoever came later got it. Where that failed the replica does without.
   void copies(const std::string& label, const SnapshotSpec& s) {
-    const auto v = specs_.volumes.find(s.volume);
-    if (v == specs_.volumes.end() || !v->second.target || fleet_.failed_fills() > 0) return;
-    if (s.parts().size() < v->second.num_replicas)
-      add(fmt::format("{} has {} copies, and its volume {} replicas", label, s.parts().size(),
-                      v->second.num_replicas));
+    if (fleet_.failed_fills() > 0) return;
+    for (const auto& [id, r] : specs_.replicas) {
+      if (r.owners.volume == s.volume && s.part_of(id) == nullptr)
+        add(fmt::format("{} has no copy with replica {}", label, id.to_string()));
+    }
   }
 
   std::vector<std::string> take() { return std::move(found_); }

@@ -1,7 +1,6 @@
 #include "control/plan/fills.h"
 
 #include <algorithm>
-#include <optional>
 
 #include "control/plan/decide.h"
 
@@ -12,25 +11,10 @@ bool is_whole(const ReplicaSnapshotSpec* part) {
   return part != nullptr && part->status == SpecStatus::created;
 }
 
-std::size_t copies_that_stay(const Cluster& cluster, const SnapshotSpec& s, const Uuid& replica,
-                             const std::optional<Uuid>& leaving) {
-  const auto& parts = s.parts();
-  return static_cast<std::size_t>(std::count_if(parts.begin(), parts.end(), [&](const auto& p) {
-    return is_whole(&p) && p.replica != replica && p.replica != leaving &&
-           cluster.usable_pool(p.pool) != nullptr;
-  }));
-}
-
-std::vector<const SnapshotSpec*> wanted(const Cluster& cluster, const VolumeSpec& v, const ReplicaSpec& r) {
-  std::optional<Uuid> leaving;
-  for (const ReplicaMove& m : v.moves) {
-    if (m.to == r.uuid) leaving = m.from;
-  }
+std::vector<const SnapshotSpec*> wanted(const Cluster& cluster, const VolumeSpec& v) {
   std::vector<const SnapshotSpec*> all;
   for (const SnapshotSpec* s : cluster.snapshots(v.uuid)) {
-    if (s->status != SpecStatus::created) continue;
-    const bool planned = s->part_of(r.uuid) != nullptr;
-    if (planned || copies_that_stay(cluster, *s, r.uuid, leaving) < v.num_replicas) all.push_back(s);
+    if (s->status == SpecStatus::created) all.push_back(s);
   }
   return all;
 }
@@ -64,7 +48,7 @@ std::size_t others_in_sync(const Cluster& cluster, const VolumeSpec& v, const Re
 
 FillPlan plan_fill(const Cluster& cluster, const VolumeSpec& volume, const ReplicaSpec& replica) {
   FillPlan fill;
-  const auto all = wanted(cluster, volume, replica);
+  const auto all = wanted(cluster, volume);
   fill.source = choose_source(cluster, volume, replica, all);
   if (fill.source == nullptr) return fill;
   for (const SnapshotSpec* s : all) {

@@ -19,8 +19,7 @@ struct FillPlan {
   std::vector<const SnapshotSpec*> unplanned;  // that it is to get, too, and has no part of yet
 };
 
-// A snapshot is copied while fewer replicas than the volume is to have can be reached with it; one that the replica's
-// own move takes away does not count.
+// Every snapshot that the source has is copied, so that each replica of a volume can be the source of the next one.
 FillPlan plan_fill(const Cluster& cluster, const VolumeSpec& volume, const ReplicaSpec& replica);
 
 }  // namespace holdfast::control

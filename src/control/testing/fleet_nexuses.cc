@@ -488,7 +488,8 @@ void Fleet::end_rebuild(Nexus& n, Child& c, RebuildStatus how) {
 // What was written later than that. False: there is no room for it; some of it was copied all the same.
 bool Fleet::copy_all(const Content& from, Pool& pool, Copy& to, std::uint64_t since) {
   for (unsigned r = 0; r < region_count; ++r) {
-    if (from[r] == to.content[r] || from[r] <= since) continue;
+    const bool had_it = since != 0 && from[r] <= since && to.content[r] <= since;
+    if (from[r] == to.content[r] || had_it) continue;
     if (!allocate(pool, to, r)) return false;
     to.content[r] = from[r];
   }
