@@ -44,6 +44,21 @@ std::size_t others_in_sync(const Cluster& cluster, const VolumeSpec& v, const Re
   }));
 }
 
+// How long a replica waits for another one to become its source.
+constexpr UnixNanos source_wait = 300LL * 1'000'000'000;
+
+// Another replica has some of the snapshots, or is given them, and is not in sync yet.
+bool source_is_coming(const Cluster& cluster, const VolumeSpec& v, const ReplicaSpec& r) {
+  const auto all = wanted(cluster, v);
+  const auto& replicas = cluster.replicas(v.uuid);
+  return std::any_of(replicas.begin(), replicas.end(), [&](const ReplicaSpec* other) {
+    if (other->uuid == r.uuid || cluster.good(v, other->uuid)) return false;
+    if (cluster.online_replica(other->uuid) == nullptr) return false;
+    return std::any_of(all.begin(), all.end(),
+                       [&](const SnapshotSpec* s) { return s->part_of(other->uuid) != nullptr; });
+  });
+}
+
 }  // namespace
 
 FillPlan plan_fill(const Cluster& cluster, const VolumeSpec& volume, const ReplicaSpec& replica) {
@@ -80,6 +95,7 @@ void reconcile_fill(Plan& plan, const ReplicaSpec& r) {
   };
   const FillPlan fill = plan_fill(cluster, v, r);
   if (fill.copies.empty() && fill.unplanned.empty()) {
+    if (source_is_coming(cluster, v, r) && !plan.reached(r.fill->since + source_wait)) return;
     want(Do::end_fill, "there is no snapshot that it can be given");
     return;
   }
