@@ -161,11 +161,15 @@ class Check {
     }
   }
 
-  // Each replica of its volume has one: whoever came later got it. Where that failed the replica does without.
+  // Each replica of its volume has one: whoever came later got it. Where that failed the replica does without, and
+  // engines copy nothing from one of their own pools to another.
   void copies(const std::string& label, const SnapshotSpec& s) {
     if (fleet_.failed_fills() > 0) return;
     for (const auto& [id, r] : specs_.replicas) {
-      if (r.owners.volume == s.volume && s.part_of(id) == nullptr)
+      const NodeId node = node_of(r.pool);
+      const bool beside = std::any_of(s.parts().begin(), s.parts().end(),
+                                      [&](const auto& part) { return node_of(part.pool) == node; });
+      if (r.owners.volume == s.volume && s.part_of(id) == nullptr && !beside)
         add(fmt::format("{} has no copy with replica {}", label, id.to_string()));
     }
   }
@@ -174,6 +178,10 @@ class Check {
   void add(std::string text) { found_.push_back(std::move(text)); }
 
  private:
+  NodeId node_of(const PoolId& pool) const {
+    const auto found = specs_.pools.find(pool);
+    return found == specs_.pools.end() ? NodeId() : found->second.node;
+  }
   const fake::Copy* find(const PoolId& pool, const Uuid& id) {
     const auto spec = specs_.pools.find(pool);
     if (spec == specs_.pools.end()) return nullptr;
