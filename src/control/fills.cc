@@ -1,4 +1,4 @@
-// New replicas are given copies of their volume's snapshots, before their target takes them in (docs/adr/0015).
+// New replicas are given copies of their volume's snapshots, before their target takes them in (docs/adr/0016).
 //
 // That a snapshot is to have a copy is committed before its engine is asked for it; the copy is noted when the engine
 // shows it. What never came is forgotten once the fill is over, no request of it can arrive any more, and the engine,
@@ -125,8 +125,8 @@ Task<Status> Agent::end_fill(const Op& op, Uuid replica, std::uint32_t in_sync_t
   spec.in_sync_through = in_sync_through;
   spec.unsure_until = std::max(spec.unsure_until, unix_now() + late_requests_max);
   const auto owner = specs().volumes.find(volume);
-  if (owner != specs().volumes.end() && owner->second.target)
-    share_towards(spec, {owner->second.target->node});
+  if (owner != specs().volumes.end() && owner->second.server() != nullptr)
+    share_towards(spec, {owner->second.server()->node});
   const NodeId node = cluster().node_id_of_pool(spec.pool);
   Changes changes;
   changes.put(std::move(spec));

@@ -87,7 +87,7 @@ struct ReplicaOwners {
   bool none() const noexcept { return !volume && nexuses.empty(); }
 };
 
-// A new replica is being given copies of its volume's snapshots, before its target takes it in (docs/adr/0015).
+// A new replica is being given copies of its volume's snapshots, before its target takes it in (docs/adr/0016).
 struct ReplicaFill {
   UnixNanos since = 0;
   bool operator==(const ReplicaFill&) const = default;

@@ -1,4 +1,4 @@
-// Which copies of its volume's snapshots a new replica is to get, and from which replica (docs/adr/0015).
+// Which copies of its volume's snapshots a new replica is to get, and from which replica (docs/adr/0016).
 #pragma once
 
 #include <vector>

@@ -16,7 +16,8 @@ bool is_large_enough(const VolumeSpec& v, const ReplicaState* replica) {
 bool can_copy(const Cluster& cluster, const VolumeSpec& v) {
   bool from = false, to = false;
   for (const ReplicaSpec* r : cluster.replicas(v.uuid)) {
-    if (r->status != SpecStatus::created || !is_large_enough(v, cluster.online_replica(r->uuid))) continue;
+    if (r->status != SpecStatus::created || r->fill) continue;
+    if (!is_large_enough(v, cluster.online_replica(r->uuid))) continue;
     (cluster.healthy(v, r->uuid) ? from : to) = true;
   }
   return from && to;
