@@ -161,10 +161,13 @@ class Check {
     }
   }
 
-  // Each replica of its volume has one: whoever came later got it. Where that failed the replica does without, and
-  // engines copy nothing from one of their own pools to another.
+  // Each replica of its volume has one: whoever came later got it. Where that failed the replica does without, engines
+  // copy nothing from one of their own pools to another, and what a released replica left is nobody's source.
   void copies(const std::string& label, const SnapshotSpec& s) {
-    if (fleet_.failed_fills() > 0) return;
+    const bool has_source = std::any_of(specs_.replicas.begin(), specs_.replicas.end(), [&](const auto& r) {
+      return r.second.owners.volume == s.volume && s.part_of(r.first) != nullptr;
+    });
+    if (fleet_.failed_fills() > 0 || !has_source) return;
     for (const auto& [id, r] : specs_.replicas) {
       const NodeId node = node_of(r.pool);
       const bool beside = std::any_of(s.parts().begin(), s.parts().end(),
