@@ -203,7 +203,7 @@ TEST_F(ReplicaRebuildApi, ACopyIsCalledAsTheCallerWantsAndTheOthersAreLeftOut) {
   const std::string copy_of_1 = "bbbbbbbb-0000-4000-8000-0000000000c1";
   want(snapshot_id(3), copy_of_3, "third");
   want(snapshot_id(1), copy_of_1, "");
-  want(other_uuid, "bbbbbbbb-0000-4000-8000-0000000000c9", "of nothing");
+  want(other_uuid, "bbbbbbbb-0000-4000-8000-0000000000c9", "of-nothing");
   EXPECT_OK(ask_it());
   const auto job = ended(other_, new_uuid);
   ASSERT_EQ(job.status(), own::ReplicaRebuild::SUCCESSFUL) << job.error();

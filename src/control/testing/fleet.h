@@ -140,7 +140,7 @@ struct Machine {
   EngineReport told;  // the content of `revision`
   std::uint64_t revision = 0;
   std::uint64_t whole_reports = 0;  // that were given
-  std::map<Uuid, Fill> fills;  // by replica
+  std::map<Uuid, Fill> fills;       // by replica
 
   std::string endpoint() const { return address + ":10124"; }
   Pool* open_pool(const PoolId& id) noexcept;
