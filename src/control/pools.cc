@@ -255,11 +255,12 @@ Impact Agent::impact_of(const std::vector<PoolId>& pools, const std::optional<No
   for (const auto& [id, r] : specs().replicas) {
     if (affected(r.pool) && !r.owners.volume) impact.replicas.push_back(id);
   }
-  for (const auto& [id, s] : specs().snapshots) {
-    const auto& parts = s.parts();
+  for (const auto& [id, snapshot] : specs().snapshots) {
+    const bool whole = snapshot.status == SpecStatus::created;
+    const auto& parts = snapshot.parts();
     const bool lost =
         !parts.empty() && std::all_of(parts.begin(), parts.end(), [&](const ReplicaSnapshotSpec& p) {
-          const bool half = s.status == SpecStatus::created && p.status != SpecStatus::created;
+          const bool half = whole && p.status != SpecStatus::created;
           return half || affected(p.pool);
         });
     if (lost) impact.lost_snapshots.push_back(id);
