@@ -193,7 +193,9 @@ Task<Status> Nodes::poll(Node& node) {
     node.mixed = true;
     node.failure = told.error();
   }
-  forget_old_touches();
+  // All of them are gone through: once a round is often enough.
+  const bool is_first = !nodes_.empty() && nodes_.begin()->second.get() == &node;
+  if (is_first) forget_old_touches();
   ++node.polls_ended;
   node.polled.wake_all();
   if (node.failure) co_return *node.failure;
