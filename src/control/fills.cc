@@ -20,13 +20,16 @@ namespace {
 // The replica does without copies of snapshots when so many attempts failed.
 constexpr unsigned fill_failures_max = 8;
 
-ReplicaSnapshotSpec* find_part(SnapshotSpec& snapshot, const Uuid& part) {
-  for (auto& [transaction, parts] : snapshot.transactions) {
-    for (ReplicaSnapshotSpec& p : parts) {
+const ReplicaSnapshotSpec* find_part(const SnapshotSpec& snapshot, const Uuid& part) {
+  for (const auto& [transaction, parts] : snapshot.transactions) {
+    for (const ReplicaSnapshotSpec& p : parts) {
       if (p.uuid == part) return &p;
     }
   }
   return nullptr;
+}
+ReplicaSnapshotSpec* find_part(SnapshotSpec& snapshot, const Uuid& part) {
+  return const_cast<ReplicaSnapshotSpec*>(find_part(std::as_const(snapshot), part));
 }
 
 void erase_part(SnapshotSpec& snapshot, const Uuid& part) {
@@ -82,8 +85,7 @@ Task<Status> Agent::settle_copy(const Op& op, const Action& action) {
   const auto over = [&] {
     const auto snapshot = specs().snapshots.find(action.snapshot);
     if (snapshot == specs().snapshots.end()) return false;
-    SnapshotSpec copy = snapshot->second;
-    const ReplicaSnapshotSpec* part = find_part(copy, action.part);
+    const ReplicaSnapshotSpec* part = find_part(snapshot->second, action.part);
     if (part == nullptr || part->unsure_until != with_its_fill) return false;
     const auto replica = specs().replicas.find(part->replica);
     return replica == specs().replicas.end() ||

@@ -21,7 +21,6 @@
 #include "rpc/unary.h"
 #include "rt/stop.h"
 #include "rt/wait.h"
-#include "rt/when_all.h"
 
 namespace holdfast::control {
 namespace {
@@ -160,12 +159,10 @@ class GrpcEngine final : public Engine {
     co_return Status();
   }
   Task<Status> read_pools(std::vector<PoolState>& into);
-  Task<Status> read_records(bool with_texts, std::vector<own::ReplicaRecord>& into);
+  Task<Status> read_records(std::vector<own::ReplicaRecord>& into);
   Task<Result<std::optional<PoolState>>> find_pool(PoolId pool);
   Task<Result<std::optional<ReplicaState>>> find_replica(Uuid replica);
   Task<Result<PoolState>> open_or_make(NewPool request, bool make);
-  Task<Result<NexusState>> add_filled_child(Uuid nexus, std::string uri, bool rebuild,
-                                            std::uint32_t in_sync_through);
   Task<Result<NexusState>> child_action(Uuid nexus, std::string uri, v1::ChildAction action);
 
   // On a connection of its own: gRPC would share one that is broken, or waits before it tries again.
@@ -200,9 +197,9 @@ Task<Status> GrpcEngine::read_pools(std::vector<PoolState>& into) {
   co_return Status();
 }
 
-Task<Status> GrpcEngine::read_records(bool with_texts, std::vector<own::ReplicaRecord>& into) {
+Task<Status> GrpcEngine::read_records(std::vector<own::ReplicaRecord>& into) {
   own::ListReplicaRecordsRequest request;
-  request.set_with_records(with_texts);
+  request.set_with_records(true);
   for (;;) {
     HF_CO_TRY(auto reply,
               co_await ask(*stubs_->record->async(), &Async<own::ReplicaRecordRpc>::ListReplicaRecords,
@@ -460,7 +457,7 @@ Task<Status> GrpcEngine::set_replica_record(Uuid replica, std::string record, st
 
 Task<Result<std::vector<KeptRecord>>> GrpcEngine::replica_records() {
   std::vector<own::ReplicaRecord> all;
-  HF_CO_CHECK(co_await read_records(true, all));
+  HF_CO_CHECK(co_await read_records(all));
   std::vector<KeptRecord> kept;
   for (auto& record : all) {
     auto uuid = Uuid::parse(record.uuid());
@@ -581,38 +578,23 @@ Task<Result<NexusState>> GrpcEngine::set_ana_state(Uuid nexus, AnaState state) {
   return ask_nexus(&Async<v1::NexusRpc>::SetNvmeAnaState, std::move(request), timeouts_.nexus);
 }
 
-Task<Result<NexusState>> GrpcEngine::add_filled_child(Uuid nexus, std::string uri, bool rebuild,
-                                                      std::uint32_t in_sync_through) {
+Task<Result<NexusState>> GrpcEngine::add_child(Uuid nexus, std::string uri, bool rebuild,
+                                               std::uint32_t in_sync_through) {
   own::AddChildNexusRequest request;
   request.set_uuid(nexus.to_string());
   request.set_uri(std::move(uri));
   request.set_norebuild(!rebuild);
   request.set_in_sync_through(in_sync_through);
-  HF_CO_TRY(const auto reply,
-            co_await ask(*stubs_->replica_rebuild->async(), &Async<own::ReplicaRebuildRpc>::AddChildNexus,
-                         std::move(request), timeouts_.nexus));
-  co_return nexus_of(node_, reply);
-}
-
-Task<Result<NexusState>> GrpcEngine::add_child(Uuid nexus, std::string uri, bool rebuild,
-                                               std::uint32_t in_sync_through) {
-  Task<Result<NexusState>> asked;
-  if (in_sync_through != 0) {
-    asked = add_filled_child(nexus, std::move(uri), rebuild, in_sync_through);
-  } else {
-    v1::AddChildNexusRequest request;
-    request.set_uuid(nexus.to_string());
-    request.set_uri(std::move(uri));
-    request.set_norebuild(!rebuild);
-    asked = ask_nexus(&Async<v1::NexusRpc>::AddChildNexus, std::move(request), timeouts_.nexus);
-  }
-  auto added = co_await asked;
-  if (added.ok() || kind_of(added.error()) != Kind::already_exists) co_return added;
+  const auto reply =
+      co_await ask(*stubs_->replica_rebuild->async(), &Async<own::ReplicaRebuildRpc>::AddChildNexus,
+                   std::move(request), timeouts_.nexus);
+  if (reply.ok()) co_return nexus_of(node_, reply.value());
+  if (kind_of(reply.error()) != Kind::already_exists) co_return reply.error();
   v1::ListNexusOptions one;
   one.mutable_uuid()->set_value(nexus.to_string());
   HF_CO_TRY(const auto listed, co_await ask(*stubs_->nexus->async(), &Async<v1::NexusRpc>::ListNexus,
                                             std::move(one), timeouts_.read));
-  if (listed.nexus_list().empty()) co_return added;
+  if (listed.nexus_list().empty()) co_return reply.error();
   co_return nexus_of(node_, listed.nexus_list(0));
 }
 
