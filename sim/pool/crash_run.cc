@@ -4,18 +4,13 @@
 #include <utility>
 
 #include "base/units.h"
-#include "rt/when_all.h"
 #include "sim/reactor.h"
 
 namespace holdfast::sim {
 namespace {
 
-constexpr std::uint64_t sector = DiskImage::sector_bytes;
-constexpr std::uint64_t cluster_sectors = CrashRun::cluster_bytes / sector;
-constexpr std::uint64_t block_sectors = 8;
 constexpr std::uint64_t disk_bytes = MiB + CrashRun::journal_bytes + 28 * CrashRun::cluster_bytes;
 constexpr const char* pool_name = "p";
-constexpr std::uint64_t checkpoint_turns = 24;  // of the reactor, about what a checkpoint takes
 
 // A disk that was used before: what a volume never wrote must not show.
 DiskImage used_disk() {
@@ -68,6 +63,8 @@ const char* name(CrashOp op) noexcept {
       return "reopen";
     case CrashOp::revert:
       return "revert";
+    case CrashOp::part:
+      return "part";
   }
   return "";
 }
@@ -95,7 +92,7 @@ CrashRun::CrashRun(std::uint64_t seed, bool completion)
   create();
   if (!failure_.empty()) return;
   write(*objects().begin(), {{0, 2 * block_sectors}}, false);
-  snapshot();
+  snapshot(*objects().begin());
   flush();
   settle();
 }
@@ -185,22 +182,22 @@ void CrashRun::run(CrashOp op) {
   ++operations_;
   switch (op) {
     case CrashOp::create:
-      create();
+      if (room(1)) create();
       break;
     case CrashOp::remove:
-      remove(false);
+      if (const auto* volume = pick(false)) remove(*volume);
       break;
     case CrashOp::resize:
       resize();
       break;
     case CrashOp::snapshot:
-      snapshot();
+      if (const auto* volume = pick(false); volume != nullptr && room(1)) snapshot(*volume);
       break;
     case CrashOp::clone:
-      clone();
+      if (const auto* source = pick(true); source != nullptr && room(1)) clone(*source);
       break;
     case CrashOp::remove_snapshot:
-      remove(true);
+      if (const auto* taken = pick(true)) remove(*taken);
       break;
     case CrashOp::first_write:
       first_write();
@@ -229,6 +226,9 @@ void CrashRun::run(CrashOp op) {
     case CrashOp::revert:
       revert();
       break;
+    case CrashOp::part:
+      part();
+      break;
   }
   if (random_.chance(1, 2)) settle();  // or the next one begins while the last one's remains are cleared away
 }
@@ -254,8 +254,7 @@ Objects::value_type* CrashRun::pick(bool snapshot) {
   return those.empty() ? nullptr : those[random_.below(those.size())];
 }
 
-void CrashRun::create() {
-  if (objects().size() > 8) return;
+std::string CrashRun::create() {
   pool::VolumeParams params;
   params.name = new_name("v");
   params.uuid = Uuid::from_name(params.name);
@@ -272,14 +271,13 @@ void CrashRun::create() {
     if (!made.ok()) co_return made.error();
     co_return Status();
   });
+  return params.name;
 }
 
-void CrashRun::remove(bool snapshot) {
-  const auto* victim = pick(snapshot);
-  if (victim == nullptr) return;
-  const Uuid uuid = victim->second.uuid;
+void CrashRun::remove(const Objects::value_type& victim) {
+  const Uuid uuid = victim.second.uuid;
   Objects after = objects();
-  const std::string what = victim->first;
+  const std::string what = victim.first;
   after.erase(what);
   step("delete " + what, std::move(after), [this, uuid] { return pool_->destroy_volume(uuid); });
 }
@@ -301,38 +299,36 @@ void CrashRun::resize() {
        [this, uuid, wanted] { return pool_->resize_volume(uuid, wanted * cluster_bytes); });
 }
 
-void CrashRun::snapshot() {
-  const auto* volume = pick(false);
-  if (volume == nullptr || objects().size() > 8) return;
+std::string CrashRun::snapshot(const Objects::value_type& volume) {
   pool::SnapshotParams params;
   params.name = new_name("s");
   params.uuid = Uuid::from_name(params.name);
   Objects after = objects();
-  after[params.name] = Object{params.uuid, true, std::make_shared<Sectors>(*volume->second.sectors)};
-  const Uuid uuid = volume->second.uuid;
-  step("snapshot " + volume->first + " " + params.name, std::move(after),
+  after[params.name] = Object{params.uuid, true, std::make_shared<Sectors>(*volume.second.sectors)};
+  const Uuid uuid = volume.second.uuid;
+  step("snapshot " + volume.first + " " + params.name, std::move(after),
        [this, &params, uuid]() -> Task<Status> {
          const auto made = co_await pool_->create_snapshot(uuid, params);
          if (!made.ok()) co_return made.error();
          co_return Status();
        });
+  return params.name;
 }
 
-void CrashRun::clone() {
-  const auto* source = pick(true);
-  if (source == nullptr || objects().size() > 8) return;
+std::string CrashRun::clone(const Objects::value_type& source) {
   pool::SnapshotParams params;
   params.name = new_name("c");
   params.uuid = Uuid::from_name(params.name);
   Objects after = objects();
-  after[params.name] = Object{params.uuid, false, std::make_shared<Sectors>(*source->second.sectors)};
-  const Uuid uuid = source->second.uuid;
-  step("clone " + source->first + " " + params.name, std::move(after),
+  after[params.name] = Object{params.uuid, false, std::make_shared<Sectors>(*source.second.sectors)};
+  const Uuid uuid = source.second.uuid;
+  step("clone " + source.first + " " + params.name, std::move(after),
        [this, &params, uuid]() -> Task<Status> {
          const auto made = co_await pool_->create_clone(uuid, params);
          if (!made.ok()) co_return made.error();
          co_return Status();
        });
+  return params.name;
 }
 
 void CrashRun::revert() {
@@ -351,149 +347,6 @@ void CrashRun::revert() {
   }
 }
 
-bool CrashRun::on_channel(const std::string& object, const std::function<Task<Status>(Channel&)>& use) {
-  BlockDevice* const device = pool_->device(Uuid::from_name(object));
-  if (device == nullptr) {
-    failure_ = "there is no device of " + object;
-    return false;
-  }
-  auto opened = await(device->open_channel(process_.core(0)));
-  if (!opened.ok()) {
-    check(opened.error(), "channel of " + object);
-    return false;
-  }
-  const std::unique_ptr<Channel> channel = std::move(opened).value();
-  const Status done = await(use(*channel));
-  if (done.code() != Errc::out_of_space) check(done, "I/O to " + object);
-  await(channel->close());
-  return done.ok();
-}
-
-// A write that failed may be there or not.
-void CrashRun::acknowledge(Version& v, bool done) {
-  if (!done) return;
-  v.acked = log_.tick();
-  unflushed_.push_back(&v);
-}
-
-void CrashRun::write(Objects::value_type& object, const std::vector<SectorRange>& ranges, bool checkpoint) {
-  struct Prepared {
-    Version* version;
-    std::uint64_t first;
-    std::vector<std::byte> bytes;
-  };
-  // Beside a checkpoint a write begins at any step of it.
-  struct Later {
-    static Task<Status> write(Reactor& core, std::uint64_t turns, Channel& channel, Lba lba, IoVec vec,
-                              Durable durable) {
-      for (; turns > 0; --turns) co_await core.yield();
-      co_return co_await channel.write(lba, IoVecs(&vec, 1), durable);
-    }
-  };
-  std::vector<Prepared> all;
-  for (const SectorRange& range : ranges) {
-    Version& v = versions_.emplace_back();
-    v.tag = ++tags_;
-    v.begun = log_.tick();
-    Prepared& made =
-        all.emplace_back(Prepared{&v, range.first, std::vector<std::byte>(range.count * sector)});
-    for (std::uint64_t i = 0; i < range.count; ++i) {
-      fill_sector(std::span(made.bytes).subspan(i * sector, sector), v.tag, range.first + i);
-      (*object.second.sectors)[range.first + i].push_back(&v);
-    }
-  }
-  const Durable durable = random_.chance(1, 4) ? Durable::yes : Durable::no;
-  const bool done =
-      on_channel(object.first, [this, &all, checkpoint, durable](Channel& channel) -> Task<Status> {
-        std::vector<Task<Status>> tasks;
-        if (checkpoint) tasks.push_back(pool_->checkpoint());
-        for (Prepared& one : all) {
-          const std::uint64_t turns = checkpoint ? random_.below(checkpoint_turns) : 0;
-          const IoVec vec{one.bytes.data(), one.bytes.size()};
-          tasks.push_back(Later::write(process_.core(0), turns, channel, Lba{one.first}, vec, durable));
-        }
-        co_return co_await when_all_ok(std::move(tasks));
-      });
-  for (const Prepared& one : all) {
-    acknowledge(*one.version, done);
-    if (done && durable == Durable::yes) one.version->durable = one.version->acked;
-  }
-}
-
-// Into clusters that the volume has nothing of, if there are any: each is a commit of its own.
-void CrashRun::first_write() { first_writes(random_.chance(1, 2), false); }
-
-// Two at most, at once or one after the other; more beside a checkpoint.
-void CrashRun::first_writes(bool at_once, bool checkpoint) {
-  auto* volume = pick(false);
-  if (volume == nullptr) return;
-  const std::uint64_t clusters = volume->second.sectors->size() / cluster_sectors;
-  std::vector<SectorRange> ranges;
-  const std::uint64_t skip = random_.below(clusters);
-  const std::size_t most = checkpoint ? 4 : 2;
-  for (std::uint64_t i = 0; i < clusters && ranges.size() < most; ++i) {
-    const std::uint64_t at = (i + skip) % clusters * cluster_sectors;
-    const auto* begin = volume->second.sectors->data() + at;
-    if (std::any_of(begin, begin + cluster_sectors, [](const auto& h) { return h.back()->tag != 0; }))
-      continue;
-    const std::uint64_t block = random_.below(cluster_sectors / block_sectors - 1) * block_sectors;
-    const bool small = random_.chance(1, 3);
-    // Some are more than the journal carries.
-    const std::uint64_t blocks = random_.chance(1, 4) ? 5 + random_.below(3) : 1 + random_.below(2);
-    const std::uint64_t count = small ? 1 + random_.below(8) : block_sectors * blocks;
-    ranges.push_back(
-        {at + block + (small ? 3 : 0), std::min(count, at + cluster_sectors - (at + block + 3))});
-  }
-  if (ranges.empty()) return overwrite();
-  if (at_once) return write(*volume, ranges, checkpoint);
-  for (const SectorRange& range : ranges) write(*volume, {range}, false);
-}
-
-// Half of them while new clusters are written.
-void CrashRun::checkpoint() {
-  if (random_.chance(1, 2) && pick(false) != nullptr) return first_writes(true, true);
-  check(await(pool_->checkpoint()), "checkpoint");
-}
-
-void CrashRun::overwrite() {
-  auto* volume = pick(false);
-  if (volume == nullptr) return;
-  const auto& sectors = *volume->second.sectors;
-  const std::uint64_t start = random_.below(sectors.size());
-  std::uint64_t first = 0;  // of the written ones, if there are any
-  for (std::uint64_t i = 0; i < sectors.size(); ++i) {
-    if (sectors[(start + i) % sectors.size()].back()->tag == 0) continue;
-    first = (start + i) % sectors.size();
-    break;
-  }
-  if (random_.chance(1, 2)) first = first / block_sectors * block_sectors;
-  const std::uint64_t most = std::min<std::uint64_t>(sectors.size() - first, random_.chance(1, 6) ? 150 : 12);
-  write(*volume, {{first, 1 + random_.below(most)}}, false);
-}
-
-void CrashRun::deallocate() {
-  auto* volume = pick(false);
-  if (volume == nullptr) return;
-  auto& sectors = *volume->second.sectors;
-  std::uint64_t first = 0;
-  std::uint64_t count = sectors.size();
-  if (random_.chance(1, 2)) {
-    first = random_.below(sectors.size() / cluster_sectors) * cluster_sectors;
-    count = cluster_sectors;
-  } else if (random_.chance(1, 2)) {
-    first = random_.below(sectors.size());
-    count = 1 + random_.below(std::min<std::uint64_t>(sectors.size() - first, 40));
-  }
-  Version& v = versions_.emplace_back();
-  v.begun = log_.tick();
-  for (std::uint64_t i = 0; i < count; ++i) sectors[first + i].push_back(&v);
-  const bool done = on_channel(volume->first, [first, count](Channel& channel) -> Task<Status> {
-    const BlockRange range{Lba{first}, count};
-    co_return co_await channel.deallocate(range);
-  });
-  acknowledge(v, done);
-}
-
 void CrashRun::add_disk() {
   if (disks_.size() > 3) return;
   add(used_disk());
@@ -506,15 +359,6 @@ void CrashRun::grow() {
   CrashDisk& disk = *disks_[random_.below(members_)];
   if (disk.image().size() < 4 * MiB) disk.grow(disk.image().size() + 5 * cluster_bytes);
   step("grow", objects(), [this] { return pool_->grow(); });
-}
-
-void CrashRun::flush() {
-  const auto* volume = pick(false);
-  if (volume == nullptr) return;
-  const std::vector<Version*> covered = std::exchange(unflushed_, {});
-  if (!on_channel(volume->first, [](Channel& channel) { return channel.flush(); })) return;
-  const Moment done = log_.tick();
-  for (Version* v : covered) v->durable = done;
 }
 
 void CrashRun::reopen() {

@@ -36,14 +36,17 @@ enum class CrashOp : std::uint8_t {
   flush,
   reopen,
   revert,
+  part,  // two volumes have the same; one lets go of it, and the other one writes
 };
-inline constexpr unsigned crash_op_count = 15;
+inline constexpr unsigned crash_op_count = 16;
 const char* name(CrashOp op) noexcept;
 
 class CrashRun {
  public:
   static constexpr std::uint32_t cluster_bytes = 64 << 10;
   static constexpr std::uint64_t journal_bytes = 64 << 10;
+  static constexpr std::uint64_t cluster_sectors = cluster_bytes / DiskImage::sector_bytes;
+  static constexpr std::uint64_t block_sectors = 8;
 
   // A new pool with a volume that has data, and a snapshot of it. `completion`: clusters that stand before others
   // are completed in the background.
@@ -71,6 +74,10 @@ class CrashRun {
   std::vector<Moment> moments(Moment from) const;
 
  private:
+  struct SectorRange {
+    std::uint64_t first = 0;
+    std::uint64_t count = 0;
+  };
   template <class T>
   T await(Task<T> task) {
     return world_.run(process_.core(0), std::move(task));
@@ -87,23 +94,25 @@ class CrashRun {
   // A volume or snapshot; nullptr: there is none.
   Objects::value_type* pick(bool snapshot);
 
-  void create();
-  void remove(bool snapshot);
+  // Whether so many volumes and snapshots more are not too many.
+  bool room(std::size_t more) noexcept { return objects().size() + more <= 9; }
+
+  // The names of what was made, if there was space for it.
+  std::string create();
+  std::string snapshot(const Objects::value_type& volume);
+  std::string clone(const Objects::value_type& source);
+  void remove(const Objects::value_type& victim);
   void resize();
-  void snapshot();
-  void clone();
   void revert();
   void first_write();
   void overwrite();
   void deallocate();
+  void deallocate(Objects::value_type& volume, SectorRange range);
+  void part();
   void add_disk();
   void grow();
   void flush();
   void reopen();
-  struct SectorRange {
-    std::uint64_t first = 0;
-    std::uint64_t count = 0;
-  };
   // Writes the ranges, which do not overlap, at once; beside a checkpoint, if that is asked for.
   void write(Objects::value_type& object, const std::vector<SectorRange>& ranges, bool checkpoint);
   void first_writes(bool at_once, bool checkpoint);
