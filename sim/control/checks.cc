@@ -220,7 +220,9 @@ std::vector<std::string> differences(ControlCluster& cluster, const Users& users
   for (std::string& text : users.contradictions(leader->specs())) check.add(std::move(text));
   const Claims none;
   const Cluster seen(leader->specs(), leader->observed(), none);
-  const Decision left = decide(seen, Outages(), Policy(), cluster.fleet().unix_now());
+  Outages outages;
+  const Policy policy;
+  const Decision left = decide(seen, outages, {policy, cluster.fleet().unix_now()});
   for (const Action& action : left.actions) check.add("left to do: " + to_string(action));
   return check.take();
 }

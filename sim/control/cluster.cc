@@ -22,6 +22,7 @@ Options agent_options(unsigned index) {
   o.lease_ttl_s = 4;
   o.former_run_is_over = index % 2 == 1;
   o.reconcile_period = 5s;
+  o.check_looks = true;
   o.poll_period = 3s;
   o.heartbeat_deadline = 6s;
   o.page_limit = 7;

@@ -148,10 +148,10 @@ void describe_rest(CLI::App& app, Raw& raw) {
 
 void describe_control(CLI::App& app, Raw& raw) {
   app.add_option("--reconcile-period", raw.reconcile_period,
-                 "Everything is looked over so often at least while something is to be done")
+                 "What is not at rest is looked at so often at least; changes lead to it at once")
       ->capture_default_str();
   app.add_option("--reconcile-idle-period", raw.reconcile_idle_period,
-                 "Everything is looked over so often at least while nothing is to be done")
+                 "Everything is looked over so often at least")
       ->capture_default_str();
   app.add_option("--cache-period", raw.cache_period, "How often an engine is asked for all that it has")
       ->capture_default_str();

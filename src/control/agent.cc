@@ -88,16 +88,14 @@ Agent::Agent(Reactor& home, store::Kv& kv, EngineDirectory& engines, Options opt
       kv_(kv),
       options_(std::move(options)),
       events_(home),
-      dirty_(home),
-      nodes_(
-          home, engines, options_, [this] { changed(); },
-          [this](const NodeState& n) {
-            const bool warning = n.status != NodeStatus::online;
-            events_.add("Node", "StateChange", n.id, n.id, fmt::format("node {} is {}", n.id, name(n.status)),
-                        warning);
-          }),
-      registry_(home, kv, options_.cluster, options_.page_limit, nodes_.observed().memberships,
-                [this] { changed(); }),
+      news_(home),
+      nodes_(home, engines, options_, news_,
+             [this](const NodeState& n) {
+               const bool warning = n.status != NodeStatus::online;
+               events_.add("Node", "StateChange", n.id, n.id,
+                           fmt::format("node {} is {}", n.id, name(n.status)), warning);
+             }),
+      registry_(home, kv, options_.cluster, options_.page_limit, nodes_.observed().memberships, news_),
       election_(home, kv, registry_, options_),
       guards_(home),
       operations_(home),
@@ -176,11 +174,12 @@ Task<void> Agent::lead(Election::Term term, StopToken stop) {
   fill_failures_.clear();
   leading_ = true;
   HF_LOG(info, "control", "this agent leads", {"agent", options_.agent});
-  changed();
+  news_.everything();
   TaskScope scope(home_);
   scope.spawn(end_when_lost(ending.source()));
   co_await election_.hold(term, ending.source().token());
   leading_ = false;
+  news_.everything();  // whoever does not lead looks at nothing: nothing is to gather meanwhile
   ending.source().request_stop();
   registry_.end_term();
   HF_LOG(info, "control", "this agent leads no longer", {"agent", options_.agent});
@@ -201,6 +200,8 @@ void Agent::sync_nodes() {
 
 Nanos Agent::next_pass() const noexcept {
   Nanos next = home_.now() + (idle_ ? options_.reconcile_idle_period : options_.reconcile_period);
+  const Nanos over_everything = looked_over_at_ + options_.reconcile_idle_period;
+  if (over_everything > home_.now()) next = std::min(next, over_everything);
   if (due_) next = std::min(next, home_.now() + Nanos(std::max<UnixNanos>(*due_ - unix_now(), 0)));
   for (const auto& [key, b] : backoffs_) {
     if (b.not_before > home_.now()) next = std::min(next, b.not_before);
@@ -210,9 +211,9 @@ Nanos Agent::next_pass() const noexcept {
 
 Task<void> Agent::reconcile(StopToken stop) {
   while (!stop.stop_requested()) {
-    (void)co_await dirty_.wait(next_pass(), stop);
+    (void)co_await news_.arrived().wait(next_pass(), stop);
     if (stop.stop_requested()) break;
-    dirty_.reset();
+    news_.arrived().reset();
     due_.reset();
     idle_ = false;
     if (!registry_.complete()) continue;
@@ -224,22 +225,44 @@ Task<void> Agent::reconcile(StopToken stop) {
   }
 }
 
-void Agent::pass() {
-  const Cluster now = cluster();
-  const UnixNanos at = unix_now();
-  note_outages(outages_, now, at);
-  std::map<std::string, std::vector<Action>> by_guard;
-  auto [decided, due, held] = decide(now, outages_, options_.policy, at);
-  std::vector<Action> records = decide_records(now, registry_.digests());
-  std::move(records.begin(), records.end(), std::back_inserter(decided));
-  due_ = due;
-  for (const auto& [id, outage] : outages_) {
-    const UnixNanos forgotten = outage.back_at + outage_forgotten_after;
-    if (outage.back_at != 0 && forgotten > at) due_ = std::min(due_.value_or(forgotten), forgotten);
+// Everything, when something changed that all may depend on, and once in a while; else what changed, and what was not at
+// rest the last time.
+Decision Agent::look() {
+  std::optional<std::set<Uuid>> some = news_.take(specs());
+  if (home_.now() - looked_over_at_ >= options_.reconcile_idle_period) some.reset();
+  if (some) {
+    some->insert(restless_.begin(), restless_.end());
+  } else {
+    looked_over_at_ = home_.now();
   }
-  idle_ = decided.empty() && !held;
+  const Look look{options_.policy, unix_now(), &registry_.digests(), some ? &*some : nullptr};
+  const Cluster now = cluster();
+  if (!options_.check_looks || !some) return decide(now, outages_, look);
+  const Outages before = outages_;
+  Decision decided = decide(now, outages_, look);
+  check_look(now, before, look, decided);
+  return decided;
+}
+
+void Agent::check_look(const Cluster& now, const Outages& before, const Look& narrow,
+                       const Decision& decided) const {
+  Look wide = narrow;
+  wide.volumes = nullptr;
+  Outages outages = before;
+  const Decision all = decide(now, outages, wide);
+  HF_ASSERT(all.actions == decided.actions);
+  HF_ASSERT(all.due == decided.due && all.held == decided.held);
+  HF_ASSERT(all.restless == decided.restless && outages == outages_);
+}
+
+void Agent::pass() {
+  Decision decision = look();
+  due_ = decision.due;
+  idle_ = decision.actions.empty() && !decision.held;
+  restless_ = std::move(decision.restless);
   ++passes_;
-  for (Action& a : decided) {
+  std::map<std::string, std::vector<Action>> by_guard;
+  for (Action& a : decision.actions) {
     const auto waiting = backoffs_.find(backoff_key(a));
     if (waiting != backoffs_.end() && home_.now() < waiting->second.not_before) continue;
     by_guard[a.guard].push_back(std::move(a));
@@ -291,6 +314,7 @@ void Agent::note_outcome(const Action& action, const Status& outcome) {
   if (place && replica->second.status == SpecStatus::deleting) back_off(*place);
   if (failures == child_failures_max && (action.what == Do::add_child || action.what == Do::online_child)) {
     outages_[action.replica] = {unix_now() - options_.policy.faulted_wait, 0};
+    news_.of_volume(action.volume);
     tell_given_up(events_, action, outcome.error());
   }
   HF_LOG(info, "control", to_string(action), {"error", outcome.error().message()});
@@ -305,7 +329,7 @@ Task<void> Agent::work_off(Op op, std::vector<Action> actions) {
   // What was forgotten long ago is not tried again.
   std::erase_if(backoffs_,
                 [&](const auto& b) { return b.second.not_before + 10 * backoff_last < home_.now(); });
-  changed();
+  news_.anything();
 }
 
 // ---- operations

@@ -18,6 +18,7 @@
 #include "control/engine.h"
 #include "control/guards.h"
 #include "control/leader.h"
+#include "control/news.h"
 #include "control/nodes.h"
 #include "control/options.h"
 #include "control/plan/decide.h"
@@ -126,7 +127,7 @@ class Agent final : public Service {
   Events& events() override { return events_; }
   bool ready() const override { return registry_.complete() && nodes_.settled(); }
   bool leading() const override { return leading_; }
-  // How often everything was looked over.
+  // How often what changed was looked at, or everything.
   std::uint64_t passes() const noexcept { return passes_; }
   // Until its lease runs out, the record of an agent that died names the one that was started in its place.
   std::optional<std::string> leader() const override {
@@ -186,11 +187,13 @@ class Agent final : public Service {
   Nanos next_pass() const noexcept;
   void sync_nodes();
   void pass();
+  Decision look();
+  void check_look(const Cluster& now, const Outages& before, const Look& narrow,
+                  const Decision& decided) const;
   Task<void> work_off(Op op, std::vector<Action> actions);
   Task<Result<Op>> begin(std::string guard);
   Status check_leading() const;
   Task<Status> commit(const Op& op, Changes changes) { return registry_.commit(op.term, std::move(changes)); }
-  void changed() noexcept { dirty_.set(); }
   UnixNanos unix_now() const { return static_cast<UnixNanos>(home_.wall_now()); }
   Cluster cluster() const {
     return Cluster(registry_.specs(), registry_.index(), nodes_.observed(), claims_);
@@ -315,7 +318,7 @@ class Agent final : public Service {
   store::Kv& kv_;
   const Options options_;
   Events events_;
-  holdfast::Event dirty_;
+  News news_;
   Nodes nodes_;
   Registry registry_;  // writes memberships into what the nodes are seen as
   Election election_;
@@ -327,9 +330,11 @@ class Agent final : public Service {
   Outages outages_;
   std::set<Uuid> unasked_;  // replicas added in this term, which no engine was asked for yet
   bool leading_ = false;
-  // Of the last pass: the time for which something waits, and that there was nothing to do.
+  // Of the last pass: the time for which something waits, that there was nothing to do, and what is not at rest.
   std::optional<UnixNanos> due_;
   bool idle_ = false;
+  std::set<Uuid> restless_;
+  Nanos looked_over_at_{0};  // when a pass was over everything
   std::uint64_t passes_ = 0;
   struct Backoff {
     unsigned failures = 0;

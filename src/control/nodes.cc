@@ -22,29 +22,45 @@ const Uuid& key_of(const State& state) {
   return state.uuid;
 }
 
-// Everything is the same but for how much is used, which changes with every write of a thin volume; room that was
-// freed counts.
-bool is_news(PoolState& before, const PoolState& now) {
-  const std::uint64_t used = std::exchange(before.used_bytes, now.used_bytes);
-  return used > now.used_bytes || before != now;
+// Tells of a state that takes the place of another one, or of none. How much is used changes with every write of a thin
+// volume: that alone is no news, but for room that was freed.
+void tell(News& news, const PoolState* before, const PoolState& now) {
+  if (before == nullptr) return news.everything();
+  PoolState same_room = *before;
+  same_room.used_bytes = now.used_bytes;
+  if (before->used_bytes > now.used_bytes || same_room != now) news.anything();
+  same_room.committed_bytes = now.committed_bytes;
+  // Where there is room matters to those alone that wait for it.
+  if (same_room != now) news.everything();
 }
-bool is_news(ReplicaState& before, const ReplicaState& now) {
-  before.space = now.space;
-  return before != now;
+void tell(News& news, const ReplicaState* before, const ReplicaState& now) {
+  if (before != nullptr) {
+    ReplicaState same_space = *before;
+    same_space.space = now.space;
+    if (same_space == now) return;
+  }
+  news.of_replica_state(now.uuid);
 }
-bool is_news(const NexusState& before, const NexusState& now) { return before != now; }
-bool is_news(const SnapshotState& before, const SnapshotState& now) { return before != now; }
+void tell(News& news, const NexusState* before, const NexusState& now) {
+  if (before == nullptr || *before != now) news.of_nexus_state(now.uuid);
+}
+void tell(News& news, const SnapshotState* before, const SnapshotState& now) {
+  if (before == nullptr || *before != now) news.anything();
+}
+void tell_gone(News& news, const PoolState&) { news.everything(); }
+void tell_gone(News& news, const ReplicaState& gone) { news.of_replica_state(gone.uuid); }
+void tell_gone(News& news, const NexusState& gone) { news.of_nexus_state(gone.uuid); }
+void tell_gone(News& news, const SnapshotState&) { news.anything(); }
 
-// What the node reports takes the place of what it `had`, but for what is newer. Whether something is to be done
-// about a difference. `taken_from` is told whose was taken over.
+// What the node reports takes the place of what it `had`, but for what is newer. `taken_from` is told whose was taken
+// over.
 template <class State, class Key, class Newer, class TakenFrom>
-bool replace(const NodeId& node, HashedMap<Key, State>& kept, std::vector<State>& reported,
-             std::set<Key>& had, const Newer& is_newer, const TakenFrom& taken_from) {
+void replace(const NodeId& node, HashedMap<Key, State>& kept, std::vector<State>& reported,
+             std::set<Key>& had, News& news, const Newer& is_newer, const TakenFrom& taken_from) {
   const auto less = [](const State& a, const State& b) { return key_of(a) < key_of(b); };
   std::stable_sort(reported.begin(), reported.end(), less);
   const auto same = [](const State& a, const State& b) { return key_of(a) == key_of(b); };
   reported.erase(std::unique(reported.begin(), reported.end(), same), reported.end());
-  bool differs = false;
   auto next = reported.begin();
   for (auto it = had.begin(); it != had.end();) {
     while (next != reported.end() && key_of(*next) < *it) ++next;
@@ -55,8 +71,10 @@ bool replace(const NodeId& node, HashedMap<Key, State>& kept, std::vector<State>
     const auto found = kept.find(*it);
     const bool here = found != kept.end() && found->second.node == node;
     const bool gone = here && !is_newer(*it);
-    differs |= gone;
-    if (gone) kept.erase(found);
+    if (gone) {
+      tell_gone(news, found->second);
+      kept.erase(found);
+    }
     it = gone || !here ? had.erase(it) : std::next(it);
   }
   for (State& one : reported) {
@@ -65,11 +83,9 @@ bool replace(const NodeId& node, HashedMap<Key, State>& kept, std::vector<State>
     if (is_newer(key)) continue;
     const auto found = kept.find(key);
     if (found != kept.end() && found->second.node != node) taken_from(found->second.node);
-    if (found != kept.end() && !is_news(found->second, one)) continue;
-    differs = true;
+    tell(news, found != kept.end() ? &found->second : nullptr, one);
     kept[key] = std::move(one);
   }
-  return differs;
 }
 
 }  // namespace
@@ -98,12 +114,12 @@ struct Nodes::Node {
   StopSource stop;
 };
 
-Nodes::Nodes(Reactor& home, EngineDirectory& directory, const Options& options, std::function<void()> changed,
+Nodes::Nodes(Reactor& home, EngineDirectory& directory, const Options& options, News& news,
              std::function<void(const NodeState&)> status_changed)
     : home_(home),
       directory_(directory),
       options_(options),
-      changed_(std::move(changed)),
+      news_(news),
       status_changed_(std::move(status_changed)),
       began_(home.now()),
       scope_(home) {}
@@ -152,6 +168,7 @@ void Nodes::forget(const NodeId& id) {
   erase_if(observed_.replicas, [&](const auto& r) { return r.second.node == id; });
   erase_if(observed_.nexuses, [&](const auto& n) { return n.second.node == id; });
   erase_if(observed_.snapshots, [&](const auto& s) { return s.second.node == id; });
+  news_.everything();
 }
 
 // One of these runs for each node, so a slow one delays nobody else.
@@ -184,8 +201,6 @@ Task<Status> Nodes::poll(Node& node) {
     if (auto& report = told.value()) {
       observed_.nodes[node.id].instance = report->engine.instance;
       apply(node, std::move(*report), asked);
-    } else if (!observed_.nodes[node.id].synced) {
-      changed_();
     }
     heard_of(node, asked >= relied_on_from_);
     node.failure.reset();
@@ -207,7 +222,7 @@ void Nodes::heard_of(Node& node, bool synced) {
   node.ever_heard = true;
   NodeState& state = observed_.nodes[node.id];
   if (node.departed) return;
-  if (synced) state.synced = true;
+  if (synced && !std::exchange(state.synced, true)) news_.everything();
   if (state.status != NodeStatus::online) set_status(node, NodeStatus::online);
 }
 
@@ -222,7 +237,7 @@ void Nodes::set_status(Node& node, NodeStatus status) {
   state.status = status;
   if (status != NodeStatus::online) state.synced = false;
   status_changed_(state);
-  changed_();
+  news_.everything();
 }
 
 void Nodes::heartbeat(const Registration& r) {
@@ -294,14 +309,13 @@ void Nodes::apply(Node& node, EngineReport report, Nanos asked) {
     return skipped(found != touched_.pools.end() && found->second >= asked);
   };
   const auto taken_from = [this](const NodeId& other) { mix(other); };
-  bool differs = replace(node.id, observed_.pools, report.pools, node.pools, by_pool, taken_from);
-  differs |= replace(node.id, observed_.replicas, report.replicas, node.replicas, by_uuid, taken_from);
-  differs |= replace(node.id, observed_.nexuses, report.nexuses, node.nexuses, by_uuid, taken_from);
-  differs |= replace(node.id, observed_.snapshots, report.snapshots, node.snapshots, by_uuid, taken_from);
+  replace(node.id, observed_.pools, report.pools, node.pools, news_, by_pool, taken_from);
+  replace(node.id, observed_.replicas, report.replicas, node.replicas, news_, by_uuid, taken_from);
+  replace(node.id, observed_.nexuses, report.nexuses, node.nexuses, news_, by_uuid, taken_from);
+  replace(node.id, observed_.snapshots, report.snapshots, node.snapshots, news_, by_uuid, taken_from);
   NodeState& state = observed_.nodes[node.id];
   if (!report.engine.nqn.empty()) state.nqn = report.engine.nqn;
   if (!report.engine.version.empty()) state.version = report.engine.version;
-  if (differs || !state.synced) changed_();
 }
 
 void Nodes::mix(const NodeId& id) {
@@ -316,20 +330,22 @@ void Nodes::forget_old_touches() {
 
 template <class State, class Key>
 void Nodes::keep(HashedMap<Key, State>& kept, std::set<Key> Node::*had, const State& state) {
-  State& here = kept[key_of(state)];
+  const auto [at, is_new] = kept.try_emplace(key_of(state));
+  State& here = at->second;
+  tell(news_, is_new ? nullptr : &here, state);
   mix(here.node);
   mix(state.node);
   here = state;
   if (const auto node = nodes_.find(state.node); node != nodes_.end()) {
     (node->second.get()->*had).insert(key_of(state));
   }
-  changed_();
 }
 
 template <class State, class Key>
 void Nodes::drop(HashedMap<Key, State>& kept, const Key& id) {
   const auto found = kept.find(id);
   if (found == kept.end()) return;
+  tell_gone(news_, found->second);
   mix(found->second.node);
   kept.erase(found);
 }
@@ -338,6 +354,7 @@ template <class State, class Key, class Which>
 void Nodes::drop_if(HashedMap<Key, State>& kept, const Which& which) {
   erase_if(kept, [&](const auto& one) {
     if (!which(one.second)) return false;
+    tell_gone(news_, one.second);
     mix(one.second.node);
     return true;
   });
@@ -381,7 +398,6 @@ void Nodes::note_gone(const PoolId& pool) {
   drop(observed_.pools, pool);
   drop_if(observed_.replicas, [&](const ReplicaState& r) { return r.pool == pool; });
   drop_if(observed_.snapshots, [&](const SnapshotState& s) { return s.pool == pool; });
-  changed_();
 }
 void Nodes::note_gone(Gone what, const Uuid& id) {
   touched_.resources[id] = home_.now();
@@ -406,7 +422,6 @@ void Nodes::note_gone(Gone what, const Uuid& id) {
       drop(observed_.snapshots, id);
       break;
   }
-  changed_();
 }
 
 void Nodes::refresh(const NodeId& id) {

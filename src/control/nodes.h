@@ -12,6 +12,7 @@
 
 #include "control/engine.h"
 #include "control/model/state.h"
+#include "control/news.h"
 #include "control/options.h"
 #include "control/requests.h"
 #include "rt/reactor.h"
@@ -23,9 +24,9 @@ namespace holdfast::control {
 
 class Nodes {
  public:
-  // `changed` is called when something that was reported differs from before; `status_changed` when a node came or
-  // went.
-  Nodes(Reactor& home, EngineDirectory& directory, const Options& options, std::function<void()> changed,
+  // `news`, which outlives it, is told when something that was reported differs from before; `status_changed` is called
+  // when a node came or went.
+  Nodes(Reactor& home, EngineDirectory& directory, const Options& options, News& news,
         std::function<void(const NodeState&)> status_changed);
   Nodes(const Nodes&) = delete;
   Nodes& operator=(const Nodes&) = delete;
@@ -95,7 +96,7 @@ class Nodes {
   Reactor& home_;
   EngineDirectory& directory_;
   const Options& options_;
-  const std::function<void()> changed_;
+  News& news_;
   const std::function<void(const NodeState&)> status_changed_;
   Observed observed_;
   Touched touched_;

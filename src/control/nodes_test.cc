@@ -19,7 +19,8 @@ struct TwoEngines {
   fake::FakeDirectory directory{engines, reactor};
   const Options options;
   const Uuid r = Uuid::from_name("r");
-  Nodes nodes{reactor, directory, options, [] {}, [](const NodeState&) {}};
+  News news{reactor};
+  Nodes nodes{reactor, directory, options, news, [](const NodeState&) {}};
 
   TwoEngines() {
     for (const char* node : {"a", "b"}) {
@@ -102,6 +103,41 @@ TEST(Nodes, AReportThatWasAskedForBeforeLeavesAloneWhatACallShowed) {
   two.engines.trouble("a").slow_answer = 0s;
   two.pass_some_polls();
   EXPECT_EQ(two.known()->entity_id, "");
+}
+
+TEST(Nodes, TellOfWhatDiffersAndOfNothingElse) {
+  TwoEngines two;
+  Specs specs;
+  ReplicaSpec owned;
+  owned.uuid = two.r;
+  owned.owners.volume = Uuid::from_name("v");
+  specs.replicas[two.r] = owned;
+  EXPECT_FALSE(two.news.take(specs)) << "nodes and pools came";
+  two.news.arrived().reset();
+  two.pass_some_polls();
+  EXPECT_FALSE(two.news.arrived().is_set());
+
+  ReplicaState now = *two.known();
+  now.space.allocated_bytes += 1 << 20;
+  two.nodes.note(now);
+  EXPECT_FALSE(two.news.arrived().is_set()) << "how much is used leads to nothing";
+  now.status = ReplicaStatus::faulted;
+  two.nodes.note(now);
+  EXPECT_EQ(two.news.take(specs), std::set<Uuid>{Uuid::from_name("v")});
+  two.pass_some_polls();
+  EXPECT_EQ(two.news.take(specs), std::set<Uuid>{Uuid::from_name("v")})
+      << "the engine says that it is online";
+
+  two.news.arrived().reset();
+  PoolState pool = two.nodes.observed().pools.at("pool-b");
+  pool.committed_bytes += 1 << 20;
+  two.nodes.note(pool);
+  EXPECT_EQ(two.news.take(specs), std::set<Uuid>())
+      << "where there is room matters to those that wait for it";
+  EXPECT_TRUE(two.news.arrived().is_set());
+  pool.status = PoolStatus::faulted;
+  two.nodes.note(pool);
+  EXPECT_FALSE(two.news.take(specs));
 }
 
 }  // namespace

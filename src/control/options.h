@@ -18,10 +18,12 @@ struct Options {
   std::int64_t lease_ttl_s = 10;  // of leadership
   // A former run of this agent that was not stopped cleanly is certainly over: what it has of leadership ends at once.
   bool former_run_is_over = false;
-  // Changes lead to a pass at once, and so does the time for which something waits. Besides, there is one so often
-  // while something is to be done, and so often while nothing is.
+  // Changes lead to a pass at once, over what they may matter to, and so does the time for which something waits.
+  // Besides, there is one so often while something is to be done, and one over everything so often.
   Nanos reconcile_period = 10s;
   Nanos reconcile_idle_period = 30s;
+  // For tests: each pass is compared with one over everything.
+  bool check_looks = false;
   Nanos poll_period = 5s;                               // how often an engine is asked for all that it has
   Nanos heartbeat_deadline = 10s;                       // an engine not heard of for so long is offline
   Nanos guard_patience = 1s;                            // wait for another change of the same resource

@@ -83,30 +83,25 @@ constexpr bool is_indexed = requires(Index& index, const Spec& s) {
 };
 
 template <class Spec>
-void erase_one(Specs& all, Index& index, const Spec& gone) {
+void erase_one(Specs& all, Index& index, News& news, const Spec& gone) {
   auto& map = KindOf<Spec>::in(all);
   const auto found = map.find(map_key(gone));
   if (found == map.end()) return;
+  news.of(found->second);
   if constexpr (is_indexed<Spec>) index.remove(found->second);
   map.erase(found);
 }
 
 template <class Spec>
-void insert_one(Specs& all, Index& index, Spec spec) {
+void insert_one(Specs& all, Index& index, News& news, Spec spec) {
   const auto [at, is_new] = KindOf<Spec>::in(all).try_emplace(map_key(spec));
+  if (!is_new) news.of(at->second);
+  news.of(spec);
   if constexpr (is_indexed<Spec>) {
     if (!is_new) index.remove(at->second);
   }
   at->second = std::move(spec);
   if constexpr (is_indexed<Spec>) index.add(at->second);
-}
-
-void insert(Specs& all, Index& index, AnySpec any) {
-  std::visit([&]<class S>(S& s) { insert_one(all, index, std::move(s)); }, any);
-}
-
-void erase(Specs& all, Index& index, const AnySpec& any) {
-  std::visit([&]<class S>(const S& s) { erase_one(all, index, s); }, any);
 }
 
 std::string json_of(const AnySpec& any) {
@@ -144,27 +139,29 @@ std::pair<std::string, std::string> split(const std::string& rest) {
   return {rest.substr(0, slash), rest.substr(slash + 1)};
 }
 
+// One that has this id and nothing else.
 template <class Spec>
-void erase_by_id(Specs& all, Index& index, const std::string& id) {
-  Spec gone;
-  if constexpr (requires { gone.uuid; }) {
+std::optional<AnySpec> only_id(const std::string& id) {
+  Spec spec;
+  if constexpr (requires { spec.uuid; }) {
     auto uuid = Uuid::parse(id);
-    if (!uuid.ok()) return;
-    gone.uuid = uuid.value();
+    if (!uuid.ok()) return std::nullopt;
+    spec.uuid = uuid.value();
   } else {
-    gone.id = id;
+    spec.id = id;
   }
-  erase_one(all, index, gone);
+  return spec;
 }
 
-void erase_by_id(Specs& all, Index& index, const std::string& kind, const std::string& id) {
-  if (kind == "node") erase_by_id<NodeSpec>(all, index, id);
-  if (kind == "pool") erase_by_id<PoolSpec>(all, index, id);
-  if (kind == "replica") erase_by_id<ReplicaSpec>(all, index, id);
-  if (kind == "nexus") erase_by_id<NexusSpec>(all, index, id);
-  if (kind == "volume") erase_by_id<VolumeSpec>(all, index, id);
-  if (kind == "snapshot") erase_by_id<SnapshotSpec>(all, index, id);
-  if (kind == "app_node") erase_by_id<AppNodeSpec>(all, index, id);
+std::optional<AnySpec> only_id(const std::string& kind, const std::string& id) {
+  if (kind == "node") return only_id<NodeSpec>(id);
+  if (kind == "pool") return only_id<PoolSpec>(id);
+  if (kind == "replica") return only_id<ReplicaSpec>(id);
+  if (kind == "nexus") return only_id<NexusSpec>(id);
+  if (kind == "volume") return only_id<VolumeSpec>(id);
+  if (kind == "snapshot") return only_id<SnapshotSpec>(id);
+  if (kind == "app_node") return only_id<AppNodeSpec>(id);
+  return std::nullopt;  // somebody else's
 }
 
 }  // namespace
@@ -196,12 +193,12 @@ Error no_longer_leading() {
 }
 
 Registry::Registry(Reactor& home, store::Kv& kv, const std::string& cluster, std::size_t page_limit,
-                   ById<Membership>& memberships, std::function<void()> changed)
+                   ById<Membership>& memberships, News& news)
     : home_(home),
       kv_(kv),
       prefix_("/holdfast/v1/clusters/" + cluster + "/"),
       page_limit_(page_limit),
-      changed_(std::move(changed)),
+      news_(news),
       memberships_(memberships),
       progress_(home),
       lost_(home) {}
@@ -244,7 +241,16 @@ void Registry::know_gone(const std::string& key) {
 
 // ---- following
 
+void Registry::insert(AnySpec any) {
+  std::visit([&]<class S>(S& s) { insert_one(specs_, index_, news_, std::move(s)); }, any);
+}
+
+void Registry::erase(const AnySpec& any) {
+  std::visit([&]<class S>(const S& s) { erase_one(specs_, index_, news_, s); }, any);
+}
+
 void Registry::forget_all() {
+  news_.everything();
   index_ = Index();
   specs_ = Specs();
   memberships_.clear();
@@ -258,6 +264,7 @@ void Registry::forget_all() {
 }
 
 void Registry::set_membership(const Uuid& volume, std::optional<Membership> record) {
+  news_.of_volume(volume);
   if (record) {
     digests_.memberships[volume] = Digest().add(to_json(*record)).value();
     memberships_[volume] = std::move(*record);
@@ -292,7 +299,7 @@ void Registry::apply_record(const std::string& key, const std::string& value) {
   unreadable_.erase(key);
   if (!parsed.value()) return;
   note_digest(*parsed.value(), value);
-  insert(specs_, index_, std::move(*parsed.value()));
+  insert(std::move(*parsed.value()));
 }
 
 void Registry::note_digest(const AnySpec& spec, const std::string& json) {
@@ -321,7 +328,7 @@ void Registry::apply_removal(const std::string& key) {
     if (uuid.ok()) set_membership(uuid.value(), std::nullopt);
     return;
   }
-  erase_by_id(specs_, index_, kind, id);
+  if (const auto gone = only_id(kind, id)) erase(*gone);
   drop_digest(kind, id);
 }
 
@@ -395,7 +402,7 @@ Task<Status> Registry::watch_changes(StopToken stop) {
     for (const store::KeyEvent& event : batch.value().events) apply(event);
     followed_ = std::max(followed_, batch.value().revision);
     progress_.wake_all();
-    if (!batch.value().events.empty()) changed_();
+    if (!batch.value().events.empty()) news_.anything();
   }
   co_await watch->close();
   if (ended) co_return *ended;
@@ -406,7 +413,7 @@ Task<Status> Registry::load_and_watch(StopToken stop) {
   // In a term, what is here is what the commits of this agent stand on: it is only ever brought forward.
   if (!in_term_) HF_CO_CHECK(co_await load());
   progress_.wake_all();
-  changed_();
+  news_.anything();
   co_return co_await watch_changes(stop);
 }
 
@@ -518,13 +525,13 @@ void Registry::adopt(const Changes& changes, store::Revision revision) {
   for (const auto& one : changes.list_) {
     const std::string key = key_of(one.spec);
     if (one.remove) {
-      erase(specs_, index_, one.spec);
+      erase(one.spec);
       const auto [kind, id] = split(key.substr(prefix_.size()));
       drop_digest(kind, id);
       know_gone(key);
       gone_[key] = revision;
     } else {
-      insert(specs_, index_, one.spec);
+      insert(one.spec);
       note_digest(one.spec, json_of(one.spec));
       const auto known = known_.find(key);
       know(key, revision, known == known_.end() ? revision : known->second.created);
@@ -542,7 +549,7 @@ void Registry::adopt(const Changes& changes, store::Revision revision) {
     auto record = parse_membership(key, *raw.value);
     if (record.ok()) set_membership(raw.volume, std::move(record).value());
   }
-  changed_();
+  news_.anything();
 }
 
 Task<Status> Registry::commit(std::uint64_t term, Changes changes) {

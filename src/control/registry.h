@@ -7,7 +7,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -17,6 +16,7 @@
 #include "control/creation_order.h"
 #include "control/model/specs.h"
 #include "control/model/state.h"
+#include "control/news.h"
 #include "control/plan/index.h"
 #include "control/plan/records.h"
 #include "rt/reactor.h"
@@ -68,10 +68,10 @@ struct StoredMembership {
 
 class Registry {
  public:
-  // `memberships`, which outlives it, gets the membership records. `changed` is called after every change of what is
-  // kept.
+  // `memberships`, which outlives it, gets the membership records; `news`, which outlives it, too, is told of every
+  // change of what is kept.
   Registry(Reactor& home, store::Kv& kv, const std::string& cluster, std::size_t page_limit,
-           ById<Membership>& memberships, std::function<void()> changed);
+           ById<Membership>& memberships, News& news);
   Registry(const Registry&) = delete;
   Registry& operator=(const Registry&) = delete;
 
@@ -138,6 +138,8 @@ class Registry {
   void know_gone(const std::string& key);
   // Of this key; nullptr: its kind has none.
   CreationOrder* order_of(const std::string& kind) noexcept;
+  void insert(AnySpec spec);
+  void erase(const AnySpec& spec);
   void note_digest(const AnySpec& spec, const std::string& json);
   void drop_digest(const std::string& kind, const std::string& id);
 
@@ -145,7 +147,7 @@ class Registry {
   store::Kv& kv_;
   const std::string prefix_;
   const std::size_t page_limit_;
-  const std::function<void()> changed_;
+  News& news_;
   Specs specs_;
   Index index_;  // of specs_
   ById<Membership>& memberships_;

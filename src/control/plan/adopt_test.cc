@@ -305,8 +305,10 @@ TEST(Records, AreWrittenWhereTheyAreNotWhatTheyShouldBe) {
   digests.volumes[id("v")] = 7;
   const auto written_to = [&] {
     std::vector<Uuid> all;
-    for (const Action& a : decide_records(Cluster(lost.b.specs, lost.b.observed, lost.b.claims), digests))
-      all.push_back(a.replica);
+    const Cluster cluster(lost.b.specs, lost.b.observed, lost.b.claims);
+    for (const Action& a : decide(cluster, lost.b.outages, {lost.b.policy, lost.b.now, &digests}).actions) {
+      if (a.what == Do::write_record) all.push_back(a.replica);
+    }
     return all;
   };
   EXPECT_EQ(written_to().size(), 3U);

@@ -1,6 +1,16 @@
 #include "control/plan/cluster.h"
 
 namespace holdfast::control {
+namespace {
+
+template <class Index, class Key>
+const typename Index::mapped_type& all_of(const Index& index, const Key& key) {
+  static const typename Index::mapped_type none;
+  const auto found = index.find(key);
+  return found == index.end() ? none : found->second;
+}
+
+}  // namespace
 
 Cluster::Cluster(const Specs& s, const Index& i, const Observed& o, const Claims& c)
     : specs(s), observed(o), claims(c), index(i) {}
@@ -25,25 +35,19 @@ const PoolState* Cluster::usable_pool(const PoolId& id) const noexcept {
 }
 
 Cluster::Coming Cluster::coming_to(const PoolId& pool) const {
-  const auto known = coming_.find(pool);
-  if (known != coming_.end()) return known->second;
   Coming coming;
-  const auto here = index.replicas_of_pool.find(pool);
-  if (here != index.replicas_of_pool.end()) {
-    coming.replicas = here->second.size();
-    for (const ReplicaSpec* r : here->second) {
-      if (r->status != SpecStatus::creating || observed.replicas.contains(r->uuid)) continue;
-      coming.bytes += r->size_bytes;
-      if (!r->thin) coming.thick_bytes += r->size_bytes;
-    }
+  for (const ReplicaSpec* r : all_of(index.creating_in_pool, pool)) {
+    if (observed.replicas.contains(r->uuid)) continue;
+    coming.bytes += r->size_bytes;
+    if (!r->thin) coming.thick_bytes += r->size_bytes;
   }
-  coming_[pool] = coming;
   return coming;
 }
 
 PoolUse Cluster::use_of(const PoolState& pool) const {
   const Coming coming = coming_to(pool.id);
-  PoolUse use{pool.free_bytes(), pool.committed_bytes + coming.bytes, coming.replicas};
+  PoolUse use{pool.free_bytes(), pool.committed_bytes + coming.bytes,
+              all_of(index.replicas_of_pool, pool.id).size()};
   std::uint64_t taken = coming.thick_bytes;
   const auto claimed = claims.thick_bytes.find(pool.id);
   if (claimed != claims.thick_bytes.end()) taken += claimed->second;
@@ -79,29 +83,40 @@ const NexusState* Cluster::known_nexus(const Uuid& id) const noexcept {
                                                                                      : nullptr;
 }
 
-bool Cluster::is_child(const Uuid& replica) const {
-  if (!children_) {
-    children_.emplace();
-    for (const auto& [id, nexus] : observed.nexuses) {
-      if (!observed.node_online(nexus.node) || !specs.nexuses.contains(id)) continue;
-      for (const ChildState& child : nexus.children) {
-        if (child.replica) (*children_)[*child.replica] = true;
+bool Cluster::is_child(const ReplicaSpec& replica) const {
+  const auto children_of = [this](const NexusSpec* nexus) -> const std::vector<ChildState>& {
+    static const std::vector<ChildState> none;
+    const NexusState* state = known_nexus(nexus->uuid);
+    return state != nullptr ? state->children : none;
+  };
+  if (const auto& volume = replica.owners.volume ? replica.owners.volume : replica.released_by) {
+    for (const NexusSpec* nexus : nexuses(*volume)) {
+      for (const ChildState& child : children_of(nexus)) {
+        if (child.replica == replica.uuid) return true;
       }
     }
   }
-  return children_->contains(replica);
+  if (!children_alone_) {
+    children_alone_.emplace();
+    for (const auto& [id, nexus] : index.nexuses_alone) {
+      for (const ChildState& child : children_of(nexus)) {
+        if (child.replica) children_alone_->insert(*child.replica);
+      }
+    }
+  }
+  return children_alone_->contains(replica.uuid);
 }
 
 const std::vector<const ReplicaSpec*>& Cluster::replicas(const Uuid& volume) const {
-  static const std::vector<const ReplicaSpec*> none;
-  const auto found = index.replicas_of_volume.find(volume);
-  return found == index.replicas_of_volume.end() ? none : found->second;
+  return all_of(index.replicas_of_volume, volume);
+}
+
+const std::vector<const NexusSpec*>& Cluster::nexuses(const Uuid& volume) const {
+  return all_of(index.nexuses_of_volume, volume);
 }
 
 const std::vector<const SnapshotSpec*>& Cluster::snapshots(const Uuid& volume) const {
-  static const std::vector<const SnapshotSpec*> none;
-  const auto found = index.snapshots_of_volume.find(volume);
-  return found == index.snapshots_of_volume.end() ? none : found->second;
+  return all_of(index.snapshots_of_volume, volume);
 }
 
 bool Cluster::healthy(const VolumeSpec& volume, const Uuid& replica) const noexcept {

@@ -60,9 +60,10 @@ struct Cluster {
   // What its engine reports, while that can be relied on and the replica is online.
   const ReplicaState* online_replica(const Uuid& id) const noexcept;
   const NexusState* known_nexus(const Uuid& id) const noexcept;
-  // Some nexus that a spec speaks of, and whose node is online, has the replica.
-  bool is_child(const Uuid& replica) const;
+  // A nexus of the volume that it is or was of, or one of no volume, has the replica; and its node is online.
+  bool is_child(const ReplicaSpec& replica) const;
   const std::vector<const ReplicaSpec*>& replicas(const Uuid& volume) const;
+  const std::vector<const NexusSpec*>& nexuses(const Uuid& volume) const;
   const std::vector<const SnapshotSpec*>& snapshots(const Uuid& volume) const;
   // The membership record says so: it is written when the volume is created.
   bool healthy(const VolumeSpec& volume, const Uuid& replica) const noexcept;
@@ -74,11 +75,9 @@ struct Cluster {
   struct Coming {
     std::uint64_t thick_bytes = 0;
     std::uint64_t bytes = 0;
-    std::size_t replicas = 0;  // all of them
   };
   Coming coming_to(const PoolId& pool) const;
-  mutable ByName<Coming> coming_;
-  mutable std::optional<ById<bool>> children_;
+  mutable std::optional<std::set<Uuid>> children_alone_;  // of nexuses of no volume
 };
 
 }  // namespace holdfast::control

@@ -1,7 +1,7 @@
 #include "control/plan/decide.h"
 
 #include <algorithm>
-#include <functional>
+#include <utility>
 
 namespace holdfast::control {
 namespace {
@@ -20,89 +20,133 @@ Sync sync_of(const Cluster& cluster, const VolumeSpec& v, const NexusState* targ
   return child->rebuild_percent ? Sync::coming : Sync::out;
 }
 
-void note_outage(Outages& outages, const Uuid& replica, Sync sync, UnixNanos now) {
-  const auto known = outages.find(replica);
+// Its outage begins, goes on or ends.
+void note_outage(Plan& plan, const Uuid& replica, Sync sync) {
+  const auto known = plan.outages.find(replica);
   switch (sync) {
     case Sync::unknown:
     case Sync::coming:
       break;
     case Sync::out:
-      if (known == outages.end()) {
-        outages[replica].since = now;
+      if (known == plan.outages.end()) {
+        plan.outages[replica].since = plan.now;
       } else if (known->second.back_at != 0) {
-        known->second.since += now - known->second.back_at;
+        known->second.since += plan.now - known->second.back_at;
         known->second.back_at = 0;
       }
       break;
     case Sync::in_sync:
-      if (known == outages.end()) break;
-      if (known->second.back_at == 0) known->second.back_at = now;
-      if (now - known->second.back_at >= outage_forgotten_after) outages.erase(known);
+      if (known == plan.outages.end()) break;
+      if (known->second.back_at == 0) known->second.back_at = plan.now;
+      if (plan.reached(known->second.back_at + outage_forgotten_after)) plan.outages.erase(known);
       break;
   }
 }
 
-template <class Spec>
-void for_lost(const Plan& plan, const ById<std::vector<const Spec*>>& by_volume,
-              const std::function<void(const Spec&)>& reconcile) {
-  for (const auto& [volume, parts] : by_volume) {
-    if (plan.cluster.specs.volumes.contains(volume)) continue;
-    for (const Spec* part : parts) reconcile(*part);
+// Whether every replica that the volume wants is there and in sync.
+bool note_outages(Plan& plan, const VolumeSpec& volume) {
+  const VolumeTarget* server = volume.server();
+  const NexusState* target = server != nullptr ? plan.cluster.known_nexus(server->nexus) : nullptr;
+  const auto& replicas = plan.cluster.replicas(volume.uuid);
+  bool whole = replicas.size() == volume.num_replicas;
+  for (const ReplicaSpec* r : replicas) {
+    const Sync sync = sync_of(plan.cluster, volume, target, *r);
+    note_outage(plan, r->uuid, sync);
+    whole &= sync == Sync::in_sync;
   }
+  return whole;
 }
 
-// Each volume with its parts, while what is known of them is at hand: in a large cluster most of what a pass takes is
-// the fetching of records from memory.
-void reconcile_volumes(Plan& plan) {
-  const Index& index = plan.cluster.index;
-  std::size_t replicas = index.replicas_alone.size();
-  std::size_t nexuses = index.nexuses_alone.size();
-  for (const auto& [id, volume] : plan.cluster.specs.volumes) {
-    reconcile_volume(plan, volume);
-    for (const ReplicaSpec* r : plan.cluster.replicas(id)) {
-      reconcile_replica(plan, *r);
-      ++replicas;
-    }
-    const auto targets = index.nexuses_of_volume.find(id);
-    if (targets == index.nexuses_of_volume.end()) continue;
-    for (const NexusSpec* n : targets->second) {
-      reconcile_nexus(plan, *n);
-      ++nexuses;
-    }
+// The volume, its replicas and its targets, while what is known of them is at hand: in a large cluster most of what a
+// pass takes is the fetching of records from memory. Returns whether there is something to come back for.
+bool look_at_parts(Plan& plan, const Uuid& id, const VolumeSpec* volume) {
+  bool restless = false;
+  if (volume != nullptr) {
+    restless = !note_outages(plan, *volume);
+    reconcile_volume(plan, *volume);
   }
-  for (const auto& [id, r] : index.replicas_alone) reconcile_replica(plan, *r);
-  for (const auto& [id, n] : index.nexuses_alone) reconcile_nexus(plan, *n);
-  // Those whose volume is gone.
-  if (replicas != plan.cluster.specs.replicas.size())
-    for_lost<ReplicaSpec>(plan, index.replicas_of_volume,
-                          [&](const ReplicaSpec& r) { reconcile_replica(plan, r); });
-  if (nexuses != plan.cluster.specs.nexuses.size())
-    for_lost<NexusSpec>(plan, index.nexuses_of_volume, [&](const NexusSpec& n) { reconcile_nexus(plan, n); });
+  const std::size_t seen = plan.parts_seen;
+  for (const ReplicaSpec* r : plan.cluster.replicas(id)) {
+    reconcile_replica(plan, *r);
+    ++plan.parts_seen;
+  }
+  for (const NexusSpec* n : plan.cluster.nexuses(id)) {
+    reconcile_nexus(plan, *n);
+    ++plan.parts_seen;
+  }
+  if (volume == nullptr) return plan.parts_seen != seen;
+  reconcile_records(plan, *volume);
+  return restless;
+}
+
+// `volume`: null when its parts are all that is left of it.
+void look_at(Plan& plan, std::set<Uuid>& restless, const Uuid& id, const VolumeSpec* volume) {
+  const std::size_t actions = plan.actions.size();
+  const bool held = std::exchange(plan.held, false);
+  const auto due = std::exchange(plan.due, std::nullopt);
+  const bool unsettled = look_at_parts(plan, id, volume);
+  if (unsettled || plan.actions.size() != actions || plan.held || plan.due) restless.insert(id);
+  plan.held |= held;
+  if (due) plan.due = std::min(plan.due.value_or(*due), *due);
+}
+
+// Of which parts are left alone.
+std::set<Uuid> gone_volumes(const Cluster& cluster) {
+  std::set<Uuid> gone;
+  const auto note = [&](const Uuid& volume) {
+    if (!cluster.specs.volumes.contains(volume)) gone.insert(volume);
+  };
+  for (const auto& [volume, parts] : cluster.index.replicas_of_volume) note(volume);
+  for (const auto& [volume, parts] : cluster.index.nexuses_of_volume) note(volume);
+  return gone;
+}
+
+std::set<Uuid> look_at_all(Plan& plan) {
+  const Cluster& cluster = plan.cluster;
+  std::set<Uuid> restless;
+  for (const auto& [id, volume] : cluster.specs.volumes) look_at(plan, restless, id, &volume);
+  const std::size_t owned = cluster.specs.replicas.size() - cluster.index.replicas_alone.size() +
+                            cluster.specs.nexuses.size() - cluster.index.nexuses_alone.size();
+  if (plan.parts_seen == owned) return restless;
+  for (const Uuid& id : gone_volumes(cluster)) look_at(plan, restless, id, nullptr);
+  return restless;
+}
+
+std::set<Uuid> look_at_some(Plan& plan, const std::set<Uuid>& some) {
+  const auto& volumes = plan.cluster.specs.volumes;
+  std::set<Uuid> restless;
+  for (const Uuid& id : some) {
+    const auto volume = volumes.find(id);
+    if (volume != volumes.end()) look_at(plan, restless, id, &volume->second);
+  }
+  for (const Uuid& id : some) {
+    if (!volumes.contains(id)) look_at(plan, restless, id, nullptr);
+  }
+  return restless;
+}
+
+void forget_outages_of_the_gone(Plan& plan) {
+  erase_if(plan.outages, [&](const auto& o) { return !plan.cluster.specs.replicas.contains(o.first); });
 }
 
 }  // namespace
 
-void note_outages(Outages& outages, const Cluster& cluster, UnixNanos now) {
-  for (auto it = outages.begin(); it != outages.end();) {
-    it = cluster.specs.replicas.contains(it->first) ? std::next(it) : outages.erase(it);
-  }
-  for (const auto& [id, volume] : cluster.specs.volumes) {
-    const VolumeTarget* server = volume.server();
-    const NexusState* target = server != nullptr ? cluster.known_nexus(server->nexus) : nullptr;
-    for (const ReplicaSpec* r : cluster.replicas(id))
-      note_outage(outages, r->uuid, sync_of(cluster, volume, target, *r), now);
-  }
-}
-
-Decision decide(const Cluster& cluster, const Outages& outages, const Policy& policy, UnixNanos now) {
-  Plan plan{cluster, outages, policy, now};
+Decision decide(const Cluster& cluster, Outages& outages, const Look& look) {
+  Plan plan{cluster, outages, look.policy, look.now, look.digests};
+  Decision decision;
+  forget_outages_of_the_gone(plan);
   reconcile_pools(plan);
-  reconcile_volumes(plan);
+  decision.restless = look.volumes != nullptr ? look_at_some(plan, *look.volumes) : look_at_all(plan);
+  for (const auto& [id, r] : cluster.index.replicas_alone) reconcile_replica(plan, *r);
+  for (const auto& [id, n] : cluster.index.nexuses_alone) reconcile_nexus(plan, *n);
   reconcile_snapshots(plan);
   reconcile_nodes(plan);
   queue_rebuilds(plan);
   queue_repairs(plan);
-  return {std::move(plan.actions), plan.due, plan.held};
+  decision.actions = std::move(plan.actions);
+  decision.due = plan.due;
+  decision.held = plan.held;
+  return decision;
 }
 
 }  // namespace holdfast::control

@@ -1,5 +1,9 @@
-// decide: what has to be done, given what is wanted and what is. A function without I/O, clock or memory; one file
-// per reconciler (reconcile_*.cc).
+// decide: what has to be done, given what is wanted and what is. A function without I/O or clock; one file per
+// reconciler (reconcile_*.cc).
+//
+// A volume with its parts is at rest when all of it is as wanted and nothing is waited for: then the same holds until
+// one of its specs, its states or its membership record changes, or a node or a pool does (News). So a look may leave
+// out volumes at rest; that it finds what a look at everything would find is compared in tests (Options::check_looks).
 //
 // The rules that make it safe to be wrong about the present: nothing is deleted because it is absent somewhere; a
 // replica goes only when its spec says that its owners released it, and a volume releases a replica only while
@@ -8,11 +12,13 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "control/plan/action.h"
 #include "control/plan/cluster.h"
+#include "control/plan/records.h"
 #include "control/plan/scheduler.h"
 
 namespace holdfast::control {
@@ -41,7 +47,6 @@ using Outages = ById<Outage>;  // by replica
 // In sync for so long: its outage is forgotten.
 inline constexpr UnixNanos outage_forgotten_after = 60LL * 1'000'000'000;
 
-void note_outages(Outages& outages, const Cluster& cluster, UnixNanos now);
 struct Decision {
   // In the order in which they should be begun. Of those with one guard the first are done first, and the rest only
   // when these succeed.
@@ -50,19 +55,33 @@ struct Decision {
   std::optional<UnixNanos> due;
   // Something is to be done for which there is no place, or no turn: others may make room unnoticed.
   bool held = false;
+  // The volumes that were looked at and are not at rest. Some may be gone, with parts that are left.
+  std::set<Uuid> restless;
 };
-Decision decide(const Cluster& cluster, const Outages& outages, const Policy& policy, UnixNanos now);
+
+// What is looked at: everything; or, of the volumes, these alone.
+struct Look {
+  const Policy& policy;
+  UnixNanos now = 0;
+  const RecordDigests* digests = nullptr;   // none: what replicas say of their volumes is left alone
+  const std::set<Uuid>* volumes = nullptr;  // none: all of them
+};
+// Notes in `outages` what is out and what is back.
+Decision decide(const Cluster& cluster, Outages& outages, const Look& look);
 
 // The reconcilers. Each adds what it wants.
 struct Plan {
   const Cluster& cluster;
-  const Outages& outages;
+  Outages& outages;
   const Policy& policy;
   UnixNanos now;
+  const RecordDigests* digests = nullptr;
   std::vector<Action> actions{};
   std::optional<UnixNanos> due{};
   bool held = false;
+  std::size_t parts_seen = 0;       // replicas and nexuses of the volumes that were looked at
   std::size_t repairs_opening = 0;  // targets of the agent's own that their engines do not have yet
+  std::map<PoolId, std::uint64_t> label_digests{};  // of those that were asked for (records.cc)
 
   // Whoever looks at the time asks this, so that it is known when to look again.
   bool reached(UnixNanos time) {
@@ -87,6 +106,8 @@ struct Plan {
 };
 void reconcile_pools(Plan& plan);
 void reconcile_volume(Plan& plan, const VolumeSpec& volume);
+// Replicas that do not say what they should of their volume. One guard for each node.
+void reconcile_records(Plan& plan, const VolumeSpec& volume);
 void reconcile_repair(Plan& plan, const VolumeSpec& volume);
 void reconcile_replica(Plan& plan, const ReplicaSpec& replica);
 // Of a replica that is being given copies of its volume's snapshots.

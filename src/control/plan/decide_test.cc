@@ -230,6 +230,7 @@ TEST(Decide, AReleasedReplicaLeavesTheTargetBeforeItIsDestroyed) {
   Builder b = published();
   ReplicaSpec& r = b.specs.replicas.at(id("v@p2"));
   r.owners = {};
+  r.released_by = id("v");
   r.status = SpecStatus::deleting;
   b.specs.volumes.at(id("v")).num_replicas = 1;
   EXPECT_THAT(b.decided(), ElementsAre("remove_child"));
@@ -510,8 +511,7 @@ std::uint64_t lookups_of_a_pass(unsigned volumes) {
   const Index index(b.specs);
   const Cluster cluster(b.specs, index, b.observed, b.claims);
   const std::uint64_t before = lookups;
-  note_outages(b.outages, cluster, b.now);
-  EXPECT_FALSE(decide(cluster, b.outages, b.policy, b.now).actions.empty());
+  EXPECT_FALSE(decide(cluster, b.outages, {b.policy, b.now}).actions.empty());
   return lookups - before;
 }
 

@@ -38,6 +38,14 @@ void count_down(Map& map, const Key& key) {
 
 bool counts_as_target(const NexusSpec& n) { return n.status != SpecStatus::deleting; }
 
+bool is_settled(const SnapshotSpec& s) {
+  if (s.status != SpecStatus::created || s.transactions.size() != 1) return false;
+  const auto& [transaction, parts] = *s.transactions.begin();
+  return transaction == s.transaction && std::none_of(parts.begin(), parts.end(), [](const auto& part) {
+           return part.unsure_until == with_its_fill;
+         });
+}
+
 }  // namespace
 
 Index::Index(const Specs& specs) {
@@ -54,6 +62,7 @@ void Index::add(const ReplicaSpec& r) {
     replicas_alone[r.uuid] = &r;
   }
   put_in(replicas_of_pool, r.pool, r);
+  if (r.status == SpecStatus::creating) put_in(creating_in_pool, r.pool, r);
 }
 void Index::remove(const ReplicaSpec& r) {
   if (r.owners.volume) {
@@ -62,6 +71,7 @@ void Index::remove(const ReplicaSpec& r) {
     replicas_alone.erase(r.uuid);
   }
   take_out(replicas_of_pool, r.pool, r);
+  if (r.status == SpecStatus::creating) take_out(creating_in_pool, r.pool, r);
 }
 
 void Index::add(const NexusSpec& n) {
@@ -92,12 +102,14 @@ void Index::remove(const VolumeSpec& v) {
 
 void Index::add(const SnapshotSpec& s) {
   put_in(snapshots_of_volume, s.volume, s);
+  if (!is_settled(s)) unsettled_snapshots[s.uuid] = &s;
   for (const auto& [transaction, parts] : s.transactions) {
     for (const auto& part : parts) ++snapshot_parts_of_pool[part.pool];
   }
 }
 void Index::remove(const SnapshotSpec& s) {
   take_out(snapshots_of_volume, s.volume, s);
+  unsettled_snapshots.erase(s.uuid);
   for (const auto& [transaction, parts] : s.transactions) {
     for (const auto& part : parts) count_down(snapshot_parts_of_pool, part.pool);
   }

@@ -30,10 +30,13 @@ struct Index {
   // By UUID within each; nothing is kept of those that have none.
   ById<std::vector<const ReplicaSpec*>> replicas_of_volume;  // owned by it
   std::map<PoolId, std::vector<const ReplicaSpec*>> replicas_of_pool;
+  std::map<PoolId, std::vector<const ReplicaSpec*>> creating_in_pool;
   ById<std::vector<const NexusSpec*>> nexuses_of_volume;
   ById<const ReplicaSpec*> replicas_alone;  // of no volume
   ById<const NexusSpec*> nexuses_alone;
   ById<std::vector<const SnapshotSpec*>> snapshots_of_volume;
+  ById<const SnapshotSpec*>
+      unsettled_snapshots;  // those with something else than parts that are there to stay
   std::map<std::string, std::vector<const VolumeSpec*>> volumes_of_group;
   std::map<NodeId, std::size_t> targets_of_node;
   std::map<PoolId, std::size_t> snapshot_parts_of_pool;

@@ -114,6 +114,11 @@ void queue_rebuilds(Plan& plan) {
       return std::tie(in_sync, full, bytes, index) < std::tie(o.in_sync, o.full, o.bytes, o.index);
     }
   };
+  const auto begins_or_waits = [](const Action& a) {
+    return a.what == Do::add_child || a.what == Do::online_child || a.what == Do::add_replica ||
+           a.what == Do::replace_replica;
+  };
+  if (std::none_of(plan.actions.begin(), plan.actions.end(), begins_or_waits)) return;
   const std::uint64_t running = plan.cluster.rebuilds();
   const std::uint64_t limit = *plan.policy.rebuilds_max;
   const bool no_room = running >= limit;

@@ -28,7 +28,7 @@ void reconcile_deleting(Plan& plan, const ReplicaSpec& r) {
     return;
   }
   // A target that still has it as a child lets go first.
-  if (plan.cluster.is_child(r.uuid)) return;
+  if (plan.cluster.is_child(r)) return;
   const bool pool_works = plan.cluster.usable_pool(r.pool) != nullptr;
   if (pool_works && plan.cluster.observed.replicas.contains(r.uuid)) {
     want(plan, Do::destroy_replica, r, "it is being deleted");

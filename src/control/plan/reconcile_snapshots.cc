@@ -1,6 +1,6 @@
 // Snapshots: parts of failed attempts go, those of deleted snapshots go, and a snapshot without any goes unless it is
-// complete. Copies of
-// snapshots are noted when they are there.
+// complete. Copies of snapshots are noted when they are there. A settled snapshot wants nothing whatever engines report
+// (Index::unsettled_snapshots).
 #include "control/plan/decide.h"
 
 namespace holdfast::control {
@@ -53,7 +53,8 @@ void reconcile_copy(Plan& plan, const SnapshotSpec& s, const ReplicaSnapshotSpec
 }  // namespace
 
 void reconcile_snapshots(Plan& plan) {
-  for (const auto& [id, s] : plan.cluster.specs.snapshots) {
+  for (const auto& [id, unsettled] : plan.cluster.index.unsettled_snapshots) {
+    const SnapshotSpec& s = *unsettled;
     const bool deleting = s.status == SpecStatus::deleting;
     if (s.status != SpecStatus::created && s.transactions.empty()) {
       want(plan, Do::forget_snapshot, s, deleting ? "it is deleted" : "it was never taken");

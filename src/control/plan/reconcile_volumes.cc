@@ -195,9 +195,8 @@ void reconcile_count(Plan& plan, const VolumeSpec& v) {
 
 bool has_parts(const Cluster& cluster, const VolumeSpec& v) {
   if (!cluster.replicas(v.uuid).empty()) return true;
-  const auto nexuses = cluster.index.nexuses_of_volume.find(v.uuid);
-  return nexuses != cluster.index.nexuses_of_volume.end() &&
-         std::any_of(nexuses->second.begin(), nexuses->second.end(),
+  const auto& nexuses = cluster.nexuses(v.uuid);
+  return std::any_of(nexuses.begin(), nexuses.end(),
                      [](const NexusSpec* n) { return n->status != SpecStatus::deleting; });
 }
 

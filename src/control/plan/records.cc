@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "control/plan/decide.h"
+
 namespace holdfast::control {
 namespace {
 
@@ -53,29 +55,23 @@ std::uint64_t joined(std::uint64_t volume, std::uint64_t labels) {
 
 }  // namespace
 
-std::vector<Action> decide_records(const Cluster& cluster, const RecordDigests& digests) {
-  std::vector<Action> actions;
-  std::map<PoolId, std::uint64_t> labels;
-  for (const auto& [id, volume] : cluster.specs.volumes) {
-    if (!is_settled(cluster, volume)) continue;
-    const std::vector<Uuid> replicas = kept_replicas(cluster, volume);
-    const std::uint64_t of_volume = digest_of_volume(digests, volume, replicas);
-    for (const Uuid& replica : replicas) {
-      const ReplicaState* state = cluster.online_replica(replica);
-      if (state == nullptr) continue;
-      auto [at, is_new] = labels.try_emplace(state->pool);
-      if (is_new) at->second = digest_of_labels(cluster, state->pool);
-      if (state->record == joined(of_volume, at->second)) continue;
-      Action& a = actions.emplace_back();
-      a.what = Do::write_record;
-      a.guard = "records/" + state->node;
-      a.node = state->node;
-      a.volume = id;
-      a.replica = replica;
-      a.why = "it does not say what its volume is now";
-    }
+void reconcile_records(Plan& plan, const VolumeSpec& volume) {
+  const Cluster& cluster = plan.cluster;
+  if (plan.digests == nullptr || !is_settled(cluster, volume)) return;
+  const std::vector<Uuid> replicas = kept_replicas(cluster, volume);
+  const std::uint64_t of_volume = digest_of_volume(*plan.digests, volume, replicas);
+  for (const Uuid& replica : replicas) {
+    const ReplicaState* state = cluster.online_replica(replica);
+    if (state == nullptr) continue;
+    const auto [labels, is_new] = plan.label_digests.try_emplace(state->pool);
+    if (is_new) labels->second = digest_of_labels(cluster, state->pool);
+    if (state->record == joined(of_volume, labels->second)) continue;
+    Action& a =
+        plan.add(Do::write_record, "records/" + state->node, "it does not say what its volume is now");
+    a.node = state->node;
+    a.volume = volume.uuid;
+    a.replica = replica;
   }
-  return actions;
 }
 
 std::optional<WantedRecord> wanted_record(const Cluster& cluster, const RecordDigests& digests,

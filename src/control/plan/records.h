@@ -1,11 +1,10 @@
-// Which replicas do not say what they should of their volume (model/record.h). Pure.
+// What replicas should say of their volume (model/record.h). Pure.
 #pragma once
 
 #include <cstdint>
-#include <vector>
+#include <optional>
 
 #include "control/model/record.h"
-#include "control/plan/action.h"
 #include "control/plan/cluster.h"
 
 namespace holdfast::control {
@@ -16,9 +15,6 @@ struct RecordDigests {
   ById<std::uint64_t> nexuses;      // specs
   ById<std::uint64_t> memberships;  // by volume
 };
-
-// Those that are online, of volumes with nothing under way. One guard for each node.
-std::vector<Action> decide_records(const Cluster& cluster, const RecordDigests& digests);
 
 // What a replica should say now; nothing while its volume has something under way, or no membership record.
 struct WantedRecord {

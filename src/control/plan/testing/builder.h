@@ -161,8 +161,7 @@ struct Builder {
 
   std::vector<Action> decide_now() {
     const Cluster cluster(specs, observed, claims);
-    note_outages(outages, cluster, now);
-    Decision decision = decide(cluster, outages, policy, now);
+    Decision decision = decide(cluster, outages, {policy, now});
     due = decision.due;
     held = decision.held;
     return std::move(decision.actions);

@@ -54,7 +54,7 @@ class AgentRig {
         records(store),
         engines(reactor, records),
         directory(engines, reactor),
-        options_(std::move(options)) {
+        options_(checked(std::move(options))) {
     start_agent();
   }
   ~AgentRig() {
@@ -188,6 +188,10 @@ class AgentRig {
   Task<void> run_agent() {
     co_await agent->run(stop_->token());
     running_ = false;
+  }
+  static Options checked(Options options) {
+    options.check_looks = true;
+    return options;
   }
   const Options options_;
   std::unique_ptr<StopSource> stop_;
