@@ -225,8 +225,8 @@ Task<void> Agent::reconcile(StopToken stop) {
   }
 }
 
-// Everything, when something changed that all may depend on, and once in a while; else what changed, and what was not at
-// rest the last time.
+// Everything, when something changed that all may depend on, and once in a while; else what changed, and what was not
+// at rest the last time.
 Decision Agent::look() {
   std::optional<std::set<Uuid>> some = news_.take(specs());
   if (home_.now() - looked_over_at_ >= options_.reconcile_idle_period) some.reset();
