@@ -10,8 +10,6 @@ namespace holdfast::sim {
 namespace {
 
 constexpr std::uint64_t sector = DiskImage::sector_bytes;
-constexpr std::uint64_t cluster_sectors = CrashRun::cluster_sectors;
-constexpr std::uint64_t block_sectors = CrashRun::block_sectors;
 constexpr std::uint64_t checkpoint_turns = 24;  // of the reactor, about what a checkpoint takes
 
 }  // namespace

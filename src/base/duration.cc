@@ -61,4 +61,17 @@ Result<nanoseconds> parse_duration(std::string_view text) {
   return total;
 }
 
+std::string duration_text(nanoseconds duration) {
+  std::string text;
+  for (const std::string_view name : {"d", "h", "m", "s", "ms", "us"}) {
+    const auto* const unit =
+        std::find_if(units.begin(), units.end(), [name](const Unit& u) { return u.name == name; });
+    const auto number = duration / unit->length;
+    if (number == 0) continue;
+    text += fmt::format("{}{}", number, name);
+    duration -= number * unit->length;
+  }
+  return text.empty() ? "0s" : text;
+}
+
 }  // namespace holdfast

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <string>
 #include <string_view>
 
 #include "base/error.h"
@@ -11,5 +12,8 @@ namespace holdfast {
 // The sum of numbers with us, ms, s, m or min, h, d. More than 0, at most 365 days. Errors: invalid_argument, naming
 // the text.
 Result<std::chrono::nanoseconds> parse_duration(std::string_view text);
+
+// As parse_duration() takes it: "1h30m". What is less than a microsecond is left out; "0s" when nothing else is left.
+std::string duration_text(std::chrono::nanoseconds duration);
 
 }  // namespace holdfast

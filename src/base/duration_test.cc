@@ -28,5 +28,14 @@ TEST(Durations, WhatIsNoneIsNamed) {
   }
 }
 
+TEST(Durations, AreShownAsTheyAreRead) {
+  EXPECT_EQ(duration_text(90s), "1m30s");
+  EXPECT_EQ(duration_text(24h + 1500ms), "1d1s500ms");
+  EXPECT_EQ(duration_text(250us), "250us");
+  EXPECT_EQ(duration_text(0s), "0s");
+  for (const auto duration : {1ms, 5000ms, 86'400'000ms, 5'400'250ms})
+    EXPECT_EQ(parse_duration(duration_text(duration)).value(), duration);
+}
+
 }  // namespace
 }  // namespace holdfast

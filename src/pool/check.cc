@@ -23,7 +23,7 @@ class Checker {
       const bool path = uri.starts_with('/');
       const std::string read_only = path ? disk_uri(uri) + "?read_only" : uri;
       HF_CO_TRY(std::unique_ptr<Disk> disk,
-                co_await Disk::open(registry_, read_only, "pool check", PoolOptions().slow_io));
+                co_await Disk::open(registry_, read_only, "pool check", PoolOptions().disk_health));
       disks_.push_back(std::move(disk));
     }
     const Status read = co_await check_all();

@@ -38,7 +38,7 @@ class DiskPort::UnderWay {
     (before_ == nullptr ? port.oldest_ : before_->after_) = this;
     port.youngest_ = this;
     if (!port.armed()) [[unlikely]]
-      port.core_.arm(port, began_ + port.disk_.slow_io_);
+      port.core_.arm(port, began_ + port.disk_.stall_time_);
   }
   UnderWay(const UnderWay&) = delete;
   UnderWay& operator=(const UnderWay&) = delete;
@@ -62,28 +62,41 @@ class DiskPort::UnderWay {
 void DiskPort::fire() noexcept {
   const Nanos now = core_.now();
   UnderWay* operation = oldest_;
-  for (; operation != nullptr && now - operation->began() >= disk_.slow_io_; operation = operation->after()) {
+  for (; operation != nullptr && now - operation->began() >= disk_.stall_time_;
+       operation = operation->after()) {
     if (!operation->counted()) add_one(stalls_);
     operation->count();
   }
-  if (operation != nullptr) core_.arm(*this, operation->began() + disk_.slow_io_);
+  if (oldest_ == nullptr) return;
+  if (operation != oldest_) {
+    saw_stall();
+    tell_home();
+  }
+  core_.arm(*this, operation != nullptr ? operation->began() + disk_.stall_time_ : now + disk_.stall_time_);
 }
 
 void DiskPort::ended(const UnderWay& operation, const Status& outcome, Kind kind) noexcept {
-  const bool slow = core_.now() - operation.began() > disk_.slow_io_;
+  const bool slow = core_.now() - operation.began() > disk_.stall_time_;
   if (outcome.ok() && !slow) [[likely]]
     return;
-  if (slow && !operation.counted()) add_one(stalls_);
+  if (slow && !operation.counted()) {
+    add_one(stalls_);
+    saw_stall();
+  }
   const Errc code = outcome.code();
-  if (code == Errc::ok || code == Errc::cancelled || code == Errc::out_of_range) return;
-  add_one(kind == Kind::read ? read_errors_ : write_errors_);
+  const bool failed = code != Errc::ok && code != Errc::cancelled && code != Errc::out_of_range;
+  if (failed) add_one(kind == Kind::read ? read_errors_ : write_errors_);
+  if (failed || slow) tell_home();
+}
+
+void DiskPort::tell_home() noexcept {
   // One message at a time: the node is reused when the home core has run it.
   if (!told_.exchange(true, std::memory_order_acq_rel)) disk_.cores_.home().send(*this);
 }
 
 void DiskPort::run() noexcept {
   told_.store(false, std::memory_order_release);
-  disk_.changed();
+  disk_.look();
 }
 
 Task<Status> DiskPort::read(std::uint64_t offset, IoVecs into) {
@@ -166,20 +179,22 @@ Task<Status> DiskPort::flush_now() {
   co_return outcome;
 }
 
-Disk::Disk(DeviceRegistry& registry, BlockDevice& device, std::string uri, std::string user, Nanos slow_io)
+Disk::Disk(DeviceRegistry& registry, BlockDevice& device, std::string uri, std::string user,
+           const DiskHealthLimits& health)
     : registry_(registry),
       cores_(registry.cores()),
       device_(&device),
       uri_(std::move(uri)),
       user_(std::move(user)),
-      slow_io_(slow_io),
+      stall_time_(health.stall_time),
       can_(device.capabilities()),
-      block_bytes_(device.geometry().block_bytes) {}
+      block_bytes_(device.geometry().block_bytes),
+      health_(health) {}
 
 Disk::~Disk() { HF_ASSERT(ports_.empty()); }
 
 Task<Result<std::unique_ptr<Disk>>> Disk::open(DeviceRegistry& registry, std::string uri, std::string user,
-                                               Nanos slow_io) {
+                                               DiskHealthLimits health) {
   const std::string text = disk_uri(uri);
   const std::string what = user + ": disk '" + uri + "'";
   BlockDevice* device = registry.find(text);
@@ -191,7 +206,7 @@ Task<Result<std::unique_ptr<Disk>>> Disk::open(DeviceRegistry& registry, std::st
     made = true;
   }
   const std::string name = device->name();
-  std::unique_ptr<Disk> disk(new Disk(registry, *device, uri, std::move(user), slow_io));
+  std::unique_ptr<Disk> disk(new Disk(registry, *device, uri, std::move(user), health));
   disk->made_ = made;
   auto claim = registry.claim(*device, disk->user_);
   Status outcome = claim.ok() ? Status() : Status(claim.error());
@@ -242,6 +257,7 @@ Task<void> Disk::close_ports() {
 Task<void> Disk::close() {
   observer_ = nullptr;
   co_await close_ports();
+  cores_.home().disarm(*this);
   claim_.release();
   if (device_ == nullptr) co_return;
   BlockDevice* device = std::exchange(device_, nullptr);
@@ -283,14 +299,43 @@ void Disk::on_device_event(BlockDevice&, DeviceEvent event) noexcept {
   changed();
 }
 
+Disk::Counts Disk::counts() const noexcept {
+  Counts sum;
+  for (const auto& port : ports_) {
+    sum.read_errors += port->read_errors_.load(std::memory_order_acquire);
+    sum.write_errors += port->write_errors_.load(std::memory_order_acquire);
+    sum.stalls += port->stalls_.load(std::memory_order_acquire);
+    sum.stalled_at = std::max(sum.stalled_at, port->stalled_at_.load(std::memory_order_acquire));
+  }
+  return sum;
+}
+
+void Disk::look() noexcept {
+  const Nanos now = cores_.home().now();
+  const Counts before = std::exchange(looked_, counts());
+  const std::uint64_t errors =
+      looked_.read_errors + looked_.write_errors - before.read_errors - before.write_errors;
+  if (errors > 0) health_.failed(errors, now);
+  if (looked_.stalled_at > before.stalled_at) health_.stalled(looked_.stalled_at);
+  fire();
+}
+
+void Disk::fire() noexcept {
+  health_.refresh(cores_.home().now());
+  cores_.home().disarm(*this);
+  if (const Nanos next = health_.refresh_at(); next != no_deadline) cores_.home().arm(*this, next);
+  changed();
+}
+
+void Disk::reset_health() noexcept {
+  looked_ = reset_ = counts();
+  health_.reset();
+  fire();
+}
+
 PoolStatus Disk::status() const noexcept {
   if (removed_ || failed_) return PoolStatus::faulted;
-  std::uint64_t errors = 0;
-  for (const auto& port : ports_) {
-    errors += port->read_errors_.load(std::memory_order_relaxed) +
-              port->write_errors_.load(std::memory_order_relaxed);
-  }
-  return errors > 0 || can_.read_only ? PoolStatus::degraded : PoolStatus::online;
+  return !health_.fit() || can_.read_only ? PoolStatus::degraded : PoolStatus::online;
 }
 
 std::string Disk::status_reason() const {
@@ -298,10 +343,8 @@ std::string Disk::status_reason() const {
   if (removed_) return who + "is gone";
   if (failed_) return who + "cannot be reached";
   if (can_.read_only) return who + "is read-only";
-  const DiskView now = view();
-  if (now.read_errors + now.write_errors == 0) return "";
-  return who + "had " + std::to_string(now.read_errors) + " failed reads and " +
-         std::to_string(now.write_errors) + " failed writes";
+  const std::string reason = health_.reason();
+  return reason.empty() ? "" : who + reason;
 }
 
 DiskView Disk::view() const {
@@ -309,15 +352,15 @@ DiskView Disk::view() const {
   v.uuid = uuid_;
   v.uri = uri_;
   v.status = status();
+  v.status_reason = status_reason();
   if (device_ != nullptr) {
     v.device = device_->name();
     v.size_bytes = size_bytes();
   }
-  for (const auto& port : ports_) {
-    v.read_errors += port->read_errors_.load(std::memory_order_relaxed);
-    v.write_errors += port->write_errors_.load(std::memory_order_relaxed);
-    v.stalls += port->stalls_.load(std::memory_order_relaxed);
-  }
+  const Counts now = counts();
+  v.read_errors = now.read_errors - reset_.read_errors;
+  v.write_errors = now.write_errors - reset_.write_errors;
+  v.stalls = now.stalls - reset_.stalls;
   return v;
 }
 

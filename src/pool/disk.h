@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "block/registry.h"
+#include "pool/disk_health.h"
 #include "pool/pool.h"
 #include "pool/types.h"
 #include "rt/message.h"
@@ -63,10 +64,12 @@ class DiskPort final : Message, Timer {
   }
   Lba lba(std::uint64_t offset) const noexcept { return Lba{offset / block_bytes_}; }
   void ended(const UnderWay& operation, const Status& outcome, Kind kind) noexcept;
+  void saw_stall() noexcept { stalled_at_.store(core_.now(), std::memory_order_release); }
+  void tell_home() noexcept;
   Task<Status> flush_now();
   Task<Status> zero_by_writing(std::uint64_t offset, std::uint64_t length);
   void run() noexcept override;  // on the home core: the disk's health changed here
-  // Counts what has been under way for too long: it may never end.
+  // Looks at what has been under way for too long, again and again: it may never end.
   void fire() noexcept override;
 
   Disk& disk_;
@@ -75,7 +78,8 @@ class DiskPort final : Message, Timer {
   const std::uint32_t block_bytes_;
   Counter writes_{0};  // not yet durable when they ended
   Counter read_errors_{0}, write_errors_{0}, stalls_{0};
-  UnderWay* oldest_ = nullptr;  // of those under way, in the order in which they began
+  std::atomic<Nanos> stalled_at_{Nanos{0}};  // when something was under way for too long last; 0: never
+  UnderWay* oldest_ = nullptr;               // of those under way, in the order in which they began
   UnderWay* youngest_ = nullptr;
   std::atomic<bool> told_{false};
   bool flushing_ = false;
@@ -83,13 +87,13 @@ class DiskPort final : Message, Timer {
   WaitQueue flushed_;
 };
 
-class Disk final : DeviceObserver {
+class Disk final : DeviceObserver, Timer {
  public:
   // Finds or makes the device of a URI, a registered name or a path, claims it for `user` and opens its ports.
   // A device that it made is destroyed when it closes. Errors: those of DeviceRegistry; busy; invalid_argument
   // when the device is too small to be a disk of a pool. Texts name the user and the disk.
   static Task<Result<std::unique_ptr<Disk>>> open(DeviceRegistry& registry, std::string uri, std::string user,
-                                                  Nanos slow_io);
+                                                  DiskHealthLimits health);
   ~Disk();  // close() was awaited
 
   Task<void> close();
@@ -114,6 +118,8 @@ class Disk final : DeviceObserver {
   void observe(DiskObserver* observer) noexcept { observer_ = observer; }
   PoolStatus status() const noexcept;
   std::string status_reason() const;  // empty: online
+  // Counters and what they tell begin anew.
+  void reset_health() noexcept;
   // Identity and counters; capacity and use are the pool's to fill in.
   DiskView view() const;
   // The error with "pool 'p': disk 'd': what failed" in front; for metadata, whose errors reach people.
@@ -121,10 +127,19 @@ class Disk final : DeviceObserver {
 
  private:
   friend class DiskPort;
-  Disk(DeviceRegistry& registry, BlockDevice& device, std::string uri, std::string user, Nanos slow_io);
+  Disk(DeviceRegistry& registry, BlockDevice& device, std::string uri, std::string user,
+       const DiskHealthLimits& health);
   Task<Status> open_ports();
   Task<void> close_ports();
   void on_device_event(BlockDevice& device, DeviceEvent event) noexcept override;
+  struct Counts {
+    std::uint64_t read_errors = 0, write_errors = 0, stalls = 0;
+    Nanos stalled_at{0};  // last; 0: never
+  };
+  Counts counts() const noexcept;  // of all ports, since the disk was opened
+  // Tells the health what the ports have counted.
+  void look() noexcept;
+  void fire() noexcept override;  // the health has something to forget
   void changed() noexcept {
     if (observer_ != nullptr) observer_->on_disk_changed(*this);
   }
@@ -136,13 +151,16 @@ class Disk final : DeviceObserver {
   BlockDevice* device_;
   const std::string uri_;
   const std::string user_;
-  const Nanos slow_io_;
+  const Nanos stall_time_;
   const Capabilities can_;
   const std::uint32_t block_bytes_;
   bool made_ = false;  // the device is ours
   DeviceClaim claim_;
   std::vector<std::unique_ptr<DiskPort>> ports_;  // by core
   std::atomic<std::uint64_t> flushed_{0};         // so many of writes() are durable
+  DiskHealth health_;
+  Counts looked_;  // what the health knows
+  Counts reset_;   // what is not shown
   DiskObserver* observer_ = nullptr;
   bool failed_ = false;
   bool removed_ = false;

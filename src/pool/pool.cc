@@ -36,7 +36,7 @@ Task<Result<std::unique_ptr<Pool>>> Pool::open(DeviceRegistry& registry, std::ve
 
 Task<Result<std::optional<DiskLabel>>> Pool::probe(DeviceRegistry& registry, std::string uri) {
   HF_CO_TRY(const std::unique_ptr<Disk> disk,
-            co_await Disk::open(registry, std::move(uri), "looking for a pool", PoolOptions().slow_io));
+            co_await Disk::open(registry, std::move(uri), "looking for a pool", PoolOptions().disk_health));
   auto label = co_await read_label(registry.cores().home(), disk->home());
   co_await disk->close();
   std::optional<DiskLabel> found;
@@ -93,6 +93,9 @@ Task<Status> Pool::raise_regions(Uuid volume, std::vector<RegionRun> runs) {
 Task<Status> Pool::add_disk(std::string uri, bool force) { return impl_->add_disk(std::move(uri), force); }
 Task<Status> Pool::grow() { return impl_->grow(); }
 Task<Status> Pool::checkpoint() { return impl_->checkpoint(); }
+Status Pool::reset_disk_health(const std::optional<std::string>& uri) {
+  return impl_->reset_disk_health(uri);
+}
 void Pool::set_thresholds(unsigned warning, unsigned critical) noexcept {
   impl_->set_thresholds(warning, critical);
 }

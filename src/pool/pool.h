@@ -23,6 +23,7 @@
 
 #include "block/io_latency.h"
 #include "block/registry.h"
+#include "pool/disk_health.h"
 #include "pool/types.h"
 #include "rt/time.h"
 
@@ -39,9 +40,9 @@ struct PoolParams {
 };
 
 struct PoolOptions {
-  std::uint64_t journal_bytes = 0;          // 0: by the size of the pool
-  Nanos slow_io = std::chrono::seconds(1);  // a disk operation that takes longer counts as a stall
-  unsigned used_percent_warning = 80;       // of capacity: an event, once each time it is passed
+  std::uint64_t journal_bytes = 0;     // 0: by the size of the pool
+  DiskHealthLimits disk_health;        // from where on a disk makes the pool degraded
+  unsigned used_percent_warning = 80;  // of capacity: an event, once each time it is passed
   unsigned used_percent_critical = 95;
   // Given back in one turn of the core, at most: clusters of what is deleted, shrunk or discarded.
   std::size_t clusters_per_turn = 4096;
@@ -61,9 +62,11 @@ struct DiskView {
   std::string uri;
   std::string device;
   PoolStatus status = PoolStatus::online;
+  std::string status_reason;         // empty: online
   std::uint64_t size_bytes = 0;      // of the device
   std::uint64_t capacity_bytes = 0;  // taken in
   std::uint64_t used_bytes = 0;
+  // Operations, since the pool was opened, or its health was reset.
   std::uint64_t read_errors = 0, write_errors = 0, stalls = 0;
 };
 
@@ -174,6 +177,9 @@ class Pool {
   // Takes in what the disks have grown by; ok when nothing has.
   Task<Status> grow();
   Task<Status> checkpoint();
+  // Of this disk (its URI), or of all (nullopt): counters are 0, and what they made degraded is so no longer.
+  // Errors: not_found.
+  Status reset_disk_health(const std::optional<std::string>& uri);
   // As in PoolOptions, until the pool is closed. 1 to 100, warning at most critical (asserted).
   void set_thresholds(unsigned used_percent_warning, unsigned used_percent_critical) noexcept;
 

@@ -61,7 +61,7 @@ Task<Status> Pool::Impl::open_disks(const std::vector<std::string>& uris) {
       if (&disk->device() == known)
         co_return error(Errc::invalid_argument, "disk '" + uri + "' is given twice");
     }
-    HF_CO_TRY(std::unique_ptr<Disk> disk, co_await Disk::open(registry_, uri, user(), options_.slow_io));
+    HF_CO_TRY(std::unique_ptr<Disk> disk, co_await Disk::open(registry_, uri, user(), options_.disk_health));
     new_disks_.push_back(std::move(disk));
   }
   co_return Status();

@@ -20,7 +20,7 @@ Task<Status> Pool::Impl::add_disk(std::string uri, bool force) {
     co_return error(Errc::resource_exhausted,
                     "it has " + std::to_string(disks_max) + " disks, which is the most");
   }
-  HF_CO_TRY(joining_, co_await Disk::open(registry_, uri, user(), options_.slow_io));
+  HF_CO_TRY(joining_, co_await Disk::open(registry_, uri, user(), options_.disk_health));
   Status outcome = co_await check_new_disk(*joining_, force);
   if (outcome.ok()) outcome = co_await join(*joining_);
   if (joining_ != nullptr) {

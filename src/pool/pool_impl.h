@@ -52,6 +52,7 @@ class Pool::Impl final : JournalClient, Space::Log, DiskObserver, VolumeOwner {
   void set_pool(Pool& pool) noexcept { pool_ = &pool; }
   PoolView view() const;
   void set_thresholds(unsigned warning, unsigned critical) noexcept;
+  Status reset_disk_health(const std::optional<std::string>& uri);
 
   Task<Status> add_disk(std::string uri, bool force);
   Task<Status> grow();

@@ -60,6 +60,18 @@ void Pool::Impl::set_thresholds(unsigned warning, unsigned critical) noexcept {
   watch_space();
 }
 
+Status Pool::Impl::reset_disk_health(const std::optional<std::string>& uri) {
+  bool found = false;
+  for (std::uint16_t i = 0; i < disks_->count(); ++i) {
+    Disk& disk = disks_->at(i);
+    if (uri && disk.uri() != *uri) continue;
+    found = true;
+    disk.reset_health();
+  }
+  if (!found) return error(Errc::not_found, "it has no disk '" + uri.value_or("") + "'");
+  return Status();
+}
+
 void Pool::Impl::watch_space() noexcept {
   const ClusterCounts& clusters = state_->clusters();
   const std::uint64_t used = std::uint64_t{clusters.size()} - clusters.free_clusters();
@@ -79,7 +91,11 @@ void Pool::Impl::on_disk_changed(Disk&) noexcept {
   const PoolStatus now = status();
   if (now == told_status_) return;
   told_status_ = now;
-  HF_LOG(warn, "pool", "the pool's status changed", {"pool", name()}, {"reason", status_reason()});
+  if (now == PoolStatus::online) {
+    HF_LOG(info, "pool", "the pool is online again", {"pool", name()});
+  } else {
+    HF_LOG(warn, "pool", "the pool's status changed", {"pool", name()}, {"reason", status_reason()});
+  }
   tell(PoolEvent::status_changed);
 }
 

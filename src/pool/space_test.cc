@@ -27,7 +27,7 @@ struct Bench final : Space::Log {
       sim::DiskOptions options;
       options.size_bytes = MiB + std::uint64_t{clusters_of_disks[i]} * cluster;
       machine.node.add_disk(path, options);
-      auto opened = machine.run(Disk::open(machine.registry, path, "pool 'p'", std::chrono::seconds(1)));
+      auto opened = machine.run(Disk::open(machine.registry, path, "pool 'p'", DiskHealthLimits()));
       opened.value()->become(i, Uuid::from_name(path), MiB);
       disks.add(std::move(opened).value());
       AddDiskRecord join;

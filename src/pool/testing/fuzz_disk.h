@@ -21,7 +21,7 @@ class FuzzDisk {
   FuzzDisk() : world_(1), process_(world_.add_node("a").start()), registry_(process_.cores()) {
     log::configure(log::Level::off, log::Format::text);
     register_builtin_schemes(registry_, process_.cores(), "a");
-    auto opened = run(Disk::open(registry_, "malloc:///d?size_mb=4", "fuzz", std::chrono::seconds(1)));
+    auto opened = run(Disk::open(registry_, "malloc:///d?size_mb=4", "fuzz", DiskHealthLimits()));
     if (!opened.ok()) panic("no disk");
     disk_ = std::move(opened).value();
   }

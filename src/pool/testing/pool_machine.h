@@ -17,7 +17,7 @@ using holdfast::testing_support::Machine;
 // A disk of the machine, open as one of a pool.
 struct OpenDisk {
   OpenDisk(Machine& on, const std::string& uri) : machine(on) {
-    auto opened = machine.run(Disk::open(machine.registry, uri, "pool 'p'", std::chrono::seconds(1)));
+    auto opened = machine.run(Disk::open(machine.registry, uri, "pool 'p'", DiskHealthLimits()));
     if (!opened.ok()) panic(opened.error().message().c_str());
     disk = std::move(opened).value();
   }
