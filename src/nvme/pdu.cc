@@ -31,6 +31,14 @@ bool may_come_now(const PduRule& rule, Phase phase) noexcept {
   return false;
 }
 
+// Data over what the receiver takes, by the table of the terminate request (NVMe/TCP 1.0, Figures 22 and 23):
+// the data limit is MAXH2CDATA; C2HData that large lies outside of its command; of a capsule the length is wrong.
+Fault data_fault(const PduRule& rule) noexcept {
+  if (rule.type == PduType::h2c_data) return {Fes::data_limit_exceeded, 0};
+  if (rule.type == PduType::c2h_data) return {Fes::data_out_of_range, 0};
+  return plen_fault;
+}
+
 std::uint32_t data_limit(const PduRule& rule, const PduLimits& limits) noexcept {
   switch (rule.type) {
     case PduType::h2c_term_req:
@@ -50,6 +58,14 @@ std::uint32_t data_limit(const PduRule& rule, const PduLimits& limits) noexcept 
   return 0;
 }
 
+// Which digests the flags have to say, in a PDU with data or without.
+bool digests_as_agreed(const PduRule& rule, const CommonHeader& ch, bool has_data,
+                       const PduLimits& limits) noexcept {
+  if (rule.set_up) return true;
+  if (((ch.flags & flag_header_digest) != 0) != limits.header_digest) return false;
+  return !has_data || ((ch.flags & flag_data_digest) != 0) == limits.data_digest;
+}
+
 // A terminate request has its data right behind the header, whatever PDO says (it is reserved there).
 std::uint32_t data_start_of(const PduRule& rule, const CommonHeader& ch) noexcept {
   return rule.set_up ? rule.hlen : ch.pdo;
@@ -63,11 +79,10 @@ PduCheck check_data(const PduRule& rule, const CommonHeader& ch, std::uint32_t h
   if (start < head || start >= plen) return pdo_fault;
   if (!rule.set_up && start % unit != 0) return pdo_fault;
   const bool digest = !rule.set_up && limits.data_digest;
-  if (!rule.set_up && ((ch.flags & flag_data_digest) != 0) != digest) return flags_fault;
   const std::uint32_t tail = digest ? digest_bytes : 0;
   if (plen - start <= tail) return plen_fault;
   const std::uint32_t data = plen - start - tail;
-  if (data > data_limit(rule, limits)) return rule.set_up ? plen_fault : Fault{Fes::data_limit_exceeded, 0};
+  if (data > data_limit(rule, limits)) return data_fault(rule);
   return PduShape{rule.type, head != rule.hlen, digest, rule.hlen, start, data, plen};
 }
 
@@ -104,18 +119,23 @@ PduCheck check(const CommonHeader& ch, Role sender, const PduLimits& limits) noe
   const PduRule* rule = rule_of(ch.pdu_type);
   if (rule == nullptr || rule->sender != sender) return field_fault(offsetof(CommonHeader, pdu_type));
   if (!may_come_now(*rule, limits.phase)) return Fault{Fes::sequence_error, 0};
+  // Of several wrong fields the first one is named.
+  const std::uint32_t head = rule->hlen + (!rule->set_up && limits.header_digest ? digest_bytes : 0);
+  if (!digests_as_agreed(*rule, ch, rule->may_carry_data && ch.plen > head, limits)) return flags_fault;
   if (ch.hlen != rule->hlen) return hlen_fault;
-  const bool header_digest = !rule->set_up && limits.header_digest;
-  if (!rule->set_up && ((ch.flags & flag_header_digest) != 0) != header_digest) return flags_fault;
-  const std::uint32_t head = rule->hlen + (header_digest ? digest_bytes : 0);
   if (ch.plen < head) return plen_fault;
   if (ch.plen == head) {  // no data: PDO means nothing
     // A data PDU without data would let a peer keep us busy for nothing.
     if (rule->type == PduType::h2c_data || rule->type == PduType::c2h_data) return plen_fault;
-    return PduShape{rule->type, header_digest, false, rule->hlen, head, 0, head};
+    return PduShape{rule->type, head != rule->hlen, false, rule->hlen, head, 0, head};
   }
   if (!rule->may_carry_data) return plen_fault;
   return check_data(*rule, ch, head, limits);
+}
+
+bool is_ignored(const CommonHeader& ch, Fault fault) noexcept {
+  const auto type = static_cast<PduType>(ch.pdu_type);
+  return (type == PduType::h2c_term_req || type == PduType::c2h_term_req) && fault == plen_fault;
 }
 
 std::optional<Fault> check(const IcReq& req) noexcept {

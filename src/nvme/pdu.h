@@ -1,5 +1,5 @@
 // NVMe/TCP PDU headers and the rules by which a received header is judged.
-// Source: NVM Express TCP Transport Specification 1.0, section 3.6 (PDU definitions) and section 3.5
+// Source: NVM Express TCP Transport Specification 1.0, section 3.6.2 (PDU definitions) and section 3.5
 // (errors). A receiver calls check() on the 8 byte common header before it reads a body byte or sizes a
 // buffer; what it gets back are lengths within its own limits, or the reason for a terminate connection
 // request.
@@ -82,7 +82,7 @@ enum class Fes : std::uint16_t {
   sequence_error = 2,         // a PDU that may not come now, or data that does not follow the data before it
   header_digest_error = 3,    // FEI: the digest received
   data_out_of_range = 4,      // data beyond its command or R2T
-  data_limit_exceeded = 5,    // more data than MAXH2CDATA or the capsule allow; for R2Ts, more than MAXR2T
+  data_limit_exceeded = 5,    // to a host: H2CData over MAXH2CDATA; to a controller: R2Ts over MAXR2T
   unsupported_parameter = 6,  // FEI: offset of the parameter
 };
 const char* name(Fes fes) noexcept;
@@ -219,6 +219,9 @@ class PduCheck {
 
 // Judges the common header of a PDU that came from `sender`.
 PduCheck check(const CommonHeader& ch, Role sender, const PduLimits& limits) noexcept;
+// Whether the connection ends with no word about the fault: so with a terminate request whose length is wrong
+// (NVMe/TCP 1.0, section 3.5), since two peers that complain of each other's complaints help nobody.
+bool is_ignored(const CommonHeader& ch, Fault fault) noexcept;
 // Judges the negotiated values of a connection set-up.
 std::optional<Fault> check(const IcReq& req) noexcept;
 std::optional<Fault> check(const IcResp& resp) noexcept;

@@ -145,21 +145,20 @@ const Bad bad[] = {
      field(pdo_field)},
     {"only a digest behind the header", header(PduType::capsule_cmd, 72, 76, 80, 3), Role::host, digests,
      field(plen_field)},
-    {"capsule too large",
-     header(PduType::capsule_cmd, 72, 72, 72 + 8193),
-     Role::host,
-     running,
-     {Fes::data_limit_exceeded, 0}},
-    {"capsule of 4 GiB",
-     header(PduType::capsule_cmd, 72, 72, 0xffffffff),
-     Role::host,
-     running,
-     {Fes::data_limit_exceeded, 0}},
+    {"capsule too large", header(PduType::capsule_cmd, 72, 72, 72 + 8193), Role::host, running,
+     field(plen_field)},
+    {"capsule of 4 GiB", header(PduType::capsule_cmd, 72, 72, 0xffffffff), Role::host, running,
+     field(plen_field)},
     {"H2CData beyond MAXH2CDATA",
      header(PduType::h2c_data, 24, 24, 24 + (1 << 20) + 4),
      Role::host,
      running,
      {Fes::data_limit_exceeded, 0}},
+    {"C2HData beyond what a host asks for",
+     header(PduType::c2h_data, 24, 24, 24 + (1 << 20) + 4),
+     Role::controller,
+     running,
+     {Fes::data_out_of_range, 0}},
     {"H2CData without data", header(PduType::h2c_data, 24, 24, 24), Role::host, running, field(plen_field)},
     {"C2HData without data", header(PduType::c2h_data, 24, 24, 24), Role::controller, running,
      field(plen_field)},
@@ -171,10 +170,31 @@ const Bad bad[] = {
      field(flags_field)},
     {"data digest not agreed", header(PduType::h2c_data, 24, 24, 1024, 2), Role::host, running,
      field(flags_field)},
+    // Of several wrong fields the one with the lowest offset is named.
+    {"type and all the rest", header(PduType::r2t, 0, 1, 0, 0xff), Role::host, running, field(type_field)},
+    {"header digest missing, and HLEN", header(PduType::capsule_cmd, 71, 0, 76, 0), Role::host, digests,
+     field(flags_field)},
+    {"data digest missing, and PDO", header(PduType::capsule_cmd, 72, 72, 1024, 1), Role::host, digests,
+     field(flags_field)},
+    {"HLEN and PLEN", header(PduType::capsule_cmd, 71, 0, 0), Role::host, running, field(hlen_field)},
+    {"PDO and PLEN", header(PduType::capsule_cmd, 72, 68, 0xffffffff), Role::host, running, field(pdo_field)},
 };
 
 TEST(PduCheck, RefusesEachBrokenField) {
   for (const Bad& b : bad) EXPECT_EQ(check(b.ch, b.sender, b.limits).fault(), b.want) << b.what;
+}
+
+TEST(PduCheck, OnlyTheLengthOfATerminateRequestIsIgnored) {
+  for (const std::uint32_t plen : {0u, 23u, 153u, 0xffffffffu}) {
+    const CommonHeader ch = header(PduType::h2c_term_req, 24, 0, plen);
+    EXPECT_TRUE(is_ignored(ch, check(ch, Role::host, running).fault())) << plen;
+    const CommonHeader other = header(PduType::c2h_term_req, 24, 0, plen);
+    EXPECT_TRUE(is_ignored(other, check(other, Role::controller, running).fault())) << plen;
+  }
+  const CommonHeader hlen = header(PduType::h2c_term_req, 25, 0, 24);
+  EXPECT_FALSE(is_ignored(hlen, check(hlen, Role::host, running).fault()));
+  const CommonHeader command = header(PduType::capsule_cmd, 72, 0, 0);
+  EXPECT_FALSE(is_ignored(command, check(command, Role::host, running).fault()));
 }
 
 // Whatever the 8 bytes are, an accepted header never names more than the limits allow.

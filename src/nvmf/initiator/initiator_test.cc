@@ -246,55 +246,133 @@ TEST(Initiator, IoErrorsKeepTheirMeaning) {
   }
 }
 
-// What a hostile target answers to a command of the I/O queue. None may touch memory outside the vectors, end
-// the command more than once, or leave it without an end.
-TEST(Initiator, BreachesEndTheConnectionAndTheCommandIsTriedAgain) {
-  using Hook = std::function<void(test::FakeConnection&, const nvme::Sqe&)>;
+constexpr nvme::Fault untold{};  // no H2CTermReq
+constexpr nvme::Fault out_of_range{nvme::Fes::data_out_of_range, 0};
+constexpr nvme::Fault out_of_sequence{nvme::Fes::sequence_error, 0};
+constexpr nvme::Fault bad_field(std::uint32_t offset) { return {nvme::Fes::invalid_header_field, offset}; }
+
+// What a hostile target does with a command, and what the H2CTermReq says of it by NVMe/TCP 1.0.
+struct Breach {
+  const char* what;
+  std::function<void(test::FakeConnection&, const nvme::Sqe&)> act;
+  nvme::Fault told;
+};
+
+void expect_told(const test::FakeTarget& target, const nvme::Fault& told) {
+  if (told == untold) {
+    EXPECT_TRUE(target.terminated.empty());
+    return;
+  }
+  ASSERT_FALSE(target.terminated.empty());
+  for (const nvme::TermReq& req : target.terminated) {
+    EXPECT_EQ(req.fes, static_cast<std::uint16_t>(told.fes));
+    EXPECT_EQ(req.fei, told.fei);
+  }
+}
+
+std::vector<Breach> wrong_answers() {
   const auto bytes = pattern(8192, 1);
-  const std::vector<std::pair<const char*, Hook>> breaches = {
-      {"unknown cid", [](auto& c, auto& s) { c.respond(static_cast<std::uint16_t>(s.cid ^ 5)); }},
+  return {
+      {"unknown cid", [](auto& c, auto& s) { c.respond(static_cast<std::uint16_t>(s.cid ^ 5)); },
+       bad_field(20)},
       {"unknown cid, same slot",
-       [](auto& c, auto& s) { c.respond(static_cast<std::uint16_t>(s.cid ^ 0x4000)); }},
+       [](auto& c, auto& s) { c.respond(static_cast<std::uint16_t>(s.cid ^ 0x4000)); }, bad_field(20)},
       {"data of unknown cid",
-       [&](auto& c, auto& s) { c.data(static_cast<std::uint16_t>(s.cid ^ 1), 0, bytes, 4); }},
-      {"data beyond", [&](auto& c, auto& s) { c.data(s.cid, 4096, bytes, 4); }},
-      {"data that skips", [&](auto& c, auto& s) { c.data(s.cid, 512, std::span(bytes).first(512), 0); }},
+       [bytes](auto& c, auto& s) { c.data(static_cast<std::uint16_t>(s.cid ^ 1), 0, bytes, 4); },
+       bad_field(8)},
+      {"data beyond", [bytes](auto& c, auto& s) { c.data(s.cid, 4096, bytes, 4); }, out_of_range},
+      {"data that skips", [bytes](auto& c, auto& s) { c.data(s.cid, 512, std::span(bytes).first(512), 0); },
+       out_of_sequence},
       {"data near 4 GiB",
-       [&](auto& c, auto& s) { c.data(s.cid, 0xfffffe00, std::span(bytes).first(512), 0); }},
+       [bytes](auto& c, auto& s) { c.data(s.cid, 0xfffffe00, std::span(bytes).first(512), 0); },
+       out_of_range},
       {"data twice",
-       [&](auto& c, auto& s) {
+       [bytes](auto& c, auto& s) {
          c.data(s.cid, 0, std::span(bytes).first(512), 0);
          c.data(s.cid, 0, std::span(bytes).first(512), 0);
-       }},
-      {"too much data", [&](auto& c, auto& s) { c.data(s.cid, 0, pattern(8704, 1), 4); }},
-      {"success too early", [](auto& c, auto& s) { c.respond(s.cid); }},
+       },
+       out_of_sequence},
+      {"data behind the last",
+       [bytes](auto& c, auto& s) {
+         c.data(s.cid, 0, std::span(bytes).first(512), 4);
+         c.data(s.cid, 512, std::span(bytes).subspan(512), 4);
+         c.respond(s.cid);
+       },
+       out_of_sequence},
+      {"too much data", [](auto& c, auto& s) { c.data(s.cid, 0, pattern(8704, 1), 4); }, out_of_range},
+      {"success too early", [](auto& c, auto& s) { c.respond(s.cid); }, out_of_sequence},
       {"success flag on a part",
-       [&](auto& c, auto& s) { c.data(s.cid, 0, std::span(bytes).first(512), 12); }},
-      {"success flag, not last", [&](auto& c, auto& s) { c.data(s.cid, 0, bytes, 8); }},
-      {"r2t for a read", [](auto& c, auto& s) { c.r2t(s.cid, 1, 0, 512); }},
+       [bytes](auto& c, auto& s) { c.data(s.cid, 0, std::span(bytes).first(512), 12); }, out_of_sequence},
+      {"success flag, not last", [bytes](auto& c, auto& s) { c.data(s.cid, 0, bytes, 8); }, bad_field(1)},
+      {"r2t for a read", [](auto& c, auto& s) { c.r2t(s.cid, 1, 0, 512); }, out_of_sequence},
+      {"r2t of unknown cid",
+       [](auto& c, auto& s) { c.r2t(static_cast<std::uint16_t>(s.cid ^ 1), 1, 0, 512); }, bad_field(8)},
+  };
+}
+
+std::vector<Breach> wrong_pdus() {
+  const auto bytes = pattern(8192, 1);
+  const auto terminate = [](std::uint32_t plen) {
+    return [plen](test::FakeConnection& c, const nvme::Sqe&) {
+      auto pdu = nvme::make_term_req(nvme::Role::controller, {nvme::Fes::sequence_error, 0}, {});
+      store(std::span(pdu.bytes).subspan(4), le32(plen));
+      c.raw(pdu.span());
+    };
+  };
+  return {
       {"wrong length",
-       [&](auto& c, auto& s) {
+       [bytes](auto& c, auto& s) {
          nvme::C2hData h{};
          h.cccid = s.cid;
          h.datal = 512u;
          c.pdu(h, nvme::PduType::c2h_data, bytes);
-       }},
+       },
+       bad_field(16)},
       {"oversized",
-       [&](auto& c, auto&) {
+       [](auto& c, auto&) {
          nvme::CommonHeader h{7, 0, 24, 24, 0xffffffffu};
          c.raw(bytes_of(h));
-       }},
-      {"garbage", [&](auto& c, auto&) { c.raw(bytes); }},
-      {"another IcResp", [&](auto& c, auto&) { c.pdu(nvme::IcResp{}, nvme::PduType::ic_resp); }},
-      {"terminate",
-       [&](auto& c, auto&) {
-         const auto pdu = nvme::make_term_req(nvme::Role::controller, {nvme::Fes::sequence_error, 0}, {});
-         c.raw(pdu.span());
-       }},
-      {"end of stream", [&](auto& c, auto&) { c.hang_up(); }},
+       },
+       out_of_range},
+      {"a digest that was not agreed",
+       [](auto& c, auto&) {
+         nvme::CommonHeader h{7, 1, 24, 28, 8192u + 28};
+         c.raw(bytes_of(h));
+       },
+       bad_field(1)},
+      {"data in the header",
+       [](auto& c, auto&) {
+         nvme::CommonHeader h{7, 0, 24, 20, 8192u + 24};
+         c.raw(bytes_of(h));
+       },
+       bad_field(3)},
+      {"a response with data",
+       [](auto& c, auto&) {
+         nvme::CommonHeader h{5, 0, 24, 24, 8192u + 24};
+         c.raw(bytes_of(h));
+       },
+       bad_field(4)},
+      {"garbage", [bytes](auto& c, auto&) { c.raw(bytes); }, bad_field(0)},
+      {"a host's PDU", [](auto& c, auto&) { c.pdu(nvme::CapsuleCmd{}, nvme::PduType::capsule_cmd); },
+       bad_field(0)},
+      {"another IcResp", [](auto& c, auto&) { c.pdu(nvme::IcResp{}, nvme::PduType::ic_resp); },
+       out_of_sequence},
+      {"terminate", terminate(24), untold},
+      {"terminate, too short", terminate(23), untold},
+      {"terminate, too long", terminate(153), untold},
+      {"terminate of 4 GiB", terminate(0xffffffff), untold},
+      {"end of stream", [](auto& c, auto&) { c.hang_up(); }, untold},
   };
-  for (const auto& entry : breaches) {
-    SCOPED_TRACE(entry.first);
+}
+
+// What a hostile target answers to a command of the I/O queue. None may touch memory outside the vectors, end
+// the command more than once, or leave it without an end.
+TEST(Initiator, BreachesEndTheConnectionAndTheCommandIsTriedAgain) {
+  std::vector<Breach> breaches = wrong_answers();
+  const std::vector<Breach> pdus = wrong_pdus();
+  breaches.insert(breaches.end(), pdus.begin(), pdus.end());
+  for (const Breach& entry : breaches) {
+    SCOPED_TRACE(entry.what);
     Fixture f;
     ASSERT_TRUE(f.open().ok());
     auto data = pattern(8192, 9);
@@ -304,7 +382,7 @@ TEST(Initiator, BreachesEndTheConnectionAndTheCommandIsTriedAgain) {
       if (c.qid() == 0 || sqe.opc != static_cast<std::uint8_t>(nvme::IoOpcode::read) || times >= 2)
         return false;
       ++times;
-      entry.second(c, sqe);
+      entry.act(c, sqe);
       return true;
     };
     std::vector<std::byte> memory(8192 + 2048, std::byte{0xee});
@@ -316,6 +394,32 @@ TEST(Initiator, BreachesEndTheConnectionAndTheCommandIsTriedAgain) {
         std::all_of(memory.begin(), memory.begin() + 1024, [](auto b) { return b == std::byte{0xee}; }));
     EXPECT_TRUE(std::all_of(memory.end() - 1024, memory.end(), [](auto b) { return b == std::byte{0xee}; }));
     EXPECT_GE(f.controller().reconnects(), 1u);
+    expect_told(*f.target, entry.told);
+  }
+}
+
+// What comes in the place of a good ICResp is answered with the reason, too.
+TEST(Initiator, ABadIcRespIsRefused) {
+  struct Case {
+    const char* what;
+    std::function<void(nvme::IcResp&)> change;
+    nvme::Fault told;
+  };
+  const Case cases[] = {
+      {"another PDU format", [](nvme::IcResp& r) { r.pfv = 1; }, {nvme::Fes::unsupported_parameter, 8}},
+      {"alignment over 128 bytes", [](nvme::IcResp& r) { r.cpda = 32; }, bad_field(10)},
+      {"a header digest that nobody asked for", [](nvme::IcResp& r) { r.dgst = 1; }, bad_field(11)},
+      {"a data digest that nobody asked for", [](nvme::IcResp& r) { r.dgst = 2; }, bad_field(11)},
+      {"no data in a PDU", [](nvme::IcResp& r) { r.maxh2cdata = 0; }, bad_field(12)},
+      {"MAXH2CDATA of no dwords", [](nvme::IcResp& r) { r.maxh2cdata = 4098; }, bad_field(12)},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.what);
+    Fixture f;
+    f.target->ic_hook = c.change;
+    EXPECT_FALSE(f.open().ok());
+    f.world.run_for(100ms);
+    expect_told(*f.target, c.told);
   }
 }
 
@@ -389,23 +493,23 @@ TEST(Initiator, DataOfACommandThatHasEndedIsABreach) {
 }
 
 TEST(Initiator, BreachesOfAWrite) {
-  using Hook = std::function<void(test::FakeConnection&, const nvme::Sqe&)>;
   const auto bytes = pattern(512, 1);
-  const std::vector<std::pair<const char*, Hook>> breaches = {
-      {"r2t beyond", [](auto& c, auto& s) { c.r2t(s.cid, 1, 0, 65536 + 512); }},
-      {"r2t out of order", [](auto& c, auto& s) { c.r2t(s.cid, 1, 512, 512); }},
-      {"empty r2t", [](auto& c, auto& s) { c.r2t(s.cid, 1, 0, 0); }},
+  const std::vector<Breach> breaches = {
+      {"r2t beyond", [](auto& c, auto& s) { c.r2t(s.cid, 1, 0, 65536 + 512); }, bad_field(16)},
+      {"r2t out of order", [](auto& c, auto& s) { c.r2t(s.cid, 1, 512, 512); }, out_of_sequence},
+      {"empty r2t", [](auto& c, auto& s) { c.r2t(s.cid, 1, 0, 0); }, bad_field(16)},
       {"r2t twice",
        [](auto& c, auto& s) {
          c.r2t(s.cid, 1, 0, 65536);
          c.r2t(s.cid, 1, 0, 65536);
-       }},
-      {"r2t wraps", [](auto& c, auto& s) { c.r2t(s.cid, 1, 0xffffff00u, 512); }},
-      {"data for a write", [&](auto& c, auto& s) { c.data(s.cid, 0, bytes, 12); }},
-      {"success without the data", [](auto& c, auto& s) { c.respond(s.cid); }},
+       },
+       untold},  // the target has hung up, at data that it does not know
+      {"r2t wraps", [](auto& c, auto& s) { c.r2t(s.cid, 1, 0xffffff00u, 512); }, out_of_sequence},
+      {"data for a write", [&](auto& c, auto& s) { c.data(s.cid, 0, bytes, 12); }, out_of_sequence},
+      {"success without the data", [](auto& c, auto& s) { c.respond(s.cid); }, out_of_sequence},
   };
-  for (const auto& entry : breaches) {
-    SCOPED_TRACE(entry.first);
+  for (const Breach& entry : breaches) {
+    SCOPED_TRACE(entry.what);
     Fixture f;
     ASSERT_TRUE(f.open().ok());
     unsigned times = 0;
@@ -413,13 +517,14 @@ TEST(Initiator, BreachesOfAWrite) {
       if (c.qid() == 0 || sqe.opc != static_cast<std::uint8_t>(nvme::IoOpcode::write) || times >= 2)
         return false;
       ++times;
-      entry.second(c, sqe);
+      entry.act(c, sqe);
       return true;
     };
     auto data = pattern(65536, 5);
     EXPECT_TRUE(f.write(8, data).ok());
     EXPECT_TRUE(std::equal(data.begin(), data.end(), f.target->disk.begin() + 8 * 512));
     EXPECT_GE(f.controller().reconnects(), 1u);
+    expect_told(*f.target, entry.told);
   }
 }
 

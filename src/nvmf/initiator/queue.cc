@@ -117,8 +117,10 @@ Task<Status> Queue::shake_hands() {
   HF_CO_CHECK(co_await stream_->send(IoVecs(&piece, 1)));
   for (;;) {
     const auto next = rx_.next();
-    if (next == tcp::PduReceiver::Next::fault)
-      co_return Error(Errc::protocol, std::string("not an NVMe/TCP target: ") + nvme::name(rx_.fault().fes));
+    if (next == tcp::PduReceiver::Next::fault) {
+      std::string why = std::string("not an NVMe/TCP target: ") + nvme::name(rx_.fault().fes);
+      co_return co_await refuse_set_up(rx_.fault(), std::move(why));
+    }
     if (next == tcp::PduReceiver::Next::pdu) break;
     HF_CO_TRY(const std::size_t n, co_await stream_->receive(rx_.room()));
     if (n == 0) co_return Error(Errc::not_connected, "closed by the target during the set-up");
@@ -126,18 +128,38 @@ Task<Status> Queue::shake_hands() {
   }
   if (rx_.shape().type != nvme::PduType::ic_resp)
     co_return Error(Errc::protocol, "the target refused the connection set-up");
-  co_return take_ic_resp(rx_.header<nvme::IcResp>());
+  co_return co_await take_ic_resp(rx_.header<nvme::IcResp>());
 }
 
-Status Queue::take_ic_resp(const nvme::IcResp& resp) {
-  if (const auto fault = nvme::check(resp))
-    return Error(Errc::protocol, std::string("bad ICResp: ") + nvme::name(fault->fes));
-  // The target may leave out a digest that we asked for, but then there is no connection that does what the
-  // user configured; one that we did not ask for is a breach.
-  if (((resp.dgst & nvme::dgst_header) != 0) != options_.header_digest)
-    return Error(Errc::protocol, "the target does not agree on header digests (hdgst)");
-  if (((resp.dgst & nvme::dgst_data) != 0) != options_.data_digest)
-    return Error(Errc::protocol, "the target does not agree on data digests (ddgst)");
+// What came in the place of a good ICResp: the target is told, and the connection ends.
+Task<Status> Queue::refuse_set_up(nvme::Fault fault, std::string why) {
+  Error error(Errc::protocol, why);
+  if (nvme::is_ignored(load<nvme::CommonHeader>(rx_.head()), fault)) co_return error;
+  nvme::TermReqPdu request = nvme::make_term_req(nvme::Role::host, fault, rx_.head());
+  const IoVec piece{request.bytes.data(), request.size};
+  const auto sent = co_await stream_->send(IoVecs(&piece, 1));
+  sent.ignore("the connection ends in any case");
+  co_return error;
+}
+
+Task<Status> Queue::take_ic_resp(nvme::IcResp resp) {
+  if (const auto fault = nvme::check(resp)) {
+    std::string why = std::string("bad ICResp: ") + nvme::name(fault->fes);
+    co_return co_await refuse_set_up(*fault, std::move(why));
+  }
+  const auto asked = static_cast<std::uint8_t>((options_.header_digest ? nvme::dgst_header : 0) |
+                                               (options_.data_digest ? nvme::dgst_data : 0));
+  // A digest that we did not ask for is a breach. One that the target leaves out may be, but then there is no
+  // connection that does what the user configured.
+  if ((resp.dgst & ~asked & (nvme::dgst_header | nvme::dgst_data)) != 0) {
+    const nvme::Fault fault{nvme::Fes::invalid_header_field, offsetof(nvme::IcResp, dgst)};
+    std::string why = "the target enables digests that it was not asked for";
+    co_return co_await refuse_set_up(fault, std::move(why));
+  }
+  if ((asked & ~resp.dgst & nvme::dgst_header) != 0)
+    co_return Error(Errc::protocol, "the target does not agree on header digests (hdgst)");
+  if ((asked & ~resp.dgst & nvme::dgst_data) != 0)
+    co_return Error(Errc::protocol, "the target does not agree on data digests (ddgst)");
   h2c_data_max_ = resp.maxh2cdata;
   nvme::PduLimits& limits = rx_.limits();
   limits.phase = nvme::Phase::running;
@@ -146,7 +168,7 @@ Status Queue::take_ic_resp(const nvme::IcResp& resp) {
   limits.pda = hpda;
   limits.data_max = c2h_data_max;
   tx_.set_format({options_.header_digest, options_.data_digest, resp.cpda});
-  return Status();
+  co_return Status();
 }
 
 // Both halves, then the end of every command: nothing touches their memory any more.
@@ -175,7 +197,7 @@ bool Queue::accept(Command& command) noexcept {
   command.queue = this;
   command.end = CommandEnd::lost;
   command.sent = command.late = false;
-  command.answered = command.in_capsule = false;
+  command.answered = command.in_capsule = command.data_over = false;
   command.moved = command.sends = 0;
   command.expires = no_deadline;
   return !dead_;

@@ -77,6 +77,7 @@ class Command final : tcp::SendDone {
   Command* next = nullptr;  // in the queue's waiting list
   bool in_capsule = false;  // its data went with the command
   bool answered = false;    // ended, but for its data that is still being sent
+  bool data_over = false;   // C2HData with LAST_PDU came
   std::uint32_t moved = 0;  // bytes received, or asked for by R2Ts
   std::uint32_t sends = 0;  // PDUs of its data not yet sent
   Nanos expires = no_deadline;
@@ -164,7 +165,7 @@ class Queue {
   Task<void> close();
 
   // Larger data than this goes by R2T. 8 KiB until it is known better (admin queues: NVMe/TCP 1.0,
-  // section 3.3).
+  // section 3.3.1).
   void set_in_capsule_bytes(std::uint32_t bytes) noexcept { in_capsule_bytes_ = bytes; }
   Reactor& reactor() const noexcept { return reactor_; }
   std::size_t in_flight() const noexcept { return slots_.size() - free_slots_.size(); }
@@ -197,7 +198,8 @@ class Queue {
   Queue(Reactor& reactor, QueueOptions options, QueueObserver& observer, std::unique_ptr<Stream> stream,
         Buffer staging);
   Task<Status> shake_hands();
-  Status take_ic_resp(const nvme::IcResp& resp);
+  Task<Status> take_ic_resp(nvme::IcResp resp);
+  Task<Status> refuse_set_up(nvme::Fault fault, std::string why);
   Task<void> serve();
 
   // Sending (queue.cc).

@@ -9,7 +9,7 @@ namespace {
 
 constexpr nvme::Fault out_of_range{nvme::Fes::data_out_of_range, 0};
 constexpr nvme::Fault out_of_sequence{nvme::Fes::sequence_error, 0};
-constexpr nvme::Fault too_much{nvme::Fes::data_limit_exceeded, 0};
+constexpr nvme::Fault too_much{nvme::Fes::data_limit_exceeded, 0};  // from a host: R2T limit exceeded
 constexpr std::uint32_t unsent_pdus_max = 256;  // of one command, besides those of full size
 
 constexpr nvme::Fault bad_field(std::uint32_t offset) noexcept {
@@ -40,6 +40,10 @@ bool Queue::take_pdus() noexcept {
       case tcp::PduReceiver::Next::starved:
         return true;
       case tcp::PduReceiver::Next::fault:
+        if (nvme::is_ignored(load<nvme::CommonHeader>(rx_.head()), rx_.fault())) {
+          fail(Error(Errc::protocol, "a terminate request of a wrong length"));
+          return false;
+        }
         return breach(rx_.fault(), "a malformed PDU");
       case tcp::PduReceiver::Next::pdu:
         if (!take_pdu()) return false;
@@ -102,8 +106,9 @@ bool Queue::take_r2t(const nvme::R2t& pdu) noexcept {
     return breach(out_of_sequence, "an R2T for a command that has no data to send");
   const std::uint32_t offset = pdu.r2to, bytes = pdu.r2tl;
   // In order, and never the same bytes twice: what is asked for is bounded by the command.
-  if (offset != command->moved || bytes == 0 || bytes > command->length - command->moved)
-    return breach(out_of_range, "an R2T out of order or beyond its command");
+  if (offset != command->moved) return breach(out_of_sequence, "an R2T out of order");
+  if (bytes == 0 || bytes > command->length - command->moved)
+    return breach(bad_field(offsetof(nvme::R2t, r2tl)), "an R2T for nothing, or beyond its command");
   // What one command may queue stays bounded, however small the pieces are that it is asked for.
   if (command->sends > unsent_pdus_max + command->length / nvme::maxh2cdata_min)
     return breach(too_much, "more R2Ts than were agreed to");
@@ -113,21 +118,25 @@ bool Queue::take_r2t(const nvme::R2t& pdu) noexcept {
 }
 
 bool Queue::take_data(const nvme::C2hData& pdu) noexcept {
+  const bool success = (pdu.ch.flags & nvme::flag_success) != 0;
+  const bool last = (pdu.ch.flags & nvme::flag_last_pdu) != 0;
+  if (success && !last)
+    return breach(bad_field(offsetof(nvme::CommonHeader, flags)), "C2HData with SUCCESS but not LAST_PDU");
   Command* command = find(pdu.cccid);
   if (command == nullptr)
     return breach(bad_field(offsetof(nvme::C2hData, cccid)), "data for no command in flight");
   if (command->transfer != Transfer::to_host)
     return breach(out_of_sequence, "data for a command that reads none");
+  if (command->data_over) return breach(out_of_sequence, "C2HData behind the last of its command");
   const std::uint32_t bytes = rx_.shape().data_bytes;
   if (pdu.datal != bytes)
     return breach(bad_field(offsetof(nvme::C2hData, datal)), "C2HData whose lengths disagree");
   if (std::uint64_t{pdu.datao} + bytes > command->length)
     return breach(out_of_range, "C2HData beyond its command");
   if (pdu.datao != command->moved) return breach(out_of_sequence, "C2HData out of order");
-  const bool success = (pdu.ch.flags & nvme::flag_success) != 0;
-  const bool last = (pdu.ch.flags & nvme::flag_last_pdu) != 0;
-  if (success && (!last || bytes != command->length - command->moved))
+  if (success && bytes != command->length - command->moved)
     return breach(out_of_sequence, "C2HData with SUCCESS that is not the last of its command");
+  command->data_over = last;
   arriving_ = command;
   arriving_flags_ = pdu.ch.flags;
   if (!rx_.begin_data(tcp::IoSlice(command->data, command->offset + command->moved, bytes))) return true;

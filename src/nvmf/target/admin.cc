@@ -125,7 +125,7 @@ AdminReply Controller::fabrics(const AdminCall& call) {
     case FabricsType::authentication_receive:
       break;
   }
-  return permanent(StatusCode::invalid_command_opcode);
+  return permanent(StatusCode::invalid_field);  // the opcode is known, FCTYPE is what is wrong
 }
 
 AdminReply Controller::property_get(const AdminCall& call) {

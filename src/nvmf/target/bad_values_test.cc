@@ -161,9 +161,9 @@ TEST(BadValues, AdminCommands) {
   std::vector<Case> cases = {
       {"the active list behind the last", identify(2, 0xffffffff), ns},
       {"the active list behind the last but one", identify(2, 0xfffffffe), ns},
-      {"a namespace by CSI that is not there", identify(5, 2), ns},
+      {"every namespace, by CSI", identify(5, nvme::nsid_all), ns},
       {"descriptors of every namespace", identify(3, nvme::nsid_all), ns},
-      {"independent of what is not there", identify(8, 2), ns},
+      {"every namespace, independent of the command set", identify(8, nvme::nsid_all), ns},
       {"key value command set", identify(6, 0, 1u << 24), field},
       {"zoned list", identify(7, 0, 2u << 24), field},
       {"a log page in 512 of its bytes", log(0x05 | 1023u << 16, 512), StatusCode::data_sgl_length_invalid},
@@ -230,12 +230,14 @@ TEST(BadValues, FabricsCommands) {
     if (t == nvme::FabricsType::property_get || t == nvme::FabricsType::property_set ||
         t == nvme::FabricsType::connect || t == nvme::FabricsType::disconnect)
       continue;
-    cases.push_back(
-        {"FCTYPE", RawHost::admin(AdminOpcode::fabrics, 0, 0, type), StatusCode::invalid_command_opcode});
+    cases.push_back({"FCTYPE", RawHost::admin(AdminOpcode::fabrics, 0, 0, type), StatusCode::invalid_field});
   }
   expect_all(s.admin, cases);
   const std::vector<Case> on_io = {
-      {"Property Get on an I/O queue", get(0, 0x1c), StatusCode::invalid_command_opcode},
+      {"Property Get on an I/O queue", get(0, 0x1c), StatusCode::invalid_field},
+      {"Property Set on an I/O queue", set(0, 0x14), StatusCode::invalid_field},
+      {"an unknown FCTYPE on an I/O queue", RawHost::admin(AdminOpcode::fabrics, 0, 0, 0x7b),
+       StatusCode::invalid_field},
       {"Connect on a queue that is one", s.io.connect_sqe(1), StatusCode::command_sequence_error,
        Bytes(1024)}};
   expect_all(s.io, on_io);

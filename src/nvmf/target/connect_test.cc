@@ -141,6 +141,23 @@ TEST(Connect, CommandsOutOfTurn) {
   EXPECT_TRUE(h.property_get(nvme::Property::csts).status.ok()) << "properties are there from the start";
 }
 
+// NVMe Base 2.0, section 6.3: a Connect that fails is no entry of the error log.
+TEST(Connect, AFailedOneIsNotLogged) {
+  Rig rig;
+  ASSERT_EQ(rig.add_volume(), Errc::ok);
+  Session s(rig);
+  for (RawHost* h : {&s.admin, &s.io}) {
+    EXPECT_EQ(h->connect(h->connect_sqe(1), RawHost::connect_data(s.cntlid)).status.code,
+              StatusCode::command_sequence_error);
+  }
+  rig.world.run_for(10ms);
+  EXPECT_EQ(load<nvme::ErrorLogEntry>(s.admin.log_page(nvme::LogPage::error, 64).data).error_count, 0u);
+  (void)s.admin.identify(static_cast<nvme::Cns>(0x7f));
+  rig.world.run_for(10ms);
+  EXPECT_EQ(load<nvme::ErrorLogEntry>(s.admin.log_page(nvme::LogPage::error, 64).data).error_count, 1u)
+      << "what else is refused is one";
+}
+
 TEST(Connect, FlowControlByTheHostsChoice) {
   Rig rig;
   ASSERT_EQ(rig.add_volume(), Errc::ok);

@@ -84,7 +84,9 @@ Task<void> Connection::receive() {
       continue;
     }
     if (next == tcp::PduReceiver::Next::fault) {
-      terminate(receiver_->fault(), receiver_->head());
+      const auto head = receiver_->head();
+      if (nvme::is_ignored(load<nvme::CommonHeader>(head), receiver_->fault())) co_return;
+      terminate(receiver_->fault(), head);
       co_return;
     }
     pdu_since_ = no_deadline;
@@ -171,7 +173,9 @@ Request* Connection::match_data(const nvme::H2cData& pdu, nvme::Fault& fault) no
   const bool last = (pdu.ch.flags & nvme::flag_last_pdu) != 0;
   if (pdu.cccid != r.sqe.cid) {
     fault = {nvme::Fes::invalid_header_field, offsetof(nvme::H2cData, cccid)};
-  } else if (pdu.datal != receiver_->shape().data_bytes) {
+  } else if (pdu.datao % 4 != 0) {
+    fault = {nvme::Fes::invalid_header_field, offsetof(nvme::H2cData, datao)};
+  } else if (pdu.datal % 4 != 0 || pdu.datal != receiver_->shape().data_bytes) {
     fault = {nvme::Fes::invalid_header_field, offsetof(nvme::H2cData, datal)};
   } else if (end > r.vec.size) {
     fault = {nvme::Fes::data_out_of_range, 0};

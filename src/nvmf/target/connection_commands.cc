@@ -30,6 +30,11 @@ namespace {
 // For a command that an Abort waits for.
 constexpr Nanos abort_wait_max = 1s;
 
+bool is_connect(const nvme::Sqe& sqe) noexcept {
+  return sqe.opc == static_cast<std::uint8_t>(AdminOpcode::fabrics) &&
+         nvme::as<nvme::FabricsCmd>(sqe).fctype == static_cast<std::uint8_t>(FabricsType::connect);
+}
+
 }  // namespace
 
 void Connection::dispatch(Request& r) {
@@ -46,7 +51,8 @@ void Connection::dispatch(Request& r) {
       return commands_.spawn(run_connect(r));
     }
     if (is_connected_ && type == FabricsType::disconnect && queue_.qid != 0) return run_disconnect(r);
-    if (is_connected_ && queue_.qid != 0) return complete(r, permanent(StatusCode::invalid_command_opcode));
+    // The others are for the admin queue only (NVMe Base 2.0, section 6, the figure on command types).
+    if (is_connected_ && queue_.qid != 0) return complete(r, permanent(StatusCode::invalid_field));
   }
   if (!is_connected_) return complete(r, permanent(StatusCode::command_sequence_error));
   if (queue_.qid == 0) return commands_.spawn(run_admin(r));
@@ -65,7 +71,8 @@ void Connection::refuse_id(Request& r) {
 
 // What is seldom: commands whose form is wrong, and fused ones. False: r was answered, or waits.
 bool Connection::admit(Request& r) {
-  const bool is_second = r.sqe.fuse() == nvme::Sqe::fuse_second;
+  const bool is_fabrics = r.sqe.opc == static_cast<std::uint8_t>(AdminOpcode::fabrics);
+  const bool is_second = !is_fabrics && r.sqe.fuse() == nvme::Sqe::fuse_second;
   Request* first = nullptr;
   if (is_second) {
     first = std::exchange(fused_first_, nullptr);
@@ -75,6 +82,8 @@ bool Connection::admit(Request& r) {
   CommandStatus status;
   if (r.transport_error) {
     status = StatusCode::transient_transport_error;
+  } else if (is_fabrics) {
+    // The byte is reserved in Fabrics commands (NVMe Base 2.0, section 3.3.2.1.1).
   } else if (r.sqe.psdt() != nvme::Sqe::psdt_sgl >> 6) {
     status = permanent(StatusCode::invalid_field);
   } else if (is_second && first != nullptr) {
@@ -148,7 +157,7 @@ void Connection::become_queue(const ConnectReply& reply, const nvme::ConnectCmd&
   wants_large_staging_ = true;
 }
 
-// Of an I/O queue (NVMe-oF 1.1, section 3.4): the response is the last thing that the host hears.
+// Of an I/O queue (NVMe Base 2.0, section 6.4): the response is the last thing that the host hears.
 void Connection::run_disconnect(Request& r) {
   if (nvme::as<nvme::DisconnectCmd>(r.sqe).recfmt != 0) {
     return complete(r, permanent(StatusCode::connect_incompatible_format));
@@ -248,7 +257,8 @@ CommandStatus Connection::note_failure(const Request& r, CommandStatus status) {
   const bool refused = status.dnr && status.code != StatusCode::compare_failure;
   if (refused && is_connected_) {
     const bool has_range = queue_.qid != 0 && nvme::has_io_range(r.sqe.opc);
-    (void)report_error(r, status, has_range ? nvme::io_range(r.sqe).slba : 0);
+    // A Connect that fails is not for the controller's log (NVMe Base 2.0, section 6.3).
+    if (!is_connect(r.sqe)) (void)report_error(r, status, has_range ? nvme::io_range(r.sqe).slba : 0);
     context_.log_refusal(peer(), queue_.qid, r.sqe.opc, status);
   }
   return status;

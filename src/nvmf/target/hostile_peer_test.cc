@@ -59,19 +59,6 @@ const std::vector<SetUpCase>& set_up_cases() {
       {"terminate request, header too long",
        [](const RawHost& h) { return with8(h.make(PduType::h2c_term_req, nvme::TermReq{}), hlen_at, 25); },
        Fes::invalid_header_field, hlen_at},
-      {"terminate request, length 0",
-       [](const RawHost& h) {
-         return with<std::uint32_t>(h.make(PduType::h2c_term_req, nvme::TermReq{}), plen_at, 0);
-       },
-       Fes::invalid_header_field, plen_at},
-      {"terminate request, more than a header in error",
-       [](const RawHost& h) { return h.make(PduType::h2c_term_req, nvme::TermReq{}, pattern(129, 1)); },
-       Fes::invalid_header_field, plen_at},
-      {"terminate request of 4 GiB",
-       [](const RawHost& h) {
-         return with<std::uint32_t>(h.make(PduType::h2c_term_req, nvme::TermReq{}), plen_at, 0xffffffff);
-       },
-       Fes::invalid_header_field, plen_at},
       {"ICReq, header too short", [](const RawHost& h) { return with8(h.make_ic_req(), hlen_at, 127); },
        Fes::invalid_header_field, hlen_at},
       {"ICReq, longer than it is",
@@ -156,12 +143,12 @@ const std::vector<QueueCase>& command_cases() {
        Fes::invalid_header_field, pdo_at},
       {"in-capsule data over the capsule",
        [](RawHost& h) { h.send(h.make_command(big_write(16384), pattern(8193, 1))); },
-       Fes::data_limit_exceeded, 0},
+       Fes::invalid_header_field, plen_at},
       {"in-capsule data of 4 GiB",
        [](RawHost& h) {
          h.send(with<std::uint32_t>(h.make_command(big_write(512), pattern(512, 1)), plen_at, 0xfffffff0));
        },
-       Fes::data_limit_exceeded, 0},
+       Fes::invalid_header_field, plen_at},
       {"digest flag that was not agreed",
        [](RawHost& h) { h.send(with8(h.make_command(big_write(512)), 1, 1)); }, Fes::invalid_header_field, 1},
       {"response from a host", [](RawHost& h) { h.send(h.make(PduType::capsule_resp, nvme::CapsuleResp{})); },
@@ -204,6 +191,18 @@ const std::vector<QueueCase>& data_cases() {
          h.send(h.make_h2c(7, r2t.ttag, 0, pattern(512, 1), false));
        },
        Fes::sequence_error, 0},
+      {"data at no dword",
+       [](RawHost& h) {
+         const auto r2t = ask(h, 16384);
+         h.send(h.make_h2c(7, r2t.ttag, 2, pattern(512, 1), false));
+       },
+       Fes::invalid_header_field, 12},
+      {"data of no dwords",
+       [](RawHost& h) {
+         const auto r2t = ask(h, 16384);
+         h.send(h.make_h2c(7, r2t.ttag, 0, pattern(510, 1), false));
+       },
+       Fes::invalid_header_field, 16},
       {"more data than was asked for",
        [](RawHost& h) {
          const auto r2t = ask(h, 16384);
@@ -480,6 +479,49 @@ TEST(HostilePeer, ATerminateRequestFromTheHostEndsTheConnection) {
   req.fes = 1;
   s.io.send(s.io.make(PduType::h2c_term_req, req, pattern(72, 1)));
   EXPECT_TRUE(s.io.ends()) << "and nothing is answered";
+}
+
+// NVMe/TCP 1.0, section 3.5: one of a wrong length is ignored, and the connection ends at once.
+TEST(HostilePeer, ATerminateRequestOfAWrongLengthIsNotAnswered) {
+  Rig rig;
+  ASSERT_EQ(rig.add_volume(), Errc::ok);
+  const std::uint64_t before = rig.run(rig.target->stats()).connections_terminated;
+  for (const std::uint8_t dgst : {std::uint8_t{0}, std::uint8_t{3}}) {
+    for (const std::uint32_t plen : {0u, 23u, 153u, 0x7fffffffu, 0xffffffffu}) {
+      SCOPED_TRACE(plen);
+      RawHost first(rig);  // in the place of ICReq
+      const Bytes pdu = first.make(PduType::h2c_term_req, nvme::TermReq{}, pattern(128, 1));
+      first.send(with<std::uint32_t>(pdu, plen_at, plen));
+      EXPECT_TRUE(first.ends(100ms));
+      Session s(rig, dgst);
+      s.io.send(with<std::uint32_t>(pdu, plen_at, plen));
+      EXPECT_TRUE(s.io.ends(100ms));
+    }
+  }
+  EXPECT_EQ(rig.run(rig.target->stats()).connections_terminated, before);
+}
+
+// Byte 1 of a Fabrics command is reserved: hosts clear it, or say SGL there as in other commands.
+TEST(HostilePeer, TheReservedByteOfFabricsCommandsIsNotJudged) {
+  Rig rig;
+  ASSERT_EQ(rig.add_volume(), Errc::ok);
+  for (const unsigned flags : {0x00u, 0x40u, 0xffu}) {
+    SCOPED_TRACE(flags);
+    RawHost h(rig);
+    ASSERT_TRUE(h.set_up());
+    Sqe connect = h.connect_sqe(0);
+    connect.flags = static_cast<std::uint8_t>(flags);
+    EXPECT_TRUE(h.connect(connect, RawHost::connect_data()).status.ok());
+    Sqe get = nvme::to_sqe([] {
+      nvme::PropertyGetCmd c{};
+      c.opc = static_cast<std::uint8_t>(AdminOpcode::fabrics);
+      c.fctype = static_cast<std::uint8_t>(nvme::FabricsType::property_get);
+      c.ofst = static_cast<std::uint32_t>(nvme::Property::vs);
+      return c;
+    }());
+    get.flags = static_cast<std::uint8_t>(flags);
+    EXPECT_EQ(h.execute(get).result, nvme::version_2_0);
+  }
 }
 
 }  // namespace

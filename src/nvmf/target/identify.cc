@@ -108,7 +108,7 @@ nvme::IdentifyNamespace describe(const Subsystem& subsystem, const Subsystem::Na
   id.nsze = id.ncap = g.block_count;
   const bool reachable = ns.config.ana_state == nvme::AnaState::optimized ||
                          ns.config.ana_state == nvme::AnaState::non_optimized;
-  if (reachable) id.nuse = g.block_count;  // else a path that knows nothing of the use (section 8.1.3)
+  if (reachable) id.nuse = g.block_count;  // else it is not told (NVM Command Set 1.0, 2.1.1)
   id.nmic = nvme::nmic_shared;
   id.dlfeat = static_cast<std::uint8_t>((g.deallocated_reads_zero ? nvme::dlfeat_reads_zero : 0) |
                                         (ns.capabilities.write_zeroes ? nvme::dlfeat_deac_supported : 0));
@@ -203,9 +203,10 @@ CommandStatus identify_namespace(const Subsystem& subsystem, Cns cns, std::uint3
                                  std::span<std::byte> into) {
   const Subsystem::Namespace* ns = subsystem.find(nsid);
   if (ns == nullptr) {
-    // An identifier that could be active, but is not, reads as zeroes (section 5.17.2.1).
-    const bool by_nvm = cns == Cns::namespace_nvm || cns == Cns::allocated_namespace;
-    const bool inactive = by_nvm && nsid >= 1 && nsid <= nsid_max;
+    // An identifier that could be active, but is not, reads as zeroes (sections 5.17.2.5 and 5.17.2.8; NVM
+    // Command Set 1.0, sections 4.1.5.1 and 4.1.5.5); it has no descriptors.
+    const bool is_structure = cns != Cns::namespace_descriptors;
+    const bool inactive = is_structure && nsid >= 1 && nsid <= nsid_max;
     return inactive ? CommandStatus() : permanent(StatusCode::invalid_namespace);
   }
   if (cns == Cns::namespace_nvm || cns == Cns::allocated_namespace) store(into, describe(subsystem, *ns));

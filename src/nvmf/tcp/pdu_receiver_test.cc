@@ -219,7 +219,7 @@ TEST_F(PduReceiverTest, AFaultIsFoundInTheFirstEightBytes) {
   std::span<const std::byte> rest(wire);
   feed(rest, 8);
   ASSERT_EQ(rx_->next(), PduReceiver::Next::fault);
-  EXPECT_EQ(rx_->fault().fes, nvme::Fes::data_limit_exceeded);
+  EXPECT_EQ(rx_->fault(), (nvme::Fault{nvme::Fes::invalid_header_field, 4}));
   EXPECT_EQ(rx_->head().size(), 8u);
 }
 

@@ -156,6 +156,7 @@ class FakeTarget {
   std::vector<FakeConnection*> connections;
   std::map<FakeConnection*, std::vector<std::uint16_t>> events;
   unsigned accepted = 0;
+  std::vector<nvme::TermReq> terminated;  // the H2CTermReqs that came
   std::map<unsigned, unsigned> commands;  // I/O commands by opcode
   std::string hostnqn;
 
@@ -265,6 +266,8 @@ inline Task<bool> FakeConnection::on_pdu(nvmf::tcp::PduReceiver& rx) {
     execute(sqe, data);
     co_return true;
   }
+  if (rx.shape().type == nvme::PduType::h2c_term_req)
+    target_.terminated.push_back(rx.header<nvme::TermReq>());
   if (rx.shape().type != nvme::PduType::h2c_data) co_return false;
   const auto header = rx.header<nvme::H2cData>();
   const auto found = writes_.find(header.ttag);
