@@ -125,6 +125,18 @@ std::vector<Fault> pdu_faults() {
       {"no C2HTermReq", "tcp.error-report.type", on(c2h_term, [](Bytes& p) { p.clear(); }), {}},
       {"FES", "tcp.error-report.type", on(c2h_term, [](Bytes& p) { p[8] = 2; }), {}},
       {"FEI", "tcp.error-report.hlen", on(c2h_term, [](Bytes& p) { p[10] ^= 8; }), {}},
+      {"FEI of one of two FES", "tcp.error-report.icreq-hpda", on(c2h_term, [](Bytes& p) { p[10] = 0; }), {}},
+      {"a limit of H2CData for a command",
+       "tcp.error-report.plen-huge",
+       on(c2h_term, [](Bytes& p) { p[8] = 5; }),
+       {}},
+      {"data transfer error for a data digest error",
+       "tcp.digest.data-wrong-capsule",
+       on(response,
+          [](Bytes& p) {
+            if ((get16(p, 22) >> 1 & 0x7ff) == 0x22) put16(p, 22, 0x04 << 1);
+          }),
+       {}},
       {"C2HTermReq without the header",
        "tcp.error-report.header",
        on(c2h_term,
@@ -136,6 +148,7 @@ std::vector<Fault> pdu_faults() {
       never_ends("an error that ends nothing", "tcp.error.type"),
       never_ends("a header digest error that ends nothing", "tcp.digest.header-wrong"),
       never_ends("H2CTermReq that ends nothing", "tcp.error.h2ctermreq"),
+      never_ends("H2CTermReq of a wrong length that ends nothing", "tcp.error.h2ctermreq-long"),
       never_ends("a second ICReq that ends nothing", "tcp.error.icreq-twice"),
       never_ends("keep alive without an end", "base.admin.keep-alive-expires"),
       never_ends("I/O queues that outlive the admin queue", "fabrics.isolation.admin-gone"),
@@ -196,6 +209,7 @@ std::vector<Fault> controller_faults() {
        on_data(get_features, 0x81, [](Bytes& p, std::size_t at) { p[at] ^= 1; }),
        {}},
       {"any feature", "base.feature.unknown", status(get_features, 0), {}},
+      {"another refusal of the host identifier", "base.feature.host-id-set", status(set_features, 0x02), {}},
   };
 }
 

@@ -291,10 +291,10 @@ void add_admin_cases(Cases& to) {
       "The association ends with all its queues", expiry_ends_queues);
   add("keep-alive-keeps", "Keep Alive in time", alive_section, "Keep Alive restarts the timer",
       keep_alive_keeps);
-  add("keep-alive-traffic", "Traffic based keep alive", "3.9.4.1, CTRATT", "Commands restart the timer",
-      traffic_keeps, Level::optional);
+  add("keep-alive-traffic", "Traffic based keep alive", "3.9.4, 5.17.2.1 (CTRATT)",
+      "Commands restart the timer", traffic_keeps, Level::optional);
   add("opcodes", "Opcodes that do not exist", "5", "They are refused: invalid opcode", admin_opcodes);
-  add("queue-commands", "Create and Delete I/O queues", "5; NVMe-oF 1.1, 3",
+  add("queue-commands", "Create and Delete I/O queues", "5, 6.3 (Connect)",
       "They are not for Fabrics: invalid opcode", queue_commands);
   constexpr const char* sqe_section = "3.3.3.1 (submission queue entry)";
   add("psdt", "PRPs", sqe_section, "Fabrics commands use SGLs only: invalid field", psdt);

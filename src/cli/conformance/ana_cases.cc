@@ -124,7 +124,7 @@ void add_ana_cases(Cases& to) {
       every_namespace);
   add("groups-only", "Groups without namespaces", "5.16.1.13 (RGO)", "With RGO no namespaces are listed",
       groups_only);
-  add("state", "The state acts", "8.1.3",
+  add("state", "The state acts", "8.1.3, 8.1.4",
       "I/O succeeds in accessible states, and has a path status in others", states_act);
   add("event", "ANA change notices", "5.17.2.1 (OAES)", "A controller with ANA tells of changes", event_bit);
 }

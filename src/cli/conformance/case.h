@@ -12,7 +12,7 @@ class Test;
 
 enum class Spec : std::uint8_t {
   tcp,      // NVM Express TCP Transport Specification 1.0
-  fabrics,  // NVM Express over Fabrics 1.1, and what NVM Express Base Specification 2.0 says of Fabrics
+  fabrics,  // what NVM Express Base Specification 2.0 says of Fabrics (NVMe over Fabrics 1.1 went into it)
   base,     // NVM Express Base Specification 2.0
   nvm,      // NVM Express NVM Command Set Specification 1.0
 };

@@ -9,7 +9,7 @@
 
 namespace holdfast::cli::conformance {
 
-// Opcodes (NVMe Base 2.0, section 5; NVM Command Set 1.0, section 3).
+// Opcodes (NVMe Base 2.0, sections 5 and 7; NVM Command Set 1.0, section 3).
 namespace admin {
 inline constexpr std::uint8_t get_log_page = 0x02, identify = 0x06, abort = 0x08, set_features = 0x09,
                               get_features = 0x0a, async_event = 0x0c, keep_alive = 0x18, fabrics = 0x7f;

@@ -7,7 +7,7 @@
 namespace holdfast::cli::conformance {
 namespace {
 
-constexpr const char* connect_section = "3.3 (Connect)";
+constexpr const char* connect_section = "6.3 (Connect)";
 
 // Offsets of what Connect names in error: in the command and in its data.
 constexpr std::uint16_t at_recfmt = 40, at_qid = 42, at_sqsize = 44;
@@ -319,15 +319,15 @@ void add_connect_cases(Cases& to) {
   add("queues", "Several I/O queues", "As many I/O queues as Number of Queues grants work", several_queues);
   add("kato-zero", "No keep alive", "With KATO 0 the controller waits for ever", kato_zero);
   add("data-length", "Connect with too little data", "Connect has 1,024 bytes of data", in_capsule_only);
-  constexpr const char* disconnect_section = "3.4 (Disconnect)";
+  constexpr const char* disconnect_section = "6.4 (Disconnect)";
   add("disconnect", "Disconnect of an I/O queue", "The queue ends after the response, the controller stays",
       disconnect, disconnect_section, Level::optional);
   add("disconnect-admin", "Disconnect of the admin queue", "It is refused: invalid queue type",
       disconnect_admin, disconnect_section, Level::optional);
   add("disconnect-recfmt", "Disconnect with an unknown record format", "It is refused: incompatible format",
       disconnect_recfmt, disconnect_section, Level::optional);
-  add("fctype", "A Fabrics command that does not exist", "It is refused", unknown_fctype,
-      "3 (Fabrics commands)");
+  add("fctype", "A Fabrics command that does not exist", "It is refused: invalid field", unknown_fctype,
+      "3.3.2.1.1, 6 (FCTYPE)");
 }
 
 }  // namespace holdfast::cli::conformance

@@ -131,8 +131,8 @@ void add_discovery_cases(Cases& to) {
     to.push_back({std::string("fabrics.discovery.") + id, title, Spec::fabrics, section, requirement, level,
                   false, run});
   };
-  constexpr const char* controller_section = "4.2, 5 (discovery controller)";
-  constexpr const char* log_section = "5.3 (discovery log page)";
+  constexpr const char* controller_section = "3.1.2.3 (discovery controller)";
+  constexpr const char* log_section = "5.16.1.23 (discovery log page)";
   add("connect", "Connecting to the discovery service", controller_section,
       "The well-known discovery NQN names a controller", connects);
   add("identify", "Identify data of a discovery controller", controller_section,

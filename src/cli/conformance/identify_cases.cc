@@ -336,7 +336,7 @@ void add_identify_cases(Cases& to) {
       "A controller of NVMe 2.0 has it", [](Test& t) { optional_structure(t, 0x08, true); });
   add("independent-agrees", "Independent and NVM structure agree", "5.17.2.8 (CNS 08h)",
       "NMIC, RESCAP and ANAGRPID are the same in both", independent_agrees, Level::optional);
-  add("controllers", "Controller list", "5.17.2.13 (CNS 13h)",
+  add("controllers", "Controller list", "5.17.2.12 (CNS 13h)",
       "It is ascending, and this controller is in it", controller_list, Level::optional);
   add("cns-unknown", "A CNS that does not exist", "5.17", "It is refused: invalid field", unknown_cns);
   add("csi-unknown", "A command set that does not exist", "5.17", "It is refused", unknown_csi);

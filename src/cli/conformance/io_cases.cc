@@ -317,10 +317,10 @@ void add_io_cases(Cases& to) {
   add("copy", "Copy", "3.2.2", "Source ranges are copied one behind the other", copy, writes,
       Level::optional);
   add(
-      "fused", "Compare and Write", "2.1.4, 3.2.1", "When the comparison holds the write happens",
+      "fused", "Compare and Write", "2.1.3.1, 3.2.1", "When the comparison holds the write happens",
       [](Test& t) { fused(t, true); }, writes, Level::optional);
   add(
-      "fused-fails", "Compare and Write that does not compare", "2.1.4",
+      "fused-fails", "Compare and Write that does not compare", "2.1.3.1",
       "When the comparison fails nothing is written, and both fail", [](Test& t) { fused(t, false); }, writes,
       Level::optional);
   add("fused-alone", "Half of Compare and Write", "Base 2.0, 3.4.2",

@@ -188,7 +188,7 @@ void add_io_error_cases(Cases& to) {
   to.back().writes = true;
   for (const unsigned type : {0x20u, 0x40u, 0x50u}) {
     const std::string id = fmt::format("sgl-type-{:02x}", type);
-    add(id.c_str(), "An SGL type that is not for NVMe/TCP", "Base 2.0, 4.1.2; NVMe/TCP 1.0, 3.3",
+    add(id.c_str(), "An SGL type that is not for NVMe/TCP", "Base 2.0, 4.1.2; NVMe/TCP 1.0, 3.3.2",
         "It is refused: SGL descriptor type invalid", [type](Test& t) {
           refuse(t,
                  [type](Session& s) {

@@ -109,13 +109,13 @@ void add_isolation_cases(Cases& to) {
     to.push_back({std::string("fabrics.isolation.") + id, title, Spec::fabrics, section, requirement,
                   Level::mandatory, false, run});
   };
-  constexpr const char* association = "2.2 (associations)";
+  constexpr const char* association = "2.2 (message-based transport)";
   add("protocol-error", "Another connection's protocol errors", "NVMe/TCP 1.0, 3.5",
       "They end that connection only", protocol_error);
   add("half-pdu", "A connection that breaks off within a PDU", "NVMe/TCP 1.0, 3.5",
       "It ends that connection only", reset_in_pdu);
   add("silent", "Connections that say nothing", association, "They keep nobody else waiting", silent);
-  add("refused", "Connects that are refused", "3.3 (Connect)", "They make no controller", refused_connects);
+  add("refused", "Connects that are refused", "6.3 (Connect)", "They make no controller", refused_connects);
   add("vanishing", "Controllers that vanish", association, "What they had is free again",
       vanishing_controllers);
   add("slow-reader", "A host that does not read", association, "It keeps nobody else waiting", slow_reader);

@@ -53,8 +53,8 @@ void error_log(Test& t) {
 void error_log_grows(Test& t) {
   Session s(t);
   const std::uint64_t before = u64(s.log_data(errors, 64), 0);
-  const Answer wrong = s.get_feature(0x7f);
-  s.admin().expect_refused("Get Features of 7Fh", wrong);
+  const Answer wrong = s.get_feature(0x5f);
+  s.admin().expect_refused("Get Features of 5Fh", wrong);
   if (!wrong.arrived || !wrong.more)
     return t.not_supported("a refused command does not set More: nothing is logged");
   t.expect(u64(s.log_data(errors, 64), 0) > before, "More is set, but the error log has no new entry");
@@ -206,7 +206,8 @@ void add_log_cases(Cases& to) {
       Level::optional);
   add("offset-behind", "An offset behind the end", "5.16", "It is refused: invalid field", offset_behind,
       Level::optional);
-  add("unknown", "A log page that does not exist", "5.16", "It is refused: invalid log page", unknown);
+  add("unknown", "A log page that does not exist", "5.16",
+      "It is refused: invalid log page, or invalid field", unknown);
   add("sgl", "An SGL smaller than the transfer", "5.16, 4.1.2", "It is refused: data SGL length invalid",
       sgl_too_small);
 }

@@ -12,7 +12,7 @@ namespace {
 
 constexpr int any_fei = -1;
 
-// What C2HTermReq has to say: one of the FES, and the field's offset where the error is in a field.
+// What C2HTermReq has to say: one of the FES, and the field's offset where the error is in one field.
 struct Report {
   std::vector<std::uint16_t> fes;
   int fei = any_fei;
@@ -30,6 +30,8 @@ void expect_report(Connection& c, const Report& report) {
   t.expect(std::find(report.fes.begin(), report.fes.end(), fes) != report.fes.end(),
            fmt::format("C2HTermReq: FES expected one of {}, got {} ({})", fmt::join(report.fes, ", "), fes,
                        pdu::fes_name(fes)));
+  const std::uint32_t fei = u32(p.raw, pdu::at_fei);
+  if (report.fei != any_fei) t.equal("C2HTermReq: FEI", fei, static_cast<std::uint32_t>(report.fei));
   c.expect_end();
 }
 
@@ -90,8 +92,9 @@ Bytes controllers_pdu(const Connection& c, std::uint8_t type, std::size_t hlen) 
   return make_pdu(type, Bytes(hlen), {}, 0, c.agreed());
 }
 
-constexpr const char* header_section = "3.6.2.1 (common header), 3.5";
+constexpr const char* header_section = "3.6.2.1 (common header), 3.5, 3.6.2.5 (C2HTermReq)";
 constexpr const char* sequence_section = "3.5, 3.6.2.5 (C2HTermReq)";
+constexpr const char* type_section = "3.3 (PDU types), 3.5, 3.6.2.5 (C2HTermReq)";
 constexpr const char* data_section = "3.3.2.2, 3.6.2.8 (H2CData)";
 
 std::vector<WrongPdu> set_up_errors() {
@@ -114,7 +117,7 @@ std::vector<WrongPdu> set_up_errors() {
        {{pdu::fes_sequence}}},
       {"icreq-type",
        "A PDU type that does not exist, first",
-       header_section,
+       type_section,
        before_set_up([](const Connection&) { return with8(make_ic_req(IcReq()), 0, 0x42); }),
        {{pdu::fes_field}, 0}},
       {"icreq-hlen",
@@ -136,10 +139,10 @@ std::vector<WrongPdu> set_up_errors() {
          req.hpda = 32;
          return make_ic_req(req);
        }),
-       {{pdu::fes_field, pdu::fes_parameter}}},
+       {{pdu::fes_field, pdu::fes_parameter}, 10}},
       {"garbage",
        "No PDU at all",
-       header_section,
+       type_section,
        before_set_up([](const Connection&) { return Bytes(256, 0xff); }),
        {{pdu::fes_field}, 0}},
   };
@@ -149,7 +152,7 @@ std::vector<WrongPdu> header_errors() {
   return {
       {"type",
        "A PDU type that does not exist",
-       header_section,
+       type_section,
        on_queue([](const Connection& c) { return with8(a_command(c), 0, 0x0a); }),
        {{pdu::fes_field}, 0}},
       {"hlen",
@@ -166,7 +169,7 @@ std::vector<WrongPdu> header_errors() {
        "A command whose PLEN is 4 GiB",
        header_section,
        on_queue([](const Connection& c) { return with32(a_command_with_data(c), pdu::at_plen, 0xfffffff0); }),
-       {{pdu::fes_field, pdu::fes_limit}}},
+       {{pdu::fes_field}, 4}},
       {"pdo-inside",
        "Data that begins inside of the header",
        header_section,
@@ -181,24 +184,24 @@ std::vector<WrongPdu> header_errors() {
        {{pdu::fes_field}}},
       {"icresp",
        "ICResp from a host",
-       sequence_section,
+       type_section,
        on_queue([](const Connection& c) { return controllers_pdu(c, pdu::ic_resp, 128); }),
        {{pdu::fes_field, pdu::fes_sequence}}},
       {"response",
        "CapsuleResp from a host",
-       sequence_section,
+       type_section,
        on_queue([](const Connection& c) { return controllers_pdu(c, pdu::response, 24); }),
        {{pdu::fes_field, pdu::fes_sequence}}},
       {"c2hdata",
        "C2HData from a host",
-       sequence_section,
+       type_section,
        on_queue([](const Connection& c) {
          return make_pdu(pdu::c2h_data, Bytes(24), pattern(64, 1), 0, c.agreed());
        }),
        {{pdu::fes_field, pdu::fes_sequence}}},
       {"r2t",
        "R2T from a host",
-       sequence_section,
+       type_section,
        on_queue([](const Connection& c) { return controllers_pdu(c, pdu::r2t, 24); }),
        {{pdu::fes_field, pdu::fes_sequence}}},
       {"data-unasked",
@@ -245,7 +248,7 @@ std::vector<WrongPdu> data_errors() {
        data_section,
        in_data(
            [](const DataFlow& f) { return with32(f.h2c(f.r2to(), 512, true), pdu::at_datao, 0xfffffe00); }),
-       {{pdu::fes_range}}},
+       {{pdu::fes_range, pdu::fes_sequence}}},
       {"too-much",
        "More data than R2T asked for",
        data_section,
@@ -310,11 +313,26 @@ void term_carries_header(Test& t) {
   t.equal_bytes("header of the PDU in error", data, slice(wrong, 0, data.size()));
 }
 
-void host_terminates(Test& t) {
-  Session s(t);
+Bytes host_term_req(const Connection& c) {
   Bytes head(24);
   put16(head, pdu::at_fes, pdu::fes_sequence);
-  s.admin().send(make_pdu(pdu::h2c_term, std::move(head), {}, 0, s.admin().agreed()));
+  return make_pdu(pdu::h2c_term, std::move(head), {}, 0, c.agreed());
+}
+
+void host_terminates(Test& t) {
+  Session s(t);
+  s.admin().send(host_term_req(s.admin()));
+  s.admin().expect_end();
+}
+
+// It is ignored, so no C2HTermReq comes; the connection ends all the same.
+void host_terminates_wrongly(Test& t, std::uint32_t plen) {
+  Session s(t);
+  Bytes request = host_term_req(s.admin());
+  request.resize(plen);
+  s.admin().send(with32(std::move(request), pdu::at_plen, plen));
+  const Pdu p = s.admin().receive_within(t.settings().timeout);
+  if (p) return t.fail(fmt::format("expected the end of the connection, got {}", pdu::name(p.type())));
   s.admin().expect_end();
 }
 
@@ -342,6 +360,13 @@ void add_tcp_error_cases(Cases& to) {
   to.push_back({"tcp.error.h2ctermreq", "H2CTermReq ends the connection", Spec::tcp,
                 "3.5, 3.6.2.4 (H2CTermReq)", "A controller that receives H2CTermReq ends the connection",
                 Level::mandatory, false, host_terminates});
+  const auto add_wrong_length = [&](const char* id, const char* title, std::uint32_t plen) {
+    to.push_back({id, title, Spec::tcp, "3.5, 3.6.2.4 (H2CTermReq)",
+                  "H2CTermReq with a PLEN under 24 or over 152 is ignored, and the connection ends at once",
+                  Level::mandatory, false, [plen](Test& t) { host_terminates_wrongly(t, plen); }});
+  };
+  add_wrong_length("tcp.error.h2ctermreq-short", "H2CTermReq shorter than its header", 23);
+  add_wrong_length("tcp.error.h2ctermreq-long", "H2CTermReq longer than it may be", 153);
 }
 
 }  // namespace holdfast::cli::conformance

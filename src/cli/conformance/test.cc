@@ -17,7 +17,7 @@ const char* title(Spec spec) noexcept {
     case Spec::tcp:
       return "NVMe/TCP Transport 1.0";
     case Spec::fabrics:
-      return "NVMe over Fabrics 1.1";
+      return "NVMe Base 2.0 (Fabrics)";
     case Spec::base:
       return "NVMe Base 2.0";
     case Spec::nvm:
