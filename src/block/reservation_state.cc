@@ -107,7 +107,7 @@ Result<ReservationState::Notices> ReservationState::register_key(const Uuid& hos
   return notices;
 }
 
-// Section 8.19.5: the reservation goes with its only holder.
+// Section 8.19: the reservation goes with its only holder.
 Result<ReservationState::Notices> ReservationState::remove_registrant(const Uuid& host) {
   const bool held = holds(host);
   std::erase_if(registrants_, [&](const Entry& e) { return e.host == host; });
@@ -131,7 +131,7 @@ Result<ReservationState::Notices> ReservationState::acquire(const Uuid& host, co
   return Notices();
 }
 
-// Section 8.19.7.
+// Section 8.19, preempting a reservation.
 Result<ReservationState::Notices> ReservationState::preempt(const Uuid& host, const AcquireRequest& request) {
   const std::uint64_t key = request.preempt_key;
   if (type_ == ReservationType::none) return remove_by_key(host, key);

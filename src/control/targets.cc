@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::string_view host_nqn_prefix = "nqn.2019-05.io.openebs:node-name:";
 constexpr unsigned controller_ids_width = 2;
-constexpr unsigned controller_ids_last = 0xffef;  // NVMe over Fabrics 1.1, 3.3: higher ones are reserved
+constexpr unsigned controller_ids_last = 0xffef;  // NVMe Base 2.0: higher ones are reserved
 
 // Another window at each publish, so that a host tells the paths apart.
 ControllerIds controller_ids(std::uint32_t publish_count) {

@@ -16,7 +16,7 @@ namespace holdfast::engine {
 
 struct ControllerIds {
   std::uint16_t min = 1;
-  std::uint16_t max = 0xffef;  // NVMe-oF 1.1, 3.3: 0xfff0 and above are reserved
+  std::uint16_t max = 0xffef;  // NVMe Base 2.0: 0xfff0 and above are reserved
 };
 
 google::protobuf::Timestamp to_message(WallTime time);

@@ -1,6 +1,6 @@
 // Fabrics commands: Connect, Disconnect, Property Get and Set. They share opcode 7Fh; FCTYPE tells them
-// apart. Source: NVM Express over Fabrics 1.1, section 3 (also NVM Express Base Specification 2.0, section
-// 6).
+// apart. Source: NVM Express Base Specification 2.0, section 6 (which NVM Express over Fabrics 1.1 went into)
+// and section 3.3.2.1 (capsules).
 #pragma once
 
 #include <bit>

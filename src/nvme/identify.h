@@ -1,7 +1,7 @@
 // Identify data structures.
 // Source: NVM Express Base Specification 2.0, section 5.17 (identify); NVM Command Set Specification 1.0,
-// section 4.1.5 (namespace, and the I/O command set specific structures); NVMe-oF 1.1, section 4 (fields 1792
-// on).
+// section 4.1.5 (namespace, and the I/O command set specific structures). Bytes 1792 on are for Fabrics
+// only.
 #pragma once
 
 #include <cstdint>

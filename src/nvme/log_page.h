@@ -1,6 +1,6 @@
 // Log pages.
-// Source: NVM Express Base Specification 2.0, section 5.16 (get log page); NVMe-oF 1.1, section 5 (discovery
-// log page) and its figures for the entry.
+// Source: NVM Express Base Specification 2.0, section 5.16 (get log page), with 5.16.1.23 for the discovery
+// log page and its entries.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
 // Scatter gather list descriptors, the only data pointers of NVMe over Fabrics.
-// Source: NVM Express Base Specification 2.0, section 4.1.2 (SGLs) and NVMe/TCP Transport 1.0, section 3.2
-// (data transfers): a capsule holds one descriptor, either an offset into the capsule or a transport data
+// Source: NVM Express Base Specification 2.0, section 4.1.2 (SGLs) and NVMe/TCP Transport 1.0, section 3.3.2
+// (command data buffers): a capsule holds one descriptor, either an offset into the capsule or a transport data
 // block.
 #pragma once
 

@@ -12,7 +12,7 @@ using nvme::AdminOpcode;
 using nvme::CommandStatus;
 
 constexpr std::uint8_t fabrics_opcode = static_cast<std::uint8_t>(AdminOpcode::fabrics);
-constexpr std::uint16_t no_flow_control = 0xffff;  // SQHD of a Connect that agreed (NVMe-oF 1.1, section 3.3)
+constexpr std::uint16_t no_flow_control = 0xffff;  // SQHD of a Connect that agreed (NVMe Base 2.0, 6.3)
 constexpr Nanos poll_interval = 10ms;
 
 std::string status_text(const CommandStatus& status) {

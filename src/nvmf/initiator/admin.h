@@ -1,5 +1,5 @@
 // Admin: the fabrics and admin commands that the initiator sends, one function each, over an admin queue.
-// Source: NVMe Base 2.0 sections 3.5 (initialization) and 5 (admin commands); NVMe-oF 1.1 section 3.
+// Source: NVMe Base 2.0 sections 3.5 (initialization), 5 (admin commands) and 6 (Fabrics commands).
 #pragma once
 
 #include <cstdint>

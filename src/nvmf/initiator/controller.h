@@ -3,7 +3,7 @@
 //
 // An association is an admin queue and one I/O queue per core in use. It is one thing: when any of its
 // connections ends, or its keep alive is not answered, all of it is torn down and a new one is made
-// (NVMe-oF 1.1, section 3.3: the controller ends with any of its connections unless it supports the deletion
+// (NVMe Base 2.0, section 6.3: the controller ends with any of its connections unless it supports the deletion
 // of single queues).
 //
 // The path has access, and its CorePaths take I/O, while there is an association and the namespace's ANA

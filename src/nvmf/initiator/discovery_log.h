@@ -1,4 +1,4 @@
-// The discovery log page, read from a connected discovery controller (NVMe-oF 1.1, section 5.3).
+// The discovery log page, read from a connected discovery controller (NVMe Base 2.0, section 5.16.1.23).
 #pragma once
 
 #include <cstddef>

@@ -19,7 +19,7 @@ namespace {
 
 using Entries = std::vector<DiscoveryEntry>;
 
-// A persistent connection needs one (NVMe-oF 1.1, section 5.2).
+// A persistent connection needs one (NVMe Base 2.0, section 3.1.2.3).
 constexpr Nanos keep_alive_default = 30s;
 // Changes come in groups, and a service may announce them without end.
 constexpr Nanos settle_time = 50ms;

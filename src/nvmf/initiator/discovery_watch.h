@@ -1,7 +1,7 @@
 // Follows discovery logs as they change: for whoever keeps a list of subsystems and of the ways to them.
 //
 // A service is kept connected, with keep alive, and tells when its log changed (discovery log page change
-// event: NVMe Base 2.0, section 5.2; persistent discovery connections: NVMe-oF 1.1, section 5.2); one that has
+// event: NVMe Base 2.0, section 5.2; persistent discovery connections: section 3.1.2.3); one that has
 // no such events is asked again every `poll`. A service that cannot be reached is tried again for ever, with
 // back-off, and keeps its entries meanwhile: that it is gone says nothing about the subsystems.
 #pragma once

@@ -1,5 +1,5 @@
 // What the initiator learns about a controller and its namespace, checked and in our terms.
-// Source: NVMe Base 2.0 section 5.17; NVM Command Set 1.0 section 4.1.5; NVMe-oF 1.1 section 4.
+// Source: NVMe Base 2.0 section 5.17; NVM Command Set 1.0 section 4.1.5.
 #pragma once
 
 #include <array>

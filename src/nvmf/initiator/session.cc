@@ -6,7 +6,7 @@ namespace holdfast::nvmf::host {
 namespace {
 
 constexpr std::uint16_t admin_entries =
-    32;  // the least that every controller grants (NVMe-oF 1.1, section 5.3)
+    32;  // the least that every controller grants (NVMe Base 2.0, section 5.16.1.23)
 constexpr std::uint32_t admin_staging_bytes = 16384;
 
 }  // namespace

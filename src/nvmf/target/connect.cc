@@ -1,4 +1,4 @@
-// Subsystem: Connect (NVMe-oF 1.1, section 3.3): makes controllers, and gives them their I/O queues.
+// Subsystem: Connect (NVMe Base 2.0, section 6.3): makes controllers, and gives them their I/O queues.
 #include <algorithm>
 #include <utility>
 

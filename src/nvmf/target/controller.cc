@@ -210,8 +210,8 @@ void Controller::set_keep_alive(std::uint32_t milliseconds) {
   }
 }
 
-// A discovery controller without a keep alive timeout is one that the host reads and leaves (NVMe-oF 1.1,
-// section 5.2: an activity timeout of two minutes).
+// A discovery controller without a keep alive timeout is one that the host reads and leaves (NVMe Base 2.0,
+// section 3.1.2.3: an activity timeout of two minutes).
 Nanos Controller::silence_max() const noexcept {
   if (keep_alive_ms_ != 0) return std::chrono::milliseconds(keep_alive_ms_);
   return is_discovery() ? subsystem_.registry().config().association_timeout : Nanos{0};

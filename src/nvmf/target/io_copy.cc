@@ -1,4 +1,4 @@
-// Copy and Verify (NVM Command Set 1.0, sections 3.2.2 and 3.2.7): commands that move data below the wire, in
+// Copy and Verify (NVM Command Set 1.0, sections 3.2.2 and 3.2.5): commands that move data below the wire, in
 // pieces, so that one of them holds little memory however much it covers.
 #include <algorithm>
 #include <vector>

@@ -1,4 +1,4 @@
-// Compare and Write, the one fused operation (NVM Command Set 1.0, section 2.2; NVMe Base 2.0,
+// Compare and Write, the one fused operation (NVM Command Set 1.0, section 2.1.3; NVMe Base 2.0,
 // section 3.4.2): the write happens when the compare held, and nothing else touches the blocks in between.
 #include "nvmf/target/connection.h"
 #include "nvmf/target/controller.h"

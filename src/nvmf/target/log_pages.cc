@@ -1,4 +1,4 @@
-// Get Log Page (NVMe Base 2.0, section 5.16; discovery log page: NVMe-oF 1.1, section 5.3).
+// Get Log Page (NVMe Base 2.0, section 5.16; discovery log page: section 5.16.1.23).
 //
 // A page is built whole, then the part that the host asked for is copied; what lies beyond its end reads as
 // zeroes.

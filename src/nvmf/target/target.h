@@ -1,4 +1,4 @@
-// Target: exports block devices over NVMe/TCP. NVMe Base 2.0, NVM Command Set 1.0, NVMe-oF 1.1, NVMe/TCP 1.0.
+// Target: exports block devices over NVMe/TCP. NVMe Base 2.0, NVM Command Set 1.0, NVMe/TCP 1.0.
 //
 // Connections are accepted on the home core and spread over the cores in turn. Subsystems and controllers
 // live on the home core; an I/O queue lives on its connection's core, with a channel to each device there,

@@ -51,10 +51,9 @@ struct TargetConfig {
   // A peer that does not take what is sent, finish the PDU that it began, or send what it was asked for
   // (64 KiB of it, or the rest).
   Nanos stall_timeout{60s};
-  Nanos shortage_timeout{5s};  // the same, of a peer that holds buffers while others wait for memory
-  Nanos association_timeout{
-      120s};  // a controller that is not enabled (NVMe-oF 1.1, section 1.5.7: at least 2 min)
-  std::string firmware = "0.1.0";  // at most 8 characters
+  Nanos shortage_timeout{5s};       // the same, of a peer that holds buffers while others wait for memory
+  Nanos association_timeout{120s};  // a controller that is not enabled: Fabrics hosts count on 2 min
+  std::string firmware = "0.1.0";   // at most 8 characters
 };
 
 struct SubsystemConfig {
