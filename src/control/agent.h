@@ -253,7 +253,9 @@ class Agent final : public Service {
   Task<Status> add_child_of(const Op& op, Uuid volume, Uuid replica);
   Task<Status> grow_volume(const Op& op, VolumeSpec volume, std::uint64_t size_bytes);
   Task<Status> finish_resize(const Op& op, VolumeSpec volume);
-  Task<std::optional<Error>> grow_target(const Op& op, VolumeSpec volume, std::uint64_t size_bytes);
+  Task<Status> grow_target(const Op& op, VolumeSpec volume, std::uint64_t size_bytes);
+  // Errors: Unavailable, naming a replica, or the target, whose engine does not answer at this moment.
+  Task<Status> check_parts_answer(VolumeSpec volume);
   Task<Status> take_snapshot(const Op& op, VolumeSpec volume, SnapshotSpec snapshot);
   Task<Result<UnixNanos>> act_snapshot(const Op& op, const VolumeSpec& volume, const SnapshotSpec& snapshot,
                                        const std::vector<ReplicaSnapshotSpec>& parts);

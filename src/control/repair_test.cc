@@ -8,6 +8,7 @@ namespace holdfast::control {
 namespace {
 
 using fake::AgentRig;
+using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -270,8 +271,9 @@ TEST(Repair, WhatIsAskedOfAVolumeUnderRepairIsDoneOrRefusedAndDoneSoonAfter) {
   RepairRig rig;
   const Uuid v = rig.being_repaired();
   const Uuid s = Uuid::from_name("snapshot");
-  EXPECT_EQ(rig.refused(rig.agent->create_snapshot(v, s)), Kind::failed_precondition);
-  EXPECT_THAT(rig.last_refusal, HasSubstr("in sync"));
+  EXPECT_EQ(rig.refused(rig.agent->create_snapshot(v, s)), Kind::conflict);
+  EXPECT_THAT(rig.last_refusal, AllOf(HasSubstr("repaired by node " + rig.spec(v).repair->node),
+                                      HasSubstr("% are copied"), HasSubstr("try again")));
   EXPECT_EQ(rig.refused(rig.agent->set_replica_count(v, 3)), Kind::failed_precondition);
   rig.must(rig.agent->resize_volume(v, 5 * gib));
   EXPECT_TRUE(rig.copies(v));
@@ -282,6 +284,37 @@ TEST(Repair, WhatIsAskedOfAVolumeUnderRepairIsDoneOrRefusedAndDoneSoonAfter) {
   rig.must(rig.agent->set_replica_count(v, 2));
   ASSERT_TRUE(rig.until([&] { return rig.whole(v); }));
   EXPECT_EQ(rig.spec(v).size_bytes, 5 * gib);
+  rig.expect_whole(v);
+}
+
+// Between the last byte and the end of the target that has copied it.
+TEST(Repair, ASnapshotEndsARepairThatHasNothingLeftToCopy) {
+  RepairRig rig;
+  const Uuid v = rig.being_repaired();
+  const Uuid missing = rig.replica_on(v, rig.home_of(v, 0)), other = rig.replica_on(v, rig.home_of(v, 1));
+  const auto& record = [&]() -> const Membership& { return rig.agent->observed().memberships.at(v); };
+  ASSERT_TRUE(rig.until([&] { return record().healthy(missing) && record().healthy(other); }));
+  ASSERT_NE(rig.spec(v).repair, std::nullopt);
+  const Uuid s = Uuid::from_name("snapshot");
+  EXPECT_EQ(rig.must(rig.agent->create_snapshot(v, s)).spec.parts().size(), 2u);
+  EXPECT_EQ(rig.spec(v).repair, std::nullopt);
+  rig.expect_whole(v);
+}
+
+// Nobody uses its target: it is not waited for.
+TEST(Repair, AVolumeGrowsWhileTheTargetThatRepairsItDoesNotReachAChild) {
+  RepairRig rig;
+  const Uuid v = rig.being_repaired();
+  const NodeId node = rig.spec(v).repair->node;
+  std::set<NodeId> others = {rig.home_of(v, 0), rig.home_of(v, 1)};
+  others.erase(node);
+  const NodeId other = *others.begin();
+  rig.engines.fleet().cut(node, other, true);
+  const Uuid former = rig.spec(v).repair->nexus;
+  rig.must(rig.agent->resize_volume(v, 5 * gib));
+  EXPECT_EQ(rig.spec(v).size_bytes, 5 * gib);
+  EXPECT_TRUE(!rig.spec(v).repair || rig.spec(v).repair->nexus != former);
+  rig.engines.fleet().cut(node, other, false);
   rig.expect_whole(v);
 }
 

@@ -1,8 +1,9 @@
 // Volumes that grow: first every replica, then the target.
 //
 // A replica cannot shrink, so what has begun is finished, by this agent or the next one: the operation stays in the
-// spec until every replica that can be reached has grown, or an engine refused for certain. One that cannot be reached
-// grows when it is back; its target takes it in no sooner.
+// spec until every replica that can be reached has grown, and the target where it answers, or an engine refused for
+// certain. One that cannot be reached grows when it is back; its target takes it in no sooner. So that little is left
+// half done, nothing begins before every engine that has a part in it has answered once more.
 #include <algorithm>
 
 #include <fmt/format.h>
@@ -26,6 +27,7 @@ Task<Status> Agent::grow_volume(const Op& op, VolumeSpec volume, std::uint64_t s
       co_return refusal(Kind::resource_exhausted, fmt::format("{}: {}", volume_text(volume.uuid), *why));
     }
   }
+  HF_CO_CHECK(co_await check_parts_answer(volume));
   PendingVolumeOp resize;
   resize.operation = VolumeOp::resize;
   resize.size_bytes = size_bytes;
@@ -34,6 +36,38 @@ Task<Status> Agent::grow_volume(const Op& op, VolumeSpec volume, std::uint64_t s
   intent.put(volume);
   HF_CO_CHECK(co_await commit(op, std::move(intent)));
   co_return co_await finish_resize(op, std::move(volume));
+}
+
+// What was seen of an engine last may be older than that it stands still.
+Task<Status> Agent::check_parts_answer(VolumeSpec volume) {
+  std::vector<std::string> parts;
+  std::vector<NodeId> nodes;
+  {
+    const Cluster now = cluster();
+    for (const ReplicaSpec* r : now.replicas(volume.uuid)) {
+      parts.push_back(fmt::format("replica {} on pool {}", r->uuid.to_string(), r->pool));
+      nodes.push_back(now.node_id_of_pool(r->pool));
+    }
+  }
+  if (volume.target) {
+    parts.push_back("its target");
+    nodes.push_back(volume.target->node);
+  }
+  std::vector<Task<Status>> asked;
+  for (const NodeId& node : nodes) asked.push_back(nodes_.refresh_now(node));
+  co_await when_all(std::span(asked));
+  std::optional<Error> silent;
+  for (std::size_t i = 0; i < asked.size(); ++i) {
+    const Status answered = asked[i].take();
+    if (answered.ok() || silent) continue;
+    silent = refusal(
+        Kind::unavailable,
+        fmt::format("{}: {} cannot grow: node {} does not answer. Nothing was changed: try again when "
+                    "the node answers, or is known to be lost",
+                    volume_text(volume.uuid), parts[i], nodes[i]));
+  }
+  if (silent) co_return *silent;
+  co_return Status();
 }
 
 Task<Status> Agent::finish_resize(const Op& op, VolumeSpec volume) {
@@ -59,8 +93,23 @@ Task<Status> Agent::finish_resize(const Op& op, VolumeSpec volume) {
     const Status grown = act.take();
     if (!grown.ok()) (may_have_happened(grown.error()) ? unknown : refused) = grown.error();
   }
-  if (unknown) co_return unknown->with_context(volume_text(volume.uuid));
-  if (!refused) refused = co_await grow_target(op, volume, size_bytes);
+  if (unknown) {
+    co_return refusal(
+        Kind::unavailable,
+        fmt::format("{} is being resized: {}. It goes on by itself when the node answers: try again",
+                    volume_text(volume.uuid), unknown->message()));
+  }
+  if (!refused) {
+    const Status grown = co_await grow_target(op, volume, size_bytes);
+    if (!grown.ok() && volume.repair) {
+      // Nobody uses it: another one begins with the new size.
+      HF_CO_CHECK(co_await end_repair(op, volume.uuid));
+      volume.repair.reset();
+    } else if (!grown.ok()) {
+      if (may_have_happened(grown.error())) co_return grown.error();
+      refused = grown.error();
+    }
+  }
   Changes outcome;
   for (const auto& [id, r] : specs().replicas) {
     if (r.owners.volume != volume.uuid) continue;
@@ -87,19 +136,32 @@ Task<Status> Agent::finish_resize(const Op& op, VolumeSpec volume) {
   co_return Status();
 }
 
-// What it refused; nothing when it has grown, or will when it can be asked.
-Task<std::optional<Error>> Agent::grow_target(const Op& op, VolumeSpec volume, std::uint64_t size_bytes) {
+// Ok: it has grown, or will when it can be asked. Unavailable: it answers and has not, because of a child that does
+// not.
+Task<Status> Agent::grow_target(const Op& op, VolumeSpec volume, std::uint64_t size_bytes) {
   const VolumeTarget* server = volume.server();
-  if (server == nullptr || !observed().nexuses.contains(server->nexus)) co_return std::nullopt;
+  if (server == nullptr || !observed().nexuses.contains(server->nexus)) co_return Status();
   const auto engine = engine_to_change(op, server->node);
-  if (!engine.ok()) co_return std::nullopt;
+  if (!engine.ok()) co_return Status();
   auto nexus = co_await engine.value()->resize_nexus(server->nexus, size_bytes);
-  if (!nexus.ok()) {
-    const Error why = of_part(nexus.error());
-    co_return may_have_happened(why) ? std::nullopt : std::optional(why);
+  if (nexus.ok()) {
+    nodes_.note(nexus.value());
+    co_return Status();
   }
-  nodes_.note(nexus.value());
-  co_return std::nullopt;
+  const Error why = of_part(nexus.error());
+  if (!may_have_happened(why)) co_return why;
+  const Status answers = co_await nodes_.refresh_now(server->node);
+  const auto seen = observed().nexuses.find(server->nexus);
+  if (!answers.ok() || seen == observed().nexuses.end()) co_return Status();
+  const NexusState& state = seen->second;
+  // One that has ended is made anew, as large as it should be.
+  const bool serves = state.status == NexusStatus::online || state.status == NexusStatus::degraded;
+  if (!serves || state.size_bytes >= size_bytes) co_return Status();
+  co_return refusal(
+      Kind::unavailable,
+      fmt::format("{} is being resized: {}. It grows by itself as soon as that replica answers, or its "
+                  "target has given it up: try again",
+                  volume_text(volume.uuid), why.message()));
 }
 
 Task<Result<VolumeView>> Agent::resize_volume(Uuid id, std::uint64_t size_bytes) {

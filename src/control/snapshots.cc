@@ -10,6 +10,25 @@
 
 namespace holdfast::control {
 
+namespace {
+
+// It passes, unlike most of what makes a replica unfit for a snapshot.
+Error being_repaired(const Cluster& now, const VolumeSpec& volume, const ReplicaSpec& replica) {
+  const NexusState* nexus = now.known_nexus(volume.repair->nexus);
+  const ChildState* child = nexus != nullptr ? nexus->find(replica.uuid) : nullptr;
+  const std::string progress = child != nullptr && child->rebuild_percent
+                                   ? fmt::format("{} % are copied", *child->rebuild_percent)
+                                   : "copying has not begun";
+  return refusal(
+      Kind::conflict,
+      fmt::format("{} is being repaired by node {}: replica {} on pool {} is not in sync yet ({}), and all "
+                  "replicas take part in a snapshot: try again when the volume is Online",
+                  volume_text(volume.uuid), volume.repair->node, replica.uuid.to_string(), replica.pool,
+                  progress));
+}
+
+}  // namespace
+
 Result<SnapshotSpec> Agent::find_snapshot(const Uuid& id, const std::optional<Uuid>& volume) const {
   const auto found = specs().snapshots.find(id);
   if (found == specs().snapshots.end() || (volume && found->second.volume != *volume)) {
@@ -67,8 +86,8 @@ Task<Status> Agent::take_snapshot(const Op& op, VolumeSpec volume, SnapshotSpec 
   {
     const Cluster now = cluster();
     for (const ReplicaSpec* r : now.replicas(volume.uuid)) {
-      const bool usable = now.good(volume, r->uuid);
-      if (!usable) {
+      if (!now.good(volume, r->uuid)) {
+        if (volume.repair) co_return being_repaired(now, volume, *r);
         co_return refusal(
             Kind::failed_precondition,
             fmt::format("{}: replica {} on pool {} is not online and in sync: all of them take part in a "
@@ -78,14 +97,16 @@ Task<Status> Agent::take_snapshot(const Op& op, VolumeSpec volume, SnapshotSpec 
       if (auto why = no_room_for_snapshot(now, options_.policy.capacity, r->pool, volume.size_bytes)) {
         co_return refusal(Kind::resource_exhausted, fmt::format("{}: {}", volume_text(volume.uuid), *why));
       }
-      // Should this agent not tell its outcome, the next one waits for requests that are still on their way: they
-      // begin as soon as this is committed.
       parts.push_back({new_uuid(), r->uuid, r->pool, r->pool_uuid, SpecStatus::creating});
-      parts.back().unsure_until = unix_now() + 2 * late_requests_max;
     }
   }
   if (parts.empty())
     co_return refusal(Kind::failed_precondition, volume_text(volume.uuid) + " has no replicas");
+  // Nothing is left to copy; the replicas are asked one by one, so nobody may have them open.
+  if (volume.repair) HF_CO_CHECK(co_await end_repair(op, volume.uuid));
+  // Should this agent not tell its outcome, the next one waits for requests that are still on their way: they begin as
+  // soon as this is committed.
+  for (auto& part : parts) part.unsure_until = unix_now() + 2 * late_requests_max;
   snapshot.transaction = new_uuid().to_string();
   snapshot.size_bytes = volume.size_bytes;
   snapshot.transactions[snapshot.transaction] = parts;

@@ -20,7 +20,7 @@ grpc::Status NexusService::DestroyNexus(Context* context, const v1::DestroyNexus
 }
 grpc::Status NexusService::ResizeNexus(Context* context, const v1::ResizeNexusRequest* request,
                                        v1::ResizeNexusResponse* reply) {
-  return answer(engine_, context, request, reply, nexus_status, ops::resize);
+  return answer(engine_, context, request, reply, nexus_resize_status, ops::resize);
 }
 grpc::Status NexusService::ListNexus(Context* context, const v1::ListNexusOptions* request,
                                      v1::ListNexusResponse* reply) {

@@ -289,6 +289,23 @@ TEST(Children, ResizeWhileAChildIsAwayAndWhileItIsRebuilt) {
   EXPECT_TRUE(rig.same("c", "b"));
 }
 
+TEST(Children, ResizeWhileAChildDoesNotAnswerChangesNothing) {
+  Rig rig;
+  ASSERT_TRUE(rig.create({"a", "b"}).ok());
+  const std::uint64_t before = rig.nexus->geometry().block_count;
+  for (auto* n : {"a", "b"}) rig.disks[n].grow(16 * MiB);
+  for (const Errc silent : {Errc::timed_out, Errc::not_connected, Errc::io_error}) {
+    rig.disks["b"].rescan_error = silent;
+    const Status s = rig.run(rig.nexus->resize(10 * MiB));
+    EXPECT_EQ(s.code(), Errc::not_connected);
+    EXPECT_THAT(s.error().message(), ::testing::HasSubstr("child 'fake:///b"));
+    EXPECT_EQ(rig.nexus->geometry().block_count, before);
+  }
+  rig.disks["b"].rescan_error = Errc::ok;
+  EXPECT_TRUE(rig.run(rig.nexus->resize(10 * MiB)).ok());
+  EXPECT_EQ(rig.nexus->geometry().block_count, 10 * MiB / 512);
+}
+
 TEST(Children, ObserverHearsOfChanges) {
   Rig rig;
   ASSERT_TRUE(rig.create({"a", "b"}).ok());

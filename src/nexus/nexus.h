@@ -76,8 +76,8 @@ class Nexus final : public BlockDevice {
   // Ended jobs, oldest first; the last 64.
   std::vector<RebuildRecord> rebuild_history() const;
 
-  // Grows to the size given; every child must have been grown before. The same size: ok. Errors:
-  // failed_precondition naming the child that is too small, invalid_argument (smaller than now, unaligned).
+  // Grows, once every child has grown. The same size: ok. Errors: invalid_argument (smaller, unaligned),
+  // failed_precondition naming the child that is too small, not_connected naming the one that does not answer.
   Task<Status> resize(std::uint64_t size_bytes);
   // Snapshots of these children, all of one point in time: no write is under way at any child while they are
   // made; writes that arrive wait, reads go on. Every child in sync has to be named. One that fails says so in

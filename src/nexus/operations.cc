@@ -258,7 +258,10 @@ Task<Status> Control::resize_locked(std::uint64_t size_bytes) {
   for (const auto& c : children_) {
     if (c->device == nullptr || c->phase != Phase::open) continue;
     const Status scanned = co_await c->device->rescan();
-    if (!scanned.ok()) co_return scanned.error().with_context(fmt::format("size of child '{}'", c->uri));
+    if (!scanned.ok()) {
+      co_return Error(Errc::not_connected, fmt::format("{} cannot ask child '{}' for its size: {}", label(),
+                                                       c->uri, scanned.error().message()));
+    }
     geometries.push_back(c->geometry());
   }
   const auto blocks = volume_blocks(geometries, size_bytes);

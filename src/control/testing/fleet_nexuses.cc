@@ -320,8 +320,11 @@ Result<NexusState> Fleet::resize_nexus(Machine& m, const Uuid& nexus, std::uint6
   HF_CHECK(usable(*n));
   if (size_bytes < n->size_bytes) return refused(m, Kind::invalid_argument, "a nexus cannot shrink");
   for (const Child& c : n->children) {
-    const Copy* copy = c.open ? reach(m, c.uri) : nullptr;
-    if (copy != nullptr && copy->size_bytes < size_bytes)
+    if (!c.open) continue;
+    const Copy* copy = reach(m, c.uri);
+    if (copy == nullptr)
+      return refused(m, Kind::unavailable, fmt::format("child '{}' does not answer", c.uri));
+    if (copy->size_bytes < size_bytes)
       return refused(m, Kind::failed_precondition,
                      fmt::format("child '{}' is too small: grow it first", c.uri));
   }

@@ -46,7 +46,7 @@ class FakeDevice final : public BlockDevice {
   const Capabilities& capabilities() const noexcept override;
   Task<Result<std::unique_ptr<Channel>>> open_channel(Reactor& core) override;
   Task<IoStats> stats() override { co_return IoStats(); }
-  Task<Status> rescan() override { co_return Status(); }
+  Task<Status> rescan() override;
   ReservationClient* reservations() noexcept override;
   EpochClient* epochs() noexcept override;
   Task<void> close() override { co_return; }
@@ -75,6 +75,7 @@ struct FakeDisk {
   // The script. Errors and delays apply to every operation of the kind while they are set.
   bool absent = false;  // the factory fails
   Errc write_error = Errc::ok, read_error = Errc::ok, flush_error = Errc::ok, open_error = Errc::ok;
+  Errc rescan_error = Errc::ok;
   Nanos write_delay{0}, read_delay{0};
   bool hold_writes = false;  // writes wait until it is false again, or until they are cancelled
   bool hold_reads = false;
@@ -148,6 +149,11 @@ struct FakeDisk {
     geometry.block_count = size_bytes / geometry.block_bytes;
   }
 };
+
+inline Task<Status> FakeDevice::rescan() {
+  if (disk_.rescan_error != Errc::ok) co_return Error(disk_.rescan_error);
+  co_return Status();
+}
 
 class FakeChannel final : public Channel {
  public:
