@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "base/log.h"
+#include "control/plan/fills.h"
 #include "store/keys.h"
 #include "store/schema.h"
 
@@ -74,7 +75,9 @@ Agent::Claim::~Claim() {
 
 bool Agent::may_rebuild() const {
   const auto& limit = options_.policy.rebuilds_max;
-  return !limit || cluster().rebuilds() < *limit;
+  if (!limit) return true;
+  const Cluster now = cluster();
+  return now.rebuilds() + running_fills(now) < *limit;
 }
 
 Agent::Claim Agent::claim_for(const VolumeSpec& volume, const PoolId& pool) {

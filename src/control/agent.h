@@ -303,14 +303,16 @@ class Agent final : public Service {
   Task<Status> change_part(const Op& op, const Action& action, bool destroy);
 
   // ---- copies of snapshots for new replicas (fills.cc)
-  bool needs_fill(const VolumeSpec& volume) const;
   Task<Status> plan_copy(const Op& op, const Action& action);
   Task<Status> note_copy(const Op& op, const Action& action);
   Task<Status> settle_copy(const Op& op, const Action& action);
   Task<Status> end_fill(const Op& op, Uuid replica, std::uint32_t in_sync_through, std::string why);
   Task<Status> give_up_fill(const Op& op, const Action& action, std::string why);
   // Without copies when there is nothing to ask for.
-  Result<NewFill> fill_request(const Action& action) const;
+  // Without copies: there is nothing to ask for.
+  NewFill fill_request(const Action& action) const;
+  Task<Status> begin_fill(const Op& op, PoolId pool, NewFill request);
+  Task<Status> release_copy(const Op& op, const Action& action);
   Task<Status> fill_replica(const Op& op, const Action& action);
   Task<Status> execute_fill(const Op& op, const Action& action);
   // That its target is asked to take it in with what it has so far, once: afterwards that is not known any more.

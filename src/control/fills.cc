@@ -6,6 +6,7 @@
 #include "control/plan/fills.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include <fmt/format.h>
@@ -40,13 +41,6 @@ void erase_part(SnapshotSpec& snapshot, const Uuid& part) {
 }
 
 }  // namespace
-
-bool Agent::needs_fill(const VolumeSpec& volume) const {
-  const Cluster now = cluster();
-  const auto& all = now.snapshots(volume.uuid);
-  return std::any_of(all.begin(), all.end(),
-                     [](const SnapshotSpec* s) { return s->status == SpecStatus::created; });
-}
 
 Task<Status> Agent::plan_copy(const Op& op, const Action& action) {
   const auto found = specs().snapshots.find(action.snapshot);
@@ -146,7 +140,7 @@ Task<Status> Agent::give_up_fill(const Op& op, const Action& action, std::string
   co_return co_await end_fill(op, action.replica, 0, "it does without further copies of snapshots: " + why);
 }
 
-Result<NewFill> Agent::fill_request(const Action& action) const {
+NewFill Agent::fill_request(const Action& action) const {
   const auto found = specs().replicas.find(action.replica);
   const auto owner = specs().volumes.find(action.volume);
   NewFill request;
@@ -164,13 +158,30 @@ Result<NewFill> Agent::fill_request(const Action& action) const {
   return request;
 }
 
+// It waits for its turn once: what an engine that was started anew has lost goes on.
+Task<Status> Agent::begin_fill(const Op& op, PoolId pool, NewFill request) {
+  const auto found = specs().replicas.find(request.replica);
+  if (found == specs().replicas.end() || !found->second.fill) co_return Status();
+  if (!found->second.fill->begun) {
+    if (!may_rebuild()) co_return Status();
+    const RebuildClaim turn(claims_);
+    ReplicaSpec spec = found->second;
+    spec.fill->begun = true;
+    Changes changes;
+    changes.put(std::move(spec));
+    HF_CO_CHECK(co_await commit(op, std::move(changes)));
+  }
+  HF_CO_TRY(Engine * engine, engine_of_pool(op, pool));
+  co_return co_await engine->start_fill(std::move(request));
+}
+
 // Begins it, or looks what has become of it.
 Task<Status> Agent::fill_replica(const Op& op, const Action& action) {
-  HF_CO_TRY(NewFill request, fill_request(action));
+  NewFill request = fill_request(action);
   if (request.copies.empty()) co_return Status();
   HF_CO_TRY(Engine * engine, engine_of_pool(op, action.pool));
   HF_CO_TRY(const auto job, co_await engine->fill(request.replica));
-  if (!job) co_return co_await engine->start_fill(std::move(request));
+  if (!job) co_return co_await begin_fill(op, action.pool, std::move(request));
   // The copies that it has made are noted when they are seen.
   nodes_.refresh(action.node);
   switch (job->status) {
@@ -199,6 +210,40 @@ Task<Result<std::uint32_t>> Agent::take_in_sync_through(const Op& op, Uuid repli
   changes.put(std::move(spec));
   HF_CO_CHECK(co_await commit(op, std::move(changes)));
   co_return through;
+}
+
+// Of a pool that is being emptied. Whether other copies are there is asked of their engines now: what was seen last may
+// be older than the loss of one.
+Task<Status> Agent::release_copy(const Op& op, const Action& action) {
+  const auto surplus = [&]() -> std::optional<ReplicaSnapshotSpec> {
+    const auto snapshot = specs().snapshots.find(action.snapshot);
+    if (snapshot == specs().snapshots.end()) return std::nullopt;
+    const ReplicaSnapshotSpec* part = find_part(snapshot->second, action.part);
+    if (part == nullptr || !is_surplus(cluster(), snapshot->second, *part)) return std::nullopt;
+    return *part;
+  };
+  if (!surplus()) co_return Status();
+  std::set<NodeId> others;
+  {
+    const Cluster now = cluster();
+    for (const ReplicaSpec* r : now.replicas(specs().snapshots.at(action.snapshot).volume))
+      others.insert(now.node_id_of_pool(r->pool));
+  }
+  for (const NodeId& node : others) HF_CO_CHECK(co_await nodes_.refresh_now(node));
+  const auto part = surplus();
+  if (!part) co_return Status();
+  SnapshotSpec snapshot = specs().snapshots.at(action.snapshot);
+  if (part->status != SpecStatus::deleting) {
+    find_part(snapshot, action.part)->status = SpecStatus::deleting;
+    Changes intent;
+    intent.put(snapshot);
+    HF_CO_CHECK(co_await commit(op, std::move(intent)));
+  }
+  HF_CO_CHECK(co_await act_destroy_part(op, *part, action.node));
+  erase_part(snapshot, action.part);
+  Changes outcome;
+  outcome.put(std::move(snapshot));
+  co_return co_await commit(op, std::move(outcome));
 }
 
 Task<Status> Agent::execute_fill(const Op& op, const Action& action) {

@@ -17,8 +17,8 @@ struct FillRig : AgentRig {
     for (unsigned i = 1; i <= nodes; ++i) add_node("n" + std::to_string(i));
   }
   // Published on n1, with its replicas there and on the nodes behind it, everything written.
-  Uuid used_volume(std::uint32_t replicas) {
-    const Uuid v = create_volume("v", replicas, std::uint64_t{1} << 30, true).uuid;
+  Uuid used_volume(std::uint32_t replicas, const std::string& name = "v") {
+    const Uuid v = create_volume(name, replicas, std::uint64_t{1} << 30, true).uuid;
     publish(v, pools_of(v).front().substr(0, 2));
     write_all(v);
     return v;
@@ -50,6 +50,22 @@ struct FillRig : AgentRig {
     if (r == nullptr) return false;
     for (auto& [node, m] : engines.fleet().machines()) {
       if (m.fills.contains(r->uuid)) return true;
+    }
+    return false;
+  }
+  // That engines are making copies for at this moment.
+  std::uint64_t running_fills() {
+    std::uint64_t running = 0;
+    for (auto& [node, m] : engines.fleet().machines()) {
+      for (auto& [replica, fill] : m.fills) running += fill.state.status == FillStatus::running;
+    }
+    return running;
+  }
+  bool has_parts_on(const PoolId& pool) {
+    for (const auto& [id, s] : agent->specs().snapshots) {
+      for (const auto& part : s.parts()) {
+        if (part.pool == pool) return true;
+      }
     }
     return false;
   }
@@ -247,6 +263,114 @@ TEST(Fills, WhatCannotBeCopiedDoesNotKeepTheVolumeFromItsReplica) {
   ASSERT_TRUE(rig.until([&] { return rig.spec(s).parts().size() == 2; }))
       << "the copy that never came is forgotten";
   EXPECT_THAT(rig.engines.fleet().violations(), IsEmpty());
+}
+
+TEST(Fills, CountAsRebuilds) {
+  Options options;
+  options.policy.rebuilds_max = 1;
+  FillRig rig(3, options);
+  const Uuid a = rig.used_volume(2, "a"), b = rig.used_volume(2, "b");
+  const Uuid s = rig.snap(a, "s"), t = rig.snap(b, "t");
+  rig.must(rig.agent->set_replica_count(a, 3));
+  rig.must(rig.agent->set_replica_count(b, 3));
+  std::uint64_t most = 0;
+  ASSERT_TRUE(rig.until([&] {
+    const std::uint64_t fills = rig.running_fills();
+    most = std::max(most, fills + rig.agent->tally().rebuilds);
+    return rig.status(a) == VolumeStatus::online && rig.status(b) == VolumeStatus::online;
+  }));
+  EXPECT_EQ(most, 1U);
+  EXPECT_EQ(rig.copies(s).size(), 3U);
+  EXPECT_EQ(rig.copies(t).size(), 3U);
+  const Uuid c = rig.used_volume(2, "c");
+  const Uuid u = rig.snap(c, "u");
+  rig.must(rig.agent->set_replica_count(c, 3));
+  ASSERT_TRUE(rig.until([&] { return rig.running_fills() == 1; }));
+  rig.must(rig.agent->set_replica_count(b, 2));
+  EXPECT_EQ(rig.refused(rig.agent->set_replica_count(b, 3)), Kind::resource_exhausted);
+  EXPECT_THAT(rig.last_refusal, HasSubstr("1 are allowed"));
+  ASSERT_TRUE(rig.until([&] { return rig.status(c) == VolumeStatus::online; }));
+  EXPECT_EQ(rig.copies(u).size(), 3U);
+  rig.expect_settled();
+}
+
+// One that cannot go on keeps nobody else's turn.
+TEST(Fills, OneWhoseNodeIsLostDoesNotHoldUpRebuilds) {
+  Options options;
+  options.policy.rebuilds_max = 1;
+  FillRig rig(4, options);
+  const Uuid v = rig.used_volume(2);
+  rig.snap(v, "s");
+  rig.must(rig.agent->set_replica_count(v, 3));
+  ASSERT_TRUE(rig.until([&] { return rig.running_fills() == 1; }));
+  const NodeId lost = rig.filling()->pool.substr(0, 2);
+  rig.engines.fleet().crash(lost);
+  ASSERT_TRUE(rig.until(
+      [&] { return rig.status(v) == VolumeStatus::online && rig.volume(v).state.replicas.size() == 3; }));
+  rig.engines.fleet().start(lost, true);
+  rig.expect_settled();
+}
+
+TEST(Fills, APoolThatIsEvacuatedIsLeftByCopiesThatTheOthersHave) {
+  FillRig rig;
+  const Uuid v = rig.used_volume(2);
+  const Uuid s1 = rig.snap(v, "s1"), s2 = rig.snap(v, "s2");
+  const PoolId pool = rig.pools_of(v).back();
+  rig.must(rig.agent->evacuate_pool(pool, true));
+  ASSERT_TRUE(rig.until([&] { return rig.filling() != nullptr; }));
+  EXPECT_EQ(rig.refused(rig.agent->delete_pool(pool, std::nullopt)), Kind::in_use);
+  ASSERT_TRUE(rig.until([&] {
+    return !rig.has_parts_on(pool) && rig.agent->replicas_of_pool(pool).empty() &&
+           rig.status(v) == VolumeStatus::online;
+  }));
+  for (const Uuid& s : {s1, s2}) {
+    EXPECT_EQ(rig.copies(s), rig.pools_of(v));
+    EXPECT_EQ(rig.copy_of(s, rig.pools_of(v).back()).content,
+              rig.copy_of(s, rig.pools_of(v).front()).content);
+  }
+  rig.expect_settled();
+  rig.must(rig.agent->delete_pool(pool, std::nullopt));
+}
+
+TEST(Fills, ANodeThatIsDrainedOfReplicasIsLeftByTheirCopies) {
+  FillRig rig;
+  const Uuid v = rig.used_volume(2);
+  const Uuid s = rig.snap(v, "s");
+  const PoolId pool = rig.pools_of(v).back();
+  rig.must(rig.agent->drain_node(pool.substr(0, 2), "upgrade", true));
+  ASSERT_TRUE(rig.until([&] { return !rig.has_parts_on(pool); }));
+  EXPECT_EQ(rig.copies(s), rig.pools_of(v));
+  rig.expect_settled();
+}
+
+TEST(Fills, TheLastCopyStaysOnAPoolThatIsEvacuated) {
+  Options options;
+  options.policy.fill_wait = 0;
+  FillRig rig(3, options);
+  const Uuid v = rig.used_volume(1);
+  const Uuid s = rig.snap(v, "s");
+  const PoolId pool = rig.pools_of(v).front();
+  rig.must(rig.agent->evacuate_pool(pool, true));
+  ASSERT_TRUE(rig.until([&] { return rig.pools_of(v).size() == 1 && rig.pools_of(v).front() != pool; }));
+  rig.world.run_for(std::chrono::minutes(5));
+  EXPECT_THAT(rig.copies(s), ElementsAre(pool)) << "the replica that came joined without";
+  EXPECT_EQ(rig.refused(rig.agent->delete_pool(pool, std::nullopt)), Kind::in_use);
+  rig.expect_settled();
+}
+
+// Their engine has lost it, whatever the specs say.
+TEST(Fills, ACopyThatTheOthersDoNotReportStaysOnAPoolThatIsEvacuated) {
+  FillRig rig;
+  const Uuid v = rig.used_volume(2);
+  const Uuid s = rig.snap(v, "s");
+  const PoolId pool = rig.pools_of(v).back(), other = rig.pools_of(v).front();
+  auto& copies = rig.engines.fleet().machine(other.substr(0, 2)).pools.at(other).copies;
+  std::erase_if(copies, [](const auto& c) { return c.second.is_snapshot; });
+  rig.must(rig.agent->evacuate_pool(pool, true));
+  ASSERT_TRUE(rig.until([&] { return rig.agent->replicas_of_pool(pool).empty(); }));
+  rig.world.run_for(std::chrono::minutes(5));
+  EXPECT_TRUE(rig.has_parts_on(pool));
+  EXPECT_TRUE(rig.agent->specs().snapshots.contains(s));
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include "control/agent.h"
 #include "control/model/validate.h"
+#include "control/plan/fills.h"
 #include "control/plan/status.h"
 #include "control/texts.h"
 #include "rt/when_all.h"
@@ -64,7 +65,7 @@ ReplicaSpec Agent::new_replica(const VolumeSpec& volume, const PoolId& pool) {
   r.managed = true;
   r.owners.volume = volume.uuid;
   r.operation = Pending<ReplicaOp>{ReplicaOp::create, std::nullopt};
-  if (needs_fill(volume)) r.fill = ReplicaFill{unix_now()};
+  if (!snapshots_to_copy(cluster(), volume).empty()) r.fill = ReplicaFill{unix_now(), false};
   if (const VolumeTarget* server = volume.server()) share_towards(r, {server->node});
   return r;
 }
@@ -279,8 +280,10 @@ Task<Status> Agent::delete_volume(Uuid id) {
 namespace {
 
 // As many rebuilds run as may: another replica would wait for one of them.
-Status check_rebuilds(const std::optional<std::uint64_t>& limit, std::uint64_t running, const Uuid& volume) {
-  if (!limit || running < *limit) return Status();
+Status check_rebuilds(const std::optional<std::uint64_t>& limit, const Cluster& now, const Uuid& volume) {
+  if (!limit) return Status();
+  const std::uint64_t running = now.rebuilds() + running_fills(now);
+  if (running < *limit) return Status();
   return refusal(
       Kind::resource_exhausted,
       fmt::format("{}: {} rebuilds run in the cluster, {} are allowed at once: try again when one of "
@@ -314,7 +317,7 @@ Task<Result<VolumeView>> Agent::set_replica_count(Uuid id, std::uint32_t count) 
     const VolumeState state = volume_state(cluster(), specs().volumes.at(id));
     if (state.status != VolumeStatus::online)
       co_return refuse("replicas are added while it is online: " + state.reason);
-    if (volume.target) HF_CO_CHECK(check_rebuilds(options_.policy.rebuilds_max, cluster().rebuilds(), id));
+    if (volume.target) HF_CO_CHECK(check_rebuilds(options_.policy.rebuilds_max, cluster(), id));
     HF_CO_CHECK(co_await grow_count(op, std::move(volume)));
   } else {
     HF_CO_CHECK(co_await shrink_count(op, std::move(volume)));
@@ -418,7 +421,7 @@ Task<Result<VolumeView>> Agent::move_replica(MoveReplica request) {
                       fmt::format("replica {} can be moved nowhere: {}", replica.uuid.to_string(),
                                   explain(placed.refused)));
   }
-  HF_CO_CHECK(check_rebuilds(options_.policy.rebuilds_max, cluster().rebuilds(), volume.uuid));
+  HF_CO_CHECK(check_rebuilds(options_.policy.rebuilds_max, cluster(), volume.uuid));
   // The place is looked for again when the move starts: another move may have taken this one.
   volume.moves.push_back({replica.uuid, request.pool, std::nullopt});
   Changes changes;

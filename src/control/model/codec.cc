@@ -50,7 +50,7 @@ void fields(V& v, ReplicaOwners& s) {
 }
 template <class V>
 void fields(V& v, ReplicaFill& s) {
-  v("since", s.since);
+  v("since", s.since), v("begun", s.begun);
 }
 template <class V>
 void fields(V& v, ReplicaSpec& s) {

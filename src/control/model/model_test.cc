@@ -96,7 +96,7 @@ TEST(Codec, KeepsEveryField) {
   r.clone_of = id("s");
   r.allowed_hosts = {"nqn.a", "nqn.b"};
   r.kind = ReplicaKind::snapshot_clone;
-  r.fill = ReplicaFill{7};
+  r.fill = ReplicaFill{7, true};
   r.in_sync_through = 3;
   EXPECT_EQ(parse_spec<ReplicaSpec>("k", to_json(r)).value(), r);
 

@@ -4,6 +4,7 @@
 // over finds it there and finishes or undoes it. Specs go only when the thing is known to be gone.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -64,6 +65,10 @@ struct NodeSpec {
   bool operator==(const NodeSpec&) const = default;
 
   bool cordoned() const noexcept { return !cordons.empty() || !drains.empty(); }
+  // It is being drained of them, too, not of targets alone.
+  bool replicas_leave() const noexcept {
+    return std::any_of(drains.begin(), drains.end(), [](const auto& d) { return d.second.replicas; });
+  }
 };
 
 struct PoolSpec {
@@ -90,6 +95,7 @@ struct ReplicaOwners {
 // A new replica is being given copies of its volume's snapshots, before its target takes it in (docs/adr/0016).
 struct ReplicaFill {
   UnixNanos since = 0;
+  bool begun = false;  // it has had its turn (Policy::rebuilds_max)
   bool operator==(const ReplicaFill&) const = default;
 };
 

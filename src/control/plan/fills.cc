@@ -1,22 +1,13 @@
 #include "control/plan/fills.h"
 
 #include <algorithm>
-
-#include "control/plan/decide.h"
+#include <set>
 
 namespace holdfast::control {
 namespace {
 
 bool is_whole(const ReplicaSnapshotSpec* part) {
   return part != nullptr && part->status == SpecStatus::created;
-}
-
-std::vector<const SnapshotSpec*> wanted(const Cluster& cluster, const VolumeSpec& v) {
-  std::vector<const SnapshotSpec*> all;
-  for (const SnapshotSpec* s : cluster.snapshots(v.uuid)) {
-    if (s->status == SpecStatus::created) all.push_back(s);
-  }
-  return all;
 }
 
 const ReplicaSpec* choose_source(const Cluster& cluster, const VolumeSpec& v, const ReplicaSpec& r,
@@ -49,7 +40,7 @@ constexpr UnixNanos source_wait = 300LL * 1'000'000'000;
 
 // Another replica has some of the snapshots, or is given them, and is not in sync yet.
 bool source_is_coming(const Cluster& cluster, const VolumeSpec& v, const ReplicaSpec& r) {
-  const auto all = wanted(cluster, v);
+  const auto all = snapshots_to_copy(cluster, v);
   const auto& replicas = cluster.replicas(v.uuid);
   return std::any_of(replicas.begin(), replicas.end(), [&](const ReplicaSpec* other) {
     if (other->uuid == r.uuid || cluster.good(v, other->uuid)) return false;
@@ -59,11 +50,24 @@ bool source_is_coming(const Cluster& cluster, const VolumeSpec& v, const Replica
   });
 }
 
+bool is_being_emptied(const Cluster& cluster, const PoolSpec& pool) {
+  const auto node = cluster.specs.nodes.find(pool.node);
+  return pool.evacuating || (node != cluster.specs.nodes.end() && node->second.replicas_leave());
+}
+
 }  // namespace
+
+std::vector<const SnapshotSpec*> snapshots_to_copy(const Cluster& cluster, const VolumeSpec& v) {
+  std::vector<const SnapshotSpec*> all;
+  for (const SnapshotSpec* s : cluster.snapshots(v.uuid)) {
+    if (s->status == SpecStatus::created) all.push_back(s);
+  }
+  return all;
+}
 
 FillPlan plan_fill(const Cluster& cluster, const VolumeSpec& volume, const ReplicaSpec& replica) {
   FillPlan fill;
-  const auto all = wanted(cluster, volume);
+  const auto all = snapshots_to_copy(cluster, volume);
   fill.source = choose_source(cluster, volume, replica, all);
   if (fill.source == nullptr) return fill;
   for (const SnapshotSpec* s : all) {
@@ -76,6 +80,48 @@ FillPlan plan_fill(const Cluster& cluster, const VolumeSpec& volume, const Repli
     }
   }
   return fill;
+}
+
+std::uint64_t running_fills(const Cluster& cluster) {
+  std::uint64_t running = 0;
+  for (const auto& [id, r] : cluster.specs.replicas)
+    running += r.fill && r.fill->begun && cluster.online_replica(id) != nullptr;
+  return running;
+}
+
+bool is_surplus(const Cluster& cluster, const SnapshotSpec& s, const ReplicaSnapshotSpec& part) {
+  const bool left_behind = part.status != SpecStatus::creating && part.unsure_until == 0 &&
+                           s.status == SpecStatus::created && !cluster.specs.replicas.contains(part.replica);
+  const auto volume = cluster.specs.volumes.find(s.volume);
+  if (!left_behind || volume == cluster.specs.volumes.end()) return false;
+  const auto& replicas = cluster.replicas(s.volume);
+  if (replicas.empty() || replicas.size() < volume->second.num_replicas) return false;
+  return std::all_of(replicas.begin(), replicas.end(), [&](const ReplicaSpec* r) {
+    const ReplicaSnapshotSpec* own = s.part_of(r->uuid);
+    return is_whole(own) && cluster.usable_pool(own->pool) != nullptr &&
+           cluster.observed.node_known(cluster.node_id_of_pool(own->pool)) &&
+           cluster.observed.snapshots.contains(own->uuid);
+  });
+}
+
+void reconcile_surplus(Plan& plan) {
+  const Cluster& cluster = plan.cluster;
+  std::set<PoolId> emptied;
+  for (const auto& [id, pool] : cluster.specs.pools) {
+    if (!cluster.index.snapshot_parts_of_pool.contains(id) || !is_being_emptied(cluster, pool)) continue;
+    if (cluster.usable_pool(id) != nullptr) emptied.insert(id);
+  }
+  if (emptied.empty()) return;
+  for (const auto& [id, s] : cluster.specs.snapshots) {
+    for (const ReplicaSnapshotSpec& part : s.parts()) {
+      if (!emptied.contains(part.pool) || !is_surplus(cluster, s, part)) continue;
+      Action& a = plan.add(Do::destroy_part, snapshot_guard(id), "its pool is being emptied, others have it");
+      a.snapshot = id;
+      a.part = part.uuid;
+      a.pool = part.pool;
+      a.node = cluster.node_id_of_pool(part.pool);
+    }
+  }
 }
 
 void reconcile_fill(Plan& plan, const ReplicaSpec& r) {

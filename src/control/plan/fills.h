@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "control/plan/cluster.h"
+#include "control/plan/decide.h"
 
 namespace holdfast::control {
 
@@ -19,7 +19,20 @@ struct FillPlan {
   std::vector<const SnapshotSpec*> unplanned;  // that it is to get, too, and has no part of yet
 };
 
+// The volume's snapshots that every replica of it is to have.
+std::vector<const SnapshotSpec*> snapshots_to_copy(const Cluster& cluster, const VolumeSpec& volume);
+
 // Every snapshot that the source has is copied, so that each replica of a volume can be the source of the next one.
 FillPlan plan_fill(const Cluster& cluster, const VolumeSpec& volume, const ReplicaSpec& replica);
+
+// Fills that have had their turn, of replicas that can be reached: each counts as one rebuild.
+std::uint64_t running_fills(const Cluster& cluster);
+
+// The part was left behind by a replica that its volume has released, and every replica of the volume has a whole copy
+// that its engine reports.
+bool is_surplus(const Cluster& cluster, const SnapshotSpec& snapshot, const ReplicaSnapshotSpec& part);
+
+// So that pools that are being emptied become empty: what is surplus there goes.
+void reconcile_surplus(Plan& plan);
 
 }  // namespace holdfast::control

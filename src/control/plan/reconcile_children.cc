@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <tuple>
 
-#include "control/plan/decide.h"
+#include "control/plan/fills.h"
 
 namespace holdfast::control {
 namespace {
@@ -103,8 +103,42 @@ void reconcile_children(Plan& plan, const VolumeSpec& volume, const NexusSpec& s
   }
 }
 
+namespace {
+
+// Everything of a replica is copied, or what it missed.
+bool begins_a_copy(const Cluster& cluster, const Action& a) {
+  if (a.what == Do::add_child || a.what == Do::online_child) return true;
+  if (a.what != Do::fill_replica) return false;
+  const auto replica = cluster.specs.replicas.find(a.replica);
+  return replica != cluster.specs.replicas.end() && replica->second.fill && !replica->second.fill->begun;
+}
+
+// A replica that nothing can be copied to yet is not made, and none is given up for it.
+bool needs_a_copy_soon(const Action& a) { return a.what == Do::add_replica || a.what == Do::replace_replica; }
+
+// Of the volume whose replica is copied to; 0: nothing serves it.
+std::size_t in_sync(const Cluster& cluster, const Action& a) {
+  if (a.what != Do::fill_replica) {
+    const NexusState* nexus = cluster.known_nexus(a.nexus);
+    return nexus == nullptr ? 0 : in_sync(*nexus);
+  }
+  const auto volume = cluster.specs.volumes.find(a.volume);
+  if (volume == cluster.specs.volumes.end()) return 0;
+  const auto& replicas = cluster.replicas(a.volume);
+  return static_cast<std::size_t>(std::count_if(replicas.begin(), replicas.end(), [&](const ReplicaSpec* r) {
+    return cluster.good(volume->second, r->uuid);
+  }));
+}
+
+}  // namespace
+
 void queue_rebuilds(Plan& plan) {
   if (!plan.policy.rebuilds_max) return;
+  const Cluster& cluster = plan.cluster;
+  const bool any = std::any_of(plan.actions.begin(), plan.actions.end(), [&](const Action& a) {
+    return begins_a_copy(cluster, a) || needs_a_copy_soon(a);
+  });
+  if (!any) return;
   struct Job {
     std::size_t in_sync;  // the fewer there are, the sooner
     bool full;            // what misses only a little is soon done
@@ -114,24 +148,18 @@ void queue_rebuilds(Plan& plan) {
       return std::tie(in_sync, full, bytes, index) < std::tie(o.in_sync, o.full, o.bytes, o.index);
     }
   };
-  const auto begins_or_waits = [](const Action& a) {
-    return a.what == Do::add_child || a.what == Do::online_child || a.what == Do::add_replica ||
-           a.what == Do::replace_replica;
-  };
-  if (std::none_of(plan.actions.begin(), plan.actions.end(), begins_or_waits)) return;
-  const std::uint64_t running = plan.cluster.rebuilds();
+  const std::uint64_t running = cluster.rebuilds() + running_fills(cluster);
   const std::uint64_t limit = *plan.policy.rebuilds_max;
   const bool no_room = running >= limit;
   std::vector<bool> left_out(plan.actions.size());
   std::vector<Job> jobs;
   for (std::size_t i = 0; i < plan.actions.size(); ++i) {
     const Action& a = plan.actions[i];
-    // A replica that nothing can be copied to yet is not made, and none is given up for it.
-    left_out[i] = no_room && (a.what == Do::add_replica || a.what == Do::replace_replica);
-    if (a.what != Do::add_child && a.what != Do::online_child) continue;
-    const NexusState* nexus = plan.cluster.known_nexus(a.nexus);
-    jobs.push_back({nexus == nullptr ? 0 : in_sync(*nexus), a.what == Do::add_child,
-                    nexus == nullptr ? 0 : nexus->size_bytes, i});
+    left_out[i] = no_room && needs_a_copy_soon(a);
+    if (!begins_a_copy(cluster, a)) continue;
+    const NexusState* nexus = cluster.known_nexus(a.nexus);
+    jobs.push_back(
+        {in_sync(cluster, a), a.what != Do::online_child, nexus == nullptr ? 0 : nexus->size_bytes, i});
   }
   std::sort(jobs.begin(), jobs.end());
   const std::size_t room = limit > running ? static_cast<std::size_t>(limit - running) : 0;

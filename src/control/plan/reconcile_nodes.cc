@@ -21,10 +21,6 @@ bool is_bound(const Cluster& cluster, const VolumeSpec& v, const NodeId& node) {
   return v.num_replicas == 1 && !has_good_elsewhere(cluster, v, node);
 }
 
-bool wants_replicas_moved(const NodeSpec& node) {
-  return std::any_of(node.drains.begin(), node.drains.end(), [](const auto& d) { return d.second.replicas; });
-}
-
 // What is still on the node and will leave it.
 std::size_t move_targets(Plan& plan, const NodeSpec& node, bool replicas_too) {
   const Cluster& cluster = plan.cluster;
@@ -98,7 +94,7 @@ std::size_t move_replicas(Plan& plan, const PoolId& pool) {
 void reconcile_nodes(Plan& plan) {
   for (const auto& [id, node] : plan.cluster.specs.nodes) {
     if (node.drains.empty()) continue;
-    const bool replicas_too = wants_replicas_moved(node);
+    const bool replicas_too = node.replicas_leave();
     std::size_t left = move_targets(plan, node, replicas_too);
     if (replicas_too) {
       for (const auto& [pool_id, pool] : plan.cluster.specs.pools) {

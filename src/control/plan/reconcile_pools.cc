@@ -1,5 +1,5 @@
-// Pools: opened after their engine started, created to the end, deleted to the end.
-#include "control/plan/decide.h"
+// Pools: opened after their engine started, created to the end, deleted to the end, emptied of what others have, too.
+#include "control/plan/fills.h"
 
 namespace holdfast::control {
 
@@ -22,6 +22,7 @@ void reconcile_pools(Plan& plan) {
       plan.add(Do::forget_pool, pool_guard(id), "it is deleted").pool = id;
     }
   }
+  reconcile_surplus(plan);
 }
 
 }  // namespace holdfast::control
