@@ -14,7 +14,8 @@ struct SnapshotOptions {
   std::string volume;
   std::string snapshot;
   VolumeWishes wishes;
-  WaitOptions wait;
+  WaitOptions deleted;  // until the snapshot is gone
+  WaitOptions wait;     // for the volume that is made
 };
 
 int create(Cluster& c, const SnapshotOptions& o) {
@@ -23,15 +24,30 @@ int create(Cluster& c, const SnapshotOptions& o) {
       c.client().put(fmt::format("/v0/volumes/{}/snapshots/{}", url_encoded(o.volume), url_encoded(id))), id);
 }
 
+std::string snapshot_path(const std::string& id) { return "/v0/volumes/snapshots/" + url_encoded(id); }
+
+// Copies that are left, of attempts that failed, too.
+Progress copies_gone(const RestAnswer& answer) {
+  if (!answer.ok()) return gone(answer);
+  std::uint64_t left = 0;
+  for (const Tree& copies : at(answer.body(), "definition/metadata/transactions")) left += copies.size();
+  return {false, fmt::format("being deleted, {} cop{} left", left, left == 1 ? "y" : "ies"), {}, {}};
+}
+
 int remove(Cluster& c, const SnapshotOptions& o) {
-  return c.done(c.client().del("/v0/volumes/snapshots/" + url_encoded(o.snapshot)),
-                fmt::format("Snapshot {} is deleted", o.snapshot));
+  const RestAnswer answer = c.client().del(snapshot_path(o.snapshot));
+  if (answer.ok() && o.deleted.wait) {
+    const int waited =
+        wait_until(c, o.deleted, "Snapshot " + o.snapshot, copies_gone, snapshot_path(o.snapshot));
+    if (waited != exit_ok) return waited;
+  }
+  return c.done(answer, fmt::format("Snapshot {} is deleted", o.snapshot));
 }
 
 int restore(Cluster& c, SnapshotOptions& o) {
   const std::string id = o.wishes.id.empty() ? random_uuid() : o.wishes.id;
   if (o.wishes.size == 0 || o.wishes.replicas == 0) {
-    const RestAnswer snapshot = c.client().get("/v0/volumes/snapshots/" + url_encoded(o.snapshot));
+    const RestAnswer snapshot = c.client().get(snapshot_path(o.snapshot));
     if (!snapshot.ok()) return c.fail(snapshot.failure());
     const Tree& metadata = at(snapshot.body(), "definition/metadata");
     inherit(o.wishes, Tree{{"size", number(metadata, "spec_size")},
@@ -56,9 +72,10 @@ void add_snapshot_verbs(Cluster& c) {
   created.add_option("VOLUME", o.volume, "UUID of the volume")->required();
   created.add_option("SNAPSHOT", o.snapshot, "UUID of the snapshot; one is made up if absent");
   created.footer("Prints the UUID of the snapshot.");
-  tool.add_command(verb, "delete", "Delete a snapshot; volumes made of it stay", [&] { return remove(c, o); })
-      .add_option("SNAPSHOT", o.snapshot, "UUID of the snapshot")
-      ->required();
+  auto& deleted = tool.add_command(verb, "delete", "Delete a snapshot; volumes made of it stay",
+                                   [&] { return remove(c, o); });
+  deleted.add_option("SNAPSHOT", o.snapshot, "UUID of the snapshot")->required();
+  add_wait_options(deleted, o.deleted);
   auto& restored = tool.add_command(verb, "restore", "Make a new volume with the content of a snapshot",
                                     [&] { return restore(c, o); });
   restored.add_option("SNAPSHOT", o.snapshot, "UUID of the snapshot")->required();

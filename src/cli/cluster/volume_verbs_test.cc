@@ -204,6 +204,24 @@ TEST_F(VolumeVerbsTest, PoolsAreCordonedAndEmptied) {
   EXPECT_EQ(run({"grow", "pool", "p1"}), 0);
 }
 
+TEST_F(VolumeVerbsTest, DeletingASnapshotWaitsUntilItsCopiesAreGone) {
+  const auto left = [](const char* copies) {
+    return R"({"definition": {"metadata": {"status": "Deleting", "transactions": {"t": )" +
+           std::string(copies) + "}}}}";
+  };
+  agent.on("DELETE /v0/volumes/snapshots/s", "", 204);
+  agent.on("GET /v0/volumes/snapshots/s", left(R"([{"uuid": "a"}, {"uuid": "b"}])"));
+  agent.on("GET /v0/volumes/snapshots/s", R"({"kind": "NotFound", "message": "", "details": ""})", 404);
+  EXPECT_EQ(run({"snapshot", "delete", "s", "--wait"}), 0);
+  EXPECT_THAT(err, HasSubstr("2 copies left"));
+  EXPECT_EQ(out, "Snapshot s is deleted\n");
+  agent.on("DELETE /v0/volumes/snapshots/u", "", 204);
+  agent.on("GET /v0/volumes/snapshots/u", left(R"([{"uuid": "a"}])"));
+  EXPECT_EQ(run({"snapshot", "delete", "u", "--wait", "--wait-timeout", "1s"}), exit_waited);
+  EXPECT_THAT(err, HasSubstr("1 copy left"));
+  EXPECT_EQ(run({"snapshot", "delete", "u", "--wait-timeout", "1s"}), exit_ok);
+}
+
 TEST_F(VolumeVerbsTest, Snapshots) {
   agent.on("PUT /v0/volumes/v/snapshots/s", "{}");
   EXPECT_EQ(run({"snapshot", "create", "v", "s"}), 0);
