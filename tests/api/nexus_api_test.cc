@@ -1,7 +1,6 @@
 // NexusRpc: life, export and state of a nexus. Children and rebuilds: nexus_children_api_test.cc.
 #include <atomic>
 #include <chrono>
-#include <csignal>
 #include <thread>
 
 #include "api/api_test.h"
@@ -293,20 +292,6 @@ TEST_F(NexusApi, ResizeGrowsWithinTheChildren) {
   EXPECT_CODE(resize(uuid, 16 << 20), INVALID_ARGUMENT, "");
   EXPECT_CODE(resize(uuid, 0), INVALID_ARGUMENT, "0 bytes");
   EXPECT_CODE(resize(other_uuid, 20 << 20), NOT_FOUND, other_uuid);
-}
-
-TEST_F(NexusApi, AResizeNamesTheChildThatStandsStill) {
-  testing_support::EngineProcess other(scratch_, "other");
-  ASSERT_TRUE(other.start());
-  const std::string remote = testing_support::share_malloc(other, "remote", 32);
-  create_nexus({make_children(1).front(), remote});
-  other.signal(SIGSTOP);
-  const grpc::Status still = resize(uuid, 20 << 20);
-  other.signal(SIGCONT);
-  EXPECT_CODE(still, UNAVAILABLE, remote);
-  EXPECT_EQ(find_nexus().size(), 16u << 20);
-  wait_for_state(v1::NEXUS_ONLINE);
-  EXPECT_OK(resize(uuid, 20 << 20));
 }
 
 TEST_F(NexusApi, AnaStateIsThatOfThePublishedNexus) {
