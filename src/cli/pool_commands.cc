@@ -193,6 +193,15 @@ int thresholds(EngineClient& client, const PoolOptions& o) {
   return client.answer(answer, [&] { client.output().line(answer.pool().name()); });
 }
 
+int reset_health(EngineClient& client, const PoolOptions& o) {
+  own::ResetDiskHealthRequest request;
+  request.set_pool(o.name);
+  if (!o.disks.empty()) request.set_disk(o.disks.front());
+  own::PoolDetail answer;
+  if (!client.call<MorePools>(&MorePools::Stub::ResetDiskHealth, request, &answer)) return exit_failed;
+  return client.answer(answer, [&] { print_disks(client, answer); });
+}
+
 void add_identity(CLI::App& c, PoolOptions& o) {
   c.add_option("--uuid", o.uuid, "UUID that the pool has");
   c.add_option("-t,--type", o.type, "lvs")->check(CLI::IsMember({"lvs"}))->capture_default_str();
@@ -264,6 +273,11 @@ void add_pool_commands(CLI::App& engine, EngineClient& client) {
   t.add_option("POOL", o.name, "Name or UUID of the pool")->required();
   t.add_option("WARNING", o.warning, "Percent of the capacity, 1 to 100")->required();
   t.add_option("CRITICAL", o.critical, "Percent of the capacity, 1 to 100")->required();
+  auto& r = tool.add_command(group, "reset-health",
+                             "Count errors and stalls of the disks of a pool from zero: it is online again",
+                             [&client, &o] { return reset_health(client, o); });
+  r.add_option("POOL", o.name, "Name or UUID of the pool")->required();
+  r.add_option("DISK", o.disks, "Path or URI of one of its disks; all of them if absent")->expected(0, 1);
 }
 
 }  // namespace holdfast::cli

@@ -104,6 +104,13 @@ TEST_F(PoolCommandsTest, TheOthersNameThePool) {
   pool_extras.on_SetPoolThresholds = keep<v1::SetPoolThresholdsRequest, v1::PoolDetail>(limits);
   EXPECT_EQ(run({"pool", "thresholds", "p1", "70", "85"}), 0);
   EXPECT_EQ(limits.thresholds().critical(), 85u);
+  v1::ResetDiskHealthRequest reset;
+  pool_extras.on_ResetDiskHealth = keep<v1::ResetDiskHealthRequest, v1::PoolDetail>(reset);
+  EXPECT_EQ(run({"pool", "reset-health", "p1"}), 0);
+  EXPECT_EQ(reset.pool(), "p1");
+  EXPECT_FALSE(reset.has_disk());
+  EXPECT_EQ(run({"pool", "reset-health", "p1", "/dev/sdd"}), 0);
+  EXPECT_EQ(reset.disk(), "/dev/sdd");
 }
 
 TEST_F(PoolCommandsTest, ShowTellsWhyAPoolIsNotOnline) {

@@ -83,7 +83,7 @@ Engine::Engine(const Cores& cores, Options options, std::string version, const D
       nexuses_(std::make_unique<nexus::Nexuses>(*devices_, membership_store(), nexus_options(options_))),
       target_(std::make_unique<nvmf::Target>(cores, target_config(options_, version_))),
       exports_(std::make_unique<Exports>(*devices_, *target_, options_.nvmf)),
-      pools_(std::make_unique<Pools>(*devices_, *exports_, locks_, data.pools())),
+      pools_(std::make_unique<Pools>(*devices_, *exports_, locks_, data.pools(), options_.disk_health)),
       snapshot_rebuilds_(std::make_unique<SnapshotRebuilds>(*devices_, *pools_)),
       replica_rebuilds_(std::make_unique<ReplicaRebuilds>(*this)) {
   add_schemes();

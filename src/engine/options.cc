@@ -4,6 +4,7 @@
 #include <cctype>
 #include <limits>
 #include <string_view>
+#include <utility>
 
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
@@ -35,6 +36,11 @@ struct Raw {
   StoreAccess store;
   std::string hold_timeout;
   std::string child_latency_budget;
+  std::string disk_stall_time;
+  unsigned disk_stall_limit = pool::DiskHealthLimits().stalls;
+  unsigned disk_error_limit = pool::DiskHealthLimits().errors;
+  std::string disk_health_window;
+  std::string disk_quiet_time;
   std::string log_level = "info";
   std::string log_format = "text";
 };
@@ -74,6 +80,21 @@ void describe_store(CLI::App& app, StoreAccess& store) {
                  "Name that the store's certificate must have, where it is not the one in its address");
 }
 
+void describe_disks(CLI::App& app, Raw& raw) {
+  app.add_option("--disk-stall-time", raw.disk_stall_time,
+                 "An operation of a pool's disk that takes longer is a stall [1s]");
+  app.add_option("--disk-stall-limit", raw.disk_stall_limit,
+                 "So many stalls of a disk within the window make its pool degraded; 0: none do")
+      ->capture_default_str();
+  app.add_option("--disk-error-limit", raw.disk_error_limit,
+                 "So many failed operations of a disk within the window make its pool degraded; 0: none do")
+      ->capture_default_str();
+  app.add_option("--disk-health-window", raw.disk_health_window,
+                 "In which errors and stalls of a disk are counted together [10m]");
+  app.add_option("--disk-quiet-time", raw.disk_quiet_time,
+                 "After so long without errors and stalls a disk counts as fit again [30m]");
+}
+
 void describe(CLI::App& app, Raw& raw) {
   app.add_option("-N,--node-name", raw.node_name, "Name of this node [$HOSTNAME, else the host's name]");
   describe_network(app, raw);
@@ -89,6 +110,7 @@ void describe(CLI::App& app, Raw& raw) {
                  "How long writes wait for a membership change or a healthy child, such as 30s");
   app.add_option("--child-latency-budget", raw.child_latency_budget,
                  "How much slower than its peers a child may answer before it is retired, such as 3s");
+  describe_disks(app, raw);
   app.add_option("--log-level", raw.log_level, "trace, debug, info, warn, error or off")
       ->capture_default_str();
   app.add_option("--log-format", raw.log_format, "text, or json for one object a line")
@@ -207,6 +229,28 @@ Status fill_network(Options& o, const Raw& raw, const Surroundings& s) {
   return Status();
 }
 
+Status fill_disks(Options& o, const Raw& raw) {
+  pool::DiskHealthLimits& limits = o.disk_health;
+  if (!raw.disk_stall_time.empty()) {
+    HF_TRY(limits.stall_time, duration_of("--disk-stall-time", raw.disk_stall_time));
+  }
+  if (!raw.disk_health_window.empty()) {
+    HF_TRY(limits.window, duration_of("--disk-health-window", raw.disk_health_window));
+  }
+  if (!raw.disk_quiet_time.empty()) {
+    HF_TRY(limits.quiet, duration_of("--disk-quiet-time", raw.disk_quiet_time));
+  }
+  constexpr unsigned limit_max = 1000;
+  for (const auto& [flag, limit] : {std::pair{"--disk-stall-limit", raw.disk_stall_limit},
+                                    std::pair{"--disk-error-limit", raw.disk_error_limit}}) {
+    if (limit > limit_max)
+      return Error(Errc::invalid_argument, fmt::format("{}: {} is more than {}", flag, limit, limit_max));
+  }
+  limits.stalls = raw.disk_stall_limit;
+  limits.errors = raw.disk_error_limit;
+  return Status();
+}
+
 Result<Options> check(const Raw& raw, const Surroundings& s) {
   Options o;
   o.node_name = or_default(raw.node_name, s.environment("HOSTNAME"), s.hostname);
@@ -242,6 +286,7 @@ Result<Options> check(const Raw& raw, const Surroundings& s) {
   if (!raw.child_latency_budget.empty()) {
     HF_TRY(o.child_latency_budget, duration_of("--child-latency-budget", raw.child_latency_budget));
   }
+  HF_CHECK(fill_disks(o, raw));
   HF_TRY(o.log_level, log::parse_level(raw.log_level));
   if (raw.log_format != "text" && raw.log_format != "json") {
     return Error(Errc::invalid_argument,

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "engine/store_membership.h"
+#include "pool/disk_health.h"
 #include "rt/io.h"
 #include "rt/time.h"
 
@@ -41,6 +42,7 @@ struct Options {
   StoreAccess store;              // of the membership records; none: they are in the data directory
   Nanos hold_timeout{0};          // 0: the nexus's own default
   Nanos child_latency_budget{0};  // 0: the nexus's own default
+  pool::DiskHealthLimits disk_health;
   log::Level log_level = log::Level::info;
   log::Format log_format = log::Format::text;
 };

@@ -102,6 +102,16 @@ TEST(Options, FlagsWinOverTheEnvironment) {
                           "2min",
                           "--child-latency-budget",
                           "1500ms",
+                          "--disk-stall-time",
+                          "250ms",
+                          "--disk-stall-limit",
+                          "0",
+                          "--disk-error-limit",
+                          "64",
+                          "--disk-health-window",
+                          "1h",
+                          "--disk-quiet-time",
+                          "1d",
                           "--log-format",
                           "json"},
                          {{"MY_POD_IP", "10.1.2.3"}, {"HOSTNAME", "worker-7"}});
@@ -115,6 +125,11 @@ TEST(Options, FlagsWinOverTheEnvironment) {
   EXPECT_EQ(o.memory_bytes, GiB);
   EXPECT_EQ(o.hold_timeout, 2min);
   EXPECT_EQ(o.child_latency_budget, 1500ms);
+  EXPECT_EQ(o.disk_health.stall_time, 250ms);
+  EXPECT_EQ(o.disk_health.stalls, 0u);
+  EXPECT_EQ(o.disk_health.errors, 64u);
+  EXPECT_EQ(o.disk_health.window, 1h);
+  EXPECT_EQ(o.disk_health.quiet, 24h);
   EXPECT_EQ(o.log_format, log::Format::json);
 }
 
@@ -151,6 +166,11 @@ TEST(Options, EveryRefusalNamesTheFlag) {
   EXPECT_THAT(refusal({"--data-dir", "relative"}), HasSubstr("--data-dir"));
   EXPECT_THAT(refusal({"--hold-timeout", "soon"}), HasSubstr("--hold-timeout: 'soon' is not a duration"));
   EXPECT_THAT(refusal({"--child-latency-budget", "0s"}), HasSubstr("--child-latency-budget"));
+  EXPECT_THAT(refusal({"--disk-stall-time", "0"}), HasSubstr("--disk-stall-time"));
+  EXPECT_THAT(refusal({"--disk-stall-limit", "1001"}), HasSubstr("--disk-stall-limit: 1001 is more"));
+  EXPECT_THAT(refusal({"--disk-error-limit", "-1"}), HasSubstr("--disk-error-limit"));
+  EXPECT_THAT(refusal({"--disk-health-window", "soon"}), HasSubstr("--disk-health-window"));
+  EXPECT_THAT(refusal({"--disk-quiet-time", "x"}), HasSubstr("--disk-quiet-time"));
   EXPECT_THAT(refusal({"--log-level", "loud"}), HasSubstr("'loud' is not a log level"));
   EXPECT_THAT(refusal({"--log-format", "xml"}), HasSubstr("--log-format"));
 }

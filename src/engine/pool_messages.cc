@@ -74,6 +74,7 @@ own::PoolDisk disk_message(const pool::DiskView& view) {
   d.set_read_errors(view.read_errors);
   d.set_write_errors(view.write_errors);
   d.set_stalls(view.stalls);
+  d.set_state_reason(view.status_reason);
   return d;
 }
 

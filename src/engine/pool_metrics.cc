@@ -36,8 +36,8 @@ void add_disk(MetricFamilies& f, const std::string& pool, const pool::DiskView& 
             as_double(disk.read_errors));
   f.counter("holdfast_pool_disk_write_errors_total", "Writes that the disk failed", labels,
             as_double(disk.write_errors));
-  f.counter("holdfast_pool_disk_stalls_total", "Operations that took the disk longer than a second", labels,
-            as_double(disk.stalls));
+  f.counter("holdfast_pool_disk_stalls_total", "Operations that took the disk longer than --disk-stall-time",
+            labels, as_double(disk.stalls));
 }
 
 void add_pool(MetricFamilies& f, const pool::PoolView& view) {

@@ -243,5 +243,13 @@ Task<Result<own::PoolDetail>> set_thresholds(Engine& engine, const own::SetPoolT
   co_return pool_detail(known);
 }
 
+Task<Result<own::PoolDetail>> reset_disk_health(Engine& engine, const own::ResetDiskHealthRequest& request) {
+  HF_CO_TRY(auto locked, co_await lock_open_pool(engine, request.pool()));
+  std::optional<std::string> disk;
+  if (request.has_disk()) disk = disk_uri(request.disk());
+  HF_CO_CHECK(locked.known->pool->reset_disk_health(disk));
+  co_return pool_detail(*locked.known);
+}
+
 }  // namespace pool_operations
 }  // namespace holdfast::engine

@@ -37,6 +37,7 @@ Task<Result<own::ListPoolDetailsResponse>> list_details(Engine& engine,
                                                         const own::ListPoolDetailsRequest& request);
 Task<Result<own::PoolDetail>> add_disk(Engine& engine, const own::AddDiskRequest& request);
 Task<Result<own::PoolDetail>> set_thresholds(Engine& engine, const own::SetPoolThresholdsRequest& request);
+Task<Result<own::PoolDetail>> reset_disk_health(Engine& engine, const own::ResetDiskHealthRequest& request);
 
 }  // namespace pool_operations
 }  // namespace holdfast::engine

@@ -83,6 +83,10 @@ grpc::Status PoolExtrasService::SetPoolThresholds(Context* context,
                                                   own::PoolDetail* reply) {
   return answer(engine_, context, request, reply, pool_status, pool_operations::set_thresholds);
 }
+grpc::Status PoolExtrasService::ResetDiskHealth(Context* context, const own::ResetDiskHealthRequest* request,
+                                                own::PoolDetail* reply) {
+  return answer(engine_, context, request, reply, pool_status, pool_operations::reset_disk_health);
+}
 grpc::Status PoolExtrasService::DiffSnapshots(Context* context, const own::DiffSnapshotsRequest* request,
                                               own::DiffSnapshotsResponse* reply) {
   return answer(engine_, context, request, reply, pool_status, replica_operations::diff);

@@ -69,6 +69,9 @@ class PoolExtrasService final : public holdfast::v1::PoolRpc::Service {
   grpc::Status SetPoolThresholds(grpc::ServerContext* context,
                                  const holdfast::v1::SetPoolThresholdsRequest* request,
                                  holdfast::v1::PoolDetail* reply) override;
+  grpc::Status ResetDiskHealth(grpc::ServerContext* context,
+                               const holdfast::v1::ResetDiskHealthRequest* request,
+                               holdfast::v1::PoolDetail* reply) override;
   grpc::Status DiffSnapshots(grpc::ServerContext* context, const holdfast::v1::DiffSnapshotsRequest* request,
                              holdfast::v1::DiffSnapshotsResponse* reply) override;
   grpc::Status RevertReplica(grpc::ServerContext* context, const holdfast::v1::RevertReplicaRequest* request,

@@ -30,13 +30,6 @@ std::vector<std::string> split_at_commas(const std::string& text) {
   return parts;
 }
 
-pool::PoolOptions options_of(const Pools::Known& known) {
-  pool::PoolOptions options;
-  options.used_percent_warning = known.used_percent_warning;
-  options.used_percent_critical = known.used_percent_critical;
-  return options;
-}
-
 std::string to_json(const Pools::Known& known) {
   holdfast::v1::PoolConfig config;
   config.set_name(known.name);
@@ -94,15 +87,25 @@ std::string disk_uri(std::string_view uri_or_path) {
   return uri_or_path.starts_with('/') ? fmt::format("aio://{}", uri_or_path) : std::string(uri_or_path);
 }
 
-Pools::Pools(DeviceRegistry& devices, Exports& exports, KeyedLocks& locks, std::string directory)
+Pools::Pools(DeviceRegistry& devices, Exports& exports, KeyedLocks& locks, std::string directory,
+             const pool::DiskHealthLimits& disk_health)
     : devices_(devices),
       exports_(exports),
       locks_(locks),
       directory_(std::move(directory)),
+      disk_health_(disk_health),
       opened_(devices.cores().home()),
       scope_(devices.cores().home()) {}
 
 Pools::~Pools() { HF_ASSERT(known_.empty()); }
+
+pool::PoolOptions Pools::options_of(const Known& known) const {
+  pool::PoolOptions options;
+  options.disk_health = disk_health_;
+  options.used_percent_warning = known.used_percent_warning;
+  options.used_percent_critical = known.used_percent_critical;
+  return options;
+}
 
 Task<std::vector<std::string>> Pools::remembered_files() {
   std::vector<std::string> paths;
@@ -498,7 +501,11 @@ void Pools::on_pool_event(pool::Pool& pool, pool::PoolEvent event) noexcept {
       for (const auto& [name, known] : known_) {
         if (known->pool.get() == &pool) known->status_changed = true;
       }
-      HF_LOG(warn, "pool", "state changed", {"pool", pool.name()}, {"reason", view.status_reason});
+      if (view.status == pool::PoolStatus::online) {
+        HF_LOG(info, "pool", "online again", {"pool", pool.name()});
+      } else {
+        HF_LOG(warn, "pool", "state changed", {"pool", pool.name()}, {"reason", view.status_reason});
+      }
       return;
     case pool::PoolEvent::space_warning:
       HF_LOG(warn, "pool", "filling up", {"pool", pool.name()}, {"used_percent", percent});

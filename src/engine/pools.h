@@ -61,8 +61,9 @@ class Pools final : pool::PoolObserver {
     pool::VolumeView volume;
   };
 
-  // `directory` exists. All references outlive the pools.
-  Pools(DeviceRegistry& devices, Exports& exports, KeyedLocks& locks, std::string directory);
+  // `directory` exists. All references outlive the pools. `disk_health` is for every pool.
+  Pools(DeviceRegistry& devices, Exports& exports, KeyedLocks& locks, std::string directory,
+        const pool::DiskHealthLimits& disk_health);
   ~Pools();  // stop() was awaited
   Pools(const Pools&) = delete;
   Pools& operator=(const Pools&) = delete;
@@ -130,11 +131,13 @@ class Pools final : pool::PoolObserver {
   Result<Known*> add(std::unique_ptr<pool::Pool> opened, std::vector<std::string> disks);
   std::string path_of(const Uuid& uuid) const { return directory_ + "/" + uuid.to_string() + ".json"; }
   Reactor& home() const noexcept { return devices_.cores().home(); }
+  pool::PoolOptions options_of(const Known& known) const;
 
   DeviceRegistry& devices_;
   Exports& exports_;
   KeyedLocks& locks_;
   const std::string directory_;
+  const pool::DiskHealthLimits disk_health_;
   std::map<std::string, std::unique_ptr<Known>, std::less<>> known_;  // by name
   StopSource stop_;
   std::size_t opening_ = 0;

@@ -59,7 +59,7 @@ std::string DiskHealth::reason() const {
   add(stalls_, "stalled for more than " + duration_text(limits_.stall_time));
   if (text.empty()) return text;
   return text + ": look at the kernel's log, and replace it; it counts as fit again after " +
-         duration_text(limits_.quiet) + " without that, or when the pool is exported and imported";
+         duration_text(limits_.quiet) + " without that, or at once by `holdfast engine pool reset-health`";
 }
 
 }  // namespace holdfast::pool

@@ -346,6 +346,43 @@ TEST_F(PoolApi, InjectedFaultsComeAndGo) {
   EXPECT_OK(create_pool("p1", {"m0-inject"}).status);
 }
 
+TEST_F(PoolApi, ADiskThatStallsDegradesItsPoolUntilItsHealthIsReset) {
+  create_bdev("malloc:///m0?size_mb=128");
+  create_bdev("inject:///m0");
+  ASSERT_TRUE(create_pool("p1", {"m0-inject"}).status.ok());
+  const std::string slow = "inject://m0?op=w&delay=6000";
+  ASSERT_TRUE(inject(engine_, slow, true).ok());
+  ASSERT_TRUE(create(replica_request()).status.ok());
+  ASSERT_TRUE(inject(engine_, slow, false).ok());
+  EXPECT_EQ(pool("p1").state(), v1::POOL_DEGRADED);
+  own::ListPoolDetailsRequest one;
+  one.set_pool("p1");
+  const auto details = ask(engine_.pool_extras(), &own::PoolRpc::Stub::ListPoolDetails, one);
+  ASSERT_EQ(details->pools_size(), 1);
+  EXPECT_THAT(details->pools(0).state_reason(), AllOf(HasSubstr("m0-inject"), HasSubstr("stalled")));
+  EXPECT_EQ(details->pools(0).disks(0).state_reason(), details->pools(0).state_reason());
+  EXPECT_GT(details->pools(0).disks(0).stalls(), 0u);
+
+  own::ResetDiskHealthRequest request;
+  const auto reset = [&] {
+    return ask(engine_.pool_extras(), &own::PoolRpc::Stub::ResetDiskHealth, request);
+  };
+  request.set_pool("p9");
+  EXPECT_CODE(reset().status, NOT_FOUND, "p9");
+  request.set_pool("p1");
+  request.set_disk("m9");
+  EXPECT_CODE(reset().status, NOT_FOUND, "m9");
+  EXPECT_EQ(pool("p1").state(), v1::POOL_DEGRADED);
+  request.set_disk("m0-inject");
+  const auto after = reset();
+  EXPECT_OK(after.status);
+  EXPECT_EQ(after->state_reason(), "");
+  EXPECT_EQ(after->disks(0).stalls(), 0u);
+  EXPECT_EQ(pool("p1").state(), v1::POOL_ONLINE);
+  request.clear_disk();
+  EXPECT_OK(reset().status);
+}
+
 TEST_F(PoolApi, APoolWhoseJournalFailedComesBackByItself) {
   create_bdev("malloc:///m0?size_mb=128");
   create_bdev("inject:///m0");

@@ -101,6 +101,7 @@ class FakePoolExtras : public v1::PoolRpc::Service {
   HF_FAKE(ListPoolDetails, v1::ListPoolDetailsRequest, v1::ListPoolDetailsResponse)
   HF_FAKE(AddDisk, v1::AddDiskRequest, v1::PoolDetail)
   HF_FAKE(SetPoolThresholds, v1::SetPoolThresholdsRequest, v1::PoolDetail)
+  HF_FAKE(ResetDiskHealth, v1::ResetDiskHealthRequest, v1::PoolDetail)
   HF_FAKE(DiffSnapshots, v1::DiffSnapshotsRequest, v1::DiffSnapshotsResponse)
   HF_FAKE(RevertReplica, v1::RevertReplicaRequest, api::Replica)
   HF_FAKE(GetReplicaEpochs, v1::GetReplicaEpochsRequest, v1::ReplicaEpochs)
