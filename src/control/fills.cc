@@ -213,16 +213,15 @@ Task<Result<std::uint32_t>> Agent::take_in_sync_through(const Op& op, Uuid repli
 }
 
 // Of a pool that is being emptied. Whether other copies are there is asked of their engines now: what was seen last may
-// be older than the loss of one.
+// be older than the loss of one. Once that is written down it goes, whatever happens to the others: it may be gone.
 Task<Status> Agent::release_copy(const Op& op, const Action& action) {
-  const auto surplus = [&]() -> std::optional<ReplicaSnapshotSpec> {
+  const auto is_surplus_now = [&] {
     const auto snapshot = specs().snapshots.find(action.snapshot);
-    if (snapshot == specs().snapshots.end()) return std::nullopt;
+    if (snapshot == specs().snapshots.end()) return false;
     const ReplicaSnapshotSpec* part = find_part(snapshot->second, action.part);
-    if (part == nullptr || !is_surplus(cluster(), snapshot->second, *part)) return std::nullopt;
-    return *part;
+    return part != nullptr && is_surplus(cluster(), snapshot->second, *part);
   };
-  if (!surplus()) co_return Status();
+  if (!is_surplus_now()) co_return Status();
   std::set<NodeId> others;
   {
     const Cluster now = cluster();
@@ -230,20 +229,13 @@ Task<Status> Agent::release_copy(const Op& op, const Action& action) {
       others.insert(now.node_id_of_pool(r->pool));
   }
   for (const NodeId& node : others) HF_CO_CHECK(co_await nodes_.refresh_now(node));
-  const auto part = surplus();
-  if (!part) co_return Status();
+  if (!is_surplus_now()) co_return Status();
   SnapshotSpec snapshot = specs().snapshots.at(action.snapshot);
-  if (part->status != SpecStatus::deleting) {
-    find_part(snapshot, action.part)->status = SpecStatus::deleting;
-    Changes intent;
-    intent.put(snapshot);
-    HF_CO_CHECK(co_await commit(op, std::move(intent)));
-  }
-  HF_CO_CHECK(co_await act_destroy_part(op, *part, action.node));
-  erase_part(snapshot, action.part);
-  Changes outcome;
-  outcome.put(std::move(snapshot));
-  co_return co_await commit(op, std::move(outcome));
+  find_part(snapshot, action.part)->status = SpecStatus::deleting;
+  Changes intent;
+  intent.put(snapshot);
+  HF_CO_CHECK(co_await commit(op, std::move(intent)));
+  co_return co_await change_part(op, action, true);
 }
 
 Task<Status> Agent::execute_fill(const Op& op, const Action& action) {

@@ -343,6 +343,33 @@ TEST(Fills, ANodeThatIsDrainedOfReplicasIsLeftByTheirCopies) {
   rig.expect_settled();
 }
 
+// What is written down as let go of may be gone, so it is not kept when the pool is, either.
+TEST(Fills, ACopyThatIsBeingDestroyedGoesAlthoughItsPoolIsUsedAgain) {
+  FillRig rig;
+  const Uuid v = rig.used_volume(2);
+  const Uuid s = rig.snap(v, "s");
+  const PoolId pool = rig.pools_of(v).back();
+  const NodeId node = pool.substr(0, 2);
+  rig.must(rig.agent->evacuate_pool(pool, true));
+  ASSERT_TRUE(rig.until([&] { return rig.agent->replicas_of_pool(pool).empty(); }));
+  const auto part = [&]() -> const ReplicaSnapshotSpec* {
+    const auto& parts = rig.spec(s).parts();
+    const auto on_pool = [&](const ReplicaSnapshotSpec& p) { return p.pool == pool; };
+    const auto found = std::find_if(parts.begin(), parts.end(), on_pool);
+    return found == parts.end() ? nullptr : &*found;
+  };
+  ASSERT_NE(part(), nullptr);
+  rig.engines.trouble(node).lose_answer = 100;
+  ASSERT_TRUE(rig.until([&] { return part() == nullptr || part()->status == SpecStatus::deleting; }));
+  ASSERT_NE(part(), nullptr);
+  rig.must(rig.agent->evacuate_pool(pool, false));
+  rig.world.run_for(1s);
+  rig.engines.trouble(node).lose_answer = 0;
+  ASSERT_TRUE(rig.until([&] { return part() == nullptr; }, std::chrono::minutes(5)));
+  EXPECT_EQ(rig.copies(s).size(), 2U);
+  rig.expect_settled();
+}
+
 TEST(Fills, TheLastCopyStaysOnAPoolThatIsEvacuated) {
   Options options;
   options.policy.fill_wait = 0;

@@ -232,8 +232,8 @@ Task<Status> Agent::change_part(const Op& op, const Action& action, bool destroy
     const auto part = std::find_if(it->second.begin(), it->second.end(),
                                    [&](const ReplicaSnapshotSpec& p) { return p.uuid == action.part; });
     if (part == it->second.end()) continue;
-    if (snapshot.status == SpecStatus::created && it->first == snapshot.transaction)
-      co_return co_await release_copy(op, action);
+    const bool kept = snapshot.status == SpecStatus::created && it->first == snapshot.transaction;
+    if (kept && part->status != SpecStatus::deleting) co_return co_await release_copy(op, action);
     if (destroy) HF_CO_CHECK(co_await act_destroy_part(op, *part, action.node));
     if (unix_now() < part->unsure_until) co_return Status();
     it->second.erase(part);

@@ -90,7 +90,7 @@ std::uint64_t running_fills(const Cluster& cluster) {
 }
 
 bool is_surplus(const Cluster& cluster, const SnapshotSpec& s, const ReplicaSnapshotSpec& part) {
-  const bool left_behind = part.status != SpecStatus::creating && part.unsure_until == 0 &&
+  const bool left_behind = part.status == SpecStatus::created && part.unsure_until == 0 &&
                            s.status == SpecStatus::created && !cluster.specs.replicas.contains(part.replica);
   const auto volume = cluster.specs.volumes.find(s.volume);
   if (!left_behind || volume == cluster.specs.volumes.end()) return false;

@@ -42,7 +42,7 @@ bool is_settled(const SnapshotSpec& s) {
   if (s.status != SpecStatus::created || s.transactions.size() != 1) return false;
   const auto& [transaction, parts] = *s.transactions.begin();
   return transaction == s.transaction && std::none_of(parts.begin(), parts.end(), [](const auto& part) {
-           return part.unsure_until == with_its_fill;
+           return part.unsure_until == with_its_fill || part.status == SpecStatus::deleting;
          });
 }
 

@@ -1,5 +1,5 @@
-// Snapshots: parts of failed attempts go, those of deleted snapshots go, and a snapshot without any goes unless it is
-// complete. Copies of snapshots are noted when they are there. A settled snapshot wants nothing whatever engines report
+// Snapshots: parts of failed attempts go, those of deleted snapshots go, and copies that were let go of; a snapshot
+// without any part goes unless it is complete. Copies of snapshots are noted when they are there. A settled snapshot wants nothing whatever engines report
 // (Index::unsettled_snapshots).
 #include "control/plan/decide.h"
 
@@ -65,9 +65,12 @@ void reconcile_snapshots(Plan& plan) {
         if (part.unsure_until == with_its_fill) reconcile_copy(plan, s, part);
       }
       const bool kept = s.status == SpecStatus::created && transaction == s.transaction;
-      if (kept) continue;
       for (const auto& part : parts) {
-        remove_part(plan, s, part, deleting ? "the snapshot is being deleted" : "the attempt failed");
+        if (kept && part.status != SpecStatus::deleting) continue;
+        remove_part(plan, s, part,
+                    kept       ? "others have it"
+                    : deleting ? "the snapshot is being deleted"
+                               : "the attempt failed");
       }
     }
   }
