@@ -46,6 +46,27 @@ TEST(LateRequests, ATargetThatIsMadeAfterItWasGivenUpGoesAgain) {
   rig.write_all(v);
 }
 
+// Whatever the other replicas said for certain.
+TEST(LateRequests, APartOfASnapshotThatIsMadeAfterAnotherOneWasRefusedGoesAgain) {
+  AgentRig rig;
+  rig.add_node("n1");
+  rig.add_node("n2");
+  const Uuid v = rig.create_volume("v", 2).uuid;
+  rig.publish(v, "n1");
+  rig.write_all(v);
+  rig.must(rig.agent->unpublish_volume(v, false));
+  rig.engines.fleet().set_pool_room("n1", "n1-a", 0);
+  rig.engines.trouble("n2").slow = 50s;
+  const Uuid s = Uuid::from_name("s");
+  EXPECT_EQ(rig.refused(rig.agent->create_snapshot(v, s)), Kind::deadline_exceeded) << rig.last_refusal;
+  rig.engines.trouble("n2").slow = Nanos(0);
+  rig.engines.fleet().heal_pool("n1", "n1-a");
+  EXPECT_EQ(copies_on(rig, "n2"), 1U);
+  ASSERT_TRUE(rig.until([&] { return copies_on(rig, "n2") == 2; }, 1min));
+  EXPECT_TRUE(
+      rig.until([&] { return copies_on(rig, "n2") == 1 && rig.agent->specs().snapshots.empty(); }, 5min));
+}
+
 // What this agent began in its term it does not go on with in another one's.
 TEST(LateRequests, AnAgentThatLeadsNoLongerAsksForNothingMore) {
   AgentRig rig;

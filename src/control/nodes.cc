@@ -382,7 +382,8 @@ void Nodes::note_record(const Uuid& replica, std::uint64_t digest) {
   touched_.resources[replica] = home_.now();
   const auto known = observed_.replicas.find(replica);
   if (known == observed_.replicas.end()) return;
-  known->second.record = digest;
+  // A write that ends after a later one shows an older record.
+  if (std::exchange(known->second.record, digest) != digest) news_.of_replica_state(replica);
   mix(known->second.node);
 }
 void Nodes::note(const NexusState& nexus) {

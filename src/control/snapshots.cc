@@ -77,7 +77,14 @@ Task<Result<UnixNanos>> Agent::act_snapshot(const Op& op, const VolumeSpec& volu
   for (const auto& p : parts) {
     acts.push_back(take_one(p, snapshot_part_name(snapshot.uuid, transaction, p.uuid), entity, transaction));
   }
-  HF_CO_CHECK(co_await when_all_ok(std::move(acts)));
+  co_await when_all(std::span(acts));
+  // While one of them may still happen that is what became of all, whatever the others say.
+  std::optional<Error> failed;
+  for (auto& act : acts) {
+    const Status one = act.take();
+    if (!one.ok() && (!failed || may_have_happened(one.error()))) failed = one.error();
+  }
+  if (failed) co_return *failed;
   co_return unix_now();
 }
 
