@@ -109,6 +109,15 @@ function(hf_module name)
   endif()
 endfunction()
 
+# hf_unhurried(<target>...)
+# What waits for people, engines and networks: in a release -O3 would make it no faster, and takes twice as long to
+# compile.
+function(hf_unhurried)
+  foreach(target IN LISTS ARGN)
+    target_compile_options(${target} PRIVATE $<$<CONFIG:RelWithDebInfo>:-O1>)
+  endforeach()
+endfunction()
+
 # hf_e2e_test(<name> <target> [ARGS <word>...] [TIMEOUT <seconds>] [SERIAL])
 # A test of real processes: the label e2e, and a part of what the group e2e_tests builds. SERIAL: nothing beside it.
 function(hf_e2e_test name target)
@@ -122,4 +131,5 @@ function(hf_e2e_test name target)
     set_tests_properties(${name} PROPERTIES RUN_SERIAL ON)
   endif()
   add_dependencies(e2e_tests ${target})
+  hf_unhurried(${target})
 endfunction()
