@@ -1,6 +1,7 @@
 // NexusRpc: life, export and state of a nexus. Children and rebuilds: nexus_children_api_test.cc.
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <thread>
 
 #include "api/api_test.h"
@@ -292,6 +293,27 @@ TEST_F(NexusApi, ResizeGrowsWithinTheChildren) {
   EXPECT_CODE(resize(uuid, 16 << 20), INVALID_ARGUMENT, "");
   EXPECT_CODE(resize(uuid, 0), INVALID_ARGUMENT, "0 bytes");
   EXPECT_CODE(resize(other_uuid, 20 << 20), NOT_FOUND, other_uuid);
+}
+
+TEST_F(NexusApi, AResizeNamesTheChildThatStandsStill) {
+  testing_support::EngineProcess other(scratch_, "other");
+  ASSERT_TRUE(other.start());
+  const std::string remote = testing_support::share_malloc(other, "remote", 32);
+  create_nexus({make_children(1).front(), remote});
+  other.signal(SIGSTOP);
+  const grpc::Status still = resize(uuid, 20 << 20);
+  other.signal(SIGCONT);
+  EXPECT_CODE(still, UNAVAILABLE, remote);
+  EXPECT_EQ(find_nexus().size(), 16u << 20);
+  // As soon as the connection is there again.
+  grpc::Status grown;
+  for (int i = 0; i < 500; ++i) {
+    grown = resize(uuid, 20 << 20);
+    if (grown.error_code() != grpc::StatusCode::UNAVAILABLE) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  EXPECT_OK(grown);
+  EXPECT_EQ(find_nexus().size(), 20u << 20);
 }
 
 TEST_F(NexusApi, AnaStateIsThatOfThePublishedNexus) {

@@ -1,5 +1,6 @@
 // Volumes grow, published and not.
 #include <algorithm>
+#include <csignal>
 
 #include "cluster/rig.h"
 
@@ -142,6 +143,25 @@ TEST_F(ResizeTest, OnlineExpandAVolumeWithAnOfflineReplica) {
   const std::string id = rig().volume(2);
   rig().publish(id, Rig::number_of(rig().nodes_of(id).front()));
   refused_when_offline(id, Rig::number_of(rig().nodes_of(id).back()));
+}
+
+// Not known as lost yet: it is a matter of seconds, and nothing is done by halves.
+TEST_F(ResizeTest, OnlineExpandAVolumeWhileANodeStandsStill) {
+  const std::string id = rig().volume(2);
+  const std::string uri = rig().publish(id, Rig::number_of(rig().nodes_of(id).front()));
+  Rig::write(uri, 0, 1);
+  const std::size_t still = Rig::number_of(rig().nodes_of(id).back());
+  rig().engine(still).signal(SIGSTOP);
+  const Answer refused = resize(id, large);
+  rig().engine(still).signal(SIGCONT);
+  EXPECT_EQ(refused.summary(), "503 Unavailable") << refused.message();
+  EXPECT_THAT(refused.message(), testing::HasSubstr("node " + Rig::node(still)));
+  EXPECT_EQ(rig().get_volume(id)["spec"]["size"], small);
+  rig().wait("the volume to be whole", [&] { return rig().healthy(id, 2); });
+  rig().wait("the volume to grow", [&] { return resize(id, large).ok(); });
+  expect_grown(id, 2);
+  EXPECT_TRUE(Rig::holds(uri, 0, 1));
+  expect_usable(id);
 }
 
 TEST_F(ResizeTest, OnlineExpandAPublishedVolumeWithARebuildingReplica) {
