@@ -1,6 +1,6 @@
 // Snapshots: parts of failed attempts go, those of deleted snapshots go, and copies that were let go of; a snapshot
-// without any part goes unless it is complete. Copies of snapshots are noted when they are there. A settled snapshot wants
-// nothing whatever engines report (Index::unsettled_snapshots).
+// without any part goes unless it is complete. Copies of snapshots are noted when they are there. A settled snapshot
+// wants nothing whatever engines report (Index::unsettled_snapshots).
 #include "control/plan/decide.h"
 
 namespace holdfast::control {
