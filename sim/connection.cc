@@ -59,9 +59,16 @@ void SimNet::pump(std::uint64_t id, int side) {
     }
     end.sent += n;
     peer.on_the_way += n;
+    damage(*end.node, *peer.node, piece);
     transmit(id, side, std::move(piece));
   }
   if (end.sent == total) end_op(end, end.sending, static_cast<std::int64_t>(total));
+}
+
+void SimNet::damage(const Node& from, const Node& to, Bytes& piece) {
+  const unsigned per_mille = link(from, to).damage_per_mille;
+  if (per_mille == 0 || !random_.chance(per_mille, 1000)) return;
+  piece[random_.below(piece.size())] ^= std::byte{1} << random_.below(8);
 }
 
 // An empty piece is the end of the stream.

@@ -94,15 +94,19 @@ void SimNet::refuse(const Node& to, bool refused) {
   }
 }
 
+const LinkOptions& SimNet::link(const Node& from, const Node& to) const {
+  const auto found = links_.find(link_id(from, to));
+  return found == links_.end() ? default_link_ : found->second;
+}
+
 Nanos SimNet::delay(const Node& from, const Node& to, std::size_t bytes) {
   if (&from == &to) return Nanos(random_.below(static_cast<std::uint64_t>(loopback_latency.count())));
-  const auto found = links_.find(link_id(from, to));
-  const LinkOptions& link = found == links_.end() ? default_link_ : found->second;
-  const auto low = static_cast<std::uint64_t>(link.latency_min.count());
-  const auto high = static_cast<std::uint64_t>(link.latency_max.count());
-  std::uint64_t ns = random_.between(low, high) + bytes * 1'000'000'000 / link.bytes_per_second;
-  if (random_.below(1000) < link.spike_per_mille)
-    ns += random_.below(static_cast<std::uint64_t>(2 * link.spike.count()));
+  const LinkOptions& way = link(from, to);
+  const auto low = static_cast<std::uint64_t>(way.latency_min.count());
+  const auto high = static_cast<std::uint64_t>(way.latency_max.count());
+  std::uint64_t ns = random_.between(low, high) + bytes * 1'000'000'000 / way.bytes_per_second;
+  if (random_.below(1000) < way.spike_per_mille)
+    ns += random_.below(static_cast<std::uint64_t>(2 * way.spike.count()));
   return Nanos(ns);
 }
 

@@ -35,6 +35,7 @@ struct LinkOptions {
   std::uint64_t bytes_per_second = 1'000'000'000;
   unsigned spike_per_mille = 0;  // so many pieces take spike longer
   Nanos spike{50'000'000};
+  unsigned damage_per_mille = 0;  // in so many pieces one bit is another
 };
 
 class SimNet {
@@ -116,6 +117,7 @@ class SimNet {
   static LinkId link_id(const Node& from, const Node& to) { return {from.index(), to.index()}; }
 
   bool blocked(const Node& from, const Node& to) const { return blocked_.contains(link_id(from, to)); }
+  const LinkOptions& link(const Node& from, const Node& to) const;
   Nanos delay(const Node& from, const Node& to, std::size_t bytes);
   Connection* find(std::uint64_t id) noexcept;
   Node* find_node(const Node& from, const std::string& address);
@@ -128,6 +130,7 @@ class SimNet {
 
   void start(std::uint64_t id, int side, StreamOp& op);
   void pump(std::uint64_t id, int side);  // moves bytes of the send under way onto the wire
+  void damage(const Node& from, const Node& to, Bytes& piece);
   void transmit(std::uint64_t id, int from_side, Bytes piece);
   void arrive(std::uint64_t id, int side, Bytes piece);
   void deliver(std::uint64_t id, int side, Bytes piece);

@@ -1,5 +1,6 @@
 #include "sim/net.h"
 
+#include <bit>
 #include <optional>
 #include <string>
 #include <vector>
@@ -296,6 +297,21 @@ TEST(SimNet, ACrashedPeerIsAnEndOrSilence) {
       }
       p.finish();
     }
+  }
+}
+
+TEST(SimNet, DamageIsASingleBitOfAPiece) {
+  for (const unsigned per_mille : {0u, 1000u}) {
+    Pair p(3);
+    LinkOptions link;
+    link.damage_per_mille = per_mille;
+    p.world.net().set_default_link(link);
+    ASSERT_TRUE(p.connect());
+    ASSERT_TRUE(p.world.run(*p.ra, send(*p.client, std::string(1, '\0'))).ok());
+    auto got = p.world.run(*p.rb, receive(*p.server, 1));
+    ASSERT_TRUE(got.ok());
+    EXPECT_EQ(std::popcount(static_cast<unsigned char>(got.value().at(0))), per_mille == 0 ? 0 : 1);
+    p.finish();
   }
 }
 

@@ -57,6 +57,18 @@ nvme::ConnectCmd make_connect(const ConnectArgs& args, bool flow_control) {
   return cmd;
 }
 
+// As Queue::issue(). Gives how often the command was sent again because its data was damaged on its way: all that
+// we send may happen twice.
+Task<unsigned> issue(Queue& queue, Command& command) {
+  for (unsigned repeated = 0;; ++repeated) {
+    co_await queue.issue(command);
+    if (!was_damaged(command)) co_return repeated;
+    if (repeated + 1 < damaged_tries_max) continue;
+    queue.fail(Error(Errc::protocol, "data is damaged on its way"));
+    co_return repeated;
+  }
+}
+
 bool is_ready(const nvme::Csts& csts) { return csts.rdy && !csts.cfs; }
 bool is_not_ready(const nvme::Csts& csts) { return !csts.rdy; }
 bool is_shut_down(const nvme::Csts& csts) { return csts.shst == nvme::ShutdownStatus::complete; }
@@ -92,7 +104,7 @@ Task<Result<Connected>> fabrics_connect(Queue& queue, ConnectArgs args, Nanos ti
     command.length = sizeof data;
     command.data = IoVecs(&vec, 1);
     command.timeout = timeout;
-    co_await queue.issue(command);
+    (void)co_await issue(queue, command);
     const bool ok = command.end == CommandEnd::completed && CommandStatus::unpack(command.cqe.status).ok();
     if (ok) {
       const auto cntlid = static_cast<std::uint16_t>(command.cqe.result.get());
@@ -105,7 +117,7 @@ Task<Result<Connected>> fabrics_connect(Queue& queue, ConnectArgs args, Nanos ti
 
 Task<Result<nvme::Cqe>> Admin::run(Command& command, const char* what) {
   if (command.timeout == no_deadline) command.timeout = timeout_;
-  co_await queue_.issue(command);
+  repeated_ += co_await issue(queue_, command);
   if (command.end != CommandEnd::completed || !CommandStatus::unpack(command.cqe.status).ok())
     co_return command_error(queue_, command, what);
   co_return command.cqe;
@@ -228,7 +240,7 @@ Task<Status> Admin::vendor(const VendorCommand& wanted, std::uint32_t nsid) {
   command.length = static_cast<std::uint32_t>(wanted.data.size());
   if (command.length > 0) command.data = IoVecs(&vec, 1);
   command.timeout = timeout_;
-  co_await queue_.issue(command);
+  repeated_ += co_await issue(queue_, command);
   if (command.end != CommandEnd::completed) co_return command_error(queue_, command, wanted.what);
   const CommandStatus status = CommandStatus::unpack(command.cqe.status);
   if (status.ok()) co_return Status();

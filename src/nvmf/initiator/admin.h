@@ -52,7 +52,8 @@ struct VendorCommand {
   std::span<std::byte> data;  // whole dwords, in the direction of the opcode; the caller's
 };
 
-// Commands on a connected admin queue. Every function is bounded by `timeout` per command. Errors:
+// Commands on a connected admin queue. Every function is bounded by `timeout` per command. A command whose data
+// was damaged on its way (queue.h) is sent again; when that does not help, the queue is given up. Errors:
 // not_connected when the queue ended, timed_out, or the code of the status with a text that names command and
 // status.
 class Admin {
@@ -85,6 +86,8 @@ class Admin {
   Task<Status> shut_down(Nanos bound);
 
   Queue& queue() noexcept { return queue_; }
+  // Commands that were sent again: what reading takes out of a log is lost with an answer that was damaged.
+  unsigned repeated() const noexcept { return repeated_; }
 
  private:
   Task<Result<nvme::Cqe>> run(Command& command, const char* what);
@@ -92,6 +95,7 @@ class Admin {
 
   Queue& queue_;
   Nanos timeout_;
+  unsigned repeated_ = 0;
 };
 
 // The Error of a command that ended badly on `queue`; `what` names it.

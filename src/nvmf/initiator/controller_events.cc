@@ -72,7 +72,8 @@ Task<Status> Controller::namespaces_changed(AdminSession& session) {
   co_return co_await identify_again(session);
 }
 
-// All of them: each read takes one out of the log and lets the target tell of the next.
+// All of them: each read takes one out of the log and lets the target tell of the next. One that came damaged may
+// have been any.
 Task<Status> Controller::read_reservation_notices(AdminSession& session) {
   Admin admin = session.admin();
   bool lost = false;
@@ -86,7 +87,7 @@ Task<Status> Controller::read_reservation_notices(AdminSession& session) {
                              notice == ReservationNotice::reservation_preempted));
     if (log.count.get() == 0 || log.available == 0) break;
   }
-  if (lost) owner_.on_reservations_changed();
+  if (lost || admin.repeated() > 0) owner_.on_reservations_changed();
   co_return Status();
 }
 

@@ -20,8 +20,7 @@ bool is_path_trouble(const nvme::CommandStatus& status) noexcept {
 bool ends_association(const nvme::CommandStatus& status) noexcept {
   return status.code == nvme::StatusCode::aborted_sq_deletion ||
          status.code == nvme::StatusCode::aborted_power_loss ||
-         status.code == nvme::StatusCode::keep_alive_timer_expired ||
-         status.code == nvme::StatusCode::transient_transport_error;
+         status.code == nvme::StatusCode::keep_alive_timer_expired;
 }
 
 // Says that it will pass, and when.
@@ -49,7 +48,8 @@ struct CoreIo::Rescue {
   // Tries whose fate is unknown, with the association of the latest on each path.
   std::array<Try, paths_max> lost{};
   std::size_t lost_count = 0;
-  Nanos not_before{0};  // on the path of the last try
+  Nanos not_before{0};   // on the path of the last try
+  unsigned damaged = 0;  // tries whose data was damaged on its way, on this connection
   Errc outcome = Errc::ok;
 
   void doubt(const Try& t) noexcept {
@@ -152,6 +152,7 @@ bool CoreIo::judge(Rescue& r) {
   const bool aborted = r.command.late;
   r.outcome = aborted ? Errc::timed_out : nvme::to_errc(status);
   if (aborted) return choose(r.command, tried.path) == nullptr || core_.now() >= r.give_up;
+  if (was_damaged(r.command)) return judge_damage(r);
   const bool trouble = is_path_trouble(status);
   if (!may_retry(status) || !(trouble || is_delayed(status))) return true;
   if (trouble) tried.path->doubt();
@@ -163,6 +164,16 @@ bool CoreIo::judge(Rescue& r) {
   const Nanos named = tried.path->use().retry_delays[status.crd];
   r.not_before = core_.now() + (named > Nanos{0} ? named : retry_interval);
   return config_.grace == Nanos{0} ? choose(r.command, tried.path) == nullptr : r.not_before >= r.give_up;
+}
+
+// As judge(), of a command whose data was damaged on its way: nothing of it is executed any more, and it is sent
+// again at once. When that does not help, another connection may.
+bool CoreIo::judge_damage(Rescue& r) {
+  CorePath& path = *r.last.path;
+  if (++r.damaged < damaged_tries_max) return core_.now() >= r.give_up;
+  r.damaged = 0;
+  if (path.generation() == r.last.generation) path.fail(Error(Errc::protocol, "data is damaged on its way"));
+  return config_.grace == Nanos{0} ? choose(r.command, &path) == nullptr : core_.now() >= r.give_up;
 }
 
 // Where to try next, as soon as there is a place. nullptr: the device has failed, or nobody waits any more.

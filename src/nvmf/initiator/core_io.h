@@ -4,6 +4,9 @@
 // Choice: paths whose ANA group is optimized, else those where it is non-optimized; among equals the one with
 // the fewest commands in flight, in turn when that is equal too.
 //
+// A command whose data was damaged on its way (queue.h) is issued again at once, on the same connection as a
+// rule. The connection is given up when that does not help.
+//
 // A command that came back with a path related status, or whose queue was lost, is issued again, on another
 // path or the same path's next association, as long as the device has not failed; its issuer sees one end.
 // Reads, writes, write zeroes, deallocate and flush may all happen twice without harm to their issuer, but
@@ -65,6 +68,7 @@ class CoreIo {
   Task<Status> rescue(Command& command, bool modifies, const bool& cancelled, Try first);
   Task<CorePath*> next_path(Rescue& rescue);
   bool judge(Rescue& rescue);
+  bool judge_damage(Rescue& rescue);
   Task<Status> settle(Rescue& rescue);
 
   Reactor& core_;

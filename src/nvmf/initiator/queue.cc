@@ -197,7 +197,7 @@ bool Queue::accept(Command& command) noexcept {
   command.queue = this;
   command.end = CommandEnd::lost;
   command.sent = command.late = false;
-  command.answered = command.in_capsule = command.data_over = false;
+  command.answered = command.in_capsule = command.data_over = command.damaged = false;
   command.moved = command.sends = 0;
   command.expires = no_deadline;
   return !dead_;

@@ -7,8 +7,9 @@
 //            never afterwards: a dying queue first ends its socket operations, then its commands.
 // Ends       every issued command ends exactly once: completed by the target, or lost with the connection.
 // Peer       everything received is checked against the command that it names; any breach of the
-//            specification, or a digest that does not match, ends the connection (Errc::protocol). Data is
-//            only ever placed inside the vectors of a command that reads.
+//            specification, or a header digest that does not match, ends the connection (Errc::protocol).
+//            Data is only ever placed inside the vectors of a command that reads. A data digest that does
+//            not match fails its command alone (transient transport error), once the target is done with it.
 // Batching   what is submitted during one turn of the loop leaves in one send, data from the issuers'
 // buffers.
 #pragma once
@@ -78,11 +79,18 @@ class Command final : tcp::SendDone {
   bool in_capsule = false;  // its data went with the command
   bool answered = false;    // ended, but for its data that is still being sent
   bool data_over = false;   // C2HData with LAST_PDU came
+  bool damaged = false;     // the digest of some of its data did not match
   std::uint32_t moved = 0;  // bytes received, or asked for by R2Ts
   std::uint32_t sends = 0;  // PDUs of its data not yet sent
   Nanos expires = no_deadline;
   std::coroutine_handle<> waiter;
 };
+
+// The command's data was damaged between host and target, as a data digest said here or there (transient
+// transport error). Nothing of it is executed any more, and it may be sent again over the same connection.
+bool was_damaged(const Command& command) noexcept;
+// Of one command, so often; after that it is no chance any more (NVMe Base 2.0, generic status 22h).
+inline constexpr unsigned damaged_tries_max = 4;
 
 // A FIFO of commands, linked through them.
 class CommandList {
@@ -220,7 +228,8 @@ class Queue {
   bool take_response(const nvme::CapsuleResp& pdu) noexcept;
   bool take_r2t(const nvme::R2t& pdu) noexcept;
   bool take_data(const nvme::C2hData& pdu) noexcept;
-  bool data_arrived() noexcept;
+  void data_arrived() noexcept;
+  void end_completed(Command& command, const nvme::Cqe& cqe) noexcept;
   bool breach(nvme::Fault fault, const char* what) noexcept;
   Command* find(std::uint16_t cid) const noexcept;
 
@@ -239,6 +248,7 @@ class Queue {
   CommandList waiting_;
   Command* arriving_ = nullptr;  // whose data the receiver is placing
   std::uint8_t arriving_flags_ = 0;
+  std::uint64_t damaged_pdus_ = 0;  // whose data digest did not match
 
   bool serving_ = false;
   bool dead_ = false;

@@ -1,3 +1,4 @@
+#include <bit>
 #include <utility>
 
 #include "base/log.h"
@@ -18,6 +19,12 @@ constexpr nvme::Fault bad_field(std::uint32_t offset) noexcept {
 
 }  // namespace
 
+bool was_damaged(const Command& command) noexcept {
+  if (command.end != CommandEnd::completed) return false;
+  const auto status = nvme::CommandStatus::unpack(command.cqe.status);
+  return status.code == nvme::StatusCode::transient_transport_error && !status.dnr;
+}
+
 Task<void> Queue::receive() {
   while (!dead_) {
     if (rx_.data_done() && !take_pdus()) break;
@@ -28,7 +35,7 @@ Task<void> Queue::receive() {
       break;
     }
     rx_.filled(n.value());
-    if (arriving_ != nullptr && rx_.data_done() && !data_arrived()) break;
+    if (arriving_ != nullptr && rx_.data_done()) data_arrived();
   }
   arriving_ = nullptr;
 }
@@ -92,10 +99,17 @@ bool Queue::take_response(const nvme::CapsuleResp& pdu) noexcept {
   // A command that succeeded has moved all of its data.
   if (ok && command->transfer != Transfer::none && command->moved != command->length)
     return breach(out_of_sequence, "a command succeeded before its data was moved");
-  command->end = CommandEnd::completed;
-  command->cqe = pdu.rccqe;
-  answer(*command);
+  end_completed(*command, pdu.rccqe);
   return true;
+}
+
+// What the target calls a success is none when data was damaged on its way (NVMe/TCP 1.0, section 3.5).
+void Queue::end_completed(Command& command, const nvme::Cqe& cqe) noexcept {
+  command.end = CommandEnd::completed;
+  command.cqe = cqe;
+  if (command.damaged && nvme::CommandStatus::unpack(cqe.status).ok())
+    command.cqe.status = nvme::CommandStatus(nvme::StatusCode::transient_transport_error).pack();
+  answer(command);
 }
 
 bool Queue::take_r2t(const nvme::R2t& pdu) noexcept {
@@ -139,25 +153,25 @@ bool Queue::take_data(const nvme::C2hData& pdu) noexcept {
   command->data_over = last;
   arriving_ = command;
   arriving_flags_ = pdu.ch.flags;
-  if (!rx_.begin_data(tcp::IoSlice(command->data, command->offset + command->moved, bytes))) return true;
-  return data_arrived();
+  if (rx_.begin_data(tcp::IoSlice(command->data, command->offset + command->moved, bytes))) data_arrived();
+  return true;
 }
 
-bool Queue::data_arrived() noexcept {
+void Queue::data_arrived() noexcept {
   Command& command = *std::exchange(arriving_, nullptr);
   if (!rx_.data_digest_ok()) {
-    // Not a fatal error by the specification, but the wire is not to be trusted with a second try.
-    fail(Error(Errc::protocol, "data digest error"));
-    return false;
+    // The target goes on with the command, so it keeps its memory and its slot until the target is done.
+    command.damaged = true;
+    if (std::has_single_bit(++damaged_pdus_)) {
+      HF_LOG(warn, "nvmf", "data digest error", {"peer", options_.to.to_string()},
+             {"on this connection", damaged_pdus_});
+    }
   }
   command.moved += rx_.shape().data_bytes;
-  if ((arriving_flags_ & nvme::flag_success) != 0) {
-    command.end = CommandEnd::completed;
-    command.cqe = nvme::Cqe{};
-    command.cqe.cid = command.cid;
-    answer(command);
-  }
-  return true;
+  if ((arriving_flags_ & nvme::flag_success) == 0) return;
+  nvme::Cqe cqe{};
+  cqe.cid = command.cid;
+  end_completed(command, cqe);
 }
 
 }  // namespace holdfast::nvmf::host

@@ -334,6 +334,27 @@ TEST(WithTarget, SurvivesCutConnections) {
   EXPECT_GT(reconnects, 10u);
 }
 
+// With both digests no damage goes unseen: to headers it costs the connection, to data the command.
+TEST(WithTarget, SurvivesDamagedBytes) {
+  unsigned damaged_runs = 0;
+  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+    Fixture f(seed, 1 + seed % 2);
+    f.config.keep_alive = 1s;
+    f.config.io_timeout = 2s;
+    f.config.header_digest = f.config.data_digest = true;
+    f.open();
+    sim::LinkOptions link;
+    link.damage_per_mille = 20;
+    f.world.net().set_default_link(link);
+    Workload load(f, 20);
+    ASSERT_TRUE(f.world.run_until([&] { return load.done(); }, f.world.now() + 1000s)) << "seed " << seed;
+    damaged_runs += f.controller().reconnects() > 0 ? 1 : 0;
+    EXPECT_FALSE(f.observer.saw(DeviceEvent::failed)) << "seed " << seed;
+    f.world.net().set_default_link(sim::LinkOptions());
+  }
+  EXPECT_GT(damaged_runs, 10u);
+}
+
 // What a partition holds back arrives when it heals: a write of an old connection must not undo a newer one.
 TEST(WithTarget, SurvivesPartitions) {
   for (std::uint64_t seed = 1; seed <= 40; ++seed) {

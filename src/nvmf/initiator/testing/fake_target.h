@@ -1,8 +1,8 @@
 // FakeTarget: a small NVMe/TCP target for tests of the initiator that need a peer which misbehaves on
 // purpose.
 //
-// One subsystem, one namespace in memory, no digests, no buffers worth mentioning. A hook sees every command
-// first and may answer it in any way, or not at all. Runs on any Reactor.
+// One subsystem, one namespace in memory, data digests if the host asks, no buffers worth mentioning. A hook
+// sees every command first and may answer it in any way, or not at all. Runs on any Reactor.
 #pragma once
 
 #include <algorithm>
@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "base/crc32c.h"
 #include "nvme/fabrics.h"
 #include "nvme/feature.h"
 #include "nvme/identify.h"
@@ -46,10 +47,15 @@ class FakeConnection {
     header.ch.pdu_type = static_cast<std::uint8_t>(type);
     header.ch.hlen = sizeof header;
     header.ch.pdo = static_cast<std::uint8_t>(data.empty() ? 0 : sizeof header);
-    header.ch.plen = static_cast<std::uint32_t>(sizeof header + data.size());
+    const bool digest = data_digest_ && !data.empty();
+    if (digest) header.ch.flags |= nvme::flag_data_digest;
+    header.ch.plen =
+        static_cast<std::uint32_t>(sizeof header + data.size() + (digest ? nvme::digest_bytes : 0));
     raw(bytes_of(header));
     raw(data);
+    if (digest) raw(bytes_of(le32(crc32c(data) ^ digest_error)));
   }
+  std::uint32_t digest_error = 0;  // of the data digests that follow
   void respond(std::uint16_t cid, nvme::CommandStatus status = {}, std::uint64_t result = 0,
                std::uint16_t sqhd = 0) {
     nvme::CapsuleResp resp{};
@@ -101,6 +107,7 @@ class FakeConnection {
   Event wake_;
   std::vector<std::byte> out_;
   bool done_ = false;
+  bool data_digest_ = false;
   std::uint16_t qid_ = 0;
   std::uint32_t cc_ = 0;
   std::map<std::uint16_t, Write> writes_;  // by ttag, which is the cid
@@ -242,8 +249,10 @@ inline Task<bool> FakeConnection::on_pdu(nvmf::tcp::PduReceiver& rx) {
   if (rx.shape().type == nvme::PduType::ic_req) {
     nvme::IcResp resp{};
     resp.maxh2cdata = 131072;
+    resp.dgst = rx.header<nvme::IcReq>().dgst & nvme::dgst_data;
     if (target_.ic_hook) target_.ic_hook(resp);
     rx.limits().phase = nvme::Phase::running;
+    data_digest_ = rx.limits().data_digest = (resp.dgst & nvme::dgst_data) != 0;
     pdu(resp, nvme::PduType::ic_resp);
     co_return true;
   }
