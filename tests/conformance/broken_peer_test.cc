@@ -170,6 +170,12 @@ std::vector<Fault> controller_faults() {
        on_response(
            fabrics, [](Bytes& p) { put16(p, 22, 0); }, 0x01),
        {}},
+      {"hosts without an identifier are let in",
+       "fabrics.connect.hostid-zero",
+       on_response(
+           fabrics, [](Bytes& p) { put16(p, 22, 0); }, 0x01),
+       {}},
+      {"I/O queues of hosts without an identifier", "fabrics.connect.io-hostid-zero", connect_dw0(8), {}},
       {"CAP.CQR",
        "base.controller.cap",
        property_value(0, [](std::uint32_t v) { return v & ~(1u << 16); }),

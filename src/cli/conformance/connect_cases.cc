@@ -11,7 +11,7 @@ constexpr const char* connect_section = "6.3 (Connect)";
 
 // Offsets of what Connect names in error: in the command and in its data.
 constexpr std::uint16_t at_recfmt = 40, at_qid = 42, at_sqsize = 44;
-constexpr std::uint16_t at_cntlid = 16, at_subnqn = 256, at_hostnqn = 512;
+constexpr std::uint16_t at_hostid = 0, at_cntlid = 16, at_subnqn = 256, at_hostnqn = 512;
 
 // DW0 of a refusal: IPO in bits 15:0, IATTR in bit 16 (1: in the data).
 void expect_where(Test& t, const Answer& a, std::uint16_t ipo, bool in_data) {
@@ -64,6 +64,12 @@ const std::vector<Refusal>& refusals() {
        [](ConnectParameters& p) { p.hostnqn = "nqn." + std::string(252, 'x'); },
        {sc::connect_parameters, sc::connect_host},
        at_hostnqn,
+       true},
+      {"hostid-zero",
+       "A host identifier of zero",
+       [](ConnectParameters& p) { p.hostid.fill(0); },
+       {sc::connect_parameters},
+       at_hostid,
        true},
       {"sqsize-zero",
        "A queue of one entry",
@@ -313,6 +319,11 @@ void add_connect_cases(Cases& to) {
                        p.hostnqn = "nqn.2014-08.org.nvmexpress:uuid:00000000-1111-2222-3333-444444444444";
                      },
                      at_hostnqn, true, {sc::connect_host});
+      });
+  add("io-hostid-zero", "An I/O queue for a host identifier of zero", "It is refused, naming HOSTID",
+      [](Test& t) {
+        io_parameter(
+            t, [](ConnectParameters& p) { p.hostid.fill(0); }, at_hostid, true);
       });
   add("sqsize-mqes", "A queue larger than CAP.MQES", "SQSIZE over CAP.MQES is refused", sqsize_over_mqes);
   add("sqsize-max", "A queue as large as CAP.MQES", "Queues up to CAP.MQES work", queue_of_mqes);

@@ -28,6 +28,8 @@ TEST(Connect, RefusalsOfAnAdminQueue) {
   no_host.hostnqn[0] = '\0';
   auto bad_host = RawHost::connect_data();
   bad_host.hostnqn[0] = 'm';
+  auto no_id = RawHost::connect_data();
+  std::fill(std::begin(no_id.hostid), std::end(no_id.hostid), std::uint8_t{0});
   Sqe format = h.connect_sqe(0);
   format.cdw10 = 1;
   Sqe other_length = h.connect_sqe(0);
@@ -49,6 +51,7 @@ TEST(Connect, RefusalsOfAnAdminQueue) {
        in_data(512)},
       {"host not allowed", h.connect_sqe(0), RawHost::connect_data(0xffff, volume_nqn, host_nqn + "0"),
        StatusCode::connect_invalid_host, in_data(512)},
+      {"no host identifier", h.connect_sqe(0), no_id, StatusCode::connect_invalid_parameters, in_data(0)},
       {"a controller of its choice", h.connect_sqe(0), RawHost::connect_data(1),
        StatusCode::connect_invalid_parameters, in_data(16)},
       {"data too short", other_length, RawHost::connect_data(), StatusCode::data_sgl_length_invalid, 0},
@@ -97,6 +100,8 @@ TEST(Connect, RefusalsOfAnIoQueue) {
   const auto other = static_cast<std::uint16_t>(second.result);  // a controller that is not enabled
   auto other_id = RawHost::connect_data(s.cntlid);
   other_id.hostid[0] = 2;
+  auto no_id = RawHost::connect_data(s.cntlid);
+  std::fill(std::begin(no_id.hostid), std::end(no_id.hostid), std::uint8_t{0});
   RawHost h(rig);
   ASSERT_TRUE(h.set_up());
   const Refusal refusals[] = {
@@ -107,6 +112,7 @@ TEST(Connect, RefusalsOfAnIoQueue) {
        in_data(512)},
       {"another host identifier", h.connect_sqe(2), other_id, StatusCode::connect_invalid_parameters,
        in_data(0)},
+      {"no host identifier", h.connect_sqe(2), no_id, StatusCode::connect_invalid_parameters, in_data(0)},
       {"more queues than granted", h.connect_sqe(5), RawHost::connect_data(s.cntlid),
        StatusCode::connect_invalid_parameters, 42},
       {"the queue exists", h.connect_sqe(1), RawHost::connect_data(s.cntlid),

@@ -86,8 +86,7 @@ std::vector<std::byte> status_data(const ReservationReport& report) {
 
 void IoCommands::start_reservation(Request& r, NamespaceView& ns) {
   if (ns.guard == nullptr) return connection_.complete(r, permanent(StatusCode::invalid_command_opcode));
-  // Registrations are known by the host identifier, so a host needs one.
-  if (host_id_.is_nil()) return connection_.complete(r, permanent(StatusCode::command_sequence_error));
+  HF_ASSERT(!host_id_.is_nil());  // Registry::connect; registrations are known by it
   const auto opcode = static_cast<IoOpcode>(r.sqe.opc);
   if (opcode == IoOpcode::reservation_report) {
     const std::uint64_t bytes = (std::uint64_t{r.sqe.cdw10} + 1) * 4;

@@ -22,6 +22,10 @@ bool is_printable_ascii(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x20 && c < 0x7f; });
 }
 
+bool is_nil_host(const nvme::ConnectData& data) {
+  return std::all_of(std::begin(data.hostid), std::end(data.hostid), [](std::uint8_t b) { return b == 0; });
+}
+
 Status judge(const SubsystemConfig& c) {
   if (!nvme::is_valid_nqn(c.nqn)) {
     return Error(Errc::invalid_argument, "not an NQN (\"nqn.\" and at most 223 characters): " + c.nqn);
@@ -145,6 +149,8 @@ Task<ConnectReply> Registry::connect(ConnectCall& call) {
   const auto hostnqn =
       nameless ? Result<std::string_view>(std::string_view()) : nvme::nqn_from_field(call.data.hostnqn);
   if (!hostnqn.ok()) co_return refuse(bad_parameter, offsetof(nvme::ConnectData, hostnqn), true);
+  // Reservations would take all such hosts for one (NVMe Base 2.0, section 6.3).
+  if (is_nil_host(call.data)) co_return refuse(bad_parameter, offsetof(nvme::ConnectData, hostid), true);
   Subsystem* subsystem = find(subnqn.value());
   if (subsystem == nullptr || subsystem->closing()) {
     co_return refuse(bad_parameter, offsetof(nvme::ConnectData, subnqn), true);

@@ -233,9 +233,6 @@ TEST(Reservations, MalformedCommandsChangeNothing) {
     EXPECT_EQ(h.io.execute(s).status, permanent(StatusCode::invalid_namespace));
   }
   EXPECT_EQ(h.report().data, before);
-  ResvHost nobody(rig, 0);
-  EXPECT_EQ(nobody.add(1), permanent(StatusCode::command_sequence_error)) << "without a host identifier";
-  EXPECT_EQ(nobody.report().status, permanent(StatusCode::command_sequence_error));
 }
 
 TEST(Reservations, AreNotOfferedWithoutAGuard) {
