@@ -121,6 +121,18 @@ std::vector<Fault> pdu_faults() {
             put32(p, 16, 512);
           }),
        {}},
+      {"two R2Ts at once",
+       "tcp.data.maxr2t",
+       on(r2t,
+          [](Bytes& p) {
+            Bytes q = p;
+            const std::uint32_t half = get32(p, 16) / 2;
+            put32(p, 16, half);
+            put32(q, 12, get32(q, 12) + half);
+            put32(q, 16, get32(q, 16) - half);
+            p.insert(p.end(), q.begin(), q.end());
+          }),
+       {}},
       {"one TTAG", "tcp.data.ttag", on(r2t, [](Bytes& p) { put16(p, 10, 7); }), {}},
       {"no C2HTermReq", "tcp.error-report.type", on(c2h_term, [](Bytes& p) { p.clear(); }), {}},
       {"FES", "tcp.error-report.type", on(c2h_term, [](Bytes& p) { p[8] = 2; }), {}},

@@ -58,6 +58,23 @@ TEST(Initiator, SplitsByTheTargetsLimits) {
   EXPECT_EQ(data, back);
 }
 
+// The next R2T comes when the data of the first has arrived, which may be before our send of all of it has ended.
+TEST(Initiator, AsManyR2tsAsItAnnouncesAreRight) {
+  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+    Fixture f(seed);
+    std::uint32_t announced = 0;
+    f.target->ic_req_hook = [&](const nvme::IcReq& req) { announced = req.maxr2t + 1u; };
+    ASSERT_TRUE(f.open().ok());
+    f.target->r2ts_at_once = announced;
+    f.target->r2t_bytes = seed % 2 == 0 ? 4096 : 131072;
+    auto data = pattern(1 << 20, seed);
+    ASSERT_TRUE(f.write(0, data).ok());
+    EXPECT_TRUE(std::equal(data.begin(), data.end(), f.target->disk.begin()));
+    EXPECT_EQ(f.controller().reconnects(), 0u);
+    EXPECT_TRUE(f.target->terminated.empty());
+  }
+}
+
 TEST(Initiator, ZeroesDeallocatesComparesAndFlushes) {
   Fixture f;
   ASSERT_TRUE(f.open().ok());
@@ -437,6 +454,23 @@ TEST(Initiator, BreachesOfAWrite) {
     EXPECT_GE(f.controller().reconnects(), 1u);
     expect_told(*f.target, entry.told);
   }
+}
+
+TEST(Initiator, OneR2tMoreThanItAnnouncesIsABreach) {
+  Fixture f;
+  ASSERT_TRUE(f.open().ok());
+  f.target->r2t_bytes = 4096;
+  unsigned times = 0;
+  f.target->hook = [&](test::FakeConnection& c, const nvme::Sqe&, std::span<const std::byte>) {
+    if (c.qid() != 0) f.target->r2ts_at_once = times++ < 2 ? host::r2ts_max + 1 : host::r2ts_max;
+    return false;
+  };
+  auto data = pattern(65536, 5);
+  EXPECT_TRUE(f.write(8, data).ok());
+  EXPECT_TRUE(std::equal(data.begin(), data.end(), f.target->disk.begin() + 8 * 512));
+  EXPECT_EQ(f.controller().reconnects(), 2u);
+  EXPECT_EQ(f.target->terminated.size(), 2u);
+  expect_told(*f.target, {nvme::Fes::data_limit_exceeded, 0});
 }
 
 // A command that is never answered is aborted, then its connection is reset, and it ends once with timed_out.

@@ -11,7 +11,6 @@
 namespace holdfast::nvmf::host {
 namespace {
 
-constexpr std::uint32_t maxr2t = 3;              // zero based: R2Ts in flight per command that we take
 constexpr std::uint8_t hpda = 0;                 // C2HData without padding
 constexpr Nanos linger_bound = 200ms;            // for a terminate request to leave
 constexpr std::uint32_t c2h_data_max = 4 << 20;  // no target of sense sends more in one PDU than we ask for
@@ -112,7 +111,7 @@ Task<Status> Queue::shake_hands() {
   req.hpda = hpda;
   req.dgst = static_cast<std::uint8_t>((options_.header_digest ? nvme::dgst_header : 0) |
                                        (options_.data_digest ? nvme::dgst_data : 0));
-  req.maxr2t = maxr2t;
+  req.maxr2t = r2ts_max - 1;
   const IoVec piece{reinterpret_cast<std::byte*>(&req), sizeof req};
   HF_CO_CHECK(co_await stream_->send(IoVecs(&piece, 1)));
   for (;;) {
@@ -198,7 +197,7 @@ bool Queue::accept(Command& command) noexcept {
   command.end = CommandEnd::lost;
   command.sent = command.late = false;
   command.answered = command.in_capsule = command.data_over = command.damaged = false;
-  command.moved = command.sends = 0;
+  command.moved = command.sends = command.r2ts = 0;
   command.expires = no_deadline;
   return !dead_;
 }

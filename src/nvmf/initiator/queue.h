@@ -14,6 +14,7 @@
 // buffers.
 #pragma once
 
+#include <array>
 #include <coroutine>
 #include <cstdint>
 #include <memory>
@@ -44,6 +45,10 @@ enum class CommandEnd : std::uint8_t {
   lost,       // the connection ended first: the command may or may not have happened, if it was sent
   timed_out,  // the same, and it was this command that took too long
 };
+
+// R2Ts of one command that the target may have outstanding: MAXR2T, which counts from zero, and one. An R2T is
+// outstanding until its data was sent.
+inline constexpr std::uint32_t r2ts_max = 4;
 
 // One command: filled in by the issuer, then co_await queue.issue(command).
 class Command final : tcp::SendDone {
@@ -82,6 +87,9 @@ class Command final : tcp::SendDone {
   bool damaged = false;     // the digest of some of its data did not match
   std::uint32_t moved = 0;  // bytes received, or asked for by R2Ts
   std::uint32_t sends = 0;  // PDUs of its data not yet sent
+  std::uint32_t r2ts = 0;   // so far
+  // Of the last of them: PduSender::queued_count() with their data.
+  std::array<std::uint64_t, r2ts_max> r2t_ends{};
   Nanos expires = no_deadline;
   std::coroutine_handle<> waiter;
 };
@@ -227,6 +235,7 @@ class Queue {
   bool take_pdu() noexcept;
   bool take_response(const nvme::CapsuleResp& pdu) noexcept;
   bool take_r2t(const nvme::R2t& pdu) noexcept;
+  bool too_many_r2ts(const Command& command) const noexcept;
   bool take_data(const nvme::C2hData& pdu) noexcept;
   void data_arrived() noexcept;
   void end_completed(Command& command, const nvme::Cqe& cqe) noexcept;

@@ -10,8 +10,7 @@ namespace {
 
 constexpr nvme::Fault out_of_range{nvme::Fes::data_out_of_range, 0};
 constexpr nvme::Fault out_of_sequence{nvme::Fes::sequence_error, 0};
-constexpr nvme::Fault too_much{nvme::Fes::data_limit_exceeded, 0};  // from a host: R2T limit exceeded
-constexpr std::uint32_t unsent_pdus_max = 256;  // of one command, besides those of full size
+constexpr nvme::Fault too_many{nvme::Fes::data_limit_exceeded, 0};  // from a host: R2T limit exceeded
 
 constexpr nvme::Fault bad_field(std::uint32_t offset) noexcept {
   return {nvme::Fes::invalid_header_field, offset};
@@ -123,12 +122,18 @@ bool Queue::take_r2t(const nvme::R2t& pdu) noexcept {
   if (offset != command->moved) return breach(out_of_sequence, "an R2T out of order");
   if (bytes == 0 || bytes > command->length - command->moved)
     return breach(bad_field(offsetof(nvme::R2t, r2tl)), "an R2T for nothing, or beyond its command");
-  // What one command may queue stays bounded, however small the pieces are that it is asked for.
-  if (command->sends > unsent_pdus_max + command->length / nvme::maxh2cdata_min)
-    return breach(too_much, "more R2Ts than were agreed to");
+  // So what one command queues stays bounded, however small the pieces are that it is asked for.
+  if (too_many_r2ts(*command)) return breach(too_many, "more R2Ts than were agreed to");
   command->moved += bytes;
   send_data(*command, pdu.ttag, offset, bytes);
+  command->r2t_ends[command->r2ts++ % r2ts_max] = tx_.queued_count();
   return true;
+}
+
+// Besides r2ts_max others that are outstanding. What is being sent may be with the target already, so that it is
+// right to ask for more; what waits to be sent is not.
+bool Queue::too_many_r2ts(const Command& command) const noexcept {
+  return command.r2ts >= r2ts_max && command.r2t_ends[command.r2ts % r2ts_max] > tx_.begun_count();
 }
 
 bool Queue::take_data(const nvme::C2hData& pdu) noexcept {

@@ -21,6 +21,12 @@ std::uint32_t crc_of(IoSlice data) noexcept {
 
 PduSender::~PduSender() { HF_ASSERT(queued_.items.empty() && !deferred_ && !waiter_); }
 
+void PduSender::push(const Item& item) {
+  queued_.items.push_back(item);
+  ++queued_count_;
+  wake_when_needed();
+}
+
 void PduSender::append(std::span<const std::byte> bytes) {
   queued_.arena.insert(queued_.arena.end(), bytes.begin(), bytes.end());
 }
@@ -58,8 +64,7 @@ void PduSender::queue_pdu(nvme::PduType type, std::span<std::byte> header, IoSli
   item.tail_end = static_cast<std::uint32_t>(queued_.arena.size());
   item.data = data;
   item.done = done;
-  queued_.items.push_back(item);
-  wake_when_needed();
+  push(item);
 }
 
 // An item without bytes, for its notice.
@@ -68,16 +73,14 @@ void PduSender::queue_nothing(SendDone* done) {
   Item item;
   item.head_end = item.tail_end = static_cast<std::uint32_t>(queued_.arena.size());
   item.done = done;
-  queued_.items.push_back(item);
-  wake_when_needed();
+  push(item);
 }
 
 void PduSender::queue_raw(std::span<const std::byte> bytes) {
   append(bytes);
   Item item;
   item.head_end = item.tail_end = static_cast<std::uint32_t>(queued_.arena.size());
-  queued_.items.push_back(item);
-  wake_when_needed();
+  push(item);
 }
 
 void PduSender::seal() noexcept {
@@ -114,6 +117,7 @@ Task<void> PduSender::run() {
     for (std::size_t first = 0; first < leaving_.items.size();) {
       if (first > 0) co_await reactor_.yield();  // what has arrived meanwhile is started before
       const std::size_t end = gather(first);
+      begun_count_ += end - first;
       if (!failed_) co_await send_pieces();
       report(first, end);
       first = end;

@@ -91,6 +91,9 @@ class PduSender {
   Task<void> run();
   void close() noexcept;
   bool failed() const noexcept { return failed_; }
+  // PDUs queued so far, and those of them, the first ones, of which some may have reached the peer.
+  std::uint64_t queued_count() const noexcept { return queued_count_; }
+  std::uint64_t begun_count() const noexcept { return begun_count_; }
   // When the send under way began; no_deadline when none is: for watchdogs.
   Nanos sending_since() const noexcept { return sending_since_; }
 
@@ -130,6 +133,7 @@ class PduSender {
 
   void queue_pdu(nvme::PduType type, std::span<std::byte> header, IoSlice data, SendDone* done);
   void queue_nothing(SendDone* done);
+  void push(const Item& item);
   void append(std::span<const std::byte> bytes);
   void append_crc(std::uint32_t crc);
   void wake_when_needed() noexcept;
@@ -146,6 +150,7 @@ class PduSender {
   EndOfTurn end_of_turn_;
   std::coroutine_handle<> waiter_;
   std::size_t batch_bytes_ = batch_bytes_max;
+  std::uint64_t queued_count_ = 0, begun_count_ = 0;
   Nanos sending_since_ = no_deadline;
   bool deferred_ = false;
   bool sealed_ = false;

@@ -189,6 +189,40 @@ TEST(PduSender, ThePdusOfATurnLeaveTogether) {
   w.world.run_for(1s);
 }
 
+// What is behind the end of a batch cannot have reached the peer while that batch is being sent.
+TEST(PduSender, SaysWhatMayHaveReachedThePeer) {
+  Wire2 w(1);
+  PduSender sender(*w.rb, *w.controller);
+  sender.set_batch_bytes(64 << 10);
+  TaskScope scope(*w.rb);
+  scope.spawn(sender.run());
+  Bytes data(64 << 10);
+  const IoVec vec{data.data(), data.size()};
+  Sent first, second;
+  auto turn = [&]() -> Task<void> {
+    const IoSlice slice(IoVecs(&vec, 1), 0, data.size());
+    C2hData pdu{};
+    pdu.datal = static_cast<std::uint32_t>(data.size());
+    sender.queue(pdu, &first, slice);
+    sender.queue(pdu, &second, slice);
+    EXPECT_EQ(sender.queued_count(), 2u);
+    EXPECT_EQ(sender.begun_count(), 0u);
+    co_return;
+  };
+  w.world.run(*w.rb, turn());
+  EXPECT_TRUE(w.world.run_until([&] { return sender.begun_count() == 1; }, w.world.now() + 1s));
+  EXPECT_EQ(first.outcome, -1);
+  Reader reader;
+  w.world.spawn(*w.ra, reader.run(*w.ra, *w.host, SendFormat()));
+  EXPECT_TRUE(w.world.run_until([&] { return sender.begun_count() == 2; }, w.world.now() + 1s));
+  EXPECT_EQ(first.outcome, 1);
+  EXPECT_TRUE(w.world.run_until([&] { return second.outcome == 1; }, w.world.now() + 1s));
+  EXPECT_EQ(sender.begun_count(), sender.queued_count());
+  w.world.run(*w.rb, close_and_join(sender, scope));
+  w.controller->shutdown();
+  w.world.run_for(1s);
+}
+
 TEST(PduSender, TheStreamEndsAfterWhatWasQueuedBeforeTheSeal) {
   Wire2 w(1);
   PduSender sender(*w.rb, *w.controller);

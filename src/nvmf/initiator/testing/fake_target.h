@@ -88,8 +88,10 @@ class FakeConnection {
   struct Write {
     nvme::Sqe sqe;
     std::vector<std::byte> data;
+    std::uint32_t asked = 0;
     std::uint32_t got = 0;
   };
+  void ask(std::uint16_t ttag, Write& write);
 
   Task<void> receive();
   Task<void> send();
@@ -145,9 +147,11 @@ class FakeTarget {
   // True: the hook dealt with the command. `data`: of a write, or in-capsule data.
   std::function<bool(FakeConnection&, const nvme::Sqe&, std::span<const std::byte> data)> hook;
   std::function<void(nvme::IcResp&)> ic_hook;
+  std::function<void(const nvme::IcReq&)> ic_req_hook;
   std::vector<std::byte> disk;
   Uuid uuid;
-  std::uint32_t r2t_bytes = 1 << 20;  // asked for at once
+  std::uint32_t r2t_bytes = 1 << 20;  // asked for by one R2T
+  unsigned r2ts_at_once = 1;
   std::uint32_t c2h_bytes = 1 << 20;  // sent in one PDU
   std::uint8_t mdts = 8;
   std::uint8_t anatt = 0;
@@ -249,7 +253,9 @@ inline Task<bool> FakeConnection::on_pdu(nvmf::tcp::PduReceiver& rx) {
   if (rx.shape().type == nvme::PduType::ic_req) {
     nvme::IcResp resp{};
     resp.maxh2cdata = 131072;
-    resp.dgst = rx.header<nvme::IcReq>().dgst & nvme::dgst_data;
+    const auto req = rx.header<nvme::IcReq>();
+    if (target_.ic_req_hook) target_.ic_req_hook(req);
+    resp.dgst = req.dgst & nvme::dgst_data;
     if (target_.ic_hook) target_.ic_hook(resp);
     rx.limits().phase = nvme::Phase::running;
     data_digest_ = rx.limits().data_digest = (resp.dgst & nvme::dgst_data) != 0;
@@ -267,8 +273,8 @@ inline Task<bool> FakeConnection::on_pdu(nvmf::tcp::PduReceiver& rx) {
       Write& write = writes_[sqe.cid];
       write.sqe = sqe;
       write.data.resize(sqe.sgl1.length);
-      write.got = 0;
-      r2t(sqe.cid, sqe.cid, 0, std::min<std::uint32_t>(target_.r2t_bytes, sqe.sgl1.length));
+      write.asked = write.got = 0;
+      for (unsigned i = 0; i < target_.r2ts_at_once; ++i) ask(sqe.cid, write);
       co_return true;
     }
     if (target_.hook && target_.hook(*this, sqe, data)) co_return true;
@@ -286,14 +292,22 @@ inline Task<bool> FakeConnection::on_pdu(nvmf::tcp::PduReceiver& rx) {
   const auto place = std::span(write.data).subspan(write.got, n);
   if (!co_await take(rx, place)) co_return false;
   write.got += n;
-  const auto total = static_cast<std::uint32_t>(write.data.size());
-  if (write.got == total) {
+  if (write.got == write.data.size()) {
     execute(write.sqe, write.data);
     writes_.erase(found);
   } else if (write.got % target_.r2t_bytes == 0) {
-    r2t(header.ttag, header.ttag, write.got, std::min(target_.r2t_bytes, total - write.got));
+    ask(header.ttag, write);
   }
   co_return true;
+}
+
+// For the next part of its data, if any.
+inline void FakeConnection::ask(std::uint16_t ttag, Write& write) {
+  const auto left = static_cast<std::uint32_t>(write.data.size()) - write.asked;
+  const std::uint32_t bytes = std::min(target_.r2t_bytes, left);
+  if (bytes == 0) return;
+  r2t(ttag, ttag, write.asked, bytes);
+  write.asked += bytes;
 }
 
 inline void FakeConnection::execute(const nvme::Sqe& sqe, std::span<const std::byte> data) {
