@@ -51,6 +51,62 @@ TEST(Malloc, TakesVectorsOfAnyAlignment) {
   EXPECT_TRUE(m.run(c.channel->compare(Lba{1}, odd)).ok());
 }
 
+// How often the core turns to something else before the operation ends.
+unsigned turns_of(Machine& m, Task<Status> operation) {
+  bool over = false;
+  const auto wait = [](Task<Status> of, bool& ended) -> Task<void> {
+    const Status done = co_await std::move(of);
+    EXPECT_TRUE(done.ok());
+    ended = true;
+  };
+  TaskScope scope(m.home());
+  scope.spawn(wait(std::move(operation), over));
+  unsigned turns = 0;
+  while (!over && m.world.step()) ++turns;
+  m.run(scope.join());
+  return turns;
+}
+
+// By the memory that is cleared, not by the length: nothing else runs on the core within a turn.
+TEST(Malloc, MuchIsZeroedInTurns) {
+  constexpr std::uint64_t chunk_blocks = SparseMemory::chunk_bytes / 512;
+  constexpr std::uint64_t chunks = 6;
+  Machine m;
+  OpenChannel c(m, *m.create("malloc:///m0?size_mb=1024"));
+  const auto fill = [&c] {
+    for (std::uint64_t i = 0; i < chunks; ++i)
+      EXPECT_EQ(c.write(i * chunk_blocks + 8, filled(512, 5)), Errc::ok);
+  };
+  const auto expect_zero = [&c] {
+    for (std::uint64_t i = 0; i < chunks; ++i)
+      EXPECT_EQ(c.content(i * chunk_blocks + 8, 512), filled(512, 0));
+  };
+  const BlockRange all{Lba{0}, 1024 * MiB / 512};
+  EXPECT_LE(turns_of(m, c.channel->deallocate(all)), 1u);
+  fill();
+  EXPECT_GE(turns_of(m, c.channel->deallocate(all)), chunks);
+  expect_zero();
+  fill();
+  const BlockRange parts{Lba{1}, chunks * chunk_blocks - 2};
+  EXPECT_GE(turns_of(m, c.channel->write_zeroes(parts, Unmap::no, Durable::no)), chunks);
+  expect_zero();
+}
+
+// Each of them is short, and no other task would have its turn between them.
+TEST(Malloc, ManyShortOnesAreZeroedInTurns) {
+  constexpr std::uint64_t part = 256 * KiB, parts = 40;
+  Machine m;
+  OpenChannel c(m, *m.create("malloc:///m0?size_mb=16"));
+  ASSERT_EQ(c.write(0, filled(parts * part, 5)), Errc::ok);
+  const auto all = [](Channel& channel) -> Task<Status> {
+    for (std::uint64_t i = 0; i < parts; ++i)
+      HF_CO_CHECK(co_await channel.deallocate(BlockRange{Lba{i * part / 512}, part / 512}));
+    co_return Status();
+  };
+  EXPECT_GE(turns_of(m, all(*c.channel)), parts);
+  EXPECT_EQ(c.content(0, parts * part), filled(parts * part, 0));
+}
+
 TEST(Malloc, RefusesWhatLiesBeyondTheEnd) {
   Machine m;
   OpenChannel c(m, *m.create("malloc:///m0?num_blocks=16"));

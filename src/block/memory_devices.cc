@@ -40,15 +40,13 @@ class MallocChannel final : public LeafChannel {
   }
   Task<Status> write_zeroes(BlockRange range, Unmap, Durable) override {
     HF_CO_CHECK(admit(range, Access::write));
-    mark(range);
-    memory_.zero(offset_of(range.first), bytes(range.count));
+    co_await zero(range);
     counters().write_done(bytes(range.count));
     co_return Status();
   }
   Task<Status> deallocate(BlockRange range) override {
     HF_CO_CHECK(admit(range, Access::write));
-    mark(range);
-    memory_.zero(offset_of(range.first), bytes(range.count));
+    co_await zero(range);
     counters().unmap_done(bytes(range.count));
     co_return Status();
   }
@@ -57,6 +55,18 @@ class MallocChannel final : public LeafChannel {
  private:
   void mark(BlockRange range) noexcept {
     if (epochs_ != nullptr && range.count > 0) epochs_->mark(offset_of(range.first), bytes(range.count));
+  }
+  // A turn of the core clears little, be it one long command or many short ones that one task gives.
+  Task<void> zero(BlockRange range) {
+    constexpr std::uint64_t much_bytes = 64 * KiB;
+    mark(range);
+    std::uint64_t at = offset_of(range.first);
+    const std::uint64_t end = at + bytes(range.count);
+    while (at < end) {
+      const SparseMemory::Zeroed part = memory_.zero_some(at, end - at);
+      at += part.passed;
+      if (at < end || part.cleared >= much_bytes) co_await core().yield();
+    }
   }
   SparseMemory& memory_;
   MemoryEpochs* const epochs_;  // nullptr: none are kept

@@ -114,20 +114,30 @@ bool SparseMemory::has(std::uint64_t offset) noexcept {
 }
 
 void SparseMemory::zero(std::uint64_t offset, std::uint64_t bytes) noexcept {
+  for (std::uint64_t done = 0; done < bytes;) done += zero_some(offset + done, bytes - done).passed;
+}
+
+SparseMemory::Zeroed SparseMemory::zero_some(std::uint64_t offset, std::uint64_t bytes) noexcept {
+  constexpr unsigned chunks_looked_at = 4096;
   const std::uint64_t used_bytes = used_end_.load() * chunk_bytes;
   const std::uint64_t end = std::min(offset + bytes, used_bytes);
-  while (offset < end) {
-    const std::uint64_t in_chunk = offset % chunk_bytes;
-    const std::uint64_t n = std::min(end - offset, chunk_bytes - in_chunk);
-    const Lock lock(*this, offset);
-    std::byte*& c = chunk(offset);
+  std::uint64_t at = offset, cleared = 0;
+  for (unsigned looked_at = 0; at < end && looked_at < chunks_looked_at; ++looked_at) {
+    const std::uint64_t in_chunk = at % chunk_bytes;
+    const std::uint64_t n = std::min(end - at, chunk_bytes - in_chunk);
+    const Lock lock(*this, at);
+    std::byte*& c = chunk(at);
+    at += n;
+    if (c == nullptr) continue;
     if (n == chunk_bytes) {
       release(c);
-    } else if (c != nullptr) {
+    } else {
       std::memset(c + in_chunk, 0, n);
     }
-    offset += n;
+    cleared = n;
+    break;
   }
+  return Zeroed{at < end ? at - offset : bytes, cleared};
 }
 
 }  // namespace holdfast

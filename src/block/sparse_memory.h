@@ -29,6 +29,12 @@ class SparseMemory {
   bool has(std::uint64_t offset) noexcept;
   // Gives the memory of whole chunks back.
   void zero(std::uint64_t offset, std::uint64_t bytes) noexcept;
+  // The front of it, with at most one chunk that has memory: what may be done in one turn of a core.
+  struct Zeroed {
+    std::uint64_t passed = 0;   // bytes that are done, all of them at most
+    std::uint64_t cleared = 0;  // of these, bytes that had memory
+  };
+  Zeroed zero_some(std::uint64_t offset, std::uint64_t bytes) noexcept;
 
  private:
   static constexpr std::size_t chunk_count = size_max / chunk_bytes;
