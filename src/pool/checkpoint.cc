@@ -65,14 +65,14 @@ class Writer {
     offset_ = 0;
     return Status();
   }
-  // Less than a whole payload: the image has ended.
+  // Less than a whole payload: the image has ended. A turn has one piece at most: not every disk makes a write wait.
   Task<std::size_t> fetch(const ScratchBuffer& into) {
     const std::span<std::byte> payload(into.data() + sizeof(Header), wire::image_payload_max);
-    std::size_t size = source_.next(payload);
-    while (size < payload.size() && !source_.done()) {
+    std::size_t size = 0;
+    do {
       co_await home_.yield();
       size += source_.next(payload.subspan(size));
-    }
+    } while (size < payload.size() && !source_.done());
     crc_.update(payload.first(size));
     co_return size;
   }

@@ -133,6 +133,27 @@ TEST(Image, LongMapsAreWrittenInTurns) {
   EXPECT_TRUE(loaded.value()->find(v)->map().find(volume_clusters_max - 1).whole());
 }
 
+// Leaves that are large to look through and short to write: it is the looking that takes the time of a turn.
+TEST(Image, FullLeavesAreWrittenInTurns) {
+  constexpr std::uint32_t leaves = 600, clusters = leaves * Leaf::entries;
+  constexpr std::size_t leaf_bytes =
+      sizeof(wire::ItemHeader) + sizeof(wire::Leaf) + sizeof(wire::LeafRun);  // one run in each
+  Builder b(64 * KiB, clusters);
+  const VolumeId v = b.create(std::uint64_t{clusters} * 64 * KiB);
+  for (std::uint32_t i = 0; i < clusters; ++i) b.write(v, i, 0, 16);
+  ImageWriter writer(b.state);
+  std::vector<std::byte> piece(64 * KiB);
+  std::size_t most = 0, all = 0;
+  while (!writer.done()) {
+    const std::size_t n = writer.next(piece);
+    most = std::max(most, n);
+    all += n;
+  }
+  writer.finish(b.effects);
+  EXPECT_GT(all, leaves * leaf_bytes);
+  EXPECT_LE(most, 300 * leaf_bytes);  // the first has the head of the image, too
+}
+
 TEST(Image, ManyRunsAreSeveralItems) {
   Builder b(64 * KiB, 5000);
   const VolumeId v = b.create(std::uint64_t{2} * 4500 * Leaf::entries * 64 * KiB);

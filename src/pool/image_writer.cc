@@ -13,6 +13,8 @@ using wire::ItemType;
 
 // Slots looked at before next() lets others have their turn: a leaf that is not in the cache costs 0.1 us.
 constexpr std::size_t slots_per_turn = 8192;
+// What it costs to write a leaf, in slots; each of its Partials is one more.
+constexpr std::size_t slots_per_leaf = 32;
 
 std::size_t begin(std::vector<std::byte>& to, ItemType type) {
   return begin_item(to, static_cast<std::uint16_t>(type));
@@ -163,6 +165,7 @@ class ImageWriter::Impl {
       if (is_new) {
         leaf->set_mark(Leaf::Mark{state_.pin_.generation, leaves_});
         put_leaf(buffer_, *leaf, leaves_++);
+        turn_ += slots_per_leaf + leaf->totals().partials;
       }
       add_run(static_cast<std::uint32_t>(slot_ - 1), leaf->mark().number);
       if (map_runs_.size() == wire::runs_per_item_max) put_runs(buffer_, ItemType::map, volume.id, map_runs_);
