@@ -12,6 +12,8 @@ inline constexpr std::size_t page_memory_alignment = std::size_t{2} << 20;
 // of the page tables each time, twice as long in a virtual machine; where the kernel gives none, small pages
 // serve. nullptr when the system has no memory left. The caller gives it back with unmap_pages().
 std::byte* map_pages(std::size_t bytes) noexcept;
+// The same in small pages: `bytes`, a power of two from 64 KiB up to the alignment above, is the alignment as well.
+std::byte* map_small_pages(std::size_t bytes) noexcept;
 void unmap_pages(std::byte* memory, std::size_t bytes) noexcept;
 
 }  // namespace holdfast

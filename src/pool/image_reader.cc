@@ -208,8 +208,9 @@ class ImageReader::Impl {
     if (behind && w.behind == w.cluster) return from.bad("a cluster is behind itself");
     HF_CHECK(take_cluster(from, w.cluster));
     if (behind) HF_CHECK(take_cluster(from, w.behind));
-    auto made = behind ? std::make_unique<Partial>(Cluster{w.cluster.get()}, Cluster{w.behind.get()}, blocks)
-                       : std::make_unique<Partial>(Cluster{w.cluster.get()}, blocks);
+    PartialMemory& memory = state_->partial_memory_;
+    auto made = behind ? Partial::make(memory, Cluster{w.cluster.get()}, Cluster{w.behind.get()})
+                       : Partial::make(memory, Cluster{w.cluster.get()});
     Partial& partial = *made;
     info.leaf->set(at, Entry::of(made.release()));
     info.last = std::max(info.last, at);

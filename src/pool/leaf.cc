@@ -1,100 +1,27 @@
 #include "pool/leaf.h"
 
-#include <algorithm>
-#include <bit>
-#include <utility>
-
-#include "base/assert.h"
-
 namespace holdfast::pool {
-namespace {
-
-// The bits of word `word` that lie in [first, first + count).
-std::uint64_t mask(std::uint32_t word, std::uint32_t first, std::uint32_t count) noexcept {
-  const std::uint32_t low = std::max(first, word * 64);
-  const std::uint32_t end = std::min(first + count, word * 64 + 64);
-  if (low >= end) return 0;
-  const std::uint64_t ones = end - low == 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << (end - low)) - 1;
-  return ones << (low - word * 64);
-}
-
-}  // namespace
-
-Partial::Partial(Cluster cluster, std::uint32_t blocks)
-    : cluster_(cluster),
-      blocks_(static_cast<std::uint16_t>(blocks)),
-      has_behind_(false),
-      bits_(std::make_unique<std::atomic<std::uint64_t>[]>(words())) {}
-
-Partial::Partial(Cluster cluster, Cluster behind, std::uint32_t blocks)
-    : cluster_(cluster),
-      behind_(behind),
-      blocks_(static_cast<std::uint16_t>(blocks)),
-      has_behind_(true),
-      bits_(std::make_unique<std::atomic<std::uint64_t>[]>(std::size_t{2} * words())) {}
-
-std::unique_ptr<Partial> Partial::copy() const {
-  auto made = has_behind_ ? std::make_unique<Partial>(cluster_, behind_, blocks_)
-                          : std::make_unique<Partial>(cluster_, blocks_);
-  for (std::uint32_t w = 0; w < words(); ++w) made->set_words(w, own_word(w), behind_word(w));
-  return made;
-}
-
-std::uint32_t Partial::own_blocks() const noexcept {
-  std::uint32_t sum = 0;
-  for (std::uint32_t w = 0; w < words(); ++w) sum += static_cast<std::uint32_t>(std::popcount(own_word(w)));
-  return sum;
-}
-
-bool Partial::owns(std::uint32_t first, std::uint32_t count) const noexcept {
-  for (std::uint32_t w = first / 64; w * 64 < first + count; ++w) {
-    if ((mask(w, first, count) & ~own_word(w)) != 0) return false;
-  }
-  return true;
-}
-
-bool Partial::needs_behind() const noexcept {
-  for (std::uint32_t w = 0; w < words(); ++w) {
-    if ((behind_word(w) & ~own_word(w)) != 0) return true;
-  }
-  return false;
-}
-
-void Partial::set_own(std::uint32_t first, std::uint32_t count, bool value) noexcept {
-  HF_ASSERT(first + count <= blocks_);
-  for (std::uint32_t w = first / 64; w * 64 < first + count; ++w) {
-    const std::uint64_t bits = mask(w, first, count);
-    const std::uint64_t now = own_word(w);
-    bits_[w].store(value ? now | bits : now & ~bits, std::memory_order_release);
-  }
-}
-
-void Partial::set_behind_valid(std::uint32_t first, std::uint32_t count) noexcept {
-  HF_ASSERT(has_behind_ && first + count <= blocks_);
-  for (std::uint32_t w = first / 64; w * 64 < first + count; ++w) {
-    set_words(w, own_word(w), behind_word(w) | mask(w, first, count));
-  }
-}
-
-void Partial::set_words(std::uint32_t word, std::uint64_t own, std::uint64_t behind) noexcept {
-  bits_[word].store(own, std::memory_order_release);
-  if (has_behind_) bits_[words() + word].store(behind, std::memory_order_relaxed);
-}
-
-std::size_t Partial::memory() const noexcept {
-  return sizeof *this + std::size_t{words()} * (has_behind_ ? 2 : 1) * sizeof(std::uint64_t);
-}
 
 Leaf::~Leaf() {
-  for (std::uint32_t at = 0; at < entries; ++at) delete get(at).partial();
+  for (std::uint32_t at = 0, left = totals_.partials; left > 0; ++at) {
+    Partial* const partial = get(at).partial();
+    if (partial == nullptr) continue;
+    delete partial;
+    --left;
+  }
 }
 
-std::unique_ptr<Leaf> Leaf::copy(std::uint32_t stamp) const {
+std::size_t Leaf::parts() const noexcept {
+  constexpr std::size_t own = 4, searched = 8;  // it takes some pages' memory, and a look at every entry
+  return own + (totals_.partials > 0 ? searched + totals_.partials : 0);
+}
+
+std::unique_ptr<Leaf> Leaf::copy(std::uint32_t stamp, PartialMemory& memory) const {
   auto made = std::make_unique<Leaf>(stamp);
   for (std::uint32_t at = 0; at < entries; ++at) {
     const Entry entry = get(at);
     const Partial* partial = entry.partial();
-    made->set(at, partial != nullptr ? Entry::of(partial->copy().release()) : entry);
+    made->set(at, partial != nullptr ? Entry::of(partial->copy(memory).release()) : entry);
   }
   made->maybe_shares_ = maybe_shares_;
   return made;

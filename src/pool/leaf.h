@@ -1,5 +1,5 @@
-// Leaf: where 512 consecutive clusters of a volume are. Partial: a cluster of which only some blocks are the
-// volume's own. ClusterView: what a reader or writer, on any core, sees of one cluster.
+// Leaf: where 512 consecutive clusters of a volume are. ClusterView: what a reader or writer, on any core, sees of one
+// cluster.
 //
 // The home core changes leaves that one map has; readers see each entry before or after a change, never between.
 #pragma once
@@ -9,54 +9,10 @@
 #include <memory>
 
 #include "pool/effects.h"
+#include "pool/partial.h"
 #include "pool/types.h"
 
 namespace holdfast::pool {
-
-// Blocks that are not own are the cluster's behind, as far as that one has them; all others are zero.
-class Partial final : public Retired {
- public:
-  Partial(Cluster cluster, std::uint32_t blocks);
-  // With another cluster behind it. That one's valid blocks are to be set before anybody sees it.
-  Partial(Cluster cluster, Cluster behind, std::uint32_t blocks);
-  std::unique_ptr<Partial> copy() const;
-
-  Cluster cluster() const noexcept { return cluster_; }
-  bool has_behind() const noexcept { return has_behind_; }
-  Cluster behind() const noexcept { return behind_; }
-  std::uint32_t blocks() const noexcept { return blocks_; }  // of a cluster
-
-  bool own(std::uint32_t block) const noexcept { return test(block); }
-  bool behind_valid(std::uint32_t block) const noexcept { return has_behind_ && test(words() * 64 + block); }
-  std::uint32_t own_blocks() const noexcept;
-  bool owns(std::uint32_t first, std::uint32_t count) const noexcept;
-  // Whether a block that is not own is behind.
-  bool needs_behind() const noexcept;
-
-  void set_own(std::uint32_t first, std::uint32_t count, bool value) noexcept;
-  void set_behind_valid(std::uint32_t first, std::uint32_t count) noexcept;
-  // Words of 64 blocks, least significant bit first.
-  std::uint32_t words() const noexcept { return (blocks_ + 63) / 64; }
-  std::uint64_t own_word(std::uint32_t word) const noexcept {
-    return bits_[word].load(std::memory_order_acquire);
-  }
-  std::uint64_t behind_word(std::uint32_t word) const noexcept {
-    return has_behind_ ? bits_[words() + word].load(std::memory_order_relaxed) : 0;
-  }
-  void set_words(std::uint32_t word, std::uint64_t own, std::uint64_t behind) noexcept;
-  std::size_t memory() const noexcept;
-
- private:
-  bool test(std::uint32_t bit) const noexcept {
-    return (bits_[bit / 64].load(std::memory_order_acquire) >> (bit % 64) & 1) != 0;
-  }
-
-  Cluster cluster_;
-  Cluster behind_{};
-  std::uint16_t blocks_;
-  bool has_behind_;
-  std::unique_ptr<std::atomic<std::uint64_t>[]> bits_;  // own, then behind_valid
-};
 
 // An entry of a leaf: 0, or a cluster that is wholly the volume's, or a Partial.
 class Entry {
@@ -94,9 +50,9 @@ class Leaf final : public Retired {
 
   explicit Leaf(std::uint32_t stamp) noexcept : stamp_(stamp) {}
   ~Leaf() override;
-  std::size_t parts() const noexcept override { return std::size_t{1} + totals_.partials; }
+  std::size_t parts() const noexcept override;
   // The same entries, with Partials of its own.
-  std::unique_ptr<Leaf> copy(std::uint32_t stamp) const;
+  std::unique_ptr<Leaf> copy(std::uint32_t stamp, PartialMemory& memory) const;
 
   Entry get(std::uint32_t at) const noexcept { return Entry(entries_[at].load(std::memory_order_acquire)); }
   // The Partial that was there is the caller's.

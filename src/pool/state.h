@@ -65,7 +65,8 @@ class State {
   // As many leaves as have at most so many clusters together; `one`: the first one in any case. Says how many
   // clusters these were, a leaf itself counted as one.
   std::size_t take_apart(std::size_t most, bool one, Effects& effects);
-  // Settles so many clusters, leaves and objects at most. False: something is left.
+  // Settles so many clusters, leaves and objects at most, and gives back the memory that nothing needs then. False:
+  // something is left.
   bool settle_some(Effects& effects, std::size_t most);
 
   std::uint32_t cluster_bytes() const noexcept { return cluster_bytes_; }
@@ -100,6 +101,7 @@ class State {
                               std::size_t ranges_max) const;
   // Memory of maps, counts and epochs, bytes.
   std::size_t memory() const noexcept;
+  const PartialMemory& partial_memory() const noexcept { return partial_memory_; }
 
  private:
   friend class ImageWriter;
@@ -107,7 +109,7 @@ class State {
 
   ChangeContext context(Effects& effects) noexcept { return ChangeContext{pin_, effects}; }
   MapContext map_context(Effects& effects) noexcept {
-    return MapContext{{pin_, effects}, clusters_, blocks_per_cluster(), fallen_};
+    return MapContext{{pin_, effects}, clusters_, blocks_per_cluster(), partial_memory_, fallen_};
   }
   StateVolume* get(VolumeId id) noexcept { return const_cast<StateVolume*>(std::as_const(*this).find(id)); }
   std::uint64_t clusters_of(const VolumeSpec& spec) const noexcept {
@@ -158,6 +160,7 @@ class State {
   void set_claimed(StateVolume& volume, std::uint64_t claimed) noexcept;
 
   const std::uint32_t cluster_bytes_;
+  PartialMemory partial_memory_;
   Pin pin_;
   ClusterCounts clusters_;
   std::vector<DiskRecord> disks_;

@@ -83,7 +83,7 @@ void VolumeMap::set(const MapContext& context, Leaf& leaf, std::uint32_t at, Ent
 }
 
 Leaf& VolumeMap::replace_with_copy(const MapContext& context, std::size_t slot, Leaf& old) {
-  std::unique_ptr<Leaf> copy = old.copy(context.pin.generation);
+  std::unique_ptr<Leaf> copy = old.copy(context.pin.generation, context.memory);
   Leaf& made = *copy;
   made.add_owner();
   if (old.owners() > 1) {
@@ -147,7 +147,7 @@ void VolumeMap::write_new(const MapContext& context, Leaf& leaf, BlockSpan span,
   context.counts.add(cluster);
   if (span.count == blocks) return replace(context, leaf, at, Entry::whole(cluster), false);
   if (old.mapped()) {
-    auto made = std::make_unique<Partial>(cluster, old.cluster(), blocks);
+    auto made = Partial::make(context.memory, cluster, old.cluster());
     made->set_own(span.first, span.count, true);
     if (const Partial* former = old.partial()) {
       for (std::uint32_t w = 0; w < made->words(); ++w) {
@@ -159,7 +159,7 @@ void VolumeMap::write_new(const MapContext& context, Leaf& leaf, BlockSpan span,
     // What was own is behind now, and counts as before.
     if (made->needs_behind()) return replace(context, leaf, at, Entry::of(made.release()), true);
   }
-  auto made = std::make_unique<Partial>(cluster, blocks);
+  auto made = Partial::make(context.memory, cluster);
   made->set_own(span.first, span.count, true);
   replace(context, leaf, at, Entry::of(made.release()), false);
 }
@@ -172,7 +172,7 @@ void VolumeMap::write_more(const MapContext& context, Leaf& leaf, BlockSpan span
   if (partial->own_blocks() == blocks) {
     replace(context, leaf, at, Entry::whole(partial->cluster()), true);
   } else if (partial->has_behind() && !partial->needs_behind()) {
-    auto made = std::make_unique<Partial>(partial->cluster(), blocks);
+    auto made = Partial::make(context.memory, partial->cluster());
     for (std::uint32_t w = 0; w < made->words(); ++w) made->set_words(w, partial->own_word(w), 0);
     replace(context, leaf, at, Entry::of(made.release()), true);
   }
@@ -189,7 +189,7 @@ void VolumeMap::trim(const MapContext& context, BlockSpan span) {
   Leaf& leaf = changeable(context, slot_of(span.index));
   Partial* partial = leaf.get(at).partial();
   if (partial == nullptr && span.count < blocks) {
-    auto made = std::make_unique<Partial>(leaf.get(at).cluster(), blocks);
+    auto made = Partial::make(context.memory, leaf.get(at).cluster());
     made->set_own(0, blocks, true);
     made->set_own(span.first, span.count, false);
     return set(context, leaf, at, Entry::of(made.release()));
