@@ -496,6 +496,34 @@ TEST(Initiator, TimeOutAbortsThenResets) {
   EXPECT_FALSE(f.observer.saw(DeviceEvent::failed));
 }
 
+// Whatever it answers: the data that it does not take is the caller's, who would wait for ever.
+TEST(Initiator, AnAnsweredCommandWhoseDataIsNotTakenTimesOut) {
+  for (const bool good : {true, false}) {
+    Fixture f;
+    ASSERT_TRUE(f.open().ok());
+    bool once = true;
+    unsigned aborts = 0;
+    f.target->hook = [&](test::FakeConnection& c, const nvme::Sqe& sqe, std::span<const std::byte>) {
+      if (c.qid() == 0 && sqe.opc == static_cast<std::uint8_t>(nvme::AdminOpcode::abort)) ++aborts;
+      if (c.qid() == 0 || !std::exchange(once, false)) return false;
+      c.deaf = true;
+      c.r2t(sqe.cid, 1, 0, sqe.sgl1.length);
+      const nvme::CommandStatus bad(nvme::StatusCode::unrecovered_read_error);
+      c.respond(sqe.cid, good ? nvme::CommandStatus() : bad);
+      return true;
+    };
+    auto data = pattern(1 << 20, 1);
+    const Nanos began = f.world.now();
+    const Status wrote = f.write(0, data);
+    EXPECT_EQ(wrote.code(), Errc::timed_out);
+    EXPECT_LT(f.world.now() - began, f.config.io_timeout + f.config.abort_timeout + Nanos(1s));
+    EXPECT_EQ(aborts, 0u) << "there is nothing to abort";
+    ASSERT_TRUE(f.write(0, data).ok());
+    EXPECT_TRUE(std::equal(data.begin(), data.end(), f.target->disk.begin()));
+    EXPECT_EQ(f.controller().reconnects(), 1u);
+  }
+}
+
 TEST(Initiator, AbortedCommandEndsWithoutAReset) {
   Fixture f;
   ASSERT_TRUE(f.open().ok());

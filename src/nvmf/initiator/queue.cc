@@ -48,7 +48,7 @@ Error set_up_error(const Error& why, const Endpoint& to, bool expired, StopToken
 
 void Command::on_sent(bool) noexcept {
   --sends;
-  if (answered && sends == 0) queue->settle(*this);
+  if (answered && sends == 0) queue->release(*this);
 }
 
 Queue::Queue(Reactor& reactor, QueueOptions options, QueueObserver& observer, std::unique_ptr<Stream> stream,
@@ -257,13 +257,18 @@ void Queue::send_data(Command& command, std::uint16_t ttag, std::uint32_t offset
   }
 }
 
-// The command has its end; its slot serves the next.
+// The command has its end. It keeps its slot, and so its time-out, as long as its data is being sent.
 void Queue::answer(Command& command) noexcept {
+  command.answered = true;
+  if (command.sends == 0) release(command);
+}
+
+// Its slot serves the next.
+void Queue::release(Command& command) noexcept {
   const auto index = static_cast<std::uint16_t>(command.cid & ((1u << slot_bits_) - 1u));
   slots_[index].command = nullptr;
   free_slots_.push_back(index);
-  command.answered = true;
-  if (command.sends == 0) settle(command);
+  settle(command);
   if (dead_) return;
   if (Command* next = waiting_.pop()) dispatch(*next);
 }
@@ -294,7 +299,7 @@ void Queue::check_time() noexcept {
     } else {
       command->late = true;
       command->expires = now + options_.abort_timeout;
-      observer_.on_command_late(*this, *command);
+      if (!command->answered) observer_.on_command_late(*this, *command);
     }
   }
   if (timed && !dead_) reactor_.arm(tick_, now + options_.tick);

@@ -224,6 +224,7 @@ class Queue {
   void dispatch(Command& command) noexcept;
   void send_data(Command& command, std::uint16_t ttag, std::uint32_t offset, std::uint32_t bytes) noexcept;
   void answer(Command& command) noexcept;
+  void release(Command& command) noexcept;
   void settle(Command& command) noexcept;
   void end_all() noexcept;
   void check_time() noexcept;

@@ -86,7 +86,7 @@ Command* Queue::find(std::uint16_t cid) const noexcept {
   const std::size_t index = cid & ((1u << slot_bits_) - 1u);
   if (index >= slots_.size()) return nullptr;
   Command* command = slots_[index].command;
-  return command != nullptr && command->cid == cid ? command : nullptr;
+  return command != nullptr && command->cid == cid && !command->answered ? command : nullptr;
 }
 
 bool Queue::take_response(const nvme::CapsuleResp& pdu) noexcept {

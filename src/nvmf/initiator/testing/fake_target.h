@@ -81,7 +81,11 @@ class FakeConnection {
     header.r2tl = bytes;
     pdu(header, nvme::PduType::r2t);
   }
-  void hang_up() { stream_->shutdown(); }
+  void hang_up() {
+    deaf = false;
+    stream_->shutdown();
+  }
+  bool deaf = false;  // takes nothing from the stream
 
  private:
   friend class FakeTarget;
@@ -231,6 +235,7 @@ inline Task<void> FakeConnection::receive() {
       if (!co_await on_pdu(rx)) co_return;
       continue;
     }
+    while (deaf) co_await reactor_.sleep(1ms);
     const auto n = co_await stream_->receive(rx.room());
     if (!n.ok() || n.value() == 0) co_return;
     rx.filled(n.value());
