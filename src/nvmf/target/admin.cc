@@ -194,8 +194,7 @@ AdminReply Controller::configure(nvme::Cc cc) {
     csts_.shst = nvme::ShutdownStatus::occurring;
     disconnect_io_queues();
     watch_association();
-    ++pins_;
-    subsystem_.registry().scope().spawn(shut_down(cc.shn, ++shutdowns_));
+    begin_shut_down(cc.shn);
   }
   return CommandStatus();
 }

@@ -159,7 +159,8 @@ class Controller {
   AdminReply async_event_request(const AdminCall& call);
   // controller_ends.cc
   Task<AdminReply> abort(const AdminCall& call);
-  Task<void> shut_down(nvme::ShutdownNotice how, unsigned nth);
+  void begin_shut_down(nvme::ShutdownNotice how);
+  Task<void> shut_down(bool with_flush);
 
   // controller.cc
   void add_error(nvme::ErrorLogEntry entry);
@@ -204,10 +205,12 @@ class Controller {
   Nanos timestamp_set_at_;
   bool timestamp_by_host_ = false;
   WaitQueue queue_gone_;
-  unsigned aborts_ = 0;      // under way
-  unsigned shutdowns_ = 0;   // asked for; a reset forgets the ones before
-  unsigned pins_ = 0;        // tasks of ours that wait
-  bool refused_cc_ = false;  // and said so in the log
+  unsigned aborts_ = 0;                  // under way
+  unsigned shutdowns_ = 0;               // asked for; a reset forgets the ones before
+  bool flush_asked_ = false;             // by the last of them
+  std::array<bool, 2> shutting_down_{};  // without a flush, with one: a task of each kind runs
+  unsigned pins_ = 0;                    // tasks of ours that wait
+  bool refused_cc_ = false;              // and said so in the log
   bool ending_ = false;
 };
 

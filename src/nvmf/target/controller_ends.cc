@@ -40,17 +40,30 @@ Task<AdminReply> Controller::abort(const AdminCall& call) {
   co_return AdminReply(CommandStatus(), was_aborted ? aborted : not_aborted);
 }
 
+// However often a host asks, one task of each kind waits: a device may take its time for a flush.
+void Controller::begin_shut_down(nvme::ShutdownNotice how) {
+  ++shutdowns_;
+  flush_asked_ = how == nvme::ShutdownNotice::normal;
+  if (std::exchange(shutting_down_[flush_asked_ ? 1 : 0], true)) return;
+  ++pins_;
+  subsystem_.registry().scope().spawn(shut_down(flush_asked_));
+}
+
 // After the I/O queues, the caches of the devices; a host that is in a hurry does without. A reset meanwhile,
 // or the end of the host, leaves nothing to report.
-Task<void> Controller::shut_down(nvme::ShutdownNotice how, unsigned nth) {
-  while (has_io_queues()) (void)co_await queue_gone_.wait();
-  if (how == nvme::ShutdownNotice::normal) {
+Task<void> Controller::shut_down(bool with_flush) {
+  unsigned nth = 0;
+  do {
+    nth = shutdowns_;
+    while (has_io_queues()) (void)co_await queue_gone_.wait();
+    if (!with_flush) continue;
     const Status flushed = co_await subsystem_.flush();
     if (!flushed.ok()) {
       HF_LOG(warn, "nvmf", "flush at the shutdown of a controller failed", {"nqn", subsystem_.config().nqn},
              {"host", host_.nqn}, {"error", flushed.error()});
     }
-  }
+  } while (nth != shutdowns_ && flush_asked_ == with_flush);  // asked again meanwhile
+  shutting_down_[with_flush ? 1 : 0] = false;
   --pins_;
   if (csts_.shst == nvme::ShutdownStatus::occurring && nth == shutdowns_) {
     csts_.shst = nvme::ShutdownStatus::complete;

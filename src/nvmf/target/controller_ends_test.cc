@@ -120,6 +120,40 @@ TEST(Shutdown, FlushesWhatTheDevicesCache) {
   }
 }
 
+// Each Property Set is answered at once, so nothing holds up a host that asks again and again.
+TEST(Shutdown, AskedAgainAndAgainFlushesOnceAtATime) {
+  SlowRig rig;
+  rig.slow.flush_time = 100ms;
+  Session s(rig);
+  const auto ask = [&](nvme::ShutdownNotice how) {
+    const nvme::Cc cc{true, 0, 0, 0, how, 6, 4};
+    EXPECT_TRUE(s.admin.property_set(nvme::Property::cc, cc.pack()).status.ok());
+  };
+  ask(nvme::ShutdownNotice::normal);
+  rig.world.run_for(10ms);
+  for (unsigned i = 0; i < 100; ++i) {
+    ask(nvme::ShutdownNotice::none);
+    ask(nvme::ShutdownNotice::normal);
+    EXPECT_LE(rig.slow.flushing, 1u);
+  }
+  const unsigned flushes = rig.slow.flushes;
+  EXPECT_EQ(s.admin.property_get(nvme::Property::csts).result, 0x5u) << "one was asked for since";
+  rig.world.run_for(250ms);
+  EXPECT_EQ(s.admin.property_get(nvme::Property::csts).result, 0x9u);
+  EXPECT_LE(rig.slow.flushes, flushes + 2);
+
+  // One in a hurry does not wait for a flush that is under way.
+  ask(nvme::ShutdownNotice::none);
+  ask(nvme::ShutdownNotice::normal);
+  EXPECT_EQ(s.admin.property_get(nvme::Property::csts).result, 0x5u);
+  ask(nvme::ShutdownNotice::abrupt);
+  EXPECT_EQ(rig.slow.flushing, 1u);
+  EXPECT_EQ(s.admin.property_get(nvme::Property::csts).result, 0x9u);
+  rig.world.run_for(250ms);
+  EXPECT_EQ(s.admin.property_get(nvme::Property::csts).result, 0x9u);
+  EXPECT_EQ(rig.slow.flushing, 0u);
+}
+
 // Resets and hosts that go at any moment of a shutdown.
 TEST(Shutdown, MeetsResetsAndHostsThatGo) {
   for (std::uint64_t seed = 1; seed <= 40; ++seed) {

@@ -29,7 +29,10 @@ class SlowDevice final : public BlockDevice {
     Task<Status> write_zeroes(BlockRange, Unmap, Durable) override { co_return Error(Errc::not_supported); }
     Task<Status> deallocate(BlockRange) override { co_return Error(Errc::not_supported); }
     Task<Status> flush() override {
+      ++device_.flushing;
       co_await pause();
+      co_await core_.sleep(device_.flush_time);
+      --device_.flushing;
       ++device_.flushes;
       co_return Status();
     }
@@ -58,6 +61,8 @@ class SlowDevice final : public BlockDevice {
   Task<void> close() override { co_return; }
 
   unsigned flushes = 0;  // of one core
+  unsigned flushing = 0;
+  Nanos flush_time{0};  // besides the pause
 
  private:
   BlockDevice& below_;
