@@ -579,6 +579,30 @@ TEST(Initiator, FollowsTheNamespaceSize) {
   EXPECT_EQ(f.device->geometry().block_count, 9000u);
 }
 
+TEST(Initiator, ATargetThatTellsWithoutEndIsHeardNowAndThen) {
+  Fixture f;
+  ASSERT_TRUE(f.open().ok());
+  unsigned told = 0;
+  const auto is_request = [](const test::FakeConnection& c, const nvme::Sqe& sqe) {
+    return c.qid() == 0 && sqe.opc == static_cast<std::uint8_t>(nvme::AdminOpcode::async_event_request);
+  };
+  const nvme::AsyncEvent event{nvme::AsyncEventType::smart, 0,
+                               static_cast<std::uint8_t>(nvme::LogPage::smart)};
+  f.target->hook = [&](test::FakeConnection& c, const nvme::Sqe& sqe, std::span<const std::byte>) {
+    if (!is_request(c, sqe)) return false;
+    ++told;
+    c.respond(sqe.cid, {}, event.pack());
+    return true;
+  };
+  f.target->raise(event);
+  f.world.run_for(2s);
+  EXPECT_GT(told, 300u);
+  EXPECT_LT(told, 1000u) << "of tens of thousands";
+  std::vector<std::byte> data(4096);
+  EXPECT_TRUE(f.read(0, data).ok());
+  EXPECT_EQ(f.controller().reconnects(), 0u);
+}
+
 TEST(Initiator, NamespaceGoneIsRemoved) {
   Fixture f;
   ASSERT_TRUE(f.open().ok());
