@@ -7,13 +7,9 @@
 namespace holdfast::control {
 namespace {
 
-using fake::AgentRig;
 using ::testing::IsEmpty;
 
-struct Adoption : AgentRig {
-  Adoption() {
-    for (const char* n : {"n1", "n2", "n3"}) add_node(n);
-  }
+struct Adoption : fake::NodesRig {
   // Every replica that can be reached says what its volume is now.
   bool all_said() {
     return until([&] {

@@ -7,19 +7,19 @@
 namespace holdfast::control {
 namespace {
 
-using fake::AgentRig;
+using fake::gib;
+using fake::node_of;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-struct FillRig : AgentRig {
-  explicit FillRig(unsigned nodes = 3, Options options = Options()) : AgentRig(std::move(options)) {
-    for (unsigned i = 1; i <= nodes; ++i) add_node("n" + std::to_string(i));
-  }
+struct FillRig : fake::NodesRig {
+  using NodesRig::NodesRig;
+
   // Published on n1, with its replicas there and on the nodes behind it, everything written.
   Uuid used_volume(std::uint32_t replicas, const std::string& name = "v") {
-    const Uuid v = create_volume(name, replicas, std::uint64_t{1} << 30, true).uuid;
-    publish(v, pools_of(v).front().substr(0, 2));
+    const Uuid v = create_volume(name, replicas, gib, true).uuid;
+    publish(v, node_of(pools_of(v).front()));
     write_all(v);
     return v;
   }
@@ -29,11 +29,11 @@ struct FillRig : AgentRig {
     write_all(volume);
     return s;
   }
-  const SnapshotSpec& spec(const Uuid& s) { return agent->specs().snapshots.at(s); }
+  const SnapshotSpec& snapshot_spec(const Uuid& s) { return agent->specs().snapshots.at(s); }
   // The pools of the copies that are whole, sorted.
   std::vector<PoolId> copies(const Uuid& s) {
     std::vector<PoolId> pools;
-    for (const auto& part : spec(s).parts()) {
+    for (const auto& part : snapshot_spec(s).parts()) {
       if (part.status == SpecStatus::created) pools.push_back(part.pool);
     }
     std::sort(pools.begin(), pools.end());
@@ -95,9 +95,9 @@ struct FillRig : AgentRig {
     EXPECT_THAT(engines.fleet().violations(), IsEmpty());
   }
   fake::Copy& copy_of(const Uuid& s, const PoolId& pool) {
-    for (const auto& part : spec(s).parts()) {
+    for (const auto& part : snapshot_spec(s).parts()) {
       if (part.pool == pool)
-        return engines.fleet().machine(pool.substr(0, 2)).pools.at(pool).copies.at(part.uuid);
+        return engines.fleet().machine(node_of(pool)).pools.at(pool).copies.at(part.uuid);
     }
     panic("there is no copy");
   }
@@ -127,9 +127,9 @@ TEST(Fills, AReplicaThatTakesTheOthersPlaceHasTheSnapshotsAndAVolumeCanBeMadeOfT
   const Uuid v = rig.used_volume(2);
   const Uuid s = rig.snap(v, "s");
   const PoolId lost = rig.pools_of(v).back();
-  const NodeId gone = lost.substr(0, 2);
+  const NodeId gone = node_of(lost);
   rig.engines.fleet().crash(gone);
-  const CreateVolume request = AgentRig::volume_request("r", 2, std::uint64_t{1} << 30, true);
+  const CreateVolume request = FillRig::volume_request("r", 2, gib, true);
   ASSERT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::degraded; }));
   EXPECT_EQ(rig.refused(rig.agent->restore_snapshot(s, request)), Kind::failed_precondition);
   EXPECT_THAT(rig.last_refusal, HasSubstr(lost));
@@ -168,7 +168,7 @@ TEST(Fills, CopiesOfReplicasThatWereReleasedDoNotCount) {
   ASSERT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::online; }));
   EXPECT_EQ(rig.copies(s).size(), 4U);
   for (const auto& [id, r] : rig.agent->specs().replicas) {
-    EXPECT_TRUE(r.owners.none() || rig.spec(s).part_of(id) != nullptr);
+    EXPECT_TRUE(r.owners.none() || rig.snapshot_spec(s).part_of(id) != nullptr);
   }
   rig.expect_settled();
 }
@@ -198,7 +198,7 @@ TEST(Fills, EitherEngineThatIsStartedAnewGoesOn) {
     const Uuid s = rig.snap(v, "s");
     rig.must(rig.agent->set_replica_count(v, 3));
     ASSERT_TRUE(rig.until([&] { return rig.fill_runs(); }));
-    const NodeId node = source ? rig.pools_of(v)[1].substr(0, 2) : rig.filling()->pool.substr(0, 2);
+    const NodeId node = source ? node_of(rig.pools_of(v)[1]) : node_of(rig.filling()->pool);
     rig.engines.fleet().crash(node);
     rig.world.run_for(3s);
     rig.engines.fleet().start(node, true);
@@ -249,9 +249,9 @@ TEST(Fills, WhatCannotBeCopiedDoesNotKeepTheVolumeFromItsReplica) {
   const NodeId home = rig.volume(v).spec.target->node;
   rig.must(rig.agent->set_replica_count(v, 3));
   ASSERT_TRUE(rig.until([&] { return rig.fill_runs(); }));
-  const NodeId to = rig.filling()->pool.substr(0, 2);
+  const NodeId to = node_of(rig.filling()->pool);
   for (const PoolId& pool : before) {
-    auto& m = rig.engines.fleet().machine(pool.substr(0, 2));
+    auto& m = rig.engines.fleet().machine(node_of(pool));
     // The snapshots are gone from the sources, and only the agent does not know it.
     for (auto it = m.pools.at(pool).copies.begin(); it != m.pools.at(pool).copies.end();) {
       it = it->second.is_snapshot ? m.pools.at(pool).copies.erase(it) : std::next(it);
@@ -260,7 +260,7 @@ TEST(Fills, WhatCannotBeCopiedDoesNotKeepTheVolumeFromItsReplica) {
   ASSERT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::online; }));
   EXPECT_EQ(rig.volume(v).state.target->children.size(), 3U);
   EXPECT_NE(to, home);
-  ASSERT_TRUE(rig.until([&] { return rig.spec(s).parts().size() == 2; }))
+  ASSERT_TRUE(rig.until([&] { return rig.snapshot_spec(s).parts().size() == 2; }))
       << "the copy that never came is forgotten";
   EXPECT_THAT(rig.engines.fleet().violations(), IsEmpty());
 }
@@ -303,7 +303,7 @@ TEST(Fills, OneWhoseNodeIsLostDoesNotHoldUpRebuilds) {
   rig.snap(v, "s");
   rig.must(rig.agent->set_replica_count(v, 3));
   ASSERT_TRUE(rig.until([&] { return rig.running_fills() == 1; }));
-  const NodeId lost = rig.filling()->pool.substr(0, 2);
+  const NodeId lost = node_of(rig.filling()->pool);
   rig.engines.fleet().crash(lost);
   ASSERT_TRUE(rig.until(
       [&] { return rig.status(v) == VolumeStatus::online && rig.volume(v).state.replicas.size() == 3; }));
@@ -337,7 +337,7 @@ TEST(Fills, ANodeThatIsDrainedOfReplicasIsLeftByTheirCopies) {
   const Uuid v = rig.used_volume(2);
   const Uuid s = rig.snap(v, "s");
   const PoolId pool = rig.pools_of(v).back();
-  rig.must(rig.agent->drain_node(pool.substr(0, 2), "upgrade", true));
+  rig.must(rig.agent->drain_node(node_of(pool), "upgrade", true));
   ASSERT_TRUE(rig.until([&] { return !rig.has_parts_on(pool); }));
   EXPECT_EQ(rig.copies(s), rig.pools_of(v));
   rig.expect_settled();
@@ -349,11 +349,11 @@ TEST(Fills, ACopyThatIsBeingDestroyedGoesAlthoughItsPoolIsUsedAgain) {
   const Uuid v = rig.used_volume(2);
   const Uuid s = rig.snap(v, "s");
   const PoolId pool = rig.pools_of(v).back();
-  const NodeId node = pool.substr(0, 2);
+  const NodeId node = node_of(pool);
   rig.must(rig.agent->evacuate_pool(pool, true));
   ASSERT_TRUE(rig.until([&] { return rig.agent->replicas_of_pool(pool).empty(); }));
   const auto part = [&]() -> const ReplicaSnapshotSpec* {
-    const auto& parts = rig.spec(s).parts();
+    const auto& parts = rig.snapshot_spec(s).parts();
     const auto on_pool = [&](const ReplicaSnapshotSpec& p) { return p.pool == pool; };
     const auto found = std::find_if(parts.begin(), parts.end(), on_pool);
     return found == parts.end() ? nullptr : &*found;
@@ -391,7 +391,7 @@ TEST(Fills, ACopyThatTheOthersDoNotReportStaysOnAPoolThatIsEvacuated) {
   const Uuid v = rig.used_volume(2);
   const Uuid s = rig.snap(v, "s");
   const PoolId pool = rig.pools_of(v).back(), other = rig.pools_of(v).front();
-  auto& copies = rig.engines.fleet().machine(other.substr(0, 2)).pools.at(other).copies;
+  auto& copies = rig.engines.fleet().machine(node_of(other)).pools.at(other).copies;
   std::erase_if(copies, [](const auto& c) { return c.second.is_snapshot; });
   rig.must(rig.agent->evacuate_pool(pool, true));
   ASSERT_TRUE(rig.until([&] { return rig.agent->replicas_of_pool(pool).empty(); }));

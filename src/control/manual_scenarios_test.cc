@@ -9,10 +9,9 @@ namespace holdfast::control {
 namespace {
 
 using fake::AgentRig;
+using fake::gib;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
-
-constexpr std::uint64_t gib = std::uint64_t{1} << 30;
 
 // Three nodes with a pool each, or as scenario four has it: two.
 struct Cluster3 : AgentRig {

@@ -7,14 +7,10 @@
 namespace holdfast::control {
 namespace {
 
-using fake::AgentRig;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-struct ThreeNodes : AgentRig {
-  ThreeNodes() {
-    for (const char* n : {"n1", "n2", "n3"}) add_node(n);
-  }
+struct ReleasesRig : fake::NodesRig {
   // A volume on n1 and n2.
   Uuid two_replicas() {
     must(agent->cordon_node("n3", "later"));
@@ -35,7 +31,7 @@ struct ThreeNodes : AgentRig {
 
 // The target's node was online when it was last heard of.
 TEST(Releases, NothingGoesOnTheWordOfANodeThatHasJustDied) {
-  ThreeNodes rig;
+  ReleasesRig rig;
   const Uuid v = rig.two_replicas();
   rig.publish(v, "n1");
   rig.write_all(v);
@@ -54,7 +50,7 @@ TEST(Releases, NothingGoesOnTheWordOfANodeThatHasJustDied) {
 }
 
 TEST(Releases, TheLastReplicaThatAnswersStaysWhenTheVolumeIsNotPublished) {
-  ThreeNodes rig;
+  ReleasesRig rig;
   const Uuid v = rig.two_replicas();
   rig.publish(v, "n1");
   rig.write_all(v);
@@ -67,7 +63,7 @@ TEST(Releases, TheLastReplicaThatAnswersStaysWhenTheVolumeIsNotPublished) {
 }
 
 TEST(Releases, AReplicaLeavesTheRecordBeforeItGoes) {
-  ThreeNodes rig;
+  ReleasesRig rig;
   const Uuid v = rig.create_volume("v", 3).uuid;
   EXPECT_EQ(rig.members(v), 3u);
   rig.must(rig.agent->set_replica_count(v, 2));
@@ -83,7 +79,7 @@ TEST(Releases, AReplicaLeavesTheRecordBeforeItGoes) {
 
 // As a request of an agent does which another one has replaced meanwhile.
 TEST(Releases, ATargetThatWasFencedIsMadeAgain) {
-  ThreeNodes rig;
+  ReleasesRig rig;
   const Uuid v = rig.two_replicas();
   rig.publish(v, "n1");
   rig.write_all(v);

@@ -7,7 +7,8 @@
 namespace holdfast::control {
 namespace {
 
-using fake::AgentRig;
+using fake::gib;
+using fake::node_of;
 using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::ElementsAre;
@@ -15,17 +16,9 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 
-constexpr std::uint64_t gib = std::uint64_t{1} << 30;
+struct RepairRig : fake::NodesRig {
+  using NodesRig::NodesRig;
 
-struct RepairRig : AgentRig {
-  explicit RepairRig(Options options = Options()) : AgentRig(std::move(options)) {
-    for (const char* n : {"n1", "n2", "n3"}) add_node(n);
-  }
-  ~RepairRig() { EXPECT_THAT(engines.fleet().violations(), IsEmpty()); }
-  RepairRig(const RepairRig&) = delete;
-  RepairRig& operator=(const RepairRig&) = delete;
-
-  const VolumeSpec& spec(const Uuid& v) { return agent->specs().volumes.at(v); }
   // With data, and not published any more.
   Uuid filled(const std::string& name, std::uint32_t replicas, std::uint64_t bytes = gib) {
     const Uuid v = create_volume(name, replicas, bytes).uuid;
@@ -34,13 +27,7 @@ struct RepairRig : AgentRig {
     must(agent->unpublish_volume(v, false));
     return v;
   }
-  NodeId home_of(const Uuid& v, std::size_t i) { return pools_of(v).at(i).substr(0, 2); }
-  Uuid replica_on(const Uuid& v, const NodeId& node) {
-    for (const auto& [id, r] : volume(v).state.replicas) {
-      if (r.node == node) return id;
-    }
-    panic("there is no replica on that node");
-  }
+  NodeId home_of(const Uuid& v, std::size_t i) { return node_of(pools_of(v).at(i)); }
   // The replica on `node` misses what was written, and the volume is not published any more.
   void leave_behind(const Uuid& v, const NodeId& node, const NodeId& target) {
     publish(v, target);
@@ -135,7 +122,7 @@ TEST(Repair, AReplicaThatHoldsAllDataIsWaitedFor) {
 
 TEST(Repair, WithoutSelfHealNothingIsCopied) {
   RepairRig rig;
-  CreateVolume request = AgentRig::volume_request("v", 2);
+  CreateVolume request = RepairRig::volume_request("v", 2);
   request.self_heal = false;
   const Uuid v = rig.must(rig.agent->create_volume(request)).spec.uuid;
   const NodeId away = rig.home_of(v, 1);
@@ -245,7 +232,7 @@ TEST(Repair, ANodeThatIsDrainedIsLeftByRepairs) {
 TEST(Repair, NoMoreThanAllowedRunAtOnce) {
   Options options;
   options.policy.rebuilds_max = 1;
-  RepairRig rig(options);
+  RepairRig rig(3, options);
   const Uuid a = rig.filled("a", 1, 2 * gib), b = rig.filled("b", 1, 2 * gib);
   rig.must(rig.agent->set_replica_count(a, 2));
   rig.must(rig.agent->set_replica_count(b, 2));

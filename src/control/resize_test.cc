@@ -7,31 +7,18 @@
 namespace holdfast::control {
 namespace {
 
-using fake::AgentRig;
+using fake::gib;
+using fake::node_of;
 using ::testing::AllOf;
 using ::testing::Each;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-constexpr std::uint64_t gib = std::uint64_t{1} << 30;
-
-struct ResizeRig : AgentRig {
+struct ResizeRig : fake::NodesRig {
   ResizeRig() {
-    for (const char* n : {"n1", "n2", "n3"}) add_node(n);
     v = create_volume("v", 3, gib).uuid;
     publish(v, "n1");
     write_all(v);
-  }
-  ~ResizeRig() { EXPECT_THAT(engines.fleet().violations(), IsEmpty()); }
-  ResizeRig(const ResizeRig&) = delete;
-  ResizeRig& operator=(const ResizeRig&) = delete;
-
-  const VolumeSpec& spec() { return agent->specs().volumes.at(v); }
-  Uuid replica_on(const NodeId& node) {
-    for (const auto& [id, r] : volume(v).state.replicas) {
-      if (r.node == node) return id;
-    }
-    panic("there is no replica on that node");
   }
   // As the engines have them.
   std::vector<std::uint64_t> replica_sizes() {
@@ -44,7 +31,8 @@ struct ResizeRig : AgentRig {
     return sizes;
   }
   bool has_grown() {
-    return spec().size_bytes == 2 * gib && !spec().operation && volume(v).state.target->size_bytes == 2 * gib;
+    return spec(v).size_bytes == 2 * gib && !spec(v).operation &&
+           volume(v).state.target->size_bytes == 2 * gib;
   }
 
   Uuid v;
@@ -53,13 +41,13 @@ struct ResizeRig : AgentRig {
 // Its engine is not known as lost yet.
 TEST(Resize, NothingBeginsWhileAnEngineStandsStill) {
   ResizeRig rig;
-  const Uuid silent = rig.replica_on("n2");
+  const Uuid silent = rig.replica_on(rig.v, "n2");
   rig.engines.trouble("n2").cut = true;
   EXPECT_EQ(rig.refused(rig.agent->resize_volume(rig.v, 2 * gib)), Kind::unavailable);
   EXPECT_THAT(rig.last_refusal, AllOf(HasSubstr("replica " + silent.to_string()), HasSubstr("node n2"),
                                       HasSubstr("try again")));
-  EXPECT_EQ(rig.spec().operation, std::nullopt);
-  EXPECT_EQ(rig.spec().size_bytes, gib);
+  EXPECT_EQ(rig.spec(rig.v).operation, std::nullopt);
+  EXPECT_EQ(rig.spec(rig.v).size_bytes, gib);
   EXPECT_THAT(rig.replica_sizes(), Each(gib));
   rig.engines.trouble("n2").cut = false;
   ASSERT_TRUE(rig.until([&] { return rig.status(rig.v) == VolumeStatus::online; }));
@@ -71,7 +59,7 @@ TEST(Resize, ATargetThatStandsStillIsNamed) {
   ResizeRig rig;
   const Uuid w = rig.create_volume("w", 2).uuid;
   std::set<NodeId> others = {"n1", "n2", "n3"};
-  for (const PoolId& pool : rig.pools_of(w)) others.erase(pool.substr(0, 2));
+  for (const PoolId& pool : rig.pools_of(w)) others.erase(node_of(pool));
   const NodeId beside = *others.begin();
   rig.publish(w, beside);
   rig.engines.trouble(beside).cut = true;
@@ -85,9 +73,10 @@ TEST(Resize, GoesOnByItselfWhenAChildThatDidNotAnswerIsBack) {
   ResizeRig rig;
   rig.engines.fleet().cut("n1", "n2", true);
   EXPECT_EQ(rig.refused(rig.agent->resize_volume(rig.v, 2 * gib)), Kind::unavailable);
-  EXPECT_THAT(rig.last_refusal, AllOf(HasSubstr("node n1"), HasSubstr(rig.replica_on("n2").to_string()),
-                                      HasSubstr("try again")));
-  EXPECT_EQ(rig.spec().size_bytes, gib);
+  EXPECT_THAT(rig.last_refusal,
+              AllOf(HasSubstr("node n1"), HasSubstr(rig.replica_on(rig.v, "n2").to_string()),
+                    HasSubstr("try again")));
+  EXPECT_EQ(rig.spec(rig.v).size_bytes, gib);
   rig.engines.fleet().cut("n1", "n2", false);
   ASSERT_TRUE(rig.until([&] { return rig.has_grown(); }));
   EXPECT_EQ(rig.status(rig.v), VolumeStatus::online);

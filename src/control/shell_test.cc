@@ -9,20 +9,15 @@ namespace holdfast::control {
 namespace {
 
 using fake::AgentRig;
+using fake::gib;
+using fake::node_of;
+using fake::NodesRig;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-constexpr std::uint64_t gib = std::uint64_t{1} << 30;
-
-struct ThreeNodes : AgentRig {
-  explicit ThreeNodes(Options options = Options()) : AgentRig(std::move(options)) {
-    for (const char* n : {"n1", "n2", "n3"}) add_node(n);
-  }
-};
-
 TEST(Shell, AVolumeIsMadePublishedFaultedRepairedUnpublishedAndDeleted) {
-  ThreeNodes rig;
+  NodesRig rig;
   const Uuid v = rig.create_volume("v", 2).uuid;
   EXPECT_EQ(rig.status(v), VolumeStatus::online);
   const VolumeView published = rig.publish(v);
@@ -44,7 +39,7 @@ TEST(Shell, AVolumeIsMadePublishedFaultedRepairedUnpublishedAndDeleted) {
 }
 
 TEST(Shell, AnAgentWithNothingToDoLooksSeldom) {
-  ThreeNodes rig;
+  NodesRig rig;
   for (const char* name : {"u", "v", "w"}) rig.publish(rig.create_volume(name, 2).uuid);
   rig.world.run_for(2min);
   const std::uint64_t before = rig.agent->passes();
@@ -53,13 +48,13 @@ TEST(Shell, AnAgentWithNothingToDoLooksSeldom) {
 }
 
 TEST(Shell, WhatWaitsForATimeIsDoneThen) {
-  ThreeNodes rig;
+  NodesRig rig;
   const Uuid v = rig.create_volume("v", 2).uuid;
   const VolumeView published = rig.publish(v, "n1");
   rig.write_all(v);
   NodeId other;
   for (const PoolId& pool : rig.pools_of(v)) {
-    if (pool != "n1-a") other = pool.substr(0, 2);
+    if (pool != "n1-a") other = node_of(pool);
   }
   rig.engines.fleet().set_pool_failed(other, other + "-a", true);
   ASSERT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::degraded; }));
@@ -69,7 +64,7 @@ TEST(Shell, WhatWaitsForATimeIsDoneThen) {
 }
 
 TEST(Shell, AVolumeGrowsFromOneReplicaToThreeAndBackWhileInUse) {
-  ThreeNodes rig;
+  NodesRig rig;
   const Uuid v = rig.create_volume("v", 1).uuid;
   rig.publish(v);
   rig.write_all(v);
@@ -94,7 +89,7 @@ TEST(Shell, AReplicaThatCannotBeTakenInIsMadeElsewhere) {
   rig.add_node("n1");
   rig.add_node("n2");
   const Uuid v = rig.create_volume("v", 1).uuid;
-  const NodeId home = rig.pools_of(v).front().substr(0, 2);
+  const NodeId home = node_of(rig.pools_of(v).front());
   const NodeId other = home == "n1" ? "n2" : "n1";
   rig.publish(v);
   rig.write_all(v);
@@ -115,7 +110,7 @@ TEST(Shell, AReplicaThatCannotBeTakenInIsMadeElsewhere) {
 TEST(Shell, NoReplicaIsAddedWhileAsManyRebuildsRunAsMay) {
   Options options;
   options.policy.rebuilds_max = 1;
-  ThreeNodes rig(options);
+  NodesRig rig(3, options);
   const Uuid v = rig.create_volume("v", 1).uuid;
   const Uuid w = rig.create_volume("w", 1).uuid;
   rig.publish(v);
@@ -137,7 +132,7 @@ TEST(Shell, NoReplicaIsAddedWhileAsManyRebuildsRunAsMay) {
 TEST(Shell, ReplicasThatComeBackTogetherAreRebuiltOneAfterTheOther) {
   Options options;
   options.policy.rebuilds_max = 1;
-  ThreeNodes rig(options);
+  NodesRig rig(3, options);
   std::vector<Uuid> volumes;
   for (const char* name : {"u", "v", "w", "x"}) {
     volumes.push_back(rig.create_volume(name, 3).uuid);
@@ -163,7 +158,7 @@ TEST(Shell, ReplicasThatComeBackTogetherAreRebuiltOneAfterTheOther) {
 }
 
 TEST(Shell, WhatCannotBeIsRefusedByKindAndWord) {
-  ThreeNodes rig;
+  NodesRig rig;
   Agent& a = *rig.agent;
   EXPECT_EQ(rig.refused(a.create_volume(AgentRig::volume_request("v", 4))), Kind::resource_exhausted);
   EXPECT_THAT(rig.last_refusal, HasSubstr("3 of 4 replicas can be placed"));
@@ -189,7 +184,7 @@ TEST(Shell, WhatCannotBeIsRefusedByKindAndWord) {
 }
 
 TEST(Shell, AVolumeGrowsPublishedAndNot) {
-  ThreeNodes rig;
+  NodesRig rig;
   const Uuid v = rig.create_volume("v", 2).uuid;
   rig.must(rig.agent->resize_volume(v, 2 * gib));
   rig.publish(v);
@@ -200,7 +195,7 @@ TEST(Shell, AVolumeGrowsPublishedAndNot) {
 }
 
 TEST(Shell, ASnapshotIsTakenRestoredClonedAndDeleted) {
-  ThreeNodes rig;
+  NodesRig rig;
   const Uuid v = rig.create_volume("v", 2, gib, true).uuid;
   rig.publish(v);
   rig.write_all(v);
@@ -226,7 +221,7 @@ TEST(Shell, ASnapshotIsTakenRestoredClonedAndDeleted) {
 }
 
 TEST(Shell, AReplicaMovesWhileInUse) {
-  ThreeNodes rig;
+  NodesRig rig;
   const Uuid v = rig.create_volume("v", 2).uuid;
   rig.publish(v, "n1");
   rig.write_all(v);
@@ -244,7 +239,7 @@ TEST(Shell, AReplicaMovesWhileInUse) {
 }
 
 TEST(Shell, ADrainedNodeIsEmptied) {
-  ThreeNodes rig;
+  NodesRig rig;
   const Uuid v = rig.create_volume("v", 2).uuid;
   rig.publish(v, "n1");
   rig.write_all(v);
@@ -259,7 +254,7 @@ TEST(Shell, ADrainedNodeIsEmptied) {
 }
 
 TEST(Shell, AnEngineThatWasStartedAgainGetsBackWhatItHad) {
-  ThreeNodes rig;
+  NodesRig rig;
   const Uuid v = rig.create_volume("v", 2).uuid;
   rig.publish(v, "n1");
   rig.write_all(v);
@@ -276,9 +271,9 @@ TEST(Shell, AnEngineThatWasStartedAgainGetsBackWhatItHad) {
 }
 
 TEST(Shell, EnginesTellOnlyWhatIsNews) {
-  ThreeNodes rig;
+  NodesRig rig;
   const Uuid v = rig.create_volume("v", 2).uuid;
-  rig.publish(v, rig.pools_of(v)[0].substr(0, 2));
+  rig.publish(v, node_of(rig.pools_of(v)[0]));
   rig.write_all(v);
   rig.world.run_for(30s);
   const auto whole_reports = [&] {
@@ -292,17 +287,17 @@ TEST(Shell, EnginesTellOnlyWhatIsNews) {
   EXPECT_EQ(whole_reports(), before);
   EXPECT_GE(rig.engines.calls() - calls, 3U * 10);
   // Nobody but its engine knows of this.
-  rig.engines.fleet().set_pool_failed(rig.pools_of(v)[1].substr(0, 2), rig.pools_of(v)[1], true);
+  rig.engines.fleet().set_pool_failed(node_of(rig.pools_of(v)[1]), rig.pools_of(v)[1], true);
   EXPECT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::degraded; }, 15s));
   EXPECT_GT(whole_reports(), before);
 }
 
 TEST(Shell, PoolsThatRefuseAreAskedLessAndLessOften) {
-  ThreeNodes rig;
+  NodesRig rig;
   const Uuid v = rig.create_volume("v", 2).uuid;
   rig.publish(v, "n1");
   rig.write_all(v);
-  const NodeId lost = rig.pools_of(v).back().substr(0, 2);
+  const NodeId lost = node_of(rig.pools_of(v).back());
   const NodeId spare = lost == "n2" ? "n3" : "n2";
   rig.engines.fleet().set_pool_refusing(spare, spare + "-a", true);
   rig.engines.fleet().set_pool_failed(lost, lost + "-a", true);
@@ -322,7 +317,7 @@ TEST(Shell, PoolsThatRefuseAreAskedLessAndLessOften) {
 }
 
 TEST(Shell, ATargetThatIsLostIsReplacedAndItsLeftoversGo) {
-  ThreeNodes rig;
+  NodesRig rig;
   const Uuid v = rig.create_volume("v", 3).uuid;
   rig.publish(v, "n1");
   rig.write_all(v);
@@ -341,7 +336,7 @@ TEST(Shell, ATargetThatIsLostIsReplacedAndItsLeftoversGo) {
 }
 
 TEST(Shell, AnotherAgentGoesOnWhereThisOneStopped) {
-  ThreeNodes rig;
+  NodesRig rig;
   const Uuid v = rig.create_volume("v", 2).uuid;
   rig.publish(v);
   const auto volumes = rig.agent->specs().volumes;
@@ -367,11 +362,11 @@ TEST(Shell, RecordsOfANewerProgramAreLeftAlone) {
 }
 
 TEST(Shell, ANodeThatIsGoneIsPurgedWithAPreview) {
-  ThreeNodes rig;
+  NodesRig rig;
   const Uuid kept = rig.create_volume("kept", 2).uuid;
   const Uuid lost = rig.create_volume("lost", 1).uuid;
   const PoolId pool = rig.pools_of(lost)[0];
-  const NodeId node = pool.substr(0, 2);
+  const NodeId node = node_of(pool);
   EXPECT_EQ(rig.refused(rig.agent->delete_node(node, std::nullopt)), Kind::in_use);
   rig.engines.fleet().crash(node);
   ASSERT_TRUE(rig.until([&] { return !rig.agent->observed().node_online(node); }));
@@ -398,7 +393,7 @@ TEST(Shell, ANodeThatIsGoneIsPurgedWithAPreview) {
 }
 
 TEST(Shell, PagesGoOnBehindWhatWasShown) {
-  ThreeNodes rig;
+  NodesRig rig;
   for (const char* name : {"a", "b", "c", "d", "e"}) rig.create_volume(name, 1, gib / 4);
   PageRequest request;
   request.max_entries = 2;

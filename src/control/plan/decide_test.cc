@@ -16,17 +16,8 @@ using testing::gib;
 using testing::id;
 using ::testing::IsEmpty;
 using ::testing::Not;
-
-constexpr UnixNanos second = 1'000'000'000;
-
-Builder three_nodes() {
-  Builder b;
-  for (const char* n : {"1", "2", "3"}) {
-    b.node(std::string("n") + n);
-    b.pool(std::string("p") + n, std::string("n") + n);
-  }
-  return b;
-}
+using testing::second;
+using testing::three_nodes;
 
 Builder published() {
   Builder b = three_nodes();

@@ -14,7 +14,6 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
 constexpr unsigned node_count = 5;
-constexpr UnixNanos second = 1'000'000'000;
 
 std::string volume_name(unsigned i) { return fmt::format("v{}", i); }
 

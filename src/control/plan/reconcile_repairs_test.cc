@@ -13,16 +13,12 @@ using ::testing::ElementsAre;
 using testing::id;
 using ::testing::IsEmpty;
 using ::testing::Not;
-
-constexpr UnixNanos second = 1'000'000'000;
+using testing::second;
+using testing::three_nodes;
 
 // One volume, not published: p1 has all data, p2 not.
 Builder behind() {
-  Builder b;
-  for (const char* n : {"1", "2", "3"}) {
-    b.node(std::string("n") + n);
-    b.pool(std::string("p") + n, std::string("n") + n);
-  }
+  Builder b = three_nodes();
   b.volume_on("v", {"p1", "p2"});
   b.observed.memberships.at(id("v")).members.at(1).healthy = false;
   return b;

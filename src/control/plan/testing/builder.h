@@ -14,6 +14,7 @@ namespace holdfast::control::testing {
 
 inline constexpr std::uint64_t mib = std::uint64_t{1} << 20;
 inline constexpr std::uint64_t gib = std::uint64_t{1} << 30;
+inline constexpr UnixNanos second = 1'000'000'000;
 
 inline Uuid id(const std::string& name) { return Uuid::from_name(name); }
 
@@ -177,5 +178,15 @@ struct Builder {
     return names;
   }
 };
+
+// Nodes n1, n2, n3 with the pools p1, p2, p3.
+inline Builder three_nodes() {
+  Builder b;
+  for (const char* n : {"1", "2", "3"}) {
+    b.node(std::string("n") + n);
+    b.pool(std::string("p") + n, std::string("n") + n);
+  }
+  return b;
+}
 
 }  // namespace holdfast::control::testing

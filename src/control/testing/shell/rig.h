@@ -16,6 +16,11 @@
 
 namespace holdfast::control::fake {
 
+inline constexpr std::uint64_t gib = std::uint64_t{1} << 30;
+
+// Of a pool that AgentRig::add_node made.
+inline NodeId node_of(const PoolId& pool) { return pool.substr(0, pool.rfind('-')); }
+
 // Membership records where the agent looks for them.
 class SharedRecords final : public Records {
  public:
@@ -78,7 +83,7 @@ class AgentRig {
   }
 
   // A node with pools of so many bytes each; the names of the pools are "<node>-a", "<node>-b", ...
-  void add_node(const NodeId& node, unsigned pools = 1, std::uint64_t bytes = std::uint64_t{10} << 30) {
+  void add_node(const NodeId& node, unsigned pools = 1, std::uint64_t bytes = 10 * gib) {
     engines.fleet().add(node);
     must(agent->register_node(engines.fleet().registration(engines.fleet().machine(node))));
     until([&] { return agent->observed().node_known(node); });
@@ -91,12 +96,12 @@ class AgentRig {
       must(agent->create_pool(pool));
     }
   }
-  VolumeSpec create_volume(const std::string& name, std::uint32_t replicas,
-                           std::uint64_t bytes = std::uint64_t{1} << 30, bool thin = false) {
+  VolumeSpec create_volume(const std::string& name, std::uint32_t replicas, std::uint64_t bytes = gib,
+                           bool thin = false) {
     return must(agent->create_volume(volume_request(name, replicas, bytes, thin))).spec;
   }
   static CreateVolume volume_request(const std::string& name, std::uint32_t replicas,
-                                     std::uint64_t bytes = std::uint64_t{1} << 30, bool thin = false) {
+                                     std::uint64_t bytes = gib, bool thin = false) {
     CreateVolume request;
     request.volume = Uuid::from_name(name);
     request.replicas = replicas;
@@ -111,6 +116,7 @@ class AgentRig {
     return must(agent->publish_volume(request));
   }
   VolumeView volume(const Uuid& id) { return agent->volume(id).value(); }
+  const VolumeSpec& spec(const Uuid& id) { return agent->specs().volumes.at(id); }
   VolumeStatus status(const Uuid& id) { return volume(id).state.status; }
   // The pools of its replicas, sorted.
   std::vector<PoolId> pools_of(const Uuid& id) {
@@ -119,9 +125,15 @@ class AgentRig {
     std::sort(pools.begin(), pools.end());
     return pools;
   }
+  Uuid replica_on(const Uuid& id, const NodeId& node) {
+    for (const auto& [uuid, r] : volume(id).state.replicas) {
+      if (r.node == node) return uuid;
+    }
+    panic("there is no replica on that node");
+  }
   // A guest writes everywhere on the volume.
   void write_all(const Uuid& id) {
-    const VolumeTarget target = *agent->specs().volumes.at(id).target;
+    const VolumeTarget target = *spec(id).target;
     Fleet& fleet = engines.fleet();
     for (unsigned region = 0; region < region_count; ++region) {
       const Status written = fleet.write(fleet.machine(target.node), target.nexus, region);
@@ -196,6 +208,20 @@ class AgentRig {
   const Options options_;
   std::unique_ptr<StopSource> stop_;
   bool running_ = false;
+};
+
+// With nodes "n1", "n2", ... of one pool each, where nothing that is done may lose data.
+class NodesRig : public AgentRig {
+ public:
+  explicit NodesRig(unsigned nodes = 3, Options options = Options()) : AgentRig(std::move(options)) {
+    for (unsigned i = 1; i <= nodes; ++i) add_node(fmt::format("n{}", i));
+  }
+  ~NodesRig() {
+    const auto violations = engines.fleet().violations();
+    if (!violations.empty()) panic(violations.front().c_str());
+  }
+  NodesRig(const NodesRig&) = delete;
+  NodesRig& operator=(const NodesRig&) = delete;
 };
 
 }  // namespace holdfast::control::fake
