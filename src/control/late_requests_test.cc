@@ -67,6 +67,10 @@ TEST(LateRequests, APartOfASnapshotThatIsMadeAfterAnotherOneWasRefusedGoesAgain)
       rig.until([&] { return copies_on(rig, "n2") == 1 && rig.agent->specs().snapshots.empty(); }, 5min));
 }
 
+Task<void> publish(Agent& agent, PublishVolume what, std::optional<Result<VolumeView>>& into) {
+  into = co_await agent.publish_volume(std::move(what));
+}
+
 // What this agent began in its term it does not go on with in another one's.
 TEST(LateRequests, AnAgentThatLeadsNoLongerAsksForNothingMore) {
   AgentRig rig;
@@ -78,10 +82,6 @@ TEST(LateRequests, AnAgentThatLeadsNoLongerAsksForNothingMore) {
   request.volume = v;
   request.node = "n1";
   std::optional<Result<VolumeView>> published;
-  const auto publish = [](Agent& agent, PublishVolume what,
-                          std::optional<Result<VolumeView>>& into) -> Task<void> {
-    into = co_await agent.publish_volume(std::move(what));
-  };
   rig.world.spawn(rig.reactor, publish(*rig.agent, request, published));
   rig.world.run_for(1s);
   ASSERT_FALSE(published);
@@ -97,6 +97,25 @@ TEST(LateRequests, AnAgentThatLeadsNoLongerAsksForNothingMore) {
   ASSERT_TRUE(rig.until([&] { return rig.agent->leading(); }, 1min));
   rig.publish(v);
   rig.write_all(v);
+}
+
+// Or nobody could change a volume while its target tries to reach a replica in vain, as the agent asks it to.
+TEST(LateRequests, ARequestWaitsForAChangeThatTakesItsTime) {
+  fake::NodesRig rig(2);
+  const Uuid v = rig.create_volume("v", 2).uuid;
+  rig.engines.trouble("n2").slow = 4s;
+  PublishVolume request;
+  request.volume = v;
+  request.node = "n1";
+  std::optional<Result<VolumeView>> published;
+  rig.world.spawn(rig.reactor, publish(*rig.agent, request, published));
+  rig.world.run_for(1s);
+  ASSERT_FALSE(published);
+  rig.must(rig.agent->unpublish_volume(v, false));
+  ASSERT_TRUE(published);
+  EXPECT_TRUE(published->ok());
+  EXPECT_EQ(rig.spec(v).target, std::nullopt);
+  rig.engines.trouble("n2").slow = Nanos(0);
 }
 
 // Killed and started again, it finds itself as the leader, and is not: nothing is sent to whom the record names.

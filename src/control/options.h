@@ -24,9 +24,11 @@ struct Options {
   Nanos reconcile_idle_period = 30s;
   // For tests: each pass is compared with one over everything.
   bool check_looks = false;
-  Nanos poll_period = 5s;                               // how often an engine is asked for all that it has
-  Nanos heartbeat_deadline = 10s;                       // an engine not heard of for so long is offline
-  Nanos guard_patience = 1s;                            // wait for another change of the same resource
+  Nanos poll_period = 5s;          // how often an engine is asked for all that it has
+  Nanos heartbeat_deadline = 10s;  // an engine not heard of for so long is offline
+  // A request waits so long for another change of the same resource: longer than a target tries to reach a child in
+  // vain, which the agent asks for again and again while a link is cut.
+  Nanos guard_patience = 10s;
   std::size_t volume_creations_max = 10;                // at once
   std::optional<std::uint64_t> cluster_capacity_limit;  // bytes of all volumes
   std::size_t page_limit = 500;                         // records read at once

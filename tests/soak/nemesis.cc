@@ -15,8 +15,8 @@ constexpr std::size_t no_engine = 0;
 
 }  // namespace
 
-Nemesis::Nemesis(cluster::Rig& rig, const Network& network, std::vector<std::string> volumes, User* user,
-                 std::uint64_t seed)
+Nemesis::Nemesis(cluster::Rig& rig, const testing_support::Network& network, std::vector<std::string> volumes,
+                 User* user, std::uint64_t seed)
     : rig_(rig), network_(network), volumes_(std::move(volumes)), user_(user), prng_(seed) {}
 
 void Nemesis::strike() {
@@ -108,8 +108,8 @@ Nemesis::Fault Nemesis::cut_from_host(std::size_t i) {
   if (!network_.lacks().empty()) return hold_engine(i);
   return {.what = cluster::Rig::node(i) + " is cut off from the host",
           .victim = i,
-          .begin = [this, i] { network_.cut(i, Network::host); },
-          .end = [this, i] { network_.mend(i, Network::host); }};
+          .begin = [this, i] { network_.cut(i, testing_support::Network::host); },
+          .end = [this, i] { network_.mend(i, testing_support::Network::host); }};
 }
 
 Nemesis::Fault Nemesis::cut_apart(std::size_t i, std::size_t j) {

@@ -9,16 +9,16 @@
 
 #include "base/prng.h"
 #include "cluster/rig.h"
-#include "soak/network.h"
 #include "soak/user.h"
+#include "support/network.h"
 
 namespace holdfast::soak {
 
 class Nemesis {
  public:
   // `volumes` are the cluster's; each is published. `user` asks things of it meanwhile; nullptr: nobody does.
-  Nemesis(cluster::Rig& rig, const Network& network, std::vector<std::string> volumes, User* user,
-          std::uint64_t seed);
+  Nemesis(cluster::Rig& rig, const testing_support::Network& network, std::vector<std::string> volumes,
+          User* user, std::uint64_t seed);
 
   // One or two things at a time, each told on standard output, and undone at its end. Waits before, where a volume
   // would be left without a replica in sync, and sometimes without need, until all volumes are whole.
@@ -55,7 +55,7 @@ class Nemesis {
   // Each volume keeps a replica in sync on a node that none of them strikes.
   bool bearable(const std::vector<Fault>& faults);
   cluster::Rig& rig_;
-  const Network& network_;
+  const testing_support::Network& network_;
   const std::vector<std::string> volumes_;
   User* user_;
   Prng prng_;

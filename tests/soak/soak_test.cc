@@ -16,8 +16,8 @@
 #include "cluster/rig.h"
 #include "e2e/remote_disk.h"
 #include "soak/nemesis.h"
-#include "soak/network.h"
 #include "soak/user.h"
+#include "support/network.h"
 
 namespace holdfast::soak {
 namespace {
@@ -28,6 +28,7 @@ using cluster::mib;
 using cluster::Rig;
 using cluster::Shape;
 using cluster::Strings;
+using testing_support::Network;
 
 struct Settings {
   std::uint64_t seed = 1;

@@ -1,4 +1,4 @@
-#include "soak/network.h"
+#include "support/network.h"
 
 #include <sstream>
 
@@ -7,27 +7,25 @@
 
 #include "support/leftovers.h"
 
-namespace holdfast::soak {
+namespace holdfast::testing_support {
 namespace {
 
-testing_support::Finished run_line(const std::string& line) {
+Finished run_line(const std::string& line) {
   std::istringstream in(line);
   std::vector<std::string> words{"/usr/bin/env"};  // finds the program
   for (std::string word; in >> word;) words.push_back(word);
-  return testing_support::run(words);
+  return run(words);
 }
 
 }  // namespace
 
 Network::Network(std::size_t engines)
-    : engines_(engines),
-      prefix_(testing_support::network_prefix()),
-      net_("10.214." + std::to_string(::getpid() % 250) + ".") {
+    : engines_(engines), prefix_(network_prefix()), net_("10.214." + std::to_string(::getpid() % 250) + ".") {
   if (::geteuid() != 0) {
     lacks_ = "root";
     return;
   }
-  testing_support::remove_leftovers();
+  remove_leftovers();
   if (make()) lacks_.clear();
 }
 
@@ -69,7 +67,7 @@ bool Network::command(const std::string& line) {
 
 std::string Network::address(std::size_t i) const { return net_ + std::to_string(i == host ? 254 : i); }
 
-testing_support::Place Network::place(std::size_t i) const {
+Place Network::place(std::size_t i) const {
   if (!lacks_.empty()) return {};
   return {address(i), name(i)};
 }
@@ -102,4 +100,4 @@ void Network::rejoin(std::size_t i) const {
   EXPECT_EQ(done.status, 0) << done.output;
 }
 
-}  // namespace holdfast::soak
+}  // namespace holdfast::testing_support

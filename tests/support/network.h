@@ -8,7 +8,7 @@
 
 #include "support/engine_process.h"
 
-namespace holdfast::soak {
+namespace holdfast::testing_support {
 
 class Network {
  public:
@@ -22,7 +22,7 @@ class Network {
   // What is missing here, and then all places are on loopback; empty when the network is there.
   const std::string& lacks() const noexcept { return lacks_; }
   std::size_t agent() const noexcept { return engines_ + 1; }
-  testing_support::Place place(std::size_t i) const;
+  Place place(std::size_t i) const;
 
   // Nothing passes between two places, or from a place to anywhere; and again.
   void cut(std::size_t a, std::size_t b) const;
@@ -47,4 +47,4 @@ class Network {
   std::string lacks_;
 };
 
-}  // namespace holdfast::soak
+}  // namespace holdfast::testing_support
