@@ -541,7 +541,9 @@ bool Users::delete_everything() {
 
 std::vector<std::string> Users::contradictions(const Specs& specs) const {
   std::vector<std::string> found;
-  for (const auto& [id, v] : volumes_) {
+  for (const auto& known : volumes_) {
+    const Uuid& id = known.first;
+    const auto& v = known.second;
     if (v.busy) continue;
     const auto spec = specs.volumes.find(id);
     const bool there = spec != specs.volumes.end();

@@ -2,10 +2,10 @@
 // that of the pages of a list.
 #pragma once
 
-#include <compare>
 #include <cstdint>
 #include <set>
 #include <string>
+#include <tuple>
 
 namespace holdfast::control {
 
@@ -17,7 +17,9 @@ class CreationOrder {
     std::int64_t created = 0;  // revision
     std::uint16_t spread = 0;
     std::string id;
-    auto operator<=>(const Place&) const = default;
+    bool operator<(const Place& o) const noexcept {
+      return std::tie(created, spread, id) < std::tie(o.created, o.spread, o.id);
+    }
   };
   using Places = std::set<Place>;
 

@@ -12,7 +12,6 @@ using fake::node_of;
 using ::testing::AllOf;
 using ::testing::Each;
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
 
 struct ResizeRig : fake::NodesRig {
   ResizeRig() {

@@ -175,7 +175,7 @@ Task<Status> Agent::serve(const Op& op, Uuid id, NodeId node, VolumeTarget wante
   }
   const Status opened = co_await open_target(op, volume, nexus, std::move(good));
   if (!opened.ok()) {
-    const Error why = opened.error();
+    const Error& why = opened.error();
     (co_await undo_target(op, id, nexus.uuid, may_have_happened(why))).ignore("the next agent settles it");
     co_return why;
   }

@@ -280,7 +280,7 @@ TEST(Workload, NoBlockIsInFlightTwiceWhileVerifying) {
 }
 
 TEST(Workload, RandomAccessMeetsEachPlaceOnce) {
-  for (const std::uint64_t units : {1, 2, 5, 64, 1000}) {
+  for (const std::uint64_t units : {1U, 2U, 5U, 64U, 1000U}) {
     BenchOptions o;
     o.access = Access::rand_write;
     o.once = true;

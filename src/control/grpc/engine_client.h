@@ -33,7 +33,7 @@ namespace holdfast::control {
 namespace v1 = mayastor::v1;
 namespace own = holdfast::v1;
 template <class Service>
-using Async = typename Service::Stub::async;
+using Async = std::remove_pointer_t<decltype(std::declval<typename Service::Stub&>().async())>;
 
 using Channel = decltype(rpc::connect({}, nullptr, {}));  // gRPC wants it shared with its stubs
 

@@ -239,7 +239,7 @@ BlockDeviceInfo block_device_of(const v1::BlockDevice& d) {
   device.available = d.available();
   if (d.has_is_rotational()) device.rotational = d.is_rotational();
   if (d.has_partition()) {
-    auto& p = device.partition.emplace();
+    auto& p = device.partition.emplace(BlockDeviceInfo::Partition());
     p.parent = d.partition().parent();
     p.number = d.partition().number();
     p.name = d.partition().name();

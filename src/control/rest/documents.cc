@@ -17,7 +17,7 @@ namespace {
 
 // YAML 1.2's JSON schema, as far as the file needs it.
 Json scalar_json(const YAML::Node& node) {
-  const std::string text = node.Scalar();
+  const std::string& text = node.Scalar();
   const bool quoted = node.Tag() == "!";
   if (quoted) return text;
   if (text == "true" || text == "false") return text == "true";
