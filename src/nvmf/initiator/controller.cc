@@ -174,7 +174,8 @@ Task<void> Controller::supervise() {
     if (state_ == ControllerState::live) {
       state_ = ControllerState::reconnecting;
       lost_at_ = home_.now();
-      attempt_ = 0;
+      // The first of a row is tried at once. A target that takes us only to lose us does not make us spin.
+      if (lost_at_ - live_at_ >= remote_.config.backoff_max) attempt_ = 0;
       co_await publish();
     }
     const Semaphore::Permit turn = co_await lifecycle_.acquire();
@@ -214,6 +215,7 @@ Task<void> Controller::go_live() {
     core = ~0u;  // from the start: others may have come meanwhile
   }
   state_ = ControllerState::live;
+  live_at_ = home_.now();
   co_await publish();
   if (access() == Access::none) on_path_doubt();
   // What the target would have told meanwhile went with the old association.

@@ -170,6 +170,7 @@ class Controller final : PathOwner, SessionObserver {
   std::uint32_t attempt_ = 0;
   unsigned events_ = 0;  // of the target, in the interval that ends at events_until_
   Nanos events_until_{0};
+  Nanos live_at_{0};             // since when there is an association
   Nanos lost_at_{0};             // while there is no association
   bool lost_ = false;            // the association has to be torn down
   bool flowed_ = false;          // I/O was done on this association

@@ -603,6 +603,28 @@ TEST(Initiator, ATargetThatTellsWithoutEndIsHeardNowAndThen) {
   EXPECT_EQ(f.controller().reconnects(), 0u);
 }
 
+TEST(Initiator, ATargetThatLosesEveryConnectionIsTriedMoreAndMoreSlowly) {
+  Fixture f;
+  ASSERT_TRUE(f.open().ok());
+  f.target->hook = [](test::FakeConnection& c, const nvme::Sqe& sqe, std::span<const std::byte>) {
+    if (c.qid() == 0 || sqe.opc != static_cast<std::uint8_t>(nvme::IoOpcode::read)) return false;
+    c.hang_up();
+    return true;
+  };
+  std::vector<std::byte> data(4096);
+  EXPECT_FALSE(f.read(0, data).ok());
+  EXPECT_GT(f.controller().reconnects(), 2u);
+  EXPECT_LT(f.controller().reconnects(), 20u);
+  f.target->hook = {};
+  EXPECT_TRUE(f.read(0, data).ok());
+  // One that stood for a while is tried again at once.
+  f.world.run_for(f.config.backoff_max + Nanos(1s));
+  f.world.net().cut(f.host_node, f.target_node);
+  const Nanos began = f.world.now();
+  EXPECT_TRUE(f.read(0, data).ok());
+  EXPECT_LT(f.world.now() - began, f.config.backoff_min / 2);
+}
+
 TEST(Initiator, NamespaceGoneIsRemoved) {
   Fixture f;
   ASSERT_TRUE(f.open().ok());
