@@ -20,7 +20,7 @@
 namespace holdfast::nvmf {
 namespace {
 
-using test::nqn, test::pattern, test::port;
+using test::pattern;
 using Fixture = test::FakeTargetFixture;
 using Observer = test::DeviceEvents;
 
