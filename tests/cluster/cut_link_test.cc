@@ -1,39 +1,19 @@
 // Links between two engines that are cut without a word, while the agent reaches both: what waits for the other end
 // ends by itself, whether somebody writes or not.
-#include <memory>
-
-#include "cluster/rig.h"
-#include "support/network.h"
+#include "cluster/networked.h"
 
 namespace holdfast::cluster {
 namespace {
 
-using testing_support::Network;
+struct CutLinkTest : Networked {
+  static constexpr std::uint64_t large = 64 * mib;
 
-struct CutLinkTest : testing::Test {
-  static constexpr std::size_t engines = 3;
-  static constexpr std::uint64_t small = 32 * mib, large = 64 * mib;
-
-  static Shape shape(const Network& network) {
-    Shape s{.engines = engines, .pool_bytes = 256 * mib};
-    s.agent_flags = {"--no-auth"};
-    s.agent_place = network.place(network.agent());
-    for (std::size_t i = 1; i <= engines; ++i) s.engine_places.push_back(network.place(i));
-    return s;
-  }
-  void SetUp() override {
-    if (!network.lacks().empty()) GTEST_SKIP() << "without network namespaces: lacks " << network.lacks();
-    rig = std::make_unique<Rig>(shape(network));
-    ASSERT_TRUE(rig->start());
-  }
+  CutLinkTest() : Networked(3) {}
   Answer resize(const std::string& id) { return rig->put("/v0/volumes/" + id + "/size", {{"size", large}}); }
   bool has_grown(const std::string& id) {
     const Json volume = rig->get_volume(id);
     return volume["spec"]["size"] == large && volume["state"]["size"] == large;
   }
-
-  Network network{engines};
-  std::unique_ptr<Rig> rig;
 };
 
 TEST_F(CutLinkTest, ANewSizeWaitsNoLongerThanTheTargetForAChildThatNobodyUses) {
