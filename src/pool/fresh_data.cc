@@ -18,7 +18,7 @@ constexpr Nanos retry_pause = 1s;
 
 }  // namespace
 
-FreshData::~FreshData() { HF_ASSERT(!later_ && !settling_); }
+FreshData::~FreshData() { HF_ASSERT(!later_ && !settling_ && !letting_go_); }
 
 bool FreshData::carries(Cluster cluster, std::uint64_t bytes) const noexcept {
   const std::uint64_t ring = journal_.ring().bytes;
@@ -32,7 +32,7 @@ bool FreshData::has(Cluster cluster, std::uint32_t first_block, std::uint32_t bl
   const auto at = clusters_.find(cluster);
   if (at == clusters_.end()) return false;
   return std::any_of(at->second.begin(), at->second.end(), [&](const Run& run) {
-    return run.first_block < first_block + block_count &&
+    return run.sequence > settled_ && run.first_block < first_block + block_count &&
            first_block < run.first_block + std::uint32_t{run.block_count};
   });
 }
@@ -45,21 +45,41 @@ void FreshData::recorded(const WriteRecord& write, std::uint64_t sequence) {
   std::vector<Run>& runs = clusters_[write.cluster];
   if (runs.empty()) counts_.hold(write.cluster);
   runs.push_back(Run{sequence, write.first_block, write.block_count});
+  order_.push_back(Place{sequence, write.cluster});
+  newest_ = sequence;
   if (later_ || closing_) return;
   later_ = true;
   scope_.spawn(settle_later());
 }
 
 void FreshData::settled(std::uint64_t sequence) {
-  for (auto at = clusters_.begin(); at != clusters_.end();) {
-    std::erase_if(at->second, [sequence](const Run& run) { return run.sequence <= sequence; });
-    if (!at->second.empty()) {
-      ++at;
-      continue;
-    }
+  settled_ = std::max(settled_, sequence);
+  const bool done = let_go_some();
+  if (done || letting_go_ || closing_) return;
+  letting_go_ = true;
+  scope_.spawn(let_go());
+}
+
+Task<void> FreshData::let_go() {
+  do {
+    co_await home_.yield();
+  } while (!closing_ && !let_go_some());
+  letting_go_ = false;
+}
+
+// True: nothing is left that could be let go of. A cluster may have been forgotten, and written again later.
+bool FreshData::let_go_some() {
+  const auto settled = [this] { return !order_.empty() && order_.front().sequence <= settled_; };
+  for (std::size_t n = 0; n < writes_per_turn_ && settled(); ++n) {
+    const auto at = clusters_.find(order_.front().cluster);
+    order_.pop_front();
+    if (at == clusters_.end()) continue;
+    std::erase_if(at->second, [this](const Run& run) { return run.sequence <= settled_; });
+    if (!at->second.empty()) continue;
     counts_.release(at->first);
-    at = clusters_.erase(at);
+    clusters_.erase(at);
   }
+  return !settled();
 }
 
 void FreshData::forget(ClusterRun freed) {
@@ -72,7 +92,7 @@ void FreshData::forget(ClusterRun freed) {
 
 Task<void> FreshData::settle_later() {
   Nanos pause = settle_pause;
-  while (!clusters_.empty() && !closing_ && !journal_.frozen()) {
+  while (any() && !closing_ && !journal_.frozen()) {
     const bool on = co_await home_.sleep(pause, stop_.token());
     if (!on) break;
     const Status done = co_await settle();
@@ -83,12 +103,8 @@ Task<void> FreshData::settle_later() {
 }
 
 Task<Status> FreshData::settle() {
-  const std::uint64_t wanted = journal_.mark().sequence;
-  const auto fresh = [this, wanted] {
-    return std::any_of(clusters_.begin(), clusters_.end(),
-                       [wanted](const auto& entry) { return entry.second.front().sequence <= wanted; });
-  };
-  while (fresh()) {
+  const std::uint64_t wanted = newest_;
+  while (settled_ < wanted && !clusters_.empty()) {
     if (settling_) {
       co_await ended_.wait();
       continue;
@@ -127,33 +143,38 @@ Task<void> FreshData::close() {
 void CarriedData::see(std::uint64_t sequence, const Record& record) {
   if (const auto* settled = std::get_if<SettledRecord>(&record)) {
     settled_ = std::max(settled_, settled->sequence);
-    std::erase_if(found_, [this](const Found& found) { return found.sequence <= settled_; });
+    for (auto& [cluster, writes] : found_)
+      std::erase_if(writes, [this](const Found& found) { return found.sequence <= settled_; });
+    std::erase_if(found_, [](const auto& entry) { return entry.second.empty(); });
   } else if (const auto* write = std::get_if<WriteDataRecord>(&record);
              write != nullptr && sequence > settled_) {
-    found_.push_back(Found{sequence, *write});
+    found_[write->write.cluster].push_back(Found{sequence, *write});
   }
 }
 
 void CarriedData::forget(ClusterRun freed) {
-  std::erase_if(found_, [freed](const Found& found) {
-    const std::uint32_t cluster = to_index(found.write.write.cluster);
-    return cluster >= to_index(freed.first) && cluster - to_index(freed.first) < freed.count;
-  });
+  const auto beyond = [freed](Cluster c) { return to_index(c) - to_index(freed.first) >= freed.count; };
+  for (auto at = found_.lower_bound(freed.first); at != found_.end() && !beyond(at->first);)
+    at = found_.erase(at);
 }
 
 Task<Status> CarriedData::restore(Reactor& home, DiskSet& disks) {
   if (found_.empty()) co_return Status();
-  for (const Found& found : found_) {
-    const WriteRecord& write = found.write.write;
-    const ScratchBuffer buffer(home, found.write.data.size());
-    std::memcpy(buffer.data(), found.write.data.data(), buffer.size());
-    const DiskPlace place = disks.locate(write.cluster, std::uint32_t{write.first_block} * block_bytes);
-    DiskPort& disk = disks.at(place.disk).home();
-    const IoVec vec{buffer.data(), buffer.size()};
-    const Status done = co_await disk.write(place.offset, IoVecs(&vec, 1), Durable::no);
-    if (!done.ok()) co_return disk.disk().explain(done.error(), "writing what the journal has of it");
+  std::size_t writes = 0;
+  for (const auto& [cluster, of_cluster] : found_) {
+    for (const Found& found : of_cluster) {
+      const WriteRecord& write = found.write.write;
+      const ScratchBuffer buffer(home, found.write.data.size());
+      std::memcpy(buffer.data(), found.write.data.data(), buffer.size());
+      const DiskPlace place = disks.locate(cluster, std::uint32_t{write.first_block} * block_bytes);
+      DiskPort& disk = disks.at(place.disk).home();
+      const IoVec vec{buffer.data(), buffer.size()};
+      const Status done = co_await disk.write(place.offset, IoVecs(&vec, 1), Durable::no);
+      if (!done.ok()) co_return disk.disk().explain(done.error(), "writing what the journal has of it");
+      ++writes;
+    }
   }
-  HF_LOG(info, "pool", "data of new blocks was taken from the journal", {"writes", found_.size()});
+  HF_LOG(info, "pool", "data of new blocks was taken from the journal", {"writes", writes});
   co_return co_await disks.flush(home.core());
 }
 

@@ -8,7 +8,9 @@
 // Home core. Why: docs/adr/0012-small-new-data-travels-in-the-journal.md.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <vector>
 
@@ -24,8 +26,16 @@ namespace holdfast::pool {
 
 class FreshData {
  public:
-  FreshData(Reactor& home, ClusterCounts& clusters, DiskSet& disks, Journal& journal) noexcept
-      : home_(home), counts_(clusters), disks_(disks), journal_(journal), ended_(home), scope_(home) {}
+  // writes_per_turn: so many are let go of in one turn of the core.
+  FreshData(Reactor& home, ClusterCounts& clusters, DiskSet& disks, Journal& journal,
+            std::size_t writes_per_turn) noexcept
+      : home_(home),
+        counts_(clusters),
+        disks_(disks),
+        journal_(journal),
+        writes_per_turn_(writes_per_turn),
+        ended_(home),
+        scope_(home) {}
   FreshData(const FreshData&) = delete;
   FreshData& operator=(const FreshData&) = delete;
   ~FreshData();  // close() was awaited
@@ -44,6 +54,7 @@ class FreshData {
   // Before the record's map is published; `sequence`: of its commit.
   void recorded(const WriteRecord& write, std::uint64_t sequence);
   // The data of all commits up to this one is durable in its place, and so is the fact: by a record or a checkpoint.
+  // Their clusters are let go of in the turns that follow.
   void settled(std::uint64_t sequence);
   // Nobody names these clusters any more, durably: recovery passes over their data.
   void forget(ClusterRun freed);
@@ -57,16 +68,28 @@ class FreshData {
     std::uint16_t first_block = 0;
     std::uint16_t block_count = 0;
   };
+  struct Place {
+    std::uint64_t sequence = 0;
+    Cluster cluster{};
+  };
+  bool any() const noexcept { return newest_ > settled_ && !clusters_.empty(); }
   Task<void> settle_later();
   Task<Status> settle_once();
+  Task<void> let_go();
+  bool let_go_some();
 
   Reactor& home_;
   ClusterCounts& counts_;
   DiskSet& disks_;
   Journal& journal_;
-  std::map<Cluster, std::vector<Run>> clusters_;
-  bool later_ = false;     // settle_later() is running
-  bool settling_ = false;  // settle_once() is
+  const std::size_t writes_per_turn_;
+  std::map<Cluster, std::vector<Run>> clusters_;  // held; runs up to settled_ are not fresh any more
+  std::deque<Place> order_;                       // what was recorded, until it is let go of
+  std::uint64_t newest_ = 0;                      // commit that was recorded
+  std::uint64_t settled_ = 0;                     // commits up to this one are
+  bool later_ = false;                            // settle_later() is running
+  bool settling_ = false;                         // settle_once() is
+  bool letting_go_ = false;                       // let_go() is
   bool closing_ = false;
   StopSource stop_;
   WaitQueue ended_;
@@ -90,7 +113,7 @@ class CarriedData {
     WriteDataRecord write;
   };
   std::uint64_t settled_;
-  std::vector<Found> found_;  // in the order of the journal
+  std::map<Cluster, std::vector<Found>> found_;  // of each cluster, in the order of the journal
 };
 
 }  // namespace holdfast::pool

@@ -2,6 +2,7 @@
 #include "pool/fresh_data.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -196,6 +197,27 @@ TEST_F(FreshDataTest, AFailedWriteLeavesNothingBehind) {
   ASSERT_EQ(v.write(2 * cluster, 4 * KiB), Errc::ok);
   After after(content_of(b));
   EXPECT_EQ(after.read(0, 3 * cluster), wanted(0, 3 * cluster));
+}
+
+// A volume of very many clusters that was deleted after first writes elsewhere: opening looks at each of its clusters.
+TEST(CarriedData, IsFoundByItsCluster) {
+  constexpr std::uint32_t writes = 20000, freed = 200000;
+  CarriedData carried;
+  WriteDataRecord record;
+  record.data.resize(1);
+  for (std::uint32_t i = 0; i < writes; ++i) {
+    record.write.cluster = Cluster{2 * i};
+    carried.see(i + 1, record);
+  }
+  const auto began = std::chrono::steady_clock::now();
+  for (std::uint32_t i = 0; i < freed; ++i) carried.forget(ClusterRun{Cluster{2 * i + 1}, 1});
+  // Generous: it is 5 ms, and 2 s where each of them is compared with each.
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::milliseconds(500));
+  EXPECT_FALSE(carried.empty());
+  carried.forget(ClusterRun{Cluster{0}, 2 * writes - 2});
+  EXPECT_FALSE(carried.empty()) << "the last one is behind";
+  carried.forget(ClusterRun{Cluster{2 * writes - 2}, 1});
+  EXPECT_TRUE(carried.empty());
 }
 
 }  // namespace

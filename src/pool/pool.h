@@ -44,7 +44,8 @@ struct PoolOptions {
   DiskHealthLimits disk_health;        // from where on a disk makes the pool degraded
   unsigned used_percent_warning = 80;  // of capacity: an event, once each time it is passed
   unsigned used_percent_critical = 95;
-  // Given back in one turn of the core, at most: clusters of what is deleted, shrunk or discarded.
+  // Let go of in one turn of the core, at most: clusters of what is deleted, shrunk or discarded; and first writes
+  // whose data has become durable in its place.
   std::size_t clusters_per_turn = 4096;
   bool background_completion = true;  // complete partial clusters with something behind them when idle
 };

@@ -109,7 +109,8 @@ void Pool::Impl::build(Journal::Mark begin, Journal::Mark end) {
   space_ = std::make_unique<Space>(home_, *state_, *disks_, guard_, log, options_.clusters_per_turn);
   const Journal::Ring ring{s.journal_offset, s.journal_bytes, s.instance};
   journal_ = std::make_unique<Journal>(home_, disks_->at(0).home(), ring, s.incarnation, begin, end, client);
-  fresh_ = std::make_unique<FreshData>(home_, state_->clusters(), *disks_, *journal_);
+  fresh_ =
+      std::make_unique<FreshData>(home_, state_->clusters(), *disks_, *journal_, options_.clusters_per_turn);
   parts_.reset(new VolumeParts{registry_.cores(), *state_, *disks_, *journal_, *space_, *fresh_, guard_});
   checkpointed_ = begin.sequence;
   for (std::uint16_t i = 0; i < disks_->count(); ++i) disks_->at(i).observe(this);

@@ -1,4 +1,4 @@
-// How much a pool does in one turn of its core, where nothing makes it wait: on disks that end every operation at once.
+// How much a pool does in one turn of its core.
 #include <gtest/gtest.h>
 
 #include "pool/testing/pool_bench.h"
@@ -9,6 +9,7 @@ namespace {
 
 using namespace testing_support;  // NOLINT: tests only
 
+// On a disk that ends every operation at once: nothing makes it wait.
 struct MemoryPool {
   MemoryPool() {
     PoolParams params;
@@ -58,6 +59,65 @@ TEST(Turns, ACheckpointIsWrittenPieceByPiece) {
   }
   p.machine.world.run_for(std::chrono::seconds(2));
   EXPECT_GE(p.turns_of(p.pool->checkpoint()), small + clusters * bytes_of_each / (64 * KiB));
+}
+
+// A pool whose first writes come all at once.
+struct Burst {
+  static constexpr std::size_t per_turn = 8;
+  Burst() {
+    sim::DiskOptions disk;
+    disk.size_bytes = GiB;
+    machine.node.add_disk("/dev/d0", disk);
+    PoolParams params;
+    params.name = "p";
+    params.disks = {"/dev/d0"};
+    params.cluster_bytes = 64 * KiB;
+    PoolOptions options;
+    options.background_completion = false;
+    options.journal_bytes = 16 * MiB;
+    options.clusters_per_turn = per_turn;
+    auto made = machine.run(Pool::create(machine.registry, params, options, nullptr));
+    if (!made.ok()) panic(made.error().message().c_str());
+    pool = std::move(made).value();
+    VolumeParams volume;
+    volume.name = "v";
+    volume.uuid = uuid_of("v");
+    volume.size_bytes = 512 * MiB;
+    EXPECT_TRUE(machine.run(pool->create_volume(volume)).ok());
+  }
+  ~Burst() { EXPECT_TRUE(machine.run(pool->close()).ok()); }
+  static Task<void> write_one(Channel& to, Lba at, IoVec from) {
+    const Status done = co_await to.write(at, IoVecs(&from, 1), Durable::no);
+    EXPECT_TRUE(done.ok());
+  }
+  static Task<void> write_all(Reactor& core, Channel& to, std::uint64_t first, std::uint64_t end,
+                              IoVec from) {
+    TaskScope scope(core);
+    for (std::uint64_t i = first; i < end; ++i) scope.spawn(write_one(to, Lba{i * 128}, from));
+    co_await scope.join();
+  }
+  void write(std::uint64_t first, std::uint64_t end) {
+    OpenChannel channel(machine, *pool->device(uuid_of("v")));
+    Bytes block = filled(4 * KiB, 1);
+    machine.run(write_all(machine.home(), *channel.channel, first, end, vec(block)));
+  }
+  // How much happens in the second that follows.
+  std::uint64_t steps() {
+    const std::uint64_t before = machine.world.steps();
+    machine.world.run_for(std::chrono::seconds(1));
+    return machine.world.steps() - before;
+  }
+  Machine machine;
+  std::unique_ptr<Pool> pool;
+};
+
+TEST(Turns, DataThatIsSettledIsLetGoOfInTurns) {
+  Burst b;
+  b.write(0, 10);
+  const std::uint64_t few = b.steps();
+  constexpr std::uint64_t writes = 300;
+  b.write(10, 10 + writes);
+  EXPECT_GE(b.steps(), few + writes / Burst::per_turn / 2);
 }
 
 }  // namespace
