@@ -107,8 +107,9 @@ void UringReactor::turn() noexcept {
   worked |= run_deferred();
   worked |= try_receives();
   if (ring_.has_requests() || ring_.has_kernel_work()) {
+    worked |= ring_.has_requests();
     ring_.submit();
-    worked = true;
+    worked |= ring_.has_ended();  // or there was no work: a sleeper is woken when there is
   }
   if (worked) {
     was_idle_ = false;

@@ -226,6 +226,36 @@ TEST(Runtime, IdleCostsNothing) {
 #endif
 }
 
+// What rings while the reactor is awake for another reason may be announced by the kernel after it was taken, and then it
+// announces that for as long as nothing else ends.
+TEST(Runtime, IdleCostsNothingAfterItWasRungAllTheTime) {
+  constexpr int rounds = 60, rings = 400;
+  auto rt = make_runtime(1, 0);
+  int total = 0;
+  Nanos longest{};
+  for (int round = 0; round < rounds; ++round) {
+    std::vector<Count> messages(rings);
+    std::thread other([&] {
+      for (Count& m : messages) {
+        m.total = &total;
+        rt->home().send(m);
+        std::this_thread::sleep_for(20us);
+      }
+    });
+    struct Awake {
+      static Task<void> run(Reactor& r, const int& counted, int wanted) {
+        while (counted < wanted) co_await r.sleep(30us);
+      }
+    };
+    rt->run(Awake::run(rt->home(), total, (round + 1) * rings));
+    other.join();
+    const Nanos before = cpu_time();
+    rt->run(slept(rt->home(), 10ms));
+    longest = std::max(longest, cpu_time() - before);
+  }
+  EXPECT_LT(longest, 5ms) << "of 10 ms";
+}
+
 Task<int> yielding_does_not_starve_timers(Reactor& r) {
   int yields = 0;
   TaskScope scope(r);
