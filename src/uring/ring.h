@@ -45,8 +45,9 @@ class Ring {
   unsigned reap() noexcept;
   // Something has ended and can be reaped. No system call, as the next two.
   bool has_ended() const noexcept { return io_uring_cq_ready(&ring_) != 0; }
-  // The kernel says that it has work to run for us: submit() lets it. It says so a moment after the work can be taken, so
-  // when we are quick this stays true without any, until the next request ends (Linux 6.1 to 6.18, io_req_local_work_add).
+  // The kernel says that it has work to run for us: submit() lets it. It says so a moment after the work can be taken,
+  // so when we are quick this stays true without any, until another request ends (Linux 6.1 to 6.18,
+  // io_req_local_work_add).
   bool has_kernel_work() const noexcept {
     return (IO_URING_READ_ONCE(*ring_.sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
   }

@@ -226,8 +226,8 @@ TEST(Runtime, IdleCostsNothing) {
 #endif
 }
 
-// What rings while the reactor is awake for another reason may be announced by the kernel after it was taken, and then it
-// announces that for as long as nothing else ends.
+// What rings while the reactor is awake for another reason may be announced by the kernel after it was taken, and then
+// it announces that for as long as nothing else ends.
 TEST(Runtime, IdleCostsNothingAfterItWasRungAllTheTime) {
   constexpr int rounds = 60, rings = 400;
   auto rt = make_runtime(1, 0);

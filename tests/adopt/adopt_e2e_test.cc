@@ -86,7 +86,7 @@ TEST_F(AdoptE2e, AClusterIsBroughtBackFromItsPoolsWithTheNewestData) {
   write(uri, 2);  // the third replica misses it
   rig().wait("the first replica to know two in sync", [] { return healthy_by(said(1)) == 2; });
   EXPECT_TRUE(rig().unpublish(id).ok());
-  for (const std::size_t i : {1, 2}) {
+  for (const std::size_t i : {1U, 2U}) {
     rig().wait("a replica to know that there is no target", [i] {
       const Json record = said(i);
       return record.is_object() && !record.contains("target");

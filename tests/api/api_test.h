@@ -42,13 +42,13 @@ class ApiTest : public testing::Test {
 // EXPECT_CODE(call(...), NOT_FOUND, "part of the text");
 #define EXPECT_CODE(call_, code_, text_)                                                   \
   do {                                                                                     \
-    const grpc::Status status_ = (call_);                                                  \
+    const grpc::Status& status_ = (call_);                                                 \
     EXPECT_EQ(status_.error_code(), ::grpc::StatusCode::code_) << status_.error_message(); \
     EXPECT_THAT(status_.error_message(), ::testing::HasSubstr(text_));                     \
   } while (false)
 #define EXPECT_OK(call_)                                                                  \
   do {                                                                                    \
-    const grpc::Status status_ = (call_);                                                 \
+    const grpc::Status& status_ = (call_);                                                \
     EXPECT_TRUE(status_.ok()) << status_.error_code() << ": " << status_.error_message(); \
   } while (false)
 

@@ -7,7 +7,6 @@ namespace holdfast::api_test {
 namespace {
 
 using testing::ElementsAre;
-using testing::UnorderedElementsAre;
 
 class ReplicaApi : public PoolApiTest {
  protected:

@@ -65,7 +65,7 @@ class ReplicaRebuildApi : public PoolApiTest {
   // Three snapshots: 2 MiB, 4 MiB, and 3 MiB of the same.
   void make_history() {
     int n = 0;
-    for (const unsigned megabytes : {2, 4, 3}) {
+    for (const unsigned megabytes : {2U, 4U, 3U}) {
       put_prefix("r1", megabytes, 16 * MB);
       ++n;
       ASSERT_TRUE(snap(replica_uuid, "s" + std::to_string(n), snapshot_id(n)).status.ok());

@@ -109,7 +109,7 @@ TEST_F(DrainTest, DrainingANodeDrainedWithTheSameLabel) {
 
 TEST_F(DrainTest, DrainingANodeWithInsufficientSystemCapacity) {
   const std::string id = served_by_first();
-  for (const std::size_t i : {2, 3}) EXPECT_EQ(cordon(i, "c").summary(), "200");
+  for (const std::size_t i : {2U, 3U}) EXPECT_EQ(cordon(i, "c").summary(), "200");
   EXPECT_EQ(drain(1, "d").summary(), "200");
   EXPECT_TRUE(state(1).contains("drainingstate"));
   EXPECT_EQ(rig().target_node(id), "node-1");
@@ -132,7 +132,7 @@ TEST_F(DrainTest, InsufficientSystemCapacityDuringANodeDrain) {
 
 TEST_F(DrainTest, DrainCompletionForAPartiallyDrainedNode) {
   const std::string id = served_by_first();
-  for (const std::size_t i : {2, 3}) EXPECT_EQ(cordon(i, "c").summary(), "200");
+  for (const std::size_t i : {2U, 3U}) EXPECT_EQ(cordon(i, "c").summary(), "200");
   EXPECT_EQ(drain(1, "d").summary(), "200");
   EXPECT_EQ(uncordon(2, "c").summary(), "200");
   wait_drained(1);
@@ -141,17 +141,17 @@ TEST_F(DrainTest, DrainCompletionForAPartiallyDrainedNode) {
 
 TEST_F(DrainTest, CancellingADrainCommand) {
   const std::string id = served_by_first();
-  for (const std::size_t i : {2, 3}) EXPECT_EQ(cordon(i, "c").summary(), "200");
+  for (const std::size_t i : {2U, 3U}) EXPECT_EQ(cordon(i, "c").summary(), "200");
   EXPECT_EQ(drain(1, "d").summary(), "200");
   EXPECT_EQ(uncordon(1, "d").summary(), "200");
   EXPECT_TRUE(state(1).empty());
-  for (const std::size_t i : {2, 3}) EXPECT_EQ(uncordon(i, "c").summary(), "200");
+  for (const std::size_t i : {2U, 3U}) EXPECT_EQ(uncordon(i, "c").summary(), "200");
   EXPECT_EQ(rig().target_node(id), "node-1");
 }
 
 TEST_F(DrainTest, CancellingADrainCommandWithAnInvalidLabel) {
   served_by_first();
-  for (const std::size_t i : {2, 3}) EXPECT_EQ(cordon(i, "c").summary(), "200");
+  for (const std::size_t i : {2U, 3U}) EXPECT_EQ(cordon(i, "c").summary(), "200");
   EXPECT_EQ(drain(1, "d").summary(), "200");
   EXPECT_EQ(uncordon(1, "x").summary(), "412 FailedPrecondition");
   EXPECT_EQ(drain_labels(1), Json({"d"}));
@@ -159,11 +159,11 @@ TEST_F(DrainTest, CancellingADrainCommandWithAnInvalidLabel) {
 
 TEST_F(DrainTest, RestartingADrainingNode) {
   const std::string id = served_by_first();
-  for (const std::size_t i : {2, 3}) EXPECT_EQ(cordon(i, "c").summary(), "200");
+  for (const std::size_t i : {2U, 3U}) EXPECT_EQ(cordon(i, "c").summary(), "200");
   EXPECT_EQ(drain(1, "d").summary(), "200");
   rig().stop(1);
   rig().start_engine(1);
-  for (const std::size_t i : {2, 3}) EXPECT_EQ(uncordon(i, "c").summary(), "200");
+  for (const std::size_t i : {2U, 3U}) EXPECT_EQ(uncordon(i, "c").summary(), "200");
   wait_drained(1);
   EXPECT_NE(rig().target_node(id), "node-1");
 }

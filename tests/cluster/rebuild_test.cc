@@ -131,7 +131,7 @@ struct ShortWaitRebuildTest : Rebuilds<ShortWaitRebuildTest> {
     return id;
   }
   static void resume(const std::string& id) {
-    for (const std::size_t i : {1, 2}) rig().resume_rebuild(id, i);
+    for (const std::size_t i : {1U, 2U}) rig().resume_rebuild(id, i);
     rig().wait_healthy(id, 2);
   }
 };

@@ -49,7 +49,7 @@ struct SnapshotCopiesTest : Scenarios<SnapshotCopiesTest> {
 TEST_F(SnapshotCopiesTest, ANodeThatIsLostTakesNoSnapshotWithIt) {
   const std::string volume = rig().volume(2);
   const Strings before = rig().nodes_of(volume);
-  const std::string home = before[0], lost = before[1];
+  const std::string &home = before[0], &lost = before[1];
   const std::string uri = rig().publish(volume, Rig::number_of(home));
   Rig::write(uri, 0, 1, 2 * mib);
   Rig::write(uri, 2 * mib, 1, 2 * mib);
@@ -97,7 +97,7 @@ TEST_F(SnapshotCopiesTest, AReplicaThatIsAddedHasThemAndTheyGoWithTheirSnapshot)
   EXPECT_EQ(rig().del(path(id)).summary(), "204");
   rig().wait("the snapshot to go", [&] { return rig().get(path(id)).status == 404; });
   EXPECT_EQ(rig().del("/v0/volumes/" + volume).summary(), "204");
-  for (const std::size_t i : {1, 2, 3})
+  for (const std::size_t i : {1U, 2U, 3U})
     rig().wait("the pool to be empty", [&] { return rig().pool_used(i) <= 2 * mib; });
 }
 

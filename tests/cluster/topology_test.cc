@@ -173,7 +173,7 @@ struct TopologyTest : Topology<TopologyTest> {
 };
 
 TEST_F(TopologyTest, SufficientSuitablePoolsWhichContainVolumeTopologyLabels) {
-  for (const std::size_t i : {1, 3}) {
+  for (const std::size_t i : {1U, 3U}) {
     label("pools/" + Rig::pool(i), "disk=ssd");
     label("pools/" + Rig::pool(i), "room=7");
   }
@@ -185,7 +185,7 @@ TEST_F(TopologyTest, SufficientSuitablePoolsWhichContainVolumeTopologyLabels) {
 }
 
 TEST_F(TopologyTest, DesiredNumberOfReplicasCannotBeCreated) {
-  for (const std::size_t i : {1, 2}) label("pools/" + Rig::pool(i), "disk=ssd");
+  for (const std::size_t i : {1U, 2U}) label("pools/" + Rig::pool(i), "disk=ssd");
   label("pools/pool-3", "disk=hdd");
   const Answer refused = rig().try_volume(Rig::new_id(), 3, on_pools({{"disk", "ssd"}}));
   EXPECT_EQ(refused.summary(), "507 ResourceExhausted");
@@ -200,7 +200,7 @@ TEST_F(TopologyTest, SufficientSuitablePoolsWhichDoNotContainVolumePoolTopologyL
 }
 
 TEST_F(TopologyTest, SuccessfullyAddingAReplicaToAVolumeWithPoolTopology) {
-  for (const std::size_t i : {1, 2}) label("pools/" + Rig::pool(i), "disk=ssd");
+  for (const std::size_t i : {1U, 2U}) label("pools/" + Rig::pool(i), "disk=ssd");
   const std::string id = rig().volume(1, on_pools({{"disk", "ssd"}}));
   EXPECT_EQ(scale(id, 2).summary(), "200");
   EXPECT_EQ(rig().pools_of(id), Strings({"pool-1", "pool-2"}));

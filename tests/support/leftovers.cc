@@ -61,7 +61,7 @@ void remove_folder(const fs::path& folder) {
 bool is_left(const std::string& name) {
   if (!name.starts_with(own_mark)) return false;
   const auto digits = name.find_first_of("0123456789");
-  if (digits == std::string::npos || digits > 3) return false;
+  if (digits > 3) return false;  // or there are none
   pid_t pid = 0;
   std::from_chars(name.data() + digits, name.data() + name.size(), pid);
   // Nothing of this process is there yet.
