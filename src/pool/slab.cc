@@ -6,10 +6,10 @@
 #include "base/page_memory.h"
 
 #if defined(__SANITIZE_ADDRESS__)
-#define HF_SLAB_OFF 1  // a slab would hide use after free
+#define HF_ADDRESS_SANITIZER 1
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer)
-#define HF_SLAB_OFF 1
+#define HF_ADDRESS_SANITIZER 1
 #endif
 #endif
 
@@ -33,6 +33,13 @@ namespace {
 
 constexpr std::size_t alignment = 8;
 constexpr std::size_t header_bytes = 64;
+
+// A slab would hide use after free from the sanitizer.
+#ifdef HF_ADDRESS_SANITIZER
+constexpr bool each_on_its_own = true;
+#else
+constexpr bool each_on_its_own = false;
+#endif
 
 }  // namespace
 
@@ -68,14 +75,8 @@ Slab::~Slab() {
   }
 }
 
-#ifdef HF_SLAB_OFF
-
-void* Slab::allocate() { return ::operator new(object_bytes_); }
-void Slab::release(void* object) noexcept { ::operator delete(object); }
-
-#else
-
 void* Slab::allocate() {
+  if constexpr (each_on_its_own) return ::operator new(object_bytes_);
   Chunk& chunk = chunk_with_room();
   if (++chunk.objects == objects_per_chunk_) {
     partly_.remove(chunk);
@@ -89,6 +90,7 @@ void* Slab::allocate() {
 }
 
 void Slab::release(void* object) noexcept {
+  if constexpr (each_on_its_own) return ::operator delete(object);
   const auto address = reinterpret_cast<std::uintptr_t>(object);
   auto& chunk = *reinterpret_cast<Chunk*>(address - address % chunk_bytes);
   chunk.free = ::new (object) Chunk::Free{chunk.free};
@@ -103,8 +105,6 @@ void Slab::release(void* object) noexcept {
   (was_full ? slab->full_ : slab->partly_).remove(chunk);
   (chunk.objects > 0 ? slab->partly_ : slab->empty_).add(chunk);
 }
-
-#endif
 
 // What is partly in use first, so that the others become empty.
 Slab::Chunk& Slab::chunk_with_room() {
