@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <set>
 #include <utility>
 
@@ -172,10 +173,15 @@ class Reader {
         std::memcmp(header.instance, superblock_.instance.bytes.data(), sizeof header.instance) != 0) {
       co_return bad(index, "it is of another checkpoint");
     }
+    const bool leads_on = offset_ + wire::image_piece_bytes == end_ && index + 1 < superblock_.root.pieces;
+    if (!std::all_of(header.rsvd, std::end(header.rsvd), [](std::uint8_t b) { return b == 0; }))
+      co_return bad(index, "reserved bytes are set");
+    if (!leads_on && (header.next_disk != 0 || header.next_cluster != 0))
+      co_return bad(index, "it leads on although it is not the last one of its cluster");
     crc_.update(payload);
     HF_CO_CHECK(sink_(payload));
     offset_ += wire::image_piece_bytes;
-    if (offset_ < end_ || index + 1 == superblock_.root.pieces) co_return Status();
+    if (!leads_on) co_return Status();
     co_return enter(DiskCluster{header.next_disk, header.next_cluster});
   }
 

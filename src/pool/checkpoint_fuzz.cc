@@ -1,5 +1,5 @@
-// Any bytes where a checkpoint should be are a state that keeps its rules, or refused. They are tried as pieces, and
-// as an image in pieces that fit.
+// Any bytes where a checkpoint should be are a state that keeps its rules, or refused. They are tried as pieces, as
+// an image in pieces that fit, and as pieces whose checksums fit.
 #include <cstdlib>
 #include <cstring>
 
@@ -39,6 +39,19 @@ void check(testing_support::FuzzDisk& fuzz, std::vector<std::byte> bytes, const 
   require(check_invariants(*state.value()).empty());
 }
 
+// With a right checksum.
+std::vector<std::byte> piece_of(wire::ImagePieceHeader header, std::span<const std::byte> payload) {
+  header.crc32c = 0;
+  Crc32c crc;
+  crc.update(bytes_of(header));
+  crc.update(payload);
+  header.crc32c = crc.value();
+  std::vector<std::byte> piece(sizeof header + payload.size());
+  store(std::span(piece), header);
+  std::memcpy(piece.data() + sizeof header, payload.data(), payload.size());
+  return piece;
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -54,13 +67,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   header.magic = wire::ImagePieceHeader::magic_value;
   header.sequence = superblock.root.sequence;
   header.payload_bytes = static_cast<std::uint32_t>(size);
-  Crc32c crc;
-  crc.update(bytes_of(header));
-  crc.update(bytes);
-  header.crc32c = crc.value();
-  std::vector<std::byte> piece(sizeof header + size);
-  store(std::span(piece), header);
-  std::memcpy(piece.data() + sizeof header, bytes.data(), size);
-  check(fuzz, std::move(piece), superblock);
+  check(fuzz, piece_of(header, bytes), superblock);
+  // A header that is the input's as well.
+  if (size <= sizeof header) return 0;
+  header = load<wire::ImagePieceHeader>(bytes);
+  header.magic = wire::ImagePieceHeader::magic_value;
+  const auto payload = std::span(bytes).subspan(sizeof header);
+  check(fuzz, piece_of(header, payload), superblock_of(payload.size(), crc32c(payload)));
   return 0;
 }

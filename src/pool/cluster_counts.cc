@@ -56,9 +56,13 @@ void ClusterCounts::add_segment(const ChangeContext& context, const Segment& seg
   size_ += segment.count;
   // At once the whole size, whatever SlotTable thinks of growing: make_chunk() relies on it.
   table_.changeable(context, (std::size_t{size_} + chunk_clusters - 1) / chunk_clusters);
-  if (free_of_disk_.size() <= segment.disk) free_of_disk_.resize(segment.disk + std::size_t{1});
+  if (free_of_disk_.size() <= segment.disk) {
+    free_of_disk_.resize(segment.disk + std::size_t{1});
+    of_disk_.resize(segment.disk + std::size_t{1});
+  }
   free_ += segment.count;
   free_of_disk_[segment.disk] += segment.count;
+  of_disk_[segment.disk] += segment.count;
 }
 
 std::uint16_t ClusterCounts::disk_of(Cluster cluster) const noexcept {
@@ -151,9 +155,7 @@ std::uint64_t ClusterCounts::free_clusters(std::uint16_t disk) const noexcept {
 }
 
 std::uint64_t ClusterCounts::disk_clusters(std::uint16_t disk) const noexcept {
-  std::uint64_t sum = 0;
-  for (const Segment& s : segments_) sum += s.disk == disk ? s.count : 0;
-  return sum;
+  return disk < of_disk_.size() ? of_disk_[disk] : 0;
 }
 
 std::optional<Cluster> ClusterCounts::find_free(std::uint32_t from, std::uint32_t to) const noexcept {

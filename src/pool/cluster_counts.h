@@ -75,7 +75,7 @@ class ClusterCounts {
   std::vector<Segment> segments_;
   std::uint32_t size_ = 0;
   std::uint64_t free_ = 0;
-  std::vector<std::uint64_t> free_of_disk_;
+  std::vector<std::uint64_t> free_of_disk_, of_disk_;
   std::map<std::uint32_t, std::uint32_t> big_;    // counts that do not fit into a word
   std::map<std::uint32_t, std::uint32_t> holds_;  // beyond the first
 };

@@ -14,6 +14,8 @@ inline constexpr std::uint64_t label_area_bytes = MiB;
 inline constexpr std::uint64_t superblock_bytes = 4096;
 inline constexpr std::uint64_t superblock_offsets[2] = {0, 512 * KiB};
 inline constexpr std::uint32_t format_version = 1;
+// Sequences, positions and incarnations are below this: nothing that counts gets there, and nothing that is read wraps.
+inline constexpr std::uint64_t counters_end = std::uint64_t{1} << 62;
 
 // Where a checkpoint begins, and what it contains.
 struct Root {

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 
@@ -33,11 +34,13 @@ class ImageWriter {
   std::unique_ptr<Impl> impl_;
 };
 
-// Takes the bytes of an image as they come. Errors of both: bad_format, saying what and at which byte; nothing can
-// be fed afterwards.
+// Takes the bytes of an image as they come. Errors of both: bad_format, saying what and at which byte, or the head's;
+// nothing can be fed afterwards.
 class ImageReader {
  public:
-  ImageReader();
+  // Sees the state when it has its disks and segments, before memory is taken for what lies in their clusters.
+  using Head = std::function<Status(const State&)>;
+  explicit ImageReader(Head head = Head());
   ~ImageReader();
   ImageReader(const ImageReader&) = delete;
   ImageReader& operator=(const ImageReader&) = delete;

@@ -21,7 +21,7 @@ std::uint64_t beyond(std::uint32_t blocks) noexcept {
 
 class ImageReader::Impl {
  public:
-  Impl() = default;
+  explicit Impl(Head head) : head_(std::move(head)) {}
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
   ~Impl() {
@@ -42,10 +42,13 @@ class ImageReader::Impl {
       }
       const std::size_t length = sizeof header + header.bytes;
       if (rest.size() < length) break;
+      const auto type = static_cast<ItemType>(header.type.get());
+      HF_CHECK(see_head(type));
       ByteReader from(rest.subspan(sizeof header, header.bytes), "item");
-      Status taken = take(static_cast<ItemType>(header.type.get()), from);
+      Status taken = take(type, from);
       if (taken.ok()) taken = from.end();
       if (!taken.ok()) return taken.error().with_context("image at byte " + std::to_string(offset_));
+      effects_.retired.clear();  // arrays that grew; nobody else looks at them
       used += length;
       offset_ += length;
     }
@@ -68,6 +71,12 @@ class ImageReader::Impl {
     std::uint32_t slot;      // in every map that has it
     std::uint32_t last = 0;  // entry that is mapped
   };
+
+  Status see_head(ItemType next) {
+    if (state_ == nullptr || head_seen_ || next <= ItemType::segment) return Status();
+    head_seen_ = true;
+    return head_ ? head_(*state_) : Status();
+  }
 
   Status take(ItemType type, ByteReader& from) {
     if (ended_) return from.bad("it lies behind the end");
@@ -114,7 +123,7 @@ class ImageReader::Impl {
 
   Status take_disk_item(ByteReader& from) {
     HF_TRY(DiskRecord disk, take_disk(from));
-    if (!state_->segments().empty() || disk.index != state_->disks_.size()) {
+    if (head_seen_ || !state_->segments().empty() || disk.index != state_->disks_.size()) {
       return from.bad("a disk is out of order");
     }
     for (const DiskRecord& other : state_->disks_) {
@@ -126,7 +135,7 @@ class ImageReader::Impl {
 
   Status take_segment_item(ByteReader& from) {
     HF_TRY(const Segment segment, take_segment(from));
-    if (!state_->volumes_.empty()) return from.bad("a segment is out of order");
+    if (head_seen_) return from.bad("a segment is out of order");
     if (segment.disk >= state_->disks_.size()) return from.bad("a segment is on no disk");
     HF_CHECK(state_->check_segment(segment));
     state_->clusters_.add_segment(state_->context(effects_), segment);
@@ -298,7 +307,6 @@ class ImageReader::Impl {
       if (info.leaf->owners() == 0) return from.bad("a leaf is in no map");
     }
     ended_ = true;
-    effects_.retired.clear();
     return Status();
   }
 
@@ -307,7 +315,9 @@ class ImageReader::Impl {
   wire::ImageStart start_;
   std::unique_ptr<State> state_;
   std::vector<LeafInfo> leaves_;
-  Effects effects_;  // arrays that grew
+  Effects effects_;
+  const Head head_;
+  bool head_seen_ = false;
   // The item with runs before this one, and where its last run ended.
   VolumeId map_volume_ = VolumeId::none;
   ItemType map_type_ = ItemType::map;
@@ -315,7 +325,7 @@ class ImageReader::Impl {
   bool ended_ = false;
 };
 
-ImageReader::ImageReader() : impl_(std::make_unique<Impl>()) {}
+ImageReader::ImageReader(Head head) : impl_(std::make_unique<Impl>(std::move(head))) {}
 ImageReader::~ImageReader() = default;
 Status ImageReader::feed(std::span<const std::byte> bytes) { return impl_->feed(bytes); }
 Result<std::unique_ptr<State>> ImageReader::finish() { return impl_->finish(); }

@@ -80,6 +80,10 @@ Journal::~Journal() { HF_ASSERT(waiting_.empty() && !pumping_); }
 
 Task<void> Journal::close() {
   if (!frozen_) freeze(Error(Errc::failed_precondition, disk_.disk().user() + " is being closed"));
+  co_await rest();
+}
+
+Task<void> Journal::rest() {
   stop_.request_stop();
   co_await scope_.join();
 }

@@ -80,6 +80,8 @@ class Journal {
   Journal(Reactor& home, DiskPort& disk, const Ring& ring, std::uint64_t incarnation, Mark begin, Mark end,
           JournalClient& client);
   ~Journal();  // close() was awaited
+  // No commit is under way when this has ended, and none comes but those that are asked for: for the last checkpoint.
+  Task<void> rest();
   // Refuses new commits and waits for those under way.
   Task<void> close();
 

@@ -1,5 +1,6 @@
 // Any bytes in the ring are commits that lead to a state which keeps its rules, or the end of the journal, or
 // refused. Commits are tried as they are, and with header fields and checksums that fit.
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
@@ -50,7 +51,10 @@ void make_fit(std::vector<std::byte>& bytes) {
     header.sequence = ++sequence;
     header.incarnation = sequence <= 3 ? 1 : 2;
     header.length = 4096;
+    header.durable_sequence = header.durable_sequence % sequence;
     header.record_bytes = header.record_bytes % (4096 - sizeof header);
+    std::fill(piece.begin() + static_cast<std::ptrdiff_t>(sizeof header + header.record_bytes), piece.end(),
+              std::byte{0});
     std::memset(header.instance, 0, sizeof header.instance);
     header.crc32c = 0;
     store(piece, header);

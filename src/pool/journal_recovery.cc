@@ -23,6 +23,7 @@ class Reader {
   struct Commit {
     wire::CommitHeader header;
     std::span<const std::byte> records;  // valid until the next call
+    const char* wrong = nullptr;         // what no pool writes, although the checksum is right
   };
   // The commit at a position, if a whole one is there, whatever its sequence. Errors: io_error.
   Task<Result<std::optional<Commit>>> at(std::uint64_t position) {
@@ -32,16 +33,13 @@ class Reader {
     HF_CO_CHECK(co_await fill(place, wire::commit_alignment));
     const auto header = load<wire::CommitHeader>(bytes(wire::commit_alignment));
     if (header.magic != wire::CommitHeader::magic_value || header.length % wire::commit_alignment != 0 ||
-        header.length == 0 || header.length > rest || header.flags > wire::CommitHeader::flag_skip ||
+        header.length == 0 || header.length > rest ||
         std::memcmp(header.instance, ring_.instance.bytes.data(), sizeof header.instance) != 0) {
       co_return none;
     }
-    const bool skip = header.flags == wire::CommitHeader::flag_skip;
+    const bool skip = (header.flags & wire::CommitHeader::flag_skip) != 0;
     const std::uint64_t covered = skip ? wire::commit_alignment : header.length.get();
-    if (covered > buffer_.size() || header.record_bytes > covered - sizeof header ||
-        (skip && (header.length != rest || header.record_bytes != 0))) {
-      co_return none;
-    }
+    if (covered > buffer_.size()) co_return none;
     HF_CO_CHECK(co_await fill(place, covered));
     wire::CommitHeader unsealed = header;
     unsealed.crc32c = 0;
@@ -49,11 +47,27 @@ class Reader {
     crc.update(bytes_of(unsealed));
     crc.update(bytes(covered).subspan(sizeof header));
     if (crc.value() != header.crc32c) co_return none;
-    none.emplace(Commit{header, bytes(covered).subspan(sizeof header, header.record_bytes)});
+    const std::span<const std::byte> behind = bytes(covered).subspan(sizeof header);
+    const char* const wrong = why_wrong(header, behind, rest);
+    const std::size_t size = wrong == nullptr ? header.record_bytes.get() : 0;
+    none.emplace(Commit{header, behind.first(size), wrong});
     co_return none;
   }
 
  private:
+  static const char* why_wrong(const wire::CommitHeader& header, std::span<const std::byte> behind,
+                               std::uint64_t rest) {
+    if (header.flags > wire::CommitHeader::flag_skip) return "reserved flags are set";
+    const bool skip = header.flags == wire::CommitHeader::flag_skip;
+    if (skip && (header.length != rest || header.record_bytes != 0)) return "it does not end the lap";
+    const std::uint64_t needed = round_up(sizeof header + header.record_bytes.get(), wire::commit_alignment);
+    if (!skip && needed != header.length) return "its length is not that of its records";
+    if (header.durable_sequence >= header.sequence) return "it was durable before it was written";
+    const auto zeroes = behind.subspan(header.record_bytes);
+    const bool zero =
+        std::all_of(zeroes.begin(), zeroes.end(), [](std::byte b) { return b == std::byte{0}; });
+    return zero ? nullptr : "bytes behind its records are set";
+  }
   std::span<const std::byte> bytes(std::uint64_t count) const noexcept { return {buffer_.data(), count}; }
   Task<Status> fill(std::uint64_t place, std::uint64_t count) {
     const IoVec vec{buffer_.data(), count};
@@ -102,6 +116,8 @@ Task<Result<JournalScan>> recover_journal(Reactor& home, DiskPort& disk, Journal
     if (!found || found->header.sequence != scan.end.sequence + 1) break;
     if (!age.counts(found->header.sequence, found->header.incarnation)) break;
     if (scan.end.position + found->header.length - begin.position > ring.bytes) break;
+    if (found->wrong != nullptr)
+      co_return damaged(disk, found->header.sequence, std::string("is wrong: ") + found->wrong);
     std::span<const std::byte> rest = found->records;
     while (!rest.empty()) {
       auto record = decode(rest);

@@ -7,9 +7,13 @@
 namespace holdfast::pool {
 
 std::uint32_t Pool::Impl::segment_clusters(std::uint16_t disk) const noexcept {
-  std::uint32_t clusters = 0;
-  for (const Segment& s : state_->segments()) clusters += s.disk == disk ? s.count : 0;
-  return clusters;
+  return static_cast<std::uint32_t>(state_->clusters().disk_clusters(disk));
+}
+
+Status Pool::Impl::check_room_for_segments(std::size_t more) const {
+  if (more <= segments_max - state_->segments().size()) return Status();
+  return error(Errc::resource_exhausted,
+               "its disks were added and grew " + std::to_string(segments_max) + " times, which is the most");
 }
 
 Task<Status> Pool::Impl::add_disk(std::string uri, bool force) {
@@ -20,6 +24,7 @@ Task<Status> Pool::Impl::add_disk(std::string uri, bool force) {
     co_return error(Errc::resource_exhausted,
                     "it has " + std::to_string(disks_max) + " disks, which is the most");
   }
+  HF_CO_CHECK(check_room_for_segments(1));
   HF_CO_TRY(joining_, co_await Disk::open(registry_, uri, user(), options_.disk_health));
   Status outcome = co_await check_new_disk(*joining_, force);
   if (outcome.ok()) outcome = co_await join(*joining_);
@@ -101,6 +106,7 @@ Task<Status> Pool::Impl::grow() {
     first += fit - taken;
   }
   if (records.empty()) co_return Status();
+  HF_CO_CHECK(check_room_for_segments(records.size()));
   HF_CO_CHECK(co_await journal_->commit(std::move(records), Durable::yes));
   HF_LOG(info, "pool", "pool grew", {"pool", name()}, {"clusters", first});
   watch_space();

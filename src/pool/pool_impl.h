@@ -88,8 +88,8 @@ class Pool::Impl final : JournalClient, Space::Log, DiskObserver, VolumeOwner {
 
   // pool_open.cc
   // The disks that the state knows; all of them are there.
-  Status take_members();
-  Status check_segments() const;
+  void take_members();
+  Status check_image(const std::vector<DiskCluster>& image) const;
   // Makes what works on the state: the ring from `begin` to `end`.
   void build(Journal::Mark begin, Journal::Mark end);
   void hold_image(const std::vector<DiskCluster>& image);
@@ -130,6 +130,7 @@ class Pool::Impl final : JournalClient, Space::Log, DiskObserver, VolumeOwner {
     return clusters_that_fit(disk, label_.superblock.cluster_bytes);
   }
   std::uint32_t segment_clusters(std::uint16_t disk) const noexcept;  // that were taken in
+  Status check_room_for_segments(std::size_t more) const;
 
   // JournalClient
   Task<Status> before_commit(std::span<const Record* const> records) override;

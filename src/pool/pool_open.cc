@@ -31,12 +31,13 @@ Task<Status> Pool::Impl::open(std::vector<std::string> uris, std::string name, s
     new_disks_[i]->become(own.disk_index, own.disk_uuid, own.data_offset);
     read_only_ = read_only_ || own.read_only() || new_disks_[i]->is_read_only();
   }
-  HF_CO_TRY(Recovered found, co_await recover(home_, new_disks_, label_.superblock, RecordObserver()));
+  HF_CO_TRY(Recovered found,
+            co_await recover(home_, new_disks_, label_.superblock, Members::all, RecordObserver()));
   state_ = std::move(found.state);
   disks_ = std::make_unique<DiskSet>(label_.superblock.cluster_bytes);
-  HF_CO_CHECK(take_members());
+  take_members();
   disks_->publish(state_->segments());
-  HF_CO_CHECK(check_segments());
+  HF_CO_CHECK(check_image(found.image));
   Superblock& s = label_.superblock;
   if (read_only_ && !found.carried.empty()) {
     co_return error(
@@ -67,37 +68,30 @@ Task<Status> Pool::Impl::open(std::vector<std::string> uris, std::string name, s
 }
 
 // Every disk that the state knows is there. One that it does not know was about to be added when the pool ended.
-Status Pool::Impl::take_members() {
-  std::string missing;
+void Pool::Impl::take_members() {
   for (const DiskRecord& record : state_->disks()) {
     const auto found = std::find_if(new_disks_.begin(), new_disks_.end(), [&](const auto& disk) {
       return disk != nullptr && disk->index() == record.index && disk->uuid() == record.uuid;
     });
-    if (found == new_disks_.end()) {
-      missing += (missing.empty() ? "" : ", ") + std::string("disk ") + std::to_string(record.index) +
-                 " (UUID " + record.uuid.to_string() + ", last seen as '" + record.uri + "')";
-    } else {
-      disks_->add(std::move(*found));
-    }
+    HF_ASSERT(found != new_disks_.end());  // recover()
+    disks_->add(std::move(*found));
   }
   std::erase(new_disks_, nullptr);
-  if (!missing.empty())
-    return error(Errc::failed_precondition, missing + " is missing; give all of its disks");
   for (const auto& disk : new_disks_) {
     HF_LOG(warn, "pool", "a disk with the pool's label is not a member; adding it may have been cut off",
            {"pool", name()}, {"disk", disk->uri()});
   }
-  return Status();
 }
 
-Status Pool::Impl::check_segments() const {
-  for (const Segment& segment : state_->segments()) {
-    const Disk* disk = disks_->find(segment.disk);
-    if (disk == nullptr) return error(Errc::bad_format, "a segment lies on a disk that it does not have");
-    if (std::uint64_t{segment.disk_first} + segment.count > clusters_on(*disk)) {
-      return error(Errc::failed_precondition, "disk '" + disk->uri() + "' has become smaller: it has " +
-                                                  format_size(disk->size_bytes()) + " now");
-    }
+// The checkpoint lies in clusters of the pool that nothing else uses: else what it wrote there is read as a volume's.
+Status Pool::Impl::check_image(const std::vector<DiskCluster>& image) const {
+  for (const DiskCluster& at : image) {
+    const auto cluster = disks_->cluster_at(at.disk, at.cluster);
+    const std::string where = "the checkpoint lies in cluster " + std::to_string(at.cluster) + " of disk '" +
+                              disks_->at(at.disk).uri() + "', which ";
+    if (!cluster) return error(Errc::bad_format, where + "is not of the pool");
+    if (state_->clusters().count(*cluster) != 0)
+      return error(Errc::bad_format, where + "has data of a volume");
   }
   return Status();
 }
@@ -120,7 +114,7 @@ void Pool::Impl::build(Journal::Mark begin, Journal::Mark end) {
 void Pool::Impl::hold_image(const std::vector<DiskCluster>& image) {
   for (const DiskCluster& at : image) {
     const auto cluster = disks_->cluster_at(at.disk, at.cluster);
-    if (!cluster) continue;
+    HF_ASSERT(cluster);  // check_image()
     state_->clusters().hold(*cluster);
     image_.push_back(*cluster);
   }
@@ -132,6 +126,7 @@ Task<Status> Pool::Impl::close(bool destroy) {
   HF_CO_CHECK(co_await close_volumes(false));
   co_await scope_.join();
   co_await fresh_->close();
+  co_await journal_->rest();
   while (checkpointing_) co_await checkpoint_over_.wait();
   if (destroy) {
     // Without disk 0's label there is no pool; what is left on the others is found and refused.

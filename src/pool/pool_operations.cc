@@ -89,7 +89,10 @@ Task<Result<Space::Promise>> Pool::Impl::reserve(std::uint64_t clusters, const s
       fmt::format("{}: no room for {} (delete snapshots or volumes, or add a disk)", user(), for_what));
 }
 
+// What recovery would refuse is refused here: a number of volumes or epochs that is used up, however it got there.
 Task<Status> Pool::Impl::commit_one(Record record, Durable durable) {
+  const Status may = state_->check(record);
+  if (!may.ok()) co_return error(Errc::failed_precondition, may.error().message());
   std::vector<Record> records;
   records.push_back(std::move(record));
   co_return co_await journal_->commit(std::move(records), durable);

@@ -1,6 +1,7 @@
 #include "pool/recovery.h"
 
 #include <utility>
+#include <variant>
 
 #include "pool/checkpoint.h"
 #include "pool/image.h"
@@ -9,6 +10,99 @@ namespace holdfast::pool {
 namespace {
 
 std::string pool_of(const Superblock& s) { return "pool '" + s.name + "' (" + s.pool_uuid.to_string() + ")"; }
+
+std::string smaller(const Disk& disk) {
+  return "disk '" + disk.uri() + "' has become smaller: it has " + format_size(disk.size_bytes());
+}
+
+// The disks that are there, and what a state says of them.
+class Places {
+ public:
+  Places(std::span<const std::unique_ptr<Disk>> disks, const Superblock& superblock) noexcept
+      : disks_(disks), superblock_(superblock), who_("pool '" + superblock.name + "': ") {}
+
+  // nullptr: it is not there.
+  Disk* find(std::uint16_t index, const Uuid& uuid) const noexcept {
+    for (const auto& disk : disks_) {
+      if (disk->index() == index && disk->uuid() == uuid) return disk.get();
+    }
+    return nullptr;
+  }
+  Status all_there(const State& state) const {
+    std::string missing;
+    for (const DiskRecord& record : state.disks()) {
+      if (find(record.index, record.uuid) != nullptr) continue;
+      missing += (missing.empty() ? "" : ", ") + std::string("disk ") + std::to_string(record.index) +
+                 " (UUID " + record.uuid.to_string() + ", last seen as '" + record.uri + "')";
+    }
+    if (missing.empty()) return Status();
+    return Error(Errc::failed_precondition, who_ + missing + " is missing; give all of its disks");
+  }
+  // On a disk that is there.
+  Status fits(const State& state, const Segment& segment) const {
+    const Disk* disk = find(segment.disk, state.disks()[segment.disk].uuid);
+    const std::uint64_t end = std::uint64_t{segment.disk_first} + segment.count;
+    if (disk == nullptr || end <= clusters_that_fit(*disk, state.cluster_bytes())) return Status();
+    return Error(Errc::failed_precondition, who_ + smaller(*disk) + ", and clusters up to number " +
+                                                std::to_string(end) + " of " +
+                                                format_size(state.cluster_bytes()) + " on it");
+  }
+  // The label names what the checkpoint knew, or more.
+  Status labelled(const State& state) const {
+    const std::vector<Uuid>& named = superblock_.members;
+    for (std::size_t i = 0; i < named.size(); ++i) {
+      if (i < state.disks().size() && state.disks()[i].uuid == named[i]) continue;
+      return Error(Errc::bad_format, who_ + "the label of disk 0 names a disk " + std::to_string(i) +
+                                         " (UUID " + named[i].to_string() +
+                                         ") that the metadata does not know");
+    }
+    return Status();
+  }
+
+ private:
+  std::span<const std::unique_ptr<Disk>> disks_;
+  const Superblock& superblock_;
+  const std::string who_;
+};
+
+// Takes the records of the journal, one after the other.
+class Replay {
+ public:
+  Replay(Recovered& recovered, const Places& places, Members members, const RecordObserver& each) noexcept
+      : recovered_(recovered), places_(places), members_(members), each_(each) {}
+
+  Status take(std::uint64_t sequence, const Record& record) {
+    if (each_) each_(sequence, record);
+    State& state = *recovered_.state;
+    const auto* added = std::get_if<AddDiskRecord>(&record);
+    const auto* grown = std::get_if<GrowRecord>(&record);
+    if (incomplete_ && added == nullptr && grown == nullptr) return Status();
+    HF_CHECK(state.check(record));
+    if (const auto* settled = std::get_if<SettledRecord>(&record);
+        settled != nullptr && settled->sequence >= sequence) {
+      return Error(Errc::bad_format, "data up to commit " + std::to_string(settled->sequence) +
+                                         " is settled before it is written");
+    }
+    Effects effects;
+    state.apply(record, effects);
+    recovered_.carried.see(sequence, record);
+    for (const ClusterRun& freed : effects.freed) recovered_.carried.forget(freed);
+    state.settle(effects);
+    if (grown != nullptr) return places_.fits(state, grown->segment);
+    if (added == nullptr) return Status();
+    const bool there = places_.find(added->disk.index, added->disk.uuid) != nullptr;
+    incomplete_ = incomplete_ || (!there && members_ == Members::all);
+    return places_.fits(state, added->segment);
+  }
+
+ private:
+  Recovered& recovered_;
+  const Places& places_;
+  const Members members_;
+  const RecordObserver& each_;
+  // A disk is missing: what remains to be read is which ones.
+  bool incomplete_ = false;
+};
 
 }  // namespace
 
@@ -41,9 +135,15 @@ Result<std::size_t> check_labels(std::span<const std::unique_ptr<Disk>> disks, s
       if (labels[k].superblock.disk_uuid == s.disk_uuid)
         return refused(disk(i) + "and " + disk(k) + "are copies of one disk of " + pool_of(s));
     }
+    if (s.cluster_bytes != any.cluster_bytes)
+      return Error(Errc::bad_format, disk(i) + "has clusters of " + format_size(s.cluster_bytes) + ", " +
+                                         disk(0) + "of " + format_size(any.cluster_bytes));
+    if (s.data_offset > disks[i]->size_bytes()) return refused(smaller(*disks[i]));
     if (s.disk_index != 0) continue;
     if (s.members.front() != s.disk_uuid)
       return Error(Errc::bad_format, disk(i) + "has a label that does not name itself");
+    if (first)
+      return Error(Errc::bad_format, disk(i) + "and " + disk(*first) + "are both disk 0 of " + pool_of(s));
     first = i;
   }
   if (first) return *first;
@@ -51,18 +151,23 @@ Result<std::size_t> check_labels(std::span<const std::unique_ptr<Disk>> disks, s
 }
 
 Task<Result<Recovered>> recover(Reactor& home, std::span<const std::unique_ptr<Disk>> disks,
-                                Superblock superblock, RecordObserver each) {
+                                Superblock superblock, Members members, RecordObserver each) {
   const std::string who = "pool '" + superblock.name + "'";
-  DiskOfIndex member = [disks, &superblock](std::uint16_t index) -> Disk* {
-    for (const auto& disk : disks) {
-      const bool is = index < superblock.members.size() && disk->uuid() == superblock.members[index];
-      if (is && disk->index() == index) return disk.get();
-    }
-    return nullptr;
+  const Places places(disks, superblock);
+  DiskOfIndex member = [&places, &superblock](std::uint16_t index) -> Disk* {
+    return index < superblock.members.size() ? places.find(index, superblock.members[index]) : nullptr;
   };
   Recovered recovered;
-  ImageReader reader;
-  ImageSink sink = [&reader](std::span<const std::byte> bytes) { return reader.feed(bytes); };
+  ImageReader reader([&places, members](const State& state) -> Status {
+    if (members == Members::all) HF_CHECK(places.all_there(state));
+    for (const Segment& segment : state.segments()) HF_CHECK(places.fits(state, segment));
+    return Status();
+  });
+  ImageSink sink = [&reader, &who](std::span<const std::byte> bytes) -> Status {
+    Status taken = reader.feed(bytes);
+    if (taken.ok() || taken.code() != Errc::bad_format) return taken;
+    return taken.error().with_context(who);
+  };
   HF_CO_TRY(recovered.image, co_await read_image(home, member, superblock, std::move(sink)));
   auto state = reader.finish();
   if (!state.ok()) co_return state.error().with_context(who);
@@ -74,21 +179,17 @@ Task<Result<Recovered>> recover(Reactor& home, std::span<const std::unique_ptr<D
   recovered.carried = CarriedData(superblock.recovered_sequence);
   recovered.begin = Journal::Mark{root.sequence, root.journal_position};
   const Journal::Ring ring{superblock.journal_offset, superblock.journal_bytes, superblock.instance};
-  RecordSink take = [&recovered, &each](std::uint64_t sequence, Record& record) -> Status {
-    if (each) each(sequence, record);
-    HF_CHECK(recovered.state->check(record));
-    Effects effects;
-    recovered.state->apply(record, effects);
-    recovered.carried.see(sequence, record);
-    for (const ClusterRun& freed : effects.freed) recovered.carried.forget(freed);
-    recovered.state->settle(effects);
-    return Status();
+  Replay replay(recovered, places, members, each);
+  RecordSink take = [&replay](std::uint64_t sequence, Record& record) {
+    return replay.take(sequence, record);
   };
   const JournalAge age{superblock.incarnation, superblock.recovered_sequence};
   Disk* const first = member(0);
   HF_ASSERT(first != nullptr);  // check_labels
   HF_CO_TRY(recovered.scan,
             co_await recover_journal(home, first->home(), ring, recovered.begin, age, std::move(take)));
+  HF_CO_CHECK(places.labelled(*recovered.state));
+  if (members == Members::all) HF_CO_CHECK(places.all_there(*recovered.state));
   co_return recovered;
 }
 

@@ -20,8 +20,9 @@ namespace holdfast::pool {
 // io_error. Texts name the disk.
 Task<Result<std::vector<Label>>> read_labels(Reactor& home, std::span<const std::unique_ptr<Disk>> disks);
 
-// That the disks are of one pool, different, and disk 0 is among them, whose place is returned. `name` (empty: any)
-// and `uuid` must be the pool's. Errors: failed_precondition, naming the disks.
+// That the disks are of one pool, different, not smaller than their data's beginning, and disk 0 is among them, whose
+// place is returned. `name` (empty: any) and `uuid` must be the pool's. Errors: failed_precondition, bad_format, naming
+// the disks.
 Result<std::size_t> check_labels(std::span<const std::unique_ptr<Disk>> disks, std::span<const Label> labels,
                                  const std::string& name, const std::optional<Uuid>& uuid);
 
@@ -32,12 +33,15 @@ struct Recovered {
   std::vector<DiskCluster> image;  // where the checkpoint lies
   CarriedData carried;             // what has to be put in its place before the pool is used
 };
+// Whether all disks that the state knows have to be there. A segment on one that is not there may claim any number of
+// clusters, and memory for them.
+enum class Members : std::uint8_t { all, some };
 // The checkpoint of disk 0's label with the commits after it. `each` (may be empty) sees every record before it is
-// applied. The disks have become() what their labels say. Errors: bad_format, failed_precondition (the checkpoint
-// lies on a disk that is missing), io_error.
+// applied. The disks have become() what their labels say. Errors: bad_format; failed_precondition (a disk has become
+// smaller, or is missing: one that the checkpoint lies on, or any with Members::all); io_error.
 using RecordObserver = std::function<void(std::uint64_t sequence, const Record& record)>;
 Task<Result<Recovered>> recover(Reactor& home, std::span<const std::unique_ptr<Disk>> disks,
-                                Superblock superblock, RecordObserver each);
+                                Superblock superblock, Members members, RecordObserver each);
 
 // So many clusters of this size fit behind the disk's data offset.
 std::uint64_t clusters_that_fit(const Disk& disk, std::uint32_t cluster_bytes) noexcept;

@@ -161,6 +161,7 @@ Status State::check_one(const EpochRecord& record) const {
 }
 
 Status State::check_segment(const Segment& segment) const {
+  if (segments().size() >= segments_max) return bad("there are too many segments");
   if (segment.first != clusters_.size()) return bad("a segment does not begin where the last one ended");
   if (segment.count == 0 || segment.count > clusters_max - clusters_.size()) {
     return bad("a segment has no such size");

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <tuple>
 #include <utility>
 
 #include "base/crc32c.h"
@@ -24,6 +25,8 @@ template <std::size_t n>
 bool is_zero(const std::uint8_t (&bytes)[n]) {
   return std::all_of(bytes, bytes + n, [](std::uint8_t b) { return b == 0; });
 }
+
+bool equal(const std::uint8_t (&a)[16], const std::uint8_t (&b)[16]) { return std::memcmp(a, b, 16) == 0; }
 
 wire::Root to_wire(const Root& root) {
   wire::Root w{};
@@ -65,6 +68,28 @@ Status check_name(const Wire& w) {
   if (!std::all_of(w.name + length, end, [](std::uint8_t b) { return b == 0; })) {
     return bad("bytes behind the name are set");
   }
+  const bool printable =
+      std::all_of(w.name, w.name + length, [](std::uint8_t b) { return b >= 0x20 && b != 0x7f; });
+  return printable ? Status() : Status(bad("the name has control characters"));
+}
+
+// Who it is, and that what it counts can go on counting.
+Status check_identity(const Wire& w) {
+  if (w.disk_index >= disks_max) return bad("the disk's number is impossible");
+  if (is_zero(w.pool_uuid)) return bad("the pool's UUID is nil");
+  if (is_zero(w.disk_uuid)) return bad("the disk's UUID is nil");
+  if (is_zero(w.instance)) return bad("the pool's instance is nil");
+  const std::pair<const char*, std::uint64_t> counters[] = {
+      {"sequence", w.sequence},
+      {"incarnation", w.incarnation},
+      {"recovered sequence", w.recovered_sequence},
+      {"checkpoint's sequence", w.root.sequence},
+      {"checkpoint's position", w.root.journal_position},
+  };
+  for (const auto& [what, value] : counters) {
+    if (value >= wire::counters_end)
+      return bad("the " + std::string(what) + " of " + std::to_string(value) + " is impossible");
+  }
   return Status();
 }
 
@@ -104,8 +129,21 @@ Status check_root(const Wire& w) {
     return bad("the number of disks is impossible");
   for (std::size_t i = 0; i < disks_max; ++i) {
     if (is_zero(w.members[i]) != (i >= w.disk_count)) return bad("the list of disks is impossible");
+    for (std::size_t k = 0; k < i && i < w.disk_count; ++k) {
+      if (equal(w.members[k], w.members[i])) return bad("the list of disks names one of them twice");
+    }
   }
   return Status();
+}
+
+// Whether two copies can be of one label: what never changes is the same, and so is everything when no update lies
+// between them.
+bool belong_together(const Superblock& a, const Superblock& b) {
+  const auto lasting = [](const Superblock& s) {
+    return std::tie(s.pool_uuid, s.disk_uuid, s.instance, s.disk_index, s.cluster_bytes, s.data_offset,
+                    s.journal_offset, s.journal_bytes);
+  };
+  return lasting(a) == lasting(b) && (a.sequence != b.sequence || a == b);
 }
 
 }  // namespace
@@ -158,7 +196,7 @@ Result<Superblock> parse_superblock(std::span<const std::byte> bytes, unsigned c
   HF_CHECK(check_reserved(w));
   HF_CHECK(check_name(w));
   if (w.copy != copy) return bad("it is another copy");
-  if (w.disk_index >= disks_max) return bad("the disk's number is impossible");
+  HF_CHECK(check_identity(w));
   HF_CHECK(check_places(w));
   HF_CHECK(check_root(w));
   Superblock s;
@@ -196,6 +234,8 @@ Task<Result<Label>> read_label(Reactor& home, DiskPort& disk) {
     if (!read.ok()) co_return disk.disk().explain(read.error(), "reading the label");
     auto parsed = parse_superblock({buffer.data(), buffer.size()}, copy);
     if (parsed.ok()) {
+      if (best && !belong_together(parsed.value(), best->superblock))
+        co_return disk.disk().explain(bad("its two copies contradict each other"), "label");
       const bool newer = !best || parsed.value().sequence > best->superblock.sequence;
       agree = agree && (!best || parsed.value() == best->superblock);
       if (newer) {

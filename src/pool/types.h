@@ -31,6 +31,7 @@ inline constexpr std::uint32_t cluster_bytes_max = 16 * MiB;
 inline constexpr std::uint32_t cluster_bytes_default = MiB;
 inline constexpr std::size_t blocks_per_cluster_max = cluster_bytes_max / block_bytes;
 inline constexpr unsigned disks_max = 64;
+inline constexpr std::size_t segments_max = 65536;
 inline constexpr std::size_t disk_uri_bytes_max = 4096;
 inline constexpr std::uint32_t clusters_max = 0xffff'fffe;  // of a pool: 4 PiB of clusters of 1 MiB
 // A volume has at most so many clusters and so many bytes, whichever is less.
