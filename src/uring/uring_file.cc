@@ -75,6 +75,7 @@ Task<void> UringFile::close() {
 
 void UringFile::start(FileOp& op) noexcept {
   ++under_way_;
+  reactor_.disk_answer_is_due();
   if (op.kind == FileOp::Kind::discard || op.kind == FileOp::Kind::write_zeroes) {
     scope_.spawn(run_range_op(op));
     return;
@@ -138,6 +139,7 @@ void UringFile::Slot::complete(std::int32_t result, std::uint32_t) noexcept {
 
 void UringFile::finish(FileOp& op, std::int64_t result) noexcept {
   --under_way_;
+  reactor_.disk_answer_came();
   op.result = result;
   reactor_.post(op.waiter);
 }

@@ -194,18 +194,21 @@ void UringReactor::wait_for_news() noexcept {
     was_idle_ = true;
     last_event_ = time;
   }
-  const bool always = options_.spin < Nanos{0};
-  const Nanos spin_end = always ? time + 1ms : last_event_ + options_.spin;
+  const bool always = options_.spin<Nanos{0}, due = disk_answers_due_> 0;
+  const Nanos spin_end = always ? time + 1ms : last_event_ + window_.length(due);
   if (time < spin_end) {
     const Nanos next = timers_.next();
     const bool news = spin(std::min(spin_end, next));
-    idle_ += now() - time;
+    const Nanos end = now();
+    idle_ += end - time;
     if (news || always || next <= spin_end) {
+      if (news) window_.waited(end - last_event_, due);
       if (ring_.has_kernel_work()) ring_.submit();
       return;
     }
   }
   sleep_in_kernel();
+  window_.waited(now() - last_event_, due);
 }
 
 bool UringReactor::spin(Nanos until) noexcept {

@@ -5,9 +5,9 @@
 // for that (UringFile). Receives come last: an answer leaves before we look for the next question. They are
 // tried directly while the connection is busy, by the ring afterwards.
 //
-// Waiting is adaptive: for `spin` after the last event the thread polls memory (no system calls), then it
-// sleeps in the kernel until something ends, a timer is due or another thread sends. now() is the precise
-// clock.
+// Waiting is adaptive: for `spin` after the last event, or longer while a disk is at work (SpinWindow), the thread
+// polls memory (no system calls), then it sleeps in the kernel until something ends, a timer is due or another
+// thread sends. now() is the precise clock.
 #pragma once
 
 #include <optional>
@@ -16,6 +16,7 @@
 #include "rt/reactor.h"
 #include "uring/helper_threads.h"
 #include "uring/ring.h"
+#include "uring/spin_window.h"
 
 namespace holdfast::uring {
 
@@ -68,6 +69,9 @@ class UringReactor final : public Reactor {
   void submit_early(std::size_t gathered) noexcept {
     if (ring_.gathered() >= gathered) ring_.submit_early();
   }
+  // An operation of a file, from its start to its end.
+  void disk_answer_is_due() noexcept { ++disk_answers_due_; }
+  void disk_answer_came() noexcept { --disk_answers_due_; }
   void receive_at_end_of_turn(UringStream& s) { receives_.push_back(&s); }
   HelperThreads& helpers() noexcept { return helpers_; }
 
@@ -130,6 +134,8 @@ class UringReactor final : public Reactor {
   Nanos idle_{0};  // polled or slept since then
   Nanos last_event_{0};
   bool was_idle_ = false;
+  SpinWindow window_{options_.spin};
+  std::size_t disk_answers_due_ = 0;
   Doorbell doorbell_;
   BufferPool buffers_;
   // Written by other threads: apart from the rest.
