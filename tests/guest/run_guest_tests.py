@@ -17,10 +17,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 HERE = Path(__file__).resolve().parent
 GUEST = str(HERE / "guest")
@@ -466,9 +468,8 @@ def nexus_two_paths(bench: Bench) -> None:
 
 
 # ---- main --------------------------------------------------------------------------------------------------
-def run_case(name: str, programs: Path, folder: Path) -> str | None:
+def run_case(name: str, bench: Bench) -> str | None:
     """Returns why the case failed."""
-    bench = Bench(programs, folder)
     failure: str | None = None
     try:
         CASES[name].run(bench)
@@ -479,15 +480,67 @@ def run_case(name: str, programs: Path, folder: Path) -> str | None:
             engine.kill() if failure else engine.stop()
         except Failed as reason:
             failure = str(reason)
-    for disk in folder.glob("disk*"):
+    for disk in bench.folder.glob("disk*"):
         disk.unlink()
     return failure
+
+
+class Suite:
+    """Runs cases, each in a folder of its own, and counts how they end."""
+
+    def __init__(self, build_dir: Path) -> None:
+        self.programs, self.logs = build_dir / "bin", build_dir / "guest-logs"
+        self.have_programs = all((self.programs / p).exists() for p in ("holdfast-engine", "holdfast"))
+        self.ended: dict[str, str] = {}   # case: ok, FAIL, skip
+        self.benches: dict[str, Bench] = {}   # of the cases that run
+
+    def run(self, name: str) -> None:
+        if CASES[name].needs_programs and not self.have_programs:
+            self.ended[name] = "skip"
+            print(f"skip {name}: no programs in {self.programs}", flush=True)
+            return
+        folder = self.logs / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        start = time.monotonic()
+        self.benches[name] = Bench(self.programs, folder)
+        failure = run_case(name, self.benches[name])
+        del self.benches[name]
+        self.ended[name] = "FAIL" if failure else "ok"
+        why = f": {failure}\n    logs: {folder}" if failure else ""
+        print(f"{self.ended[name]:4} {name} ({time.monotonic() - start:.1f} s){why}", flush=True)
+
+    def run_all(self, names: Iterable[str], jobs: int) -> None:
+        """Guests share the processors; one that is too slow beside another gets them all to itself."""
+        with ThreadPoolExecutor(jobs) as pool:
+            for _ in pool.map(self.run, names):
+                pass
+        if jobs > 1:
+            for name in [n for n in self.ended if self.ended[n] == "FAIL"]:
+                print(f"once more, alone: {name}", flush=True)
+                self.run(name)
+
+    def abandon(self) -> NoReturn:
+        """Ends at once, with all that runs: a thread that waits for a guest would hold up an orderly end."""
+        for bench in list(self.benches.values()):
+            for guest in bench.guests:
+                guest.kill()   # its machine dies with it
+            for engine in bench.engines:
+                engine.kill()
+        os._exit(143)
+
+    def report(self) -> int:
+        """Prints the counts and returns the exit status."""
+        passed, failed, skipped = (list(self.ended.values()).count(end) for end in ("ok", "FAIL", "skip"))
+        print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
+        return 1 if failed else 0 if passed else EXIT_SKIP
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build-dir", type=Path, default=Path("build"),
                         help="the programs are in its bin/, logs go to its guest-logs/")
+    parser.add_argument("--jobs", type=int, default=2, help="so many cases at once (2)")
     parser.add_argument("--list", action="store_true", help="name the cases")
     parser.add_argument("cases", nargs="*", metavar="CASE", help="all if none is named")
     o = parser.parse_args()
@@ -496,33 +549,13 @@ def main() -> int:
         return 0
     if unknown := set(o.cases) - set(CASES):
         parser.error(f"no such case: {' '.join(sorted(unknown))}")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    suite = Suite(o.build_dir.resolve())
+    signal.signal(signal.SIGTERM, lambda *_: suite.abandon())
     for step in ("check", "setup"):
         if (code := subprocess.run([GUEST, step]).returncode) != 0:
             return EXIT_SKIP if code == EXIT_SKIP else 1
-
-    programs = o.build_dir.resolve() / "bin"
-    have_programs = all((programs / p).exists() for p in ("holdfast-engine", "holdfast"))
-    passed = failed = skipped = 0
-    for name in o.cases or CASES:
-        if CASES[name].needs_programs and not have_programs:
-            skipped += 1
-            print(f"skip {name}: no programs in {programs}", flush=True)
-            continue
-        folder = o.build_dir.resolve() / "guest-logs" / name
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        start = time.monotonic()
-        failure = run_case(name, programs, folder)
-        seconds = time.monotonic() - start
-        if failure:
-            failed += 1
-            print(f"FAIL {name} ({seconds:.1f} s): {failure}\n    logs: {folder}", flush=True)
-        else:
-            passed += 1
-            print(f"ok   {name} ({seconds:.1f} s)", flush=True)
-    print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
-    return 1 if failed else 0 if passed else EXIT_SKIP
+    suite.run_all(o.cases or CASES, o.jobs)
+    return suite.report()
 
 
 if __name__ == "__main__":
