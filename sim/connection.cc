@@ -59,16 +59,30 @@ void SimNet::pump(std::uint64_t id, int side) {
     }
     end.sent += n;
     peer.on_the_way += n;
-    damage(*end.node, *peer.node, piece);
+    damage(id, side, piece);
     transmit(id, side, std::move(piece));
   }
   if (end.sent == total) end_op(end, end.sending, static_cast<std::int64_t>(total));
 }
 
-void SimNet::damage(const Node& from, const Node& to, Bytes& piece) {
-  const unsigned per_mille = link(from, to).damage_per_mille;
+void SimNet::damage(std::uint64_t id, int side, Bytes& piece) {
+  DamagePlaces places{{0, piece.size()}};
+  if (damage_where_) places = damage_where_(id, side, piece);
+  const Connection* c = find(id);
+  const unsigned per_mille = link(*c->ends[side].node, *c->ends[1 - side].node).damage_per_mille;
   if (per_mille == 0 || !random_.chance(per_mille, 1000)) return;
-  piece[random_.below(piece.size())] ^= std::byte{1} << random_.below(8);
+  std::size_t bytes = 0;
+  for (const auto& [first, end] : places) bytes += end - first;
+  if (bytes == 0) return;
+  std::size_t chosen = random_.below(bytes);
+  for (const auto& [first, end] : places) {
+    if (chosen < end - first) {
+      piece[first + chosen] ^= std::byte{1} << random_.below(8);
+      ++damaged_;
+      return;
+    }
+    chosen -= end - first;
+  }
 }
 
 // An empty piece is the end of the stream.

@@ -12,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -38,6 +39,9 @@ struct LinkOptions {
   unsigned damage_per_mille = 0;  // in so many pieces one bit is another
 };
 
+// Parts of a piece, each from its first byte to the one after its last.
+using DamagePlaces = std::vector<std::pair<std::size_t, std::size_t>>;
+
 class SimNet {
  public:
   explicit SimNet(World& world);
@@ -47,6 +51,10 @@ class SimNet {
 
   void set_link(const Node& from, const Node& to, const LinkOptions& link);
   void set_default_link(const LinkOptions& link) { default_link_ = link; }
+  // Only there: asked for every piece of a direction of a connection, in order. Without it damage is anywhere.
+  using DamageWhere =
+      std::function<DamagePlaces(std::uint64_t connection, int side, std::span<const std::byte> piece)>;
+  void set_damage_where(DamageWhere where) { damage_where_ = std::move(where); }
   // Nothing passes from one to the other until healed.
   void block(const Node& from, const Node& to);
   void partition(const Node& a, const Node& b);
@@ -61,6 +69,7 @@ class SimNet {
   void refuse(const Node& to, bool refused);
   // Somebody still believes in a connection to a process of this machine that crashed.
   bool half_open(const Node& node) const;
+  std::uint64_t damaged() const noexcept { return damaged_; }  // pieces
   std::size_t connection_count() const noexcept { return connections_.size(); }
 
   // The rest is for SimReactor, Node and the streams.
@@ -130,7 +139,7 @@ class SimNet {
 
   void start(std::uint64_t id, int side, StreamOp& op);
   void pump(std::uint64_t id, int side);  // moves bytes of the send under way onto the wire
-  void damage(const Node& from, const Node& to, Bytes& piece);
+  void damage(std::uint64_t id, int side, Bytes& piece);
   void transmit(std::uint64_t id, int from_side, Bytes piece);
   void arrive(std::uint64_t id, int side, Bytes piece);
   void deliver(std::uint64_t id, int side, Bytes piece);
@@ -149,6 +158,8 @@ class SimNet {
   World& world_;
   Prng random_;
   LinkOptions default_link_;
+  DamageWhere damage_where_;
+  std::uint64_t damaged_ = 0;
   std::map<LinkId, LinkOptions> links_;
   std::set<LinkId> blocked_;
   std::set<unsigned> refusing_;

@@ -7,6 +7,7 @@
 #include "sim/cluster/engines.h"
 #include "sim/cluster/nemesis.h"
 #include "sim/cluster/workload.h"
+#include "sim/net.h"
 
 namespace holdfast::sim {
 
@@ -25,6 +26,7 @@ bool work(Cluster& cluster, Workload& workload, Nemesis& nemesis) {
   World& world = cluster.world();
   workload.start();
   nemesis.start();
+  cluster.damage(cluster.swarm().damage_per_mille);
   const auto over = [&] { return workload.done() || !cluster.failures().empty(); };
   // Faults may hold up I/O for as long as they last, so they end at some time whatever the workload did.
   world.run_until(over, world.now() + fault_limit);
@@ -85,6 +87,7 @@ RunResult run(const Swarm& swarm, bool verbose) {
   }
   log::set_sink({});
   result.failures = cluster.failures();
+  result.damaged = world.net().damaged();
   result.trace = world.trace();
   result.steps = world.steps();
   result.virtual_seconds = static_cast<double>(world.now().count()) / 1e9;

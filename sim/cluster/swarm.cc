@@ -108,6 +108,8 @@ Swarm Swarm::draw(std::uint64_t seed) {
   draw_workload(s, p);
   draw_faults(s, p);
   draw_pace(s, p);
+  if (s.digests && p.chance(2, 3))
+    s.damage_per_mille = static_cast<unsigned>(p.chance(1, 4) ? p.between(1, 30) : p.between(1, 5));
   return s;
 }
 
@@ -179,6 +181,7 @@ std::string Swarm::to_string() const {
   fault(disk_dies, "disk-dies");
   fault(store_outage, "store-outage");
   fault(child_operations, "child-operations");
+  if (damage_per_mille > 0) text += fmt::format(" damage ({} per mille)", damage_per_mille);
   return text + "\n";
 }
 

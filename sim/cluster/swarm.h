@@ -62,6 +62,7 @@ struct Swarm {
   bool disk_dies = false;  // one of them, for good
   bool store_outage = false;
   bool child_operations = false;
+  unsigned damage_per_mille = 0;  // of pieces; only with digests
 };
 
 }  // namespace holdfast::sim

@@ -66,6 +66,8 @@ PathsSwarm PathsSwarm::draw(std::uint64_t seed) {
   s.ana = p.chance(1, 2);
   s.path_errors = p.chance(1, 4);
   draw_config(s, p);
+  if ((s.config.header_digest || s.config.data_digest) && p.chance(2, 3))
+    s.damage_per_mille = static_cast<unsigned>(p.chance(1, 4) ? p.between(1, 50) : p.between(1, 5));
   return s;
 }
 
@@ -89,6 +91,7 @@ std::string PathsSwarm::to_string() const {
                                  {path_errors, " path_errors"}}) {
     if (on) text += name;
   }
+  if (damage_per_mille > 0) text += fmt::format(" damage ({} per mille)", damage_per_mille);
   return text + fmt::format(", one about every {} ms\n", ms(fault_interval));
 }
 
@@ -99,6 +102,7 @@ PathsRun::PathsRun(const PathsSwarm& swarm, bool verbose)
       random_(world_.fork_random()),
       store_(swarm.blocks),
       history_(swarm.blocks),
+      covered_(swarm.config.header_digest, swarm.config.data_digest),
       host_node_(world_.add_node("host")),
       left_(swarm.operations) {
   for (unsigned i = 0; i < swarm_.targets; ++i) {
@@ -106,7 +110,13 @@ PathsRun::PathsRun(const PathsSwarm& swarm, bool verbose)
     targets_.back()->node = &world_.add_node(fmt::format("target{}", i));
     targets_.back()->behavior.latency_max = swarm_.latency_max;
   }
-  world_.net().set_default_link(swarm_.link);
+  damage(0);
+  if (swarm_.damage_per_mille > 0) {
+    world_.net().set_damage_where(
+        [this](std::uint64_t connection, int side, std::span<const std::byte> piece) {
+          return covered_.places(connection, side, piece);
+        });
+  }
   const std::uint64_t share = swarm_.blocks / swarm_.tenants;
   for (unsigned i = 0; i < swarm_.tenants; ++i) {
     tenants_.emplace_back();
@@ -221,6 +231,7 @@ void PathsRun::run() {
     start_workload();
     faulty_ = true;
     choose_faults();
+    damage(swarm_.damage_per_mille);
     world_.after(swarm_.fault_interval, [this] { strike(); });
     const auto ended = [&] { return slots_running_ == 0 || over(); };
     world_.run_until(ended, world_.now() + fault_limit);
@@ -266,6 +277,7 @@ RunResult run_paths_seed(std::uint64_t seed, bool verbose) {
   result.operations = run.finished();
   result.operations_failed = run.failed();
   result.faults = run.faults();
+  result.damaged = run.world().net().damaged();
   result.trace = run.world().trace();
   result.steps = run.world().steps();
   result.virtual_seconds = static_cast<double>(run.world().now().count()) / 1e9;

@@ -1,6 +1,6 @@
 // One host, one namespace, several paths to it: the initiator and the target with a network that cuts,
-// delays, partitions and refuses, targets that crash, stand still or change their ANA state, and a store that
-// all targets share.
+// delays, partitions and refuses, and damages what a digest covers; targets that crash, stand still or change their
+// ANA state; and a store that all targets share.
 //
 // What is checked: each operation ends exactly once and within bounds; every read returns what some legal
 // order of the writes allows (sim/cluster/history.h; blocks carry the number of their write and their own),
@@ -21,6 +21,7 @@
 #include "sim/cluster/history.h"
 #include "sim/net.h"
 #include "sim/node.h"
+#include "sim/paths/covered.h"
 #include "sim/paths/shared_store.h"
 #include "sim/reactor.h"
 #include "sim/world.h"
@@ -49,7 +50,8 @@ struct PathsSwarm {
   Nanos fault_interval{300'000'000};
   bool cut = false, partition = false, refuse = false, crash = false, freeze = false, stall = false,
        ana = false, path_errors = false;
-  bool long_grace = true;  // no operation may fail
+  bool long_grace = true;         // no operation may fail
+  unsigned damage_per_mille = 0;  // of pieces, in bytes that a digest covers
 };
 
 class PathsRun {
@@ -75,6 +77,7 @@ class PathsRun {
     std::unique_ptr<nvmf::Target> target;
     nvme::AnaState ana = nvme::AnaState::optimized;
     bool changing = false;  // a change of the ANA state is under way
+    Nanos steady_until{0};  // it may not stand still again before
   };
   struct Tenant {
     std::uint64_t first = 0, count = 0;
@@ -104,6 +107,7 @@ class PathsRun {
   // The faults (paths_faults.cc).
   using Fault = void (PathsRun::*)(TargetSide& side);
   void choose_faults();
+  void damage(unsigned per_mille);
   void strike();
   void cut(TargetSide& side);
   void partition(TargetSide& side);
@@ -112,6 +116,7 @@ class PathsRun {
   void stall(TargetSide& side);
   void ana(TargetSide& side);
   void path_errors(TargetSide& side);
+  Nanos stand_still(TargetSide& side);
   void end_after(Nanos low, Nanos high, std::function<void()> end);
   void crash(TargetSide& side);
   void change_ana(TargetSide& side, nvme::AnaState state);
@@ -124,6 +129,7 @@ class PathsRun {
   Prng random_;
   SharedStore store_;
   BlockHistory history_;
+  CoveredBytes covered_;
   Node& host_node_;
   Process* host_ = nullptr;
   std::vector<std::unique_ptr<TargetSide>> targets_;

@@ -32,6 +32,12 @@ void PathsRun::choose_faults() {
   }
 }
 
+void PathsRun::damage(unsigned per_mille) {
+  LinkOptions link = swarm_.link;
+  link.damage_per_mille = per_mille;
+  world_.net().set_default_link(link);
+}
+
 // Each fault at any time, on any target: that nothing is lost does not depend on one path being well.
 void PathsRun::strike() {
   if (!faulty_ || over() || enabled_.empty()) return;
@@ -65,17 +71,29 @@ void PathsRun::refuse(TargetSide& side) {
   end_after(10ms, 3s, [this, &node] { world_.net().refuse(node, false); });
 }
 
-// A target that stands still for longer than KATO executes what it held only then: nothing at the host can
-// know. Faults of that kind stay shorter.
+// How long the target, or its port, stands still from now on. A target that stands still for longer than KATO executes
+// what it held only then: nothing at the host can know. Faults of that kind stay shorter, and what they held is
+// done before the next one; those in a row would be one that is longer. Zero: it is too early for another one.
+Nanos PathsRun::stand_still(TargetSide& side) {
+  const Nanos third = swarm_.config.keep_alive / 3;
+  if (side.target == nullptr || world_.now() < side.steady_until) return Nanos{0};
+  const Nanos still = draw(1ms, third);
+  side.steady_until = world_.now() + still + third;
+  return still;
+}
+
 void PathsRun::freeze(TargetSide& side) {
-  if (side.target == nullptr) return;
+  const Nanos still = stand_still(side);
+  if (still == Nanos{0}) return;
   note("fault: " + side.node->name() + " stands still");
-  side.node->freeze(draw(1ms, swarm_.config.keep_alive / 3));
+  side.node->freeze(still);
 }
 
 void PathsRun::stall(TargetSide& side) {
+  const Nanos still = stand_still(side);
+  if (still == Nanos{0}) return;
   note("fault: the port of " + side.node->name() + " stalls");
-  side.behavior.stalled_until = world_.now() + draw(1ms, swarm_.config.keep_alive / 3);
+  side.behavior.stalled_until = world_.now() + still;
 }
 
 void PathsRun::ana(TargetSide& side) {
@@ -120,6 +138,7 @@ void PathsRun::change_ana(TargetSide& side, nvme::AnaState state) {
 void PathsRun::heal() {
   note("healing");
   world_.net().heal_all();
+  damage(0);
   for (auto& side : targets_) {
     world_.net().refuse(*side->node, false);
     side->behavior.path_error_per_mille = 0;
