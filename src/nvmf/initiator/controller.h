@@ -30,6 +30,7 @@
 #include "nvmf/initiator/config.h"
 #include "nvmf/initiator/core_io.h"
 #include "nvmf/initiator/core_path.h"
+#include "nvmf/initiator/event_pace.h"
 #include "nvmf/initiator/identify.h"
 #include "nvmf/initiator/session.h"
 #include "rt/cross_core.h"
@@ -168,8 +169,7 @@ class Controller final : PathOwner, SessionObserver {
   nvme::AnaState ana_ = nvme::AnaState::optimized;
   std::uint64_t reconnects_ = 0;
   std::uint32_t attempt_ = 0;
-  unsigned events_ = 0;  // of the target, in the interval that ends at events_until_
-  Nanos events_until_{0};
+  EventPace event_pace_;         // of the target
   Nanos live_at_{0};             // since when there is an association
   Nanos lost_at_{0};             // while there is no association
   bool lost_ = false;            // the association has to be torn down

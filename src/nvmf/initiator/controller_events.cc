@@ -14,9 +14,6 @@ constexpr Nanos ana_poll_interval =
     200ms;  // while the state is not one that does I/O, in case a notice is missed
 // Notifications that are read for one event: as many as a target of ours keeps, and a few.
 constexpr unsigned reservation_notices_max = 300;
-// A target that has something to tell all the time is heard so often, and its events are logged so often.
-constexpr unsigned events_at_once = 32;
-constexpr Nanos events_interval = 100ms;
 constexpr std::uint32_t wanted_events =
     nvme::oaes_namespace_attribute | nvme::oaes_ana_change;  // and only where the controller has them
 
@@ -36,12 +33,8 @@ Task<void> Controller::serve_events(AdminSession& session) {
     const auto event = co_await admin.next_event();
     if (!event.ok()) co_return;  // the connection ended, or the controller has enough requests
     co_await handle_event(session, event.value());
-    const Nanos now = home_.now();
-    if (now >= events_until_) {
-      events_until_ = now + events_interval;
-      events_ = 0;
-    }
-    if (++events_ > events_at_once) co_await home_.sleep(events_until_ - now, session.stop());
+    const Nanos pause = event_pace_.pause(home_.now());
+    if (pause > Nanos{0}) co_await home_.sleep(pause, session.stop());
   }
 }
 

@@ -10,6 +10,7 @@
 #include "nvme/fabrics.h"
 #include "nvme/identify.h"
 #include "nvmf/initiator/discovery_log.h"
+#include "nvmf/initiator/event_pace.h"
 #include "nvmf/initiator/session.h"
 #include "rt/scope.h"
 #include "rt/wait.h"
@@ -21,8 +22,9 @@ using Entries = std::vector<DiscoveryEntry>;
 
 // A persistent connection needs one (NVMe Base 2.0, section 3.1.2.3).
 constexpr Nanos keep_alive_default = 30s;
-// Changes come in groups, and a service may announce them without end.
+// Changes come in groups, and a service may announce them without end: then its log is read again later and later.
 constexpr Nanos settle_time = 50ms;
+constexpr Nanos settle_time_max = 400ms;
 // After a log that changed all the time while it was read.
 constexpr Nanos busy_retry = 1s;
 
@@ -64,7 +66,7 @@ class Watch final : StopCallback {
   Task<Status> attend(Service& s);
   Task<Status> read_as_it_changes(Service& s, host::AdminSession& session, Attention& attention);
   static Task<bool> ask_for_events(host::Admin& admin);
-  static Task<void> serve_events(host::AdminSession& session, Attention& attention);
+  Task<void> serve_events(host::AdminSession& session, Attention& attention);
   void take(Service& s, Entries entries);
   void follow_referrals();
   void tell();
@@ -146,7 +148,9 @@ Task<Status> Watch::read_as_it_changes(Service& s, host::AdminSession& session, 
   const bool tells = co_await ask_for_events(admin);
   attention.deaf = !tells;
   if (tells) session.scope().spawn(serve_events(session, attention));
+  Nanos settle = settle_time;
   while (!s.stop.stop_requested()) {
+    const Nanos begun = reactor_.now();
     attention.event.reset();
     auto entries = co_await host::read_discovery_log(admin);
     if (!entries.ok() && entries.code() != Errc::busy) co_return entries.error();
@@ -156,7 +160,9 @@ Task<Status> Watch::read_as_it_changes(Service& s, host::AdminSession& session, 
     const Wake woken = co_await attention.event.wait(deadline, s.stop.token());
     if (woken == Wake::stopped) break;
     if (!session.alive()) co_return session.queue().why();
-    co_await reactor_.sleep(settle_time, s.stop.token());
+    const bool goes_on = reactor_.now() - begun < settle_time_max;
+    settle = goes_on ? std::min(2 * settle, settle_time_max) : settle_time;
+    co_await reactor_.sleep(settle, s.stop.token());
   }
   co_return Status();
 }
@@ -174,6 +180,7 @@ Task<bool> Watch::ask_for_events(host::Admin& admin) {
 
 Task<void> Watch::serve_events(host::AdminSession& session, Attention& attention) {
   host::Admin admin = session.admin();
+  host::EventPace pace;
   for (;;) {
     const auto event = co_await admin.next_event();
     if (!event.ok()) {  // the connection ended, or requests are refused
@@ -185,6 +192,8 @@ Task<void> Watch::serve_events(host::AdminSession& session, Attention& attention
         static_cast<nvme::AsyncNotice>(event.value().info) == nvme::AsyncNotice::discovery_log_change) {
       attention.event.set();
     }
+    const Nanos pause = pace.pause(reactor_.now());
+    if (pause > Nanos{0}) co_await reactor_.sleep(pause, session.stop());
   }
 }
 

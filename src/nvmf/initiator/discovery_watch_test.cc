@@ -288,5 +288,73 @@ TEST(DiscoveryWatch, AsksAServiceThatDoesNotTell) {
   world.run_for(1s);
 }
 
+// It announces a change whenever it is asked, and its log differs each time that it is read.
+TEST(DiscoveryWatch, AServiceThatTellsWithoutEndIsHeardNowAndThen) {
+  sim::World world(1);
+  sim::Node& node = world.add_node("service");
+  sim::Node& host = world.add_node("host");
+  test::FakeTarget target(node.start().core(0), 8);
+  unsigned told = 0, reads = 0;
+  target.hook = [&](test::FakeConnection& c, const nvme::Sqe& sqe, std::span<const std::byte>) {
+    switch (static_cast<nvme::AdminOpcode>(sqe.opc)) {
+      case nvme::AdminOpcode::identify: {
+        nvme::IdentifyController id{};
+        id.oaes = nvme::oaes_discovery_change;
+        std::vector<std::byte> page(nvme::identify_bytes);
+        store(page, id);
+        c.data(sqe.cid, 0, page, nvme::flag_last_pdu | nvme::flag_success);
+        return true;
+      }
+      case nvme::AdminOpcode::async_event_request: {
+        ++told;
+        const nvme::AsyncEvent event{nvme::AsyncEventType::notice,
+                                     static_cast<std::uint8_t>(nvme::AsyncNotice::discovery_log_change),
+                                     static_cast<std::uint8_t>(nvme::LogPage::discovery)};
+        c.respond(sqe.cid, {}, event.pack());
+        return true;
+      }
+      case nvme::AdminOpcode::get_log_page: {
+        ++reads;
+        std::vector<std::byte> log(sqe.sgl1.length);
+        nvme::DiscoveryLogHeader header{};
+        header.genctr = reads;
+        store(log, header);
+        c.data(sqe.cid, 0, log, nvme::flag_last_pdu | nvme::flag_success);
+        return true;
+      }
+      default:
+        return false;
+    }
+  };
+  auto listen = [&]() -> Task<void> {
+    target.listen(Endpoint{"0.0.0.0", port});
+    co_return;
+  };
+  world.run(node.process()->core(0), listen());
+  sim::SimReactor& home = host.start().core(0);
+  Seen seen;
+  StopSource stop;
+  bool running = true;
+  auto follow = [&]() -> Task<void> {
+    DiscoveryWatchOptions options;
+    options.at = Endpoint{node.ipv4(), port};
+    InitiatorConfig config;
+    const Status ended = co_await watch_discovery(home, options, config, seen, stop.token());
+    EXPECT_TRUE(ended.ok());
+    running = false;
+  };
+  world.spawn(home, follow());
+  world.run_for(10s);
+  EXPECT_GT(told, 300u);
+  EXPECT_LT(told, 4000u) << "of tens of thousands";
+  EXPECT_GT(reads, 20u);
+  EXPECT_LT(reads, 500u) << "of thousands";
+  EXPECT_EQ(seen.losses, 0u);
+  stop.request_stop();
+  EXPECT_TRUE(world.run_until([&] { return !running; }, world.now() + 1s));
+  world.run(node.process()->core(0), target.close());
+  world.run_for(1s);
+}
+
 }  // namespace
 }  // namespace holdfast::nvmf

@@ -1,5 +1,6 @@
 // Goal: Connect makes exactly the controllers and queues that NVMe-oF allows; every refusal has its status
 // and says where the wrong parameter is; controllers end when they should, and only then.
+#include "base/log.h"
 #include "nvmf/target/target.h"
 #include "nvmf/target/testing/raw_host.h"
 
@@ -359,6 +360,39 @@ TEST(Properties, AResetEndsTheIoQueues) {
   ASSERT_TRUE(io.set_up());
   EXPECT_TRUE(io.connect(io.connect_sqe(1), RawHost::connect_data(s.cntlid)).status.ok());
   EXPECT_TRUE(io.read(0, 8).status.ok());
+}
+
+// A host that connects again and again has a burst of lines, then one a second that says how many there were not.
+TEST(Connect, AHostDoesNotFillTheLogByConnecting) {
+  Rig rig;
+  ASSERT_EQ(rig.add_volume(), Errc::ok);
+  unsigned lines = 0;
+  std::uint64_t counted = 0;
+  log::configure(log::Level::info, log::Format::text);
+  log::set_sink([&](log::Level, std::string_view, std::string_view line) {
+    if (line.find("controller ") == std::string_view::npos) return;
+    ++lines;
+    const std::size_t at = line.find("left_out=");
+    ASSERT_NE(at, std::string_view::npos);
+    counted += 1 + std::strtoull(std::string(line.substr(at + 9)).c_str(), nullptr, 10);
+  });
+  constexpr unsigned connections = 1000;
+  const Nanos begun = rig.world.now();
+  for (unsigned i = 0; i < connections; ++i) {
+    RawHost h(rig);
+    ASSERT_TRUE(h.set_up());
+    ASSERT_TRUE(h.connect(h.connect_sqe(0), RawHost::connect_data()).status.ok());
+    h.close();
+  }
+  rig.world.run_for(2s);
+  const auto seconds = static_cast<std::uint64_t>((rig.world.now() - begun) / 1s);
+  EXPECT_LE(lines, 100 + seconds + 2);
+  // The next one tells of all that were left out.
+  RawHost h(rig);
+  ASSERT_TRUE(h.set_up());
+  ASSERT_TRUE(h.connect(h.connect_sqe(0), RawHost::connect_data()).status.ok());
+  EXPECT_EQ(counted, 2 * connections + 1);
+  log::set_sink({});
 }
 
 }  // namespace

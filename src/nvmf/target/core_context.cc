@@ -29,21 +29,6 @@ std::size_t share_of(std::size_t total, const Cores& cores) noexcept {
 
 }  // namespace
 
-bool LogLimiter::admit(Nanos now, std::uint64_t& left_out) noexcept {
-  if (now >= next_) {
-    tokens_ = burst;
-    next_ = now + 1s;
-  }
-  if (tokens_ == 0) {
-    ++left_out_;
-    return false;
-  }
-  // After a burst only one line a second, so that a flood stays a trickle.
-  tokens_ = left_out_ > 0 ? 0 : tokens_ - 1;
-  left_out = std::exchange(left_out_, 0);
-  return true;
-}
-
 CoreContext::CoreContext(Reactor& core, Registry& registry, const TargetConfig& config)
     : core_(core),
       registry_(registry),

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "nvme/status.h"
+#include "nvmf/target/log_limiter.h"
 #include "nvmf/target/types.h"
 #include "rt/reactor.h"
 #include "rt/scope.h"
@@ -17,20 +18,6 @@ namespace holdfast::nvmf::target {
 
 class Connection;
 class Registry;
-
-// Keeps hostile peers from filling the log: a burst, then one line a second with a count of what was left
-// out.
-class LogLimiter {
- public:
-  // Whether a line may be written now; `left_out` is how many were not since the last one.
-  bool admit(Nanos now, std::uint64_t& left_out) noexcept;
-
- private:
-  static constexpr unsigned burst = 5;
-  Nanos next_{0};
-  unsigned tokens_ = burst;
-  std::uint64_t left_out_ = 0;
-};
 
 class CoreContext {
  public:

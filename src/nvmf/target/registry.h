@@ -11,6 +11,7 @@
 
 #include "nvme/fabrics.h"
 #include "nvme/status.h"
+#include "nvmf/target/log_limiter.h"
 #include "nvmf/target/types.h"
 #include "rt/reactor.h"
 #include "rt/scope.h"
@@ -122,6 +123,9 @@ class Registry {
   const TargetConfig& config() const noexcept { return config_; }
   Nanos age() const noexcept { return home().now() - made_at_; }
   TaskScope& scope() noexcept { return scope_; }
+  // For lines that a host brings about by connecting, so that it cannot write the log as fast as it connects. The
+  // machines of a cluster that come back together stay below it.
+  LogLimiter& log_limiter() noexcept { return log_limiter_; }
   const std::vector<ListenAddress>& listeners() const noexcept { return listeners_; }
   const std::vector<Referral>& referrals() const noexcept { return referrals_; }
   // What the discovery log shows has changed.
@@ -138,6 +142,7 @@ class Registry {
   std::uint64_t discovery_generation_ = 1;
   const Uuid run_;
   const Nanos made_at_;
+  LogLimiter log_limiter_{100};
 };
 
 }  // namespace holdfast::nvmf::target

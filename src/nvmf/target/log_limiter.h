@@ -1,0 +1,25 @@
+// LogLimiter: keeps hostile peers from filling the log. A burst, then one line a second with a count of what was left
+// out.
+#pragma once
+
+#include <cstdint>
+
+#include "rt/time.h"
+
+namespace holdfast::nvmf::target {
+
+class LogLimiter {
+ public:
+  // So many lines of a second are written before any is left out.
+  explicit LogLimiter(unsigned burst = 5) noexcept : burst_(burst), tokens_(burst) {}
+  // Whether a line may be written now; `left_out` is how many were not since the last one.
+  bool admit(Nanos now, std::uint64_t& left_out) noexcept;
+
+ private:
+  const unsigned burst_;
+  Nanos next_{0};
+  unsigned tokens_;
+  std::uint64_t left_out_ = 0;
+};
+
+}  // namespace holdfast::nvmf::target
