@@ -1,8 +1,8 @@
 // How long giving space back holds the home core, as JSON, a line for each thing that is measured:
 //   pool-turns TIB
 // A thin volume of so many TiB with every cluster allocated is discarded, shrunk, reverted and deleted, and so are
-// snapshots of it, while another volume of the pool is written. Disk 0 is in memory, disk 1 keeps nothing: what is
-// measured is the work of the processor alone.
+// snapshots of it, while another volume of the pool is written. The disks keep nothing: what is measured is the work of
+// the pool alone.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -118,7 +118,7 @@ class Turns {
   Task<Status> make() {
     pool::PoolParams params;
     params.name = "turns";
-    params.disks.emplace_back("malloc:///journal?size_mb=512");
+    params.disks.emplace_back("null:///journal?size_mb=512");
     for (std::uint64_t i = 0; i < 3 * bytes_ / TiB; ++i)
       params.disks.push_back("null:///n" + std::to_string(i) + "?size_mb=1048576");
     pool::PoolOptions options;

@@ -179,7 +179,7 @@ class ImageReader::Impl {
     if (w.runs > Leaf::entries || w.partials > Leaf::entries || w.runs + w.partials == 0) {
       return from.bad("a leaf has no such length");
     }
-    leaves_.push_back(LeafInfo{new Leaf(state_->pin_.generation), 0});
+    leaves_.push_back(LeafInfo{Leaf::make(state_->map_memory_, state_->pin_.generation).release(), 0});
     LeafInfo& info = leaves_.back();
     info.leaf->set_maybe_shares(true);  // usage() looks, once
     for (std::uint32_t i = 0; i < w.runs; ++i) HF_CHECK(take_run(from, info));
@@ -217,7 +217,7 @@ class ImageReader::Impl {
     if (behind && w.behind == w.cluster) return from.bad("a cluster is behind itself");
     HF_CHECK(take_cluster(from, w.cluster));
     if (behind) HF_CHECK(take_cluster(from, w.behind));
-    PartialMemory& memory = state_->partial_memory_;
+    PartialMemory& memory = state_->map_memory_.partials();
     auto made = behind ? Partial::make(memory, Cluster{w.cluster.get()}, Cluster{w.behind.get()})
                        : Partial::make(memory, Cluster{w.cluster.get()});
     Partial& partial = *made;

@@ -2,6 +2,14 @@
 
 namespace holdfast::pool {
 
+MapMemory::MapMemory(std::uint32_t blocks) noexcept : partials_(blocks), leaves_(sizeof(Leaf)) {}
+
+void MapMemory::trim(std::size_t most) noexcept { leaves_.trim(most - partials_.trim(most)); }
+
+std::unique_ptr<Leaf> Leaf::make(MapMemory& memory, std::uint32_t stamp) {
+  return std::unique_ptr<Leaf>(new (memory.leaves_) Leaf(stamp));
+}
+
 Leaf::~Leaf() {
   for (std::uint32_t at = 0, left = totals_.partials; left > 0; ++at) {
     Partial* const partial = get(at).partial();
@@ -16,12 +24,12 @@ std::size_t Leaf::parts() const noexcept {
   return own + (totals_.partials > 0 ? searched + totals_.partials : 0);
 }
 
-std::unique_ptr<Leaf> Leaf::copy(std::uint32_t stamp, PartialMemory& memory) const {
-  auto made = std::make_unique<Leaf>(stamp);
+std::unique_ptr<Leaf> Leaf::copy(std::uint32_t stamp, MapMemory& memory) const {
+  auto made = make(memory, stamp);
   for (std::uint32_t at = 0; at < entries; ++at) {
     const Entry entry = get(at);
     const Partial* partial = entry.partial();
-    made->set(at, partial != nullptr ? Entry::of(partial->copy(memory).release()) : entry);
+    made->set(at, partial != nullptr ? Entry::of(partial->copy(memory.partials()).release()) : entry);
   }
   made->maybe_shares_ = maybe_shares_;
   return made;

@@ -10,6 +10,7 @@
 
 #include "pool/effects.h"
 #include "pool/partial.h"
+#include "pool/slab.h"
 #include "pool/types.h"
 
 namespace holdfast::pool {
@@ -44,15 +45,33 @@ class Entry {
 };
 static_assert(sizeof(std::uintptr_t) == 8);
 
+// Memory for the maps of one pool, whose leaves and Partials may live longer. Home core.
+class MapMemory {
+ public:
+  explicit MapMemory(std::uint32_t blocks) noexcept;  // of a cluster
+  // Chunks of it that nothing needs; to the system go `most` of them at most.
+  std::size_t spare() const noexcept { return partials_.spare() + leaves_.spare(); }
+  void trim(std::size_t most) noexcept;
+  // From the system, bytes.
+  std::size_t taken() const noexcept { return partials_.taken() + leaves_.memory(); }
+  PartialMemory& partials() noexcept { return partials_; }
+
+ private:
+  friend class Leaf;
+  PartialMemory partials_;
+  Slab leaves_;
+};
+
 class Leaf final : public Retired {
  public:
   static constexpr std::uint32_t entries = 512;
 
-  explicit Leaf(std::uint32_t stamp) noexcept : stamp_(stamp) {}
+  static std::unique_ptr<Leaf> make(MapMemory& memory, std::uint32_t stamp);
   ~Leaf() override;
+  static void operator delete(void* object) noexcept { Slab::release(object); }
   std::size_t parts() const noexcept override;
   // The same entries, with Partials of its own.
-  std::unique_ptr<Leaf> copy(std::uint32_t stamp, PartialMemory& memory) const;
+  std::unique_ptr<Leaf> copy(std::uint32_t stamp, MapMemory& memory) const;
 
   Entry get(std::uint32_t at) const noexcept { return Entry(entries_[at].load(std::memory_order_acquire)); }
   // The Partial that was there is the caller's.
@@ -86,6 +105,10 @@ class Leaf final : public Retired {
   std::size_t memory() const noexcept;
 
  private:
+  explicit Leaf(std::uint32_t stamp) noexcept : stamp_(stamp) {}
+  static void* operator new(std::size_t, Slab& slab) { return slab.allocate(); }
+  static void operator delete(void* object, Slab&) noexcept { Slab::release(object); }
+
   std::atomic<std::uint32_t> claims_{0};  // owners and holds
   std::uint32_t owners_ = 0;
   std::uint32_t stamp_;

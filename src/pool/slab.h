@@ -15,7 +15,7 @@ namespace holdfast::pool {
 class Slab {
  public:
   static constexpr std::size_t chunk_bytes = 256 * KiB;
-  static constexpr std::size_t object_bytes_max = 4 * KiB;
+  static constexpr std::size_t object_bytes_max = 8 * KiB;
 
   // object_bytes: 1 .. object_bytes_max.
   explicit Slab(std::size_t object_bytes) noexcept;

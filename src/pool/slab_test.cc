@@ -117,20 +117,55 @@ TEST(Slab, APoolGivesTheMemoryOfMapsBackInTurns) {
   for (std::uint32_t i = 0; i < clusters; ++i)
     state.apply(WriteRecord{spec.id, i, Cluster{i}, 3, 1}, effects);
   state.settle(effects);
-  const std::size_t full = state.partial_memory().taken();
+  const std::size_t full = state.map_memory().taken();
   EXPECT_GT(full, clusters * Partial::memory(MiB / block_bytes, false));
   DeleteRecord record;
   record.volume = spec.id;
   state.apply(record, effects);
   std::size_t turns = 0, most = 0;
   for (bool over = false; !over; ++turns) {
-    const std::size_t before = state.partial_memory().taken();
+    const std::size_t before = state.map_memory().taken();
     over = state.settle_some(effects, per_turn);
-    most = std::max(most, before - state.partial_memory().taken());
+    most = std::max(most, before - state.map_memory().taken());
   }
   EXPECT_LE(most, 2 * Slab::chunk_bytes);
   EXPECT_GT(turns, 2 * clusters / per_turn);
-  EXPECT_LE(state.partial_memory().taken(), Slab::chunk_bytes);
+  EXPECT_LE(state.map_memory().taken(), 2 * Slab::chunk_bytes);
+}
+
+// The same when its clusters are whole: then leaves are all that there is.
+TEST(Slab, APoolGivesTheMemoryOfLeavesBackInTurns) {
+  HF_NEEDS_SLAB();
+  constexpr std::uint32_t leaves = 1000;
+  constexpr std::size_t per_turn = 1024;
+  State state(MiB);
+  Effects effects;
+  const Segment segment{0, leaves, 0, 0};
+  state.apply(AddDiskRecord{DiskRecord{0, Uuid::from_name("disk"), ""}, segment}, effects);
+  VolumeSpec spec;
+  spec.id = VolumeId{1};
+  spec.name = "v";
+  spec.uuid = Uuid::from_name("v");
+  spec.size_bytes = std::uint64_t{leaves} * Leaf::entries * MiB;
+  state.apply(CreateRecord{spec}, effects);
+  for (std::uint32_t i = 0; i < leaves; ++i)
+    state.apply(WriteRecord{spec.id, i * Leaf::entries, Cluster{i}, 0, MiB / block_bytes}, effects);
+  state.settle(effects);
+  const std::size_t full = state.map_memory().taken();
+  EXPECT_GT(full, leaves * sizeof(Leaf));
+  EXPECT_LT(full, leaves * sizeof(Leaf) + leaves * sizeof(Leaf) / 16);
+  DeleteRecord record;
+  record.volume = spec.id;
+  state.apply(record, effects);
+  std::size_t turns = 0, most = 0;
+  for (bool over = false; !over; ++turns) {
+    const std::size_t before = state.map_memory().taken();
+    over = state.settle_some(effects, per_turn);
+    most = std::max(most, before - state.map_memory().taken());
+  }
+  EXPECT_LE(most, 2 * Slab::chunk_bytes);
+  EXPECT_GT(turns, full / (2 * Slab::chunk_bytes));
+  EXPECT_LE(state.map_memory().taken(), Slab::chunk_bytes);
 }
 
 }  // namespace

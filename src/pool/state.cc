@@ -15,7 +15,7 @@ constexpr std::size_t trim_parts = 512;
 }  // namespace
 
 State::State(std::uint32_t cluster_bytes)
-    : cluster_bytes_(cluster_bytes), partial_memory_(cluster_bytes / block_bytes) {
+    : cluster_bytes_(cluster_bytes), map_memory_(cluster_bytes / block_bytes) {
   HF_ASSERT(is_power_of_two(cluster_bytes));
   HF_ASSERT(cluster_bytes >= cluster_bytes_min && cluster_bytes <= cluster_bytes_max);
 }
@@ -58,7 +58,7 @@ void State::settle(Effects& effects) {
   effects.unshared.clear();
   effects.unshared_leaves.clear();
   effects.retired.clear();
-  partial_memory_.trim(partial_memory_.spare());
+  map_memory_.trim(map_memory_.spare());
 }
 
 bool State::settle_some(Effects& effects, std::size_t most) {
@@ -82,8 +82,8 @@ bool State::settle_some(Effects& effects, std::size_t most) {
     most -= std::min(most, effects.retired.back()->parts());
     effects.retired.pop_back();
   }
-  for (; partial_memory_.spare() > 0 && most > 0; most -= std::min(most, trim_parts)) partial_memory_.trim(1);
-  return effects.empty() && partial_memory_.spare() == 0;
+  for (; map_memory_.spare() > 0 && most > 0; most -= std::min(most, trim_parts)) map_memory_.trim(1);
+  return effects.empty() && map_memory_.spare() == 0;
 }
 
 std::size_t State::take_apart(std::size_t most, bool one, Effects& effects) {

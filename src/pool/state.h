@@ -101,7 +101,7 @@ class State {
                               std::size_t ranges_max) const;
   // Memory of maps, counts and epochs, bytes.
   std::size_t memory() const noexcept;
-  const PartialMemory& partial_memory() const noexcept { return partial_memory_; }
+  const MapMemory& map_memory() const noexcept { return map_memory_; }
 
  private:
   friend class ImageWriter;
@@ -109,7 +109,7 @@ class State {
 
   ChangeContext context(Effects& effects) noexcept { return ChangeContext{pin_, effects}; }
   MapContext map_context(Effects& effects) noexcept {
-    return MapContext{{pin_, effects}, clusters_, blocks_per_cluster(), partial_memory_, fallen_};
+    return MapContext{{pin_, effects}, clusters_, blocks_per_cluster(), map_memory_, fallen_};
   }
   StateVolume* get(VolumeId id) noexcept { return const_cast<StateVolume*>(std::as_const(*this).find(id)); }
   std::uint64_t clusters_of(const VolumeSpec& spec) const noexcept {
@@ -160,7 +160,7 @@ class State {
   void set_claimed(StateVolume& volume, std::uint64_t claimed) noexcept;
 
   const std::uint32_t cluster_bytes_;
-  PartialMemory partial_memory_;
+  MapMemory map_memory_;
   Pin pin_;
   ClusterCounts clusters_;
   std::vector<DiskRecord> disks_;

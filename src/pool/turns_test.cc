@@ -61,6 +61,30 @@ TEST(Turns, ACheckpointIsWrittenPieceByPiece) {
   EXPECT_GE(p.turns_of(p.pool->checkpoint()), small + clusters * bytes_of_each / (64 * KiB));
 }
 
+// As many records as a large range takes, each in a turn of its own.
+TEST(Turns, ALargeRangeIsDiscardedRecordByRecord) {
+  constexpr std::uint64_t cluster = 64 * KiB, clusters_of_record = 16384, records = 20;
+  MemoryPool p;
+  VolumeParams params;
+  params.name = "v";
+  params.uuid = uuid_of("v");
+  params.size_bytes = records * clusters_of_record * cluster;
+  ASSERT_TRUE(p.machine.run(p.pool->create_volume(params)).ok());
+  OpenChannel channel(p.machine, *p.pool->device(uuid_of("v")));
+  const auto turns_of = [&](std::uint64_t count) {
+    const std::uint64_t bytes = count * clusters_of_record * cluster;
+    for (std::uint64_t at = 0; at < bytes; at += clusters_of_record * cluster)
+      EXPECT_EQ(channel.write(at / 512, filled(4 * KiB, 1)), Errc::ok);
+    p.machine.world.run_for(std::chrono::seconds(2));
+    const std::uint64_t before = p.pool->view().commits;
+    const unsigned turns = p.turns_of(channel.channel->deallocate(BlockRange{Lba{0}, bytes / 512}));
+    EXPECT_GE(p.pool->view().commits - before, count);
+    return turns;
+  };
+  const unsigned one = turns_of(1);
+  EXPECT_GE(turns_of(records), one + records - 1);
+}
+
 // A pool whose first writes come all at once.
 struct Burst {
   static constexpr std::size_t per_turn = 8;

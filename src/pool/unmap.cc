@@ -31,6 +31,7 @@ Task<Status> MapWriter::unmap(ByteRange range, Durable durable) {
           static_cast<std::uint32_t>(std::min<std::uint64_t>((end - at) / cluster_bytes, unmap_clusters_max));
       HF_CO_CHECK(co_await unmap_clusters(index_of(at), count, durable));
       at += count * cluster_bytes;
+      co_await home_.yield();  // not every disk makes a commit wait
       continue;
     }
     const ByteRange part{at, std::min(end - at, cluster_bytes - in)};

@@ -109,7 +109,7 @@ Leaf& VolumeMap::changeable(const MapContext& context, std::size_t slot) {
     const bool as_it_is = leaf->owners() == 1 && !context.pin.holds(leaf->stamp());
     return as_it_is ? *leaf : replace_with_copy(context, slot, *leaf);
   }
-  auto made = std::make_unique<Leaf>(context.pin.generation);
+  auto made = Leaf::make(context.memory, context.pin.generation);
   made->add_owner();
   leaves_.changeable(context, slot + 1).set(slot, reinterpret_cast<std::uintptr_t>(made.get()));
   return *made.release();
@@ -147,7 +147,7 @@ void VolumeMap::write_new(const MapContext& context, Leaf& leaf, BlockSpan span,
   context.counts.add(cluster);
   if (span.count == blocks) return replace(context, leaf, at, Entry::whole(cluster), false);
   if (old.mapped()) {
-    auto made = Partial::make(context.memory, cluster, old.cluster());
+    auto made = Partial::make(context.memory.partials(), cluster, old.cluster());
     made->set_own(span.first, span.count, true);
     if (const Partial* former = old.partial()) {
       for (std::uint32_t w = 0; w < made->words(); ++w) {
@@ -159,7 +159,7 @@ void VolumeMap::write_new(const MapContext& context, Leaf& leaf, BlockSpan span,
     // What was own is behind now, and counts as before.
     if (made->needs_behind()) return replace(context, leaf, at, Entry::of(made.release()), true);
   }
-  auto made = Partial::make(context.memory, cluster);
+  auto made = Partial::make(context.memory.partials(), cluster);
   made->set_own(span.first, span.count, true);
   replace(context, leaf, at, Entry::of(made.release()), false);
 }
@@ -172,7 +172,7 @@ void VolumeMap::write_more(const MapContext& context, Leaf& leaf, BlockSpan span
   if (partial->own_blocks() == blocks) {
     replace(context, leaf, at, Entry::whole(partial->cluster()), true);
   } else if (partial->has_behind() && !partial->needs_behind()) {
-    auto made = Partial::make(context.memory, partial->cluster());
+    auto made = Partial::make(context.memory.partials(), partial->cluster());
     for (std::uint32_t w = 0; w < made->words(); ++w) made->set_words(w, partial->own_word(w), 0);
     replace(context, leaf, at, Entry::of(made.release()), true);
   }
@@ -189,7 +189,7 @@ void VolumeMap::trim(const MapContext& context, BlockSpan span) {
   Leaf& leaf = changeable(context, slot_of(span.index));
   Partial* partial = leaf.get(at).partial();
   if (partial == nullptr && span.count < blocks) {
-    auto made = Partial::make(context.memory, leaf.get(at).cluster());
+    auto made = Partial::make(context.memory.partials(), leaf.get(at).cluster());
     made->set_own(0, blocks, true);
     made->set_own(span.first, span.count, false);
     return set(context, leaf, at, Entry::of(made.release()));

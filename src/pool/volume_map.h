@@ -19,7 +19,7 @@ namespace holdfast::pool {
 struct MapContext : ChangeContext {
   ClusterCounts& counts;
   std::uint32_t blocks_per_cluster;
-  PartialMemory& memory;
+  MapMemory& memory;
   // Leaves that maps let go of as a whole. They count as before until take_apart() had them: a volume may have
   // thousands, and a turn of the core is short.
   std::deque<Leaf*>& fallen;
