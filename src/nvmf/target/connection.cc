@@ -287,6 +287,7 @@ Task<void> Connection::finish() {
   sender_.close();
   co_await sending_.join();
   for (Request& r : requests_) drop_buffer(r);
+  HF_ASSERT(held_bytes_ == 0);
   reserve_.reset();
   receiver_.reset();
   context_.return_entries(entries_);

@@ -79,7 +79,7 @@ class Connection {
   Task<bool> fetch_host_data(Request& r, std::uint32_t bytes, ForBuffer without = ForBuffer::wait);
   // Judges the data pointer of a command that gives `bytes` bytes to the host.
   nvme::CommandStatus check_reply(const Request& r, std::uint64_t bytes) const noexcept;
-  // Gives r a buffer of `bytes`, named by r.vec. False: wait_buffer() does.
+  // Gives r a buffer of `bytes`, named by r.vec, in place of that of its capsule. False: wait_buffer() does.
   bool try_buffer(Request& r, std::uint32_t bytes) noexcept;
   // False: the connection ends.
   Task<bool> wait_buffer(Request& r, std::uint32_t bytes);

@@ -173,6 +173,8 @@ Task<void> Connection::run_admin(Request& r) {
   if (transfer.to_host + transfer.to_controller > 0) {
     const bool got = co_await bring_admin_data(r, transfer);
     if (!got) co_return;
+  } else {
+    drop_buffer(r);  // of a capsule with data: an event request would keep it for ever
   }
   Registry& registry = context_.registry();
   Controller& controller = *queue_.controller;

@@ -62,11 +62,14 @@ void Connection::grow_staging() noexcept {
 }
 
 void Connection::give_buffer(Request& r, Buffer buffer) noexcept {
+  HF_ASSERT(!r.buffer);  // one that is replaced would never be counted as given back
   r.buffer = std::move(buffer);
   r.vec = r.buffer.vec();
 }
 
+// A host may send data with any command, which then has a buffer, maybe the reserve, when it comes to ask for one.
 bool Connection::try_buffer(Request& r, std::uint32_t bytes) noexcept {
+  drop_buffer(r);
   return buffer_turn_.free() > 0 && take_buffer(r, bytes);
 }
 
@@ -138,6 +141,7 @@ void Connection::drop_buffer(Request& r) noexcept {
   if (!r.buffer) return;
   if (std::exchange(r.reserve, false)) {
     reserve_ = std::move(r.buffer);
+    claim_wait_.wake_one();  // data in a capsule may wait for it
     return;
   }
   held_bytes_ -= r.buffer.size();

@@ -436,6 +436,88 @@ TEST(HostilePeer, EveryWrongDataPointerGetsItsStatus) {
   EXPECT_EQ(s.io.execute(r).status.code, StatusCode::sgl_descriptor_type_invalid);
 }
 
+// Data in the capsules of commands that take none, or name it as elsewhere.
+TEST(HostilePeer, DataThatNobodyAskedForIsGivenBack) {
+  Rig rig(1, 1, {}, 4 << 20);
+  ASSERT_EQ(rig.add_volume(), Errc::ok);
+  {
+    Session evil(rig);
+    const Bytes before = evil.io.read(8, 1).data;
+    std::uint16_t cid = 100;
+    for (unsigned i = 0; i < 500; ++i) {
+      for (const IoOpcode opc : {IoOpcode::read, IoOpcode::verify, IoOpcode::flush, IoOpcode::write_zeroes}) {
+        Sqe sqe = RawHost::io(opc, opc == IoOpcode::write_zeroes ? 16 : 8, 1);
+        sqe.cid = ++cid;
+        sqe.sgl1 = nvme::SglDescriptor::transport(opc == IoOpcode::read ? 512 : 0);
+        evil.io.send(evil.io.make_command(sqe, pattern(8192, i)));
+        const Outcome got = evil.io.wait_for(sqe.cid);
+        ASSERT_TRUE(got.answered && got.status.ok());
+        EXPECT_EQ(got.data, opc == IoOpcode::read ? before : Bytes());
+      }
+    }
+    for (std::uint16_t i = 0; i < 4; ++i) {
+      Sqe event = RawHost::admin(AdminOpcode::async_event_request);
+      event.cid = static_cast<std::uint16_t>(200 + i);
+      evil.admin.send(evil.admin.make_command(event, pattern(8192, i)));
+    }
+    rig.world.run_for(1ms);
+    // Nobody holds anything now, so there is room for all that one connection may have.
+    Session other(rig, 0, 0, 0, 31, 2);
+    const Nanos begun = rig.world.now();
+    EXPECT_TRUE(other.io.read(0, 2048).status.ok());
+    EXPECT_LT(rig.world.now() - begun, 100ms);
+  }
+}
+
+// When the data of a capsule came into the reserve of its queue, and the command gets a buffer of its own later, the
+// reserve is still what it was: large enough for the data of any capsule.
+TEST(HostilePeer, TheReserveOfAQueueStaysWhole) {
+  Rig rig(1, 1, {}, 2 << 20);
+  ASSERT_EQ(rig.add_volume(), Errc::ok);
+  Session s(rig);
+  std::vector<Buffer> taken;
+  const auto take_all = [&] {
+    for (std::size_t size = BufferPool::piece_bytes_max; size >= BufferPool::piece_bytes_min; size /= 2) {
+      while (Buffer b = rig.process->core(0).buffers().try_acquire(size)) {
+        std::memset(b.data(), 0x5a, b.size());
+        taken.push_back(std::move(b));
+      }
+    }
+  };
+  take_all();
+  Sqe read = RawHost::io(IoOpcode::read, 8, 1);
+  read.cid = 5;
+  read.sgl1 = nvme::SglDescriptor::transport(512);
+  s.io.send(s.io.make_command(read, pattern(512, 1)));
+  rig.world.run_for(1ms);
+  // One small piece comes free, whose neighbour is not.
+  const auto has_neighbour = [&](const Buffer& b) {
+    return b.size() == 4096 && std::any_of(taken.begin(), taken.end(), [&](const Buffer& other) {
+             return other.data() == b.data() + b.size();
+           });
+  };
+  const auto small = std::find_if(taken.begin(), taken.end(), has_neighbour);
+  ASSERT_NE(small, taken.end());
+  auto give_one_back = [&]() -> Task<void> {
+    taken.erase(small);
+    co_return;
+  };
+  rig.run(give_one_back());
+  EXPECT_TRUE(s.io.wait_for(5).status.ok());
+  take_all();
+  EXPECT_TRUE(s.io.write(32, pattern(8192, 2), true).status.ok()) << "by the reserve";
+  for (const Buffer& b : taken) {
+    ASSERT_TRUE(std::all_of(b.data(), b.data() + b.size(), [](std::byte x) { return x == std::byte{0x5a}; }))
+        << "memory of others was written";
+  }
+  auto give_back = [&]() -> Task<void> {
+    taken.clear();
+    co_return;
+  };
+  rig.run(give_back());
+  EXPECT_EQ(s.io.read(32, 16).data, pattern(8192, 2));
+}
+
 TEST(HostilePeer, HeaderDigestErrorTerminates) {
   Rig rig;
   ASSERT_EQ(rig.add_volume(), Errc::ok);
