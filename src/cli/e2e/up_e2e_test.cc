@@ -142,7 +142,9 @@ TEST_F(UpTest, VolumesAreWholeAfterEverythingWasStopped) {
     const auto status = [&] { return show("volume", volume)["state"]["status"]; };
     for (int i = 0; i < 300 && status() != "Online"; ++i) std::this_thread::sleep_for(100ms);
     EXPECT_EQ(status(), "Online");
-    EXPECT_EQ(show("rebuild-history", volume)["records"], json::array());
+    // A replica whose node was up later than its target's was taken in again: nothing had to be copied.
+    for (const json& rebuild : show("rebuild-history", volume)["records"])
+      EXPECT_EQ(rebuild["blocksTransferred"], 0) << rebuild;
   }
 }
 
