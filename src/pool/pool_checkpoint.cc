@@ -36,15 +36,26 @@ Task<Status> Pool::Impl::run_checkpoint(bool last) {
   checkpoint_time_ = home_.now() - began;
   checkpointing_ = false;
   if (outcome.ok()) {
-    checkpointed_ = mark.sequence;
-    fresh_->settled(mark.sequence);
+    count_checkpoint(mark);
+  } else {
+    journal_->checkpoint_ended(outcome, mark);
   }
-  journal_->checkpoint_ended(outcome, mark);
   checkpoint_over_.wake_all();
   co_return outcome;
 }
 
+void Pool::Impl::count_checkpoint(Journal::Mark mark) noexcept {
+  checkpointed_ = mark.sequence;
+  fresh_->settled(mark.sequence);
+  journal_->checkpoint_ended(Status(), mark);
+}
+
 Task<Status> Pool::Impl::write_checkpoint(Journal::Mark mark, bool last) {
+  if (unlabelled_) {  // that of the last attempt first: each one more would take clusters that nobody may free
+    const Journal::Mark former = unlabelled_->mark;
+    HF_CO_CHECK(co_await label_image(false));
+    count_checkpoint(former);
+  }
   std::vector<Cluster> taken;
   ImageWriter writer(*state_);
   ImageIdentity identity{label_.superblock.instance, mark};
@@ -66,18 +77,21 @@ Task<Status> Pool::Impl::write_checkpoint(Journal::Mark mark, bool last) {
     for (const Cluster cluster : taken) space_->free_image_cluster(cluster);
     co_return flushed.error().with_context(user());
   }
+  unlabelled_.emplace(Unlabelled{root.value(), mark, std::move(taken)});
+  co_return co_await label_image(last);
+}
+
+// After an error it is not known which root counts: both images stay, and the next checkpoint begins with this one.
+Task<Status> Pool::Impl::label_image(bool last) {
   Superblock& s = label_.superblock;
-  s.root = root.value();
+  s.root = unlabelled_->root;
   s.clean = last;
   s.members.clear();
   for (const DiskRecord& disk : state_->disks()) s.members.push_back(disk.uuid);
-  const Status written = co_await write_label(home_, disks_->at(0).home(), label_);
-  if (!written.ok()) {  // which root counts is not known
-    image_.insert(image_.end(), taken.begin(), taken.end());
-    co_return written.error();
-  }
-  std::swap(image_, taken);
-  for (const Cluster c : taken) space_->free_image_cluster(c);
+  HF_CO_CHECK(co_await write_label(home_, disks_->at(0).home(), label_));
+  std::swap(image_, unlabelled_->image);
+  for (const Cluster c : unlabelled_->image) space_->free_image_cluster(c);
+  unlabelled_.reset();
   keep_image_reserve();
   co_return Status();
 }

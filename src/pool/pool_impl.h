@@ -120,6 +120,8 @@ class Pool::Impl final : JournalClient, Space::Log, DiskObserver, VolumeOwner {
   // pool_checkpoint.cc
   Task<Status> run_checkpoint(bool last);
   Task<Status> write_checkpoint(Journal::Mark mark, bool last);
+  Task<Status> label_image(bool last);
+  void count_checkpoint(Journal::Mark mark) noexcept;
   Task<void> background_checkpoint();
   void keep_image_reserve() noexcept;
 
@@ -174,9 +176,15 @@ class Pool::Impl final : JournalClient, Space::Log, DiskObserver, VolumeOwner {
   bool closing_ = false;
   StopSource completion_stop_;
 
-  // Clusters that a root on disk may name: the last image's; after an update of the label that failed the next
-  // one's as well.
+  // Clusters that a root on disk may name: the last image's; after an update of the label that failed those of the
+  // next one as well, which is whole.
   std::vector<Cluster> image_;
+  struct Unlabelled {
+    Root root;
+    Journal::Mark mark;
+    std::vector<Cluster> image;
+  };
+  std::optional<Unlabelled> unlabelled_;
   bool checkpointing_ = false;
   WaitQueue checkpoint_over_;
   std::uint64_t checkpointed_ = 0;  // the sequence of the last one

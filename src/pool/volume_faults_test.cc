@@ -133,6 +133,25 @@ TEST(VolumeFaults, AJournalThatCannotBeWrittenFreezesTheMapButNotWhatIsThere) {
   EXPECT_EQ(v.difference(), "");
 }
 
+// The image is there, and which label counts is not known: it is kept, once, until a label says so.
+TEST(VolumeFaults, LabelsThatCannotBeWrittenTakeNoSpace) {
+  PoolBench b(small());
+  Tracked v(b, b.volume("v", 16 * cluster));
+  const std::uint64_t used = b.used();
+  b.disk(0).faults().bad.push_back({.offset = 0, .length = MiB, .reads = false, .writes = true});
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_EQ(b.machine.run(b.pool->checkpoint()).code(), Errc::io_error);
+    ASSERT_EQ(v.write(0, 4 * KiB), Errc::ok);
+    b.settle();
+  }
+  EXPECT_LE(b.used(), used + 2 * cluster);
+  b.disk(0).faults().bad.clear();
+  EXPECT_TRUE(b.machine.run(b.pool->checkpoint()).ok());
+  EXPECT_EQ(b.used(), used + cluster) << "its first cluster";
+  EXPECT_EQ(v.difference(), "");
+  EXPECT_EQ(b.pool->view().journal_used_bytes, 0u);
+}
+
 TEST(VolumeFaults, ALostDiskTakesItsClustersAndNobodyElses) {
   BenchParams p;
   p.disks = 2;
