@@ -166,6 +166,7 @@ Task<Status> MapWriter::settle(BlockSpan span) {
 
 // The range's blocks are locked; all of the cluster's where it has to be rewritten.
 Task<Status> MapWriter::write_locked(ByteRange range, IoVecs from, Durable durable) {
+  if (volume_.refuses_writes()) co_return Error(Errc::io_error);
   const BlockSpan span = span_of(range);
   HF_CO_CHECK(co_await settle(span));
   switch (way_of(span)) {

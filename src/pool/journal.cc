@@ -176,7 +176,7 @@ Task<void> Journal::write_batch(Batch& batch) {
       const Error error = disk_.disk().explain(outcome.error(), "writing the journal");
       HF_LOG(error, "pool", "the journal cannot be written; the pool changes no more", {"error", error});
       freeze(Error(Errc::failed_precondition, error.message() + "; export the pool and import it again"));
-      client_.journal_failed(error);
+      client_.journal_failed(error, batch.records);
     }
   }
   if (outcome.ok()) {

@@ -37,8 +37,9 @@ class JournalClient {
   // The ring is half full or, again and again, full: a checkpoint is wanted, if none is under way.
   // Journal::checkpoint_ended tells how it went.
   virtual void checkpoint_wanted() noexcept = 0;
-  // A commit could not be written; every later one is refused.
-  virtual void journal_failed(const Error& error) noexcept = 0;
+  // A commit could not be written; every later one is refused. Whether its records happened shows when the pool is
+  // opened again: until then neither the one nor the other may become wrong. Before anybody hears of the error.
+  virtual void journal_failed(const Error& error, std::span<const Record* const> uncertain) noexcept = 0;
 
  protected:
   ~JournalClient() = default;

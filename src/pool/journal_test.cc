@@ -33,7 +33,9 @@ struct Client final : JournalClient {
     ++wanted;
     if (at_once) journal->checkpoint_ended(Status(), journal->mark());
   }
-  void journal_failed(const Error& error) noexcept override { failure = error.message(); }
+  void journal_failed(const Error& error, std::span<const Record* const>) noexcept override {
+    failure = error.message();
+  }
 
   Journal* journal = nullptr;
   std::vector<std::uint32_t> applied;

@@ -138,7 +138,7 @@ class Pool::Impl final : JournalClient, Space::Log, DiskObserver, VolumeOwner {
   Task<Status> before_commit(std::span<const Record* const> records) override;
   void apply(Record& record) noexcept override;
   void checkpoint_wanted() noexcept override;
-  void journal_failed(const Error& error) noexcept override;
+  void journal_failed(const Error& error, std::span<const Record* const> uncertain) noexcept override;
   // Space::Log
   Task<Status> make_durable() override { return journal_->flush(); }
   void about_to_free(ClusterRun freed) noexcept override { fresh_->forget(freed); }
@@ -185,6 +185,8 @@ class Pool::Impl final : JournalClient, Space::Log, DiskObserver, VolumeOwner {
     std::vector<Cluster> image;
   };
   std::optional<Unlabelled> unlabelled_;
+  // What the last commit, which failed, may have taken clusters or all from: nothing is written to them any more.
+  std::set<VolumeId> uncertain_;
   bool checkpointing_ = false;
   WaitQueue checkpoint_over_;
   std::uint64_t checkpointed_ = 0;  // the sequence of the last one

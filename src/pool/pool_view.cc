@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <variant>
 
 #include "base/log.h"
 #include "pool/pool_impl.h"
@@ -99,7 +100,23 @@ void Pool::Impl::on_disk_changed(Disk&) noexcept {
   tell(PoolEvent::status_changed);
 }
 
-void Pool::Impl::journal_failed(const Error&) noexcept {
+// What the records may have mapped is given to nobody else, neither volume nor checkpoint; and where they may have let
+// go of clusters, what is written may be gone when the pool is opened again.
+void Pool::Impl::journal_failed(const Error&, std::span<const Record* const> uncertain) noexcept {
+  const auto lets_go = [this](VolumeId id) {
+    uncertain_.insert(id);
+    const auto found = devices_.find(id);
+    if (found != devices_.end()) found->second->refuse_writes();
+  };
+  for (const Record* record : uncertain) {
+    if (const auto* r = std::get_if<WriteRecord>(record)) state_->clusters().hold(r->cluster);
+    if (const auto* r = std::get_if<WriteDataRecord>(record)) state_->clusters().hold(r->write.cluster);
+    if (const auto* r = std::get_if<DeleteRecord>(record)) lets_go(r->volume);
+    if (const auto* r = std::get_if<ResizeRecord>(record)) lets_go(r->volume);
+    if (const auto* r = std::get_if<RevertRecord>(record)) lets_go(r->volume);
+    if (const auto* r = std::get_if<UnmapRecord>(record)) lets_go(r->volume);
+    if (const auto* r = std::get_if<TrimRecord>(record)) lets_go(r->volume);
+  }
   told_status_ = status();
   tell(PoolEvent::status_changed);
 }

@@ -36,6 +36,7 @@ Status Pool::Impl::add_device(const StateVolume& volume) {
     return there.error().with_context(user());
   }
   devices_[volume.spec().id] = device;
+  if (uncertain_.contains(volume.spec().id)) device->refuse_writes();
   return Status();
 }
 

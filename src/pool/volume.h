@@ -85,6 +85,8 @@ class Volume final : public BlockDevice, SnapshotClient {
   Gate::Hold hold() noexcept { return gate_.enter(); }
   // The pool itself closes it: nobody else hears of that.
   void disown() noexcept { owner_ = nullptr; }
+  // Writes that start from now on end with io_error: what they write may be lost.
+  void refuse_writes() noexcept { refuses_writes_.store(true, std::memory_order_release); }
 
   // Any core.
   unsigned users() const noexcept {
@@ -94,6 +96,7 @@ class Volume final : public BlockDevice, SnapshotClient {
   const VolumeMap& map() const noexcept { return meta_.map(); }
   const RegionEpochs& region_epochs() const noexcept { return meta_.epochs(); }
   std::uint32_t epoch() const noexcept { return epoch_.load(std::memory_order_acquire); }
+  bool refuses_writes() const noexcept { return refuses_writes_.load(std::memory_order_acquire); }
   std::uint64_t block_count() const noexcept { return block_count_.load(std::memory_order_acquire); }
   std::uint32_t block_bytes() const noexcept { return geometry_.block_bytes; }
   std::uint32_t cluster_bytes() const noexcept { return cluster_bytes_; }
@@ -116,6 +119,7 @@ class Volume final : public BlockDevice, SnapshotClient {
   const bool thick_;
   std::atomic<std::uint64_t> block_count_;
   std::atomic<std::uint32_t> epoch_;
+  std::atomic<bool> refuses_writes_{false};
   std::atomic<unsigned> users_{0};
   // By core; each is made by its core when it is first needed there.
   std::unique_ptr<std::atomic<VolumeCore*>[]> cores_;

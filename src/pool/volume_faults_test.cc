@@ -133,6 +133,82 @@ TEST(VolumeFaults, AJournalThatCannotBeWrittenFreezesTheMapButNotWhatIsThere) {
   EXPECT_EQ(v.difference(), "");
 }
 
+// A pool whose journal fails in one commit, which may be on the disk all the same, wholly or in part.
+struct UncertainCommit {
+  explicit UncertainCommit(std::uint64_t seed) : b(params(seed)) {}
+  static BenchParams params(std::uint64_t seed) {
+    BenchParams p = small();
+    p.seed = seed;
+    return p;
+  }
+  void break_journal() {
+    b.disk(0).faults().bad.push_back({.offset = MiB, .length = 256 * KiB, .reads = false, .writes = true});
+  }
+  void reopen() {
+    b.disk(0).faults().bad.clear();
+    b.reopen();
+    const auto journal = b.pool->view();
+    EXPECT_EQ(journal.status, PoolStatus::online) << journal.status_reason;
+  }
+  PoolBench b;
+};
+
+// What was acknowledged after it is there, whatever became of the commit.
+TEST(VolumeFaults, NothingIsWrittenWhereAnUncertainCommitMayHaveLetGo) {
+  unsigned happened = 0, did_not = 0;
+  for (std::uint64_t seed = 1; seed <= 12; ++seed) {
+    for (const bool shrink : {false, true}) {
+      UncertainCommit u(seed);
+      const Bytes data = filled(4 * KiB, 7);
+      Errc written = Errc::ok;
+      {
+        Tracked v(u.b, u.b.volume("v", 4 * cluster));
+        ASSERT_EQ(v.write(0, 4 * cluster), Errc::ok);
+        u.b.settle();
+        u.break_journal();
+        const BlockRange last{Lba{3 * cluster / 512}, cluster / 512};
+        const Errc gone = shrink ? u.b.machine.run(u.b.pool->resize_volume(uuid_of("v"), 3 * cluster)).code()
+                                 : u.b.machine.run(v.channel.channel->deallocate(last)).code();
+        EXPECT_NE(gone, Errc::ok);
+        written = v.channel.write(3 * cluster / 512, data, Durable::yes);
+      }
+      u.reopen();
+      OpenChannel v(u.b.machine, u.b.device("v"));
+      Bytes got = filled(4 * KiB, 0);
+      const bool there = v.read(3 * cluster / 512, got) == Errc::ok && got != Bytes(4 * KiB);
+      EXPECT_TRUE(written != Errc::ok || got == data) << seed << " was acknowledged, and is lost";
+      ++(there ? did_not : happened);
+    }
+  }
+  EXPECT_GT(happened, 0u);
+  EXPECT_GT(did_not, 0u);
+}
+
+// What it may have mapped is given to nobody: neither to another volume nor to a checkpoint.
+TEST(VolumeFaults, NobodyIsGivenWhatAnUncertainCommitMayHaveMapped) {
+  unsigned happened = 0, did_not = 0;
+  for (std::uint64_t seed = 1; seed <= 12; ++seed) {
+    UncertainCommit u(seed);
+    const Bytes mine = filled(cluster, 1), theirs = filled(cluster, 2);
+    {
+      OpenChannel v(u.b.machine, u.b.volume("v", 64 * cluster));
+      OpenChannel w(u.b.machine, u.b.volume("w", 64 * cluster));
+      u.b.settle();
+      u.break_journal();
+      EXPECT_NE(v.write(0, mine), Errc::ok);
+      for (std::uint64_t i = 0; i < 64; ++i) EXPECT_NE(w.write(i * cluster / 512, theirs), Errc::ok);
+      for (unsigned i = 0; i < 64; ++i) u.b.machine.run(u.b.pool->checkpoint()).ignore("it may work");
+    }
+    u.reopen();
+    OpenChannel v(u.b.machine, u.b.device("v"));
+    const Bytes got = v.content(0, cluster);
+    EXPECT_TRUE(got == mine || got == Bytes(cluster)) << seed << ": byte " << static_cast<int>(got[0]);
+    ++(got == mine ? happened : did_not);
+  }
+  EXPECT_GT(happened, 0u);
+  EXPECT_GT(did_not, 0u);
+}
+
 // The image is there, and which label counts is not known: it is kept, once, until a label says so.
 TEST(VolumeFaults, LabelsThatCannotBeWrittenTakeNoSpace) {
   PoolBench b(small());

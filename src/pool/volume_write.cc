@@ -40,7 +40,7 @@ bool VolumeCore::own_place(ByteRange range, DiskPlace& place) const noexcept {
     const auto end = static_cast<std::uint32_t>((in + range.length + block_bytes - 1) / block_bytes);
     if (!view.owns(first, end - first)) return false;
   }
-  if (!volume_.epoch_is_current(range)) return false;
+  if (!volume_.epoch_is_current(range) || volume_.refuses_writes()) return false;
   place = volume_.parts().disks.locate(view.own(), in);
   return true;
 }
