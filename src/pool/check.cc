@@ -1,7 +1,6 @@
 #include "pool/check.h"
 
 #include <algorithm>
-#include <map>
 #include <set>
 #include <utility>
 

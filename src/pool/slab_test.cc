@@ -100,34 +100,53 @@ TEST(Slab, ObjectsMayLiveLonger) {
   }
 }
 
+constexpr VolumeId the_volume{1};
+
+// A volume of which each `stride`th cluster has the blocks.
+void fill(State& state, std::uint32_t clusters, std::uint32_t stride, std::uint16_t first,
+          std::uint16_t count) {
+  Effects effects;
+  const Segment segment{0, clusters, 0, 0};
+  state.apply(AddDiskRecord{DiskRecord{0, Uuid::from_name("disk"), ""}, segment}, effects);
+  VolumeSpec spec;
+  spec.id = the_volume;
+  spec.name = "v";
+  spec.uuid = Uuid::from_name("v");
+  spec.size_bytes = std::uint64_t{clusters} * stride * MiB;
+  state.apply(CreateRecord{spec}, effects);
+  for (std::uint32_t i = 0; i < clusters; ++i)
+    state.apply(WriteRecord{spec.id, i * stride, Cluster{i}, first, count}, effects);
+  state.settle(effects);
+}
+
+// How many turns that took, and the most memory that went back to the system in one of them.
+struct Deletion {
+  std::size_t turns = 0, most = 0;
+};
+Deletion delete_in_turns(State& state, std::size_t per_turn) {
+  Effects effects;
+  DeleteRecord record;
+  record.volume = the_volume;
+  state.apply(record, effects);
+  Deletion d;
+  for (bool over = false; !over; ++d.turns) {
+    const std::size_t before = state.map_memory().taken();
+    over = state.settle_some(effects, per_turn);
+    d.most = std::max(d.most, before - state.map_memory().taken());
+  }
+  return d;
+}
+
 // A volume with one block in each cluster, deleted: the memory of its map goes back in portions, like all else.
 TEST(Slab, APoolGivesTheMemoryOfMapsBackInTurns) {
   HF_NEEDS_SLAB();
   constexpr std::uint32_t clusters = 40000;
   constexpr std::size_t per_turn = 1024;
   State state(MiB);
-  Effects effects;
-  state.apply(AddDiskRecord{DiskRecord{0, Uuid::from_name("disk"), ""}, Segment{0, clusters, 0, 0}}, effects);
-  VolumeSpec spec;
-  spec.id = VolumeId{1};
-  spec.name = "v";
-  spec.uuid = Uuid::from_name("v");
-  spec.size_bytes = std::uint64_t{clusters} * MiB;
-  state.apply(CreateRecord{spec}, effects);
-  for (std::uint32_t i = 0; i < clusters; ++i)
-    state.apply(WriteRecord{spec.id, i, Cluster{i}, 3, 1}, effects);
-  state.settle(effects);
+  fill(state, clusters, 1, 3, 1);
   const std::size_t full = state.map_memory().taken();
   EXPECT_GT(full, clusters * Partial::memory(MiB / block_bytes, false));
-  DeleteRecord record;
-  record.volume = spec.id;
-  state.apply(record, effects);
-  std::size_t turns = 0, most = 0;
-  for (bool over = false; !over; ++turns) {
-    const std::size_t before = state.map_memory().taken();
-    over = state.settle_some(effects, per_turn);
-    most = std::max(most, before - state.map_memory().taken());
-  }
+  const auto [turns, most] = delete_in_turns(state, per_turn);
   EXPECT_LE(most, 2 * Slab::chunk_bytes);
   EXPECT_GT(turns, 2 * clusters / per_turn);
   EXPECT_LE(state.map_memory().taken(), 2 * Slab::chunk_bytes);
@@ -139,30 +158,11 @@ TEST(Slab, APoolGivesTheMemoryOfLeavesBackInTurns) {
   constexpr std::uint32_t leaves = 1000;
   constexpr std::size_t per_turn = 1024;
   State state(MiB);
-  Effects effects;
-  const Segment segment{0, leaves, 0, 0};
-  state.apply(AddDiskRecord{DiskRecord{0, Uuid::from_name("disk"), ""}, segment}, effects);
-  VolumeSpec spec;
-  spec.id = VolumeId{1};
-  spec.name = "v";
-  spec.uuid = Uuid::from_name("v");
-  spec.size_bytes = std::uint64_t{leaves} * Leaf::entries * MiB;
-  state.apply(CreateRecord{spec}, effects);
-  for (std::uint32_t i = 0; i < leaves; ++i)
-    state.apply(WriteRecord{spec.id, i * Leaf::entries, Cluster{i}, 0, MiB / block_bytes}, effects);
-  state.settle(effects);
+  fill(state, leaves, Leaf::entries, 0, MiB / block_bytes);
   const std::size_t full = state.map_memory().taken();
   EXPECT_GT(full, leaves * sizeof(Leaf));
   EXPECT_LT(full, leaves * sizeof(Leaf) + leaves * sizeof(Leaf) / 16);
-  DeleteRecord record;
-  record.volume = spec.id;
-  state.apply(record, effects);
-  std::size_t turns = 0, most = 0;
-  for (bool over = false; !over; ++turns) {
-    const std::size_t before = state.map_memory().taken();
-    over = state.settle_some(effects, per_turn);
-    most = std::max(most, before - state.map_memory().taken());
-  }
+  const auto [turns, most] = delete_in_turns(state, per_turn);
   EXPECT_LE(most, 2 * Slab::chunk_bytes);
   EXPECT_GT(turns, full / (2 * Slab::chunk_bytes));
   EXPECT_LE(state.map_memory().taken(), Slab::chunk_bytes);

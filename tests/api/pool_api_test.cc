@@ -6,6 +6,8 @@
 #include <csignal>
 #include <thread>
 
+#include "support/fault_injection.h"
+
 namespace holdfast::api_test {
 namespace {
 
@@ -308,16 +310,6 @@ TEST_F(PoolApi, APoolWhoseDiskIsGoneIsFaultedUntilItReturns) {
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
   EXPECT_EQ(pool("p1").state(), v1::POOL_ONLINE);
   EXPECT_EQ(replica(replica_uuid).name(), "r1");
-}
-
-grpc::Status inject(testing_support::EngineProcess& engine, const std::string& uri, bool add) {
-  v1::AddFaultInjectionRequest in;
-  in.set_uri(uri);
-  v1::RemoveFaultInjectionRequest out;
-  out.set_uri(uri);
-  Empty reply;
-  return add ? call(engine.test(), &v1::TestRpc::Stub::AddFaultInjection, in, &reply)
-             : call(engine.test(), &v1::TestRpc::Stub::RemoveFaultInjection, out, &reply);
 }
 
 TEST_F(PoolApi, InjectedFaultsComeAndGo) {

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "cluster/rig.h"
+#include "support/fault_injection.h"
 
 namespace holdfast::cluster {
 namespace {
@@ -33,18 +34,12 @@ class WeakPool {
 
   const std::string& id() const { return id_; }
   void fail() {
-    v1::AddFaultInjectionRequest request;
-    request.set_uri(fault());
-    google::protobuf::Empty reply;
-    EXPECT_TRUE(call(engine_.test(), &v1::TestRpc::Stub::AddFaultInjection, request, &reply).ok());
+    EXPECT_TRUE(inject(engine_, fault(), true).ok());
     failed_ = true;
   }
   // The fault is gone, and the administrator says so.
   void mend() {
-    v1::RemoveFaultInjectionRequest request;
-    request.set_uri(fault());
-    google::protobuf::Empty reply;
-    EXPECT_TRUE(call(engine_.test(), &v1::TestRpc::Stub::RemoveFaultInjection, request, &reply).ok());
+    EXPECT_TRUE(inject(engine_, fault(), false).ok());
     failed_ = false;
     rig_.wait(id_ + " to be online", [&] {
       holdfast::v1::ResetDiskHealthRequest reset;

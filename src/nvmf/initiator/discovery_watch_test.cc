@@ -227,15 +227,51 @@ TEST(DiscoveryWatch, EndsWhenItIsStoppedAtAnyTime) {
   }
 }
 
-// It has no notices (OAES), so it is asked again and again.
-TEST(DiscoveryWatch, AsksAServiceThatDoesNotTell) {
-  sim::World world(1);
+// A service that answers as its test says (target.hook), and a watch of it.
+struct FakeService {
+  void watch() {
+    world.run(node.process()->core(0), listen());
+    home = &host.start().core(0);
+    world.spawn(*home, follow());
+  }
+  void end() {
+    stop.request_stop();
+    EXPECT_TRUE(world.run_until([this] { return !running; }, world.now() + 1s));
+    world.run(node.process()->core(0), target.close());
+    world.run_for(1s);
+  }
+
+  sim::World world{1};
   sim::Node& node = world.add_node("service");
   sim::Node& host = world.add_node("host");
-  test::FakeTarget target(node.start().core(0), 8);
+  test::FakeTarget target{node.start().core(0), 8};
+  DiscoveryWatchOptions options;
+  Seen seen;
+
+ private:
+  Task<void> listen() {
+    target.listen(Endpoint{"0.0.0.0", port});
+    co_return;
+  }
+  Task<void> follow() {
+    options.at = Endpoint{node.ipv4(), port};
+    const Status ended = co_await watch_discovery(*home, options, config, seen, stop.token());
+    EXPECT_TRUE(ended.ok());
+    running = false;
+  }
+
+  sim::SimReactor* home = nullptr;
+  InitiatorConfig config;
+  StopSource stop;
+  bool running = true;
+};
+
+// It has no notices (OAES), so it is asked again and again.
+TEST(DiscoveryWatch, AsksAServiceThatDoesNotTell) {
+  FakeService f;
   std::uint64_t subsystems = 1;
   unsigned reads = 0;
-  target.hook = [&](test::FakeConnection& c, const nvme::Sqe& sqe, std::span<const std::byte>) {
+  f.target.hook = [&](test::FakeConnection& c, const nvme::Sqe& sqe, std::span<const std::byte>) {
     if (sqe.opc != static_cast<std::uint8_t>(nvme::AdminOpcode::get_log_page)) return false;
     ++reads;
     std::vector<std::byte> log(sqe.sgl1.length);
@@ -254,48 +290,25 @@ TEST(DiscoveryWatch, AsksAServiceThatDoesNotTell) {
     c.data(sqe.cid, 0, log, nvme::flag_last_pdu | nvme::flag_success);
     return true;
   };
-  auto listen = [&]() -> Task<void> {
-    target.listen(Endpoint{"0.0.0.0", port});
-    co_return;
-  };
-  world.run(node.process()->core(0), listen());
-  sim::SimReactor& home = host.start().core(0);
-  Seen seen;
-  StopSource stop;
-  bool running = true;
-  auto follow = [&]() -> Task<void> {
-    DiscoveryWatchOptions options;
-    options.at = Endpoint{node.ipv4(), port};
-    options.poll = 5s;
-    InitiatorConfig config;
-    const Status ended = co_await watch_discovery(home, options, config, seen, stop.token());
-    EXPECT_TRUE(ended.ok());
-    running = false;
-  };
-  world.spawn(home, follow());
-  world.run_for(1s);
-  EXPECT_TRUE(seen.has({0}));
+  f.options.poll = 5s;
+  f.watch();
+  f.world.run_for(1s);
+  EXPECT_TRUE(f.seen.has({0}));
   subsystems = 3;
   const unsigned reads_before = reads;
-  world.run_for(3s);
+  f.world.run_for(3s);
   EXPECT_EQ(reads, reads_before) << "not before its time";
-  world.run_for(2s);
-  EXPECT_TRUE(seen.has({0, 1, 2}));
-  EXPECT_EQ(seen.tellings, 2u);
-  stop.request_stop();
-  EXPECT_TRUE(world.run_until([&] { return !running; }, world.now() + 1s));
-  world.run(node.process()->core(0), target.close());
-  world.run_for(1s);
+  f.world.run_for(2s);
+  EXPECT_TRUE(f.seen.has({0, 1, 2}));
+  EXPECT_EQ(f.seen.tellings, 2u);
+  f.end();
 }
 
 // It announces a change whenever it is asked, and its log differs each time that it is read.
 TEST(DiscoveryWatch, AServiceThatTellsWithoutEndIsHeardNowAndThen) {
-  sim::World world(1);
-  sim::Node& node = world.add_node("service");
-  sim::Node& host = world.add_node("host");
-  test::FakeTarget target(node.start().core(0), 8);
+  FakeService f;
   unsigned told = 0, reads = 0;
-  target.hook = [&](test::FakeConnection& c, const nvme::Sqe& sqe, std::span<const std::byte>) {
+  f.target.hook = [&](test::FakeConnection& c, const nvme::Sqe& sqe, std::span<const std::byte>) {
     switch (static_cast<nvme::AdminOpcode>(sqe.opc)) {
       case nvme::AdminOpcode::identify: {
         nvme::IdentifyController id{};
@@ -326,34 +339,14 @@ TEST(DiscoveryWatch, AServiceThatTellsWithoutEndIsHeardNowAndThen) {
         return false;
     }
   };
-  auto listen = [&]() -> Task<void> {
-    target.listen(Endpoint{"0.0.0.0", port});
-    co_return;
-  };
-  world.run(node.process()->core(0), listen());
-  sim::SimReactor& home = host.start().core(0);
-  Seen seen;
-  StopSource stop;
-  bool running = true;
-  auto follow = [&]() -> Task<void> {
-    DiscoveryWatchOptions options;
-    options.at = Endpoint{node.ipv4(), port};
-    InitiatorConfig config;
-    const Status ended = co_await watch_discovery(home, options, config, seen, stop.token());
-    EXPECT_TRUE(ended.ok());
-    running = false;
-  };
-  world.spawn(home, follow());
-  world.run_for(10s);
+  f.watch();
+  f.world.run_for(10s);
   EXPECT_GT(told, 300u);
   EXPECT_LT(told, 4000u) << "of tens of thousands";
   EXPECT_GT(reads, 20u);
   EXPECT_LT(reads, 500u) << "of thousands";
-  EXPECT_EQ(seen.losses, 0u);
-  stop.request_stop();
-  EXPECT_TRUE(world.run_until([&] { return !running; }, world.now() + 1s));
-  world.run(node.process()->core(0), target.close());
-  world.run_for(1s);
+  EXPECT_EQ(f.seen.losses, 0u);
+  f.end();
 }
 
 }  // namespace
