@@ -236,6 +236,8 @@ Task<Status> Disk::open_ports() {
     };
     HF_CO_CHECK(co_await run_on(cores_.home(), *core, open_one));
   }
+  // Who had it open before may have ended without a flush: the first one here covers that, too.
+  DiskPort::add_one(ports_.front()->writes_);
   co_return Status();
 }
 

@@ -46,11 +46,6 @@ class DiskPort final : Message, Timer {
   // Every write that ended before, on any core, is durable. No I/O when there was none since the last flush, or
   // the disk has no volatile cache.
   Task<Status> flush();
-  // The same for what was written before the disk was opened here: an earlier process may have ended without a flush.
-  Task<Status> flush_earlier() {
-    add_one(writes_);
-    return flush();
-  }
   Disk& disk() const noexcept { return disk_; }
 
  private:

@@ -31,8 +31,9 @@ Task<Status> Pool::Impl::run_checkpoint(bool last) {
   HF_ASSERT(!checkpointing_);
   checkpointing_ = true;
   const Nanos began = home_.now();
+  Status outcome = co_await label_former();
   const Journal::Mark mark = journal_->mark();
-  Status outcome = co_await write_checkpoint(mark, last);
+  if (outcome.ok()) outcome = co_await write_checkpoint(mark, last);
   checkpoint_time_ = home_.now() - began;
   checkpointing_ = false;
   if (outcome.ok()) {
@@ -50,12 +51,17 @@ void Pool::Impl::count_checkpoint(Journal::Mark mark) noexcept {
   journal_->checkpoint_ended(Status(), mark);
 }
 
+// The image of the last attempt first: each one more would take clusters that nobody may free.
+Task<Status> Pool::Impl::label_former() {
+  if (!unlabelled_) co_return Status();
+  const Journal::Mark former = unlabelled_->mark;
+  HF_CO_CHECK(co_await label_image(false));
+  count_checkpoint(former);
+  co_return Status();
+}
+
+// Of what the commits up to the mark, the newest ones, have made.
 Task<Status> Pool::Impl::write_checkpoint(Journal::Mark mark, bool last) {
-  if (unlabelled_) {  // that of the last attempt first: each one more would take clusters that nobody may free
-    const Journal::Mark former = unlabelled_->mark;
-    HF_CO_CHECK(co_await label_image(false));
-    count_checkpoint(former);
-  }
   std::vector<Cluster> taken;
   ImageWriter writer(*state_);
   ImageIdentity identity{label_.superblock.instance, mark};

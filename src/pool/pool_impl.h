@@ -89,6 +89,8 @@ class Pool::Impl final : JournalClient, Space::Log, DiskObserver, VolumeOwner {
   // pool_open.cc
   // The disks that the state knows; all of them are there.
   void take_members();
+  // Lets go of the disks that it does not know.
+  Task<void> leave_others();
   Status check_image(const std::vector<DiskCluster>& image) const;
   // Makes what works on the state: the ring from `begin` to `end`.
   void build(Journal::Mark begin, Journal::Mark end);
@@ -119,6 +121,7 @@ class Pool::Impl final : JournalClient, Space::Log, DiskObserver, VolumeOwner {
 
   // pool_checkpoint.cc
   Task<Status> run_checkpoint(bool last);
+  Task<Status> label_former();
   Task<Status> write_checkpoint(Journal::Mark mark, bool last);
   Task<Status> label_image(bool last);
   void count_checkpoint(Journal::Mark mark) noexcept;

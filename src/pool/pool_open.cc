@@ -36,6 +36,7 @@ Task<Status> Pool::Impl::open(std::vector<std::string> uris, std::string name, s
   state_ = std::move(found.state);
   disks_ = std::make_unique<DiskSet>(label_.superblock.cluster_bytes);
   take_members();
+  co_await leave_others();
   disks_->publish(state_->segments());
   HF_CO_CHECK(check_image(found.image));
   Superblock& s = label_.superblock;
@@ -46,8 +47,9 @@ Task<Status> Pool::Impl::open(std::vector<std::string> uris, std::string name, s
   }
   if (!read_only_) {
     HF_CO_CHECK(co_await found.carried.restore(home_, *disks_));
-    // Durable before the label says that they were there.
-    if (found.scan.commits > 0) HF_CO_CHECK(co_await disks_->at(0).home().flush_earlier());
+    // Durable before the label says that they were there; and the copy of the label that counts, before the other
+    // one is written.
+    HF_CO_CHECK(co_await disks_->at(0).home().flush());
     // Durable before the first commit: what an earlier run left behind the last commit never counts again, even
     // when a torn write of this run happens to make it whole.
     ++s.incarnation;
@@ -77,10 +79,16 @@ void Pool::Impl::take_members() {
     disks_->add(std::move(*found));
   }
   std::erase(new_disks_, nullptr);
+}
+
+// They may be added again.
+Task<void> Pool::Impl::leave_others() {
   for (const auto& disk : new_disks_) {
     HF_LOG(warn, "pool", "a disk with the pool's label is not a member; adding it may have been cut off",
            {"pool", name()}, {"disk", disk->uri()});
+    co_await disk->close();
   }
+  new_disks_.clear();
 }
 
 // The checkpoint lies in clusters of the pool that nothing else uses: else what it wrote there is read as a volume's.

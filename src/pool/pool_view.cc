@@ -100,17 +100,27 @@ void Pool::Impl::on_disk_changed(Disk&) noexcept {
   tell(PoolEvent::status_changed);
 }
 
-// What the records may have mapped is given to nobody else, neither volume nor checkpoint; and where they may have let
-// go of clusters, what is written may be gone when the pool is opened again.
+// What the records may have mapped is given to nobody else, neither volume nor checkpoint. What is written where they
+// may have let go of clusters may be gone when the pool is opened again, and where they may have made a snapshot it may
+// be in there: such volumes refuse writes. What they may have replaced stays shared, and so unwritten.
 void Pool::Impl::journal_failed(const Error&, std::span<const Record* const> uncertain) noexcept {
   const auto lets_go = [this](VolumeId id) {
     uncertain_.insert(id);
     const auto found = devices_.find(id);
     if (found != devices_.end()) found->second->refuse_writes();
   };
+  const auto maps = [this](const WriteRecord& write) {
+    state_->clusters().hold(write.cluster);
+    const StateVolume* volume = state_->find(write.volume);
+    const ClusterView former = volume != nullptr ? volume->map().find(write.index) : ClusterView();
+    if (former.mapped() && former.own() != write.cluster) state_->clusters().hold(former.own());
+  };
   for (const Record* record : uncertain) {
-    if (const auto* r = std::get_if<WriteRecord>(record)) state_->clusters().hold(r->cluster);
-    if (const auto* r = std::get_if<WriteDataRecord>(record)) state_->clusters().hold(r->write.cluster);
+    if (const auto* r = std::get_if<WriteRecord>(record)) maps(*r);
+    if (const auto* r = std::get_if<WriteDataRecord>(record)) maps(r->write);
+    if (const auto* r = std::get_if<CreateRecord>(record);
+        r != nullptr && r->spec.kind == VolumeKind::snapshot)
+      lets_go(r->spec.source);
     if (const auto* r = std::get_if<DeleteRecord>(record)) lets_go(r->volume);
     if (const auto* r = std::get_if<ResizeRecord>(record)) lets_go(r->volume);
     if (const auto* r = std::get_if<RevertRecord>(record)) lets_go(r->volume);

@@ -90,7 +90,7 @@ Task<Result<Space::Pick>> Space::pick(VolumeId volume, std::optional<Cluster> af
       continue;
     }
     const bool some_will_be = may_take(volume, free + returning_) || taking_apart_;
-    if (!some_will_be || closing_ || stuck_) co_return Error(Errc::out_of_space);
+    if (!some_will_be || closing_ || stuck_ || failing_) co_return Error(Errc::out_of_space);
     co_await changed_.wait();
     recounted = false;
   }
@@ -108,7 +108,8 @@ void Space::free_image_cluster(Cluster cluster) {
 }
 
 Task<Result<Space::Promise>> Space::promise(std::uint64_t clusters) {
-  while (available() < clusters && taking_apart_ && !closing_ && !stuck_) co_await changed_.wait();
+  while (available() < clusters && taking_apart_ && !closing_ && !stuck_ && !failing_)
+    co_await changed_.wait();
   if (available() < clusters) {
     state_.recount_reserved();
     if (available() < clusters) {
@@ -193,15 +194,16 @@ Task<void> Space::take_apart() {
       add(std::move(effects));
       co_await home_.yield();
     }
-    co_await settled();
+    const std::uint64_t until = newest_round();
+    while (settled_rounds_ < until && !closing_ && !stuck_) co_await changed_.wait();
   }
   taking_apart_ = false;
   changed_.wake_all();
 }
 
 Task<void> Space::settled() {
-  const std::uint64_t until = retired_rounds_ + (retired_.empty() ? 0 : 1);
-  while (settled_rounds_ < until && !closing_ && !stuck_) co_await changed_.wait();
+  const std::uint64_t until = newest_round();
+  while (settled_rounds_ < until && !closing_ && !stuck_ && !failing_) co_await changed_.wait();
 }
 
 // One round after the other as long as something is there; each takes all that has come.
@@ -238,8 +240,10 @@ Task<void> Space::settle(Effects& effects) {
 Task<Status> Space::make_durable() {
   for (;;) {
     Status done = co_await log_.make_durable();
+    failing_ = !done.ok();
     if (done.ok() || done.code() == Errc::failed_precondition || closing_) co_return done;
     HF_LOG(warn, "pool", "freed space waits for the journal's disk", {"error", done.error()});
+    changed_.wake_all();
     const bool on = co_await home_.sleep(retry_pause, stop_.token());
     if (!on) co_return done;
   }

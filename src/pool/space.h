@@ -113,7 +113,7 @@ class Space {
   // apart now and, if they are many, in later turns.
   void retire(Effects&& effects);
   // Waits until what was retired so far is settled, but for freed clusters, which may still be discarded; or until
-  // it cannot be.
+  // it cannot be, for now or for good.
   Task<void> settled();
   // Free for everybody: clusters. What is on its way back counts.
   std::uint64_t available() const noexcept;
@@ -132,6 +132,8 @@ class Space {
   std::optional<Cluster> next_on_disk(std::uint16_t disk);
   std::optional<std::uint16_t> choose_disk();
   void add(Effects&& effects);
+  // The round of return_space() that has everything which was retired.
+  std::uint64_t newest_round() const noexcept { return retired_rounds_ + (retired_.empty() ? 0 : 1); }
   Task<void> take_apart();
   Task<void> return_space();
   Task<void> settle(Effects& effects);
@@ -162,6 +164,8 @@ class Space {
   bool taking_apart_ = false;
   bool closing_ = false;
   bool stuck_ = false;  // the journal takes nothing any more: nothing comes back
+  bool failing_ =
+      false;  // what is retired could not be made durable, and is tried again: nobody waits for that
   StopSource stop_;
   WaitQueue changed_;  // something is settled or free
   Semaphore discarding_;
