@@ -35,7 +35,9 @@ constexpr const char* usage =
     "       fencing                        a mirror that another nexus takes over\n"
     "       pool                           a pool that crashes at every step of its metadata (seeds 1 to "
     "1884:\n"
-    "                                      all sequences of up to three operations)\n"
+    "                                      all sequences of up to three operations); larger ones also have "
+    "disks\n"
+    "                                      that fail\n"
     "       epochs                         a mirror that crashes all the time and copies only what changed\n"
     "       control                        agents of the control plane, their store and engines that are "
     "models\n";

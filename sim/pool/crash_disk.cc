@@ -84,7 +84,9 @@ class CrashChannel final : public LeafChannel {
 
   Task<Status> read(Lba first, IoVecs into) override {
     HF_CO_CHECK(admit(range_of(first, into), Access::read));
+    const bool fails = will_fail(DiskOperation::read, range_of(first, into));
     co_await turn();
+    if (fails) co_return fail_now(DiskOperation::read);
     std::uint64_t at = offset_of(first);
     for (const IoVec& v : into) {
       disk_.image_.read(at, {v.data, v.size});
@@ -98,7 +100,7 @@ class CrashChannel final : public LeafChannel {
     event.durable = durable == Durable::yes;
     event.offset = offset_of(first);
     for (const IoVec& v : from) event.content.insert(event.content.end(), v.data, v.data + v.size);
-    co_return co_await change(std::move(event));
+    co_return co_await change(DiskOperation::write, std::move(event));
   }
   Task<Status> write_zeroes(BlockRange range, Unmap, Durable durable) override {
     HF_CO_CHECK(admit(range, Access::write));
@@ -106,7 +108,7 @@ class CrashChannel final : public LeafChannel {
     event.durable = durable == Durable::yes;
     event.offset = offset_of(range.first);
     event.content.resize(bytes(range.count));
-    co_return co_await change(std::move(event));
+    co_return co_await change(DiskOperation::write, std::move(event));
   }
   // Leaves what can be told from anything that a volume may show.
   Task<Status> deallocate(BlockRange range) override {
@@ -114,12 +116,12 @@ class CrashChannel final : public LeafChannel {
     DiskEvent event;
     event.offset = offset_of(range.first);
     event.content.assign(bytes(range.count), std::byte{0xdd});
-    co_return co_await change(std::move(event));
+    co_return co_await change(DiskOperation::discard, std::move(event));
   }
   Task<Status> flush() override {
     DiskEvent event;
     event.flush = true;
-    co_return co_await change(std::move(event));
+    co_return co_await change(DiskOperation::flush, std::move(event));
   }
 
  private:
@@ -127,24 +129,59 @@ class CrashChannel final : public LeafChannel {
     if (disk_.log_ == nullptr) co_return;
     for (std::uint64_t n = 1 + core().random().below(3); n > 0; --n) co_await core().yield();
   }
-  Task<Status> change(DiskEvent event) {
+  bool will_fail(DiskOperation operation, BlockRange range) {
+    const std::uint64_t begin = offset_of(range.first);
+    return disk_.faults_ != nullptr &&
+           disk_.faults_->fails(disk_.number_, operation, begin, begin + bytes(range.count));
+  }
+  Status fail_now(DiskOperation operation) {
+    disk_.faults_->failed(disk_.number_, operation);
+    return fail(Error(Errc::io_error));
+  }
+  Task<Status> change(DiskOperation operation, DiskEvent event) {
     if (disk_.log_ == nullptr) {
       if (!event.flush) disk_.image_.write(event.offset, event.content);
       co_return Status();
     }
+    const BlockRange range{Lba{event.offset / DiskImage::sector_bytes},
+                           event.content.size() / DiskImage::sector_bytes};
+    if (will_fail(operation, range)) co_return co_await change_in_part(operation, std::move(event));
     const std::size_t begun = disk_.begin(std::move(event));
     co_await turn();
     disk_.end(begun);
     co_return Status();
   }
+  // Some sectors have it when the error comes, and the others never will. None of it is durable.
+  Task<Status> change_in_part(DiskOperation operation, DiskEvent event) {
+    constexpr std::size_t sector = DiskImage::sector_bytes;
+    const std::vector<bool> kept = disk_.faults_->kept(event.content.size() / sector);
+    std::vector<std::size_t> begun;
+    for (std::size_t i = 0; i < kept.size(); ++i) {
+      if (!kept[i]) continue;
+      const std::size_t first = i;
+      while (i + 1 < kept.size() && kept[i + 1]) ++i;
+      DiskEvent piece;
+      piece.offset = event.offset + first * sector;
+      const auto from = event.content.begin();
+      piece.content.assign(from + static_cast<std::ptrdiff_t>(first * sector),
+                           from + static_cast<std::ptrdiff_t>((i + 1) * sector));
+      begun.push_back(disk_.begin(std::move(piece)));
+    }
+    co_await turn();
+    for (const std::size_t piece : begun) disk_.end(piece);
+    co_return fail_now(operation);
+  }
 
   CrashDisk& disk_;
 };
 
-CrashDisk::CrashDisk(std::string name, const Cores& cores, DiskImage image, CrashLog* log)
+CrashDisk::CrashDisk(std::string name, const Cores& cores, DiskImage image, CrashLog* log,
+                     CrashFaults* faults, std::size_t number)
     : LeafDevice(Identity{name, Uuid::from_name(name), "bdev:///" + name, "Crash disk"}, cores,
                  geometry_of(image.size()), what_it_can()),
       log_(log),
+      faults_(faults),
+      number_(number),
       first_(image),
       image_(std::move(image)) {}
 

@@ -16,6 +16,7 @@
 #include "base/endian.h"
 #include "base/prng.h"
 #include "block/leaf_device.h"
+#include "sim/pool/crash_faults.h"
 
 namespace holdfast::sim {
 
@@ -76,8 +77,10 @@ const char* name(Crash crash) noexcept;
 
 class CrashDisk final : public LeafDevice {
  public:
-  // With a log operations take their turn and are written down; without one they are done at once.
-  CrashDisk(std::string name, const Cores& cores, DiskImage image, CrashLog* log);
+  // With a log operations take their turn and are written down; without one they are done at once. With faults, which
+  // know the disk by its number, some fail. Both outlive it.
+  CrashDisk(std::string name, const Cores& cores, DiskImage image, CrashLog* log,
+            CrashFaults* faults = nullptr, std::size_t number = 0);
 
   Task<Result<std::unique_ptr<Channel>>> open_channel(Reactor& core) override;
   Task<void> close() override { co_return; }
@@ -97,6 +100,8 @@ class CrashDisk final : public LeafDevice {
   bool is_durable(const DiskEvent& event, Moment at) const noexcept;
 
   CrashLog* const log_;
+  CrashFaults* const faults_;
+  const std::size_t number_;
   const DiskImage first_;
   DiskImage image_;
   std::vector<DiskEvent> events_;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/log.h"
 #include "rt/when_all.h"
 #include "sim/pool/crash_run.h"
 #include "sim/reactor.h"
@@ -17,17 +18,19 @@ constexpr std::uint64_t checkpoint_turns = 24;  // of the reactor, about what a 
 bool CrashRun::on_channel(const std::string& object, const std::function<Task<Status>(Channel&)>& use) {
   BlockDevice* const device = pool_->device(Uuid::from_name(object));
   if (device == nullptr) {
-    failure_ = "there is no device of " + object;
+    fail("there is no device of " + object);
     return false;
   }
+  const Before when = before();
   auto opened = await(device->open_channel(process_.core(0)));
   if (!opened.ok()) {
-    check(opened.error(), "channel of " + object);
+    fail("channel of " + object + ": " + opened.error().message());
     return false;
   }
   const std::unique_ptr<Channel> channel = std::move(opened).value();
   const Status done = await(use(*channel));
-  if (done.code() != Errc::out_of_space) check(done, "I/O to " + object);
+  if (!done.ok()) HF_LOG(info, "sim", "I/O failed", {"object", object}, {"error", done.error()});
+  if (done.code() != Errc::out_of_space) check(done, "I/O to " + object, when);
   await(channel->close());
   return done.ok();
 }
@@ -44,13 +47,17 @@ void CrashRun::write(Objects::value_type& object, const std::vector<SectorRange>
     Version* version;
     std::uint64_t first;
     std::vector<std::byte> bytes;
+    bool done = false;
   };
   // Beside a checkpoint a write begins at any step of it.
   struct Later {
-    static Task<Status> write(Reactor& core, std::uint64_t turns, Channel& channel, Lba lba, IoVec vec,
+    static Task<Status> write(Reactor& core, std::uint64_t turns, Channel& channel, Prepared& one,
                               Durable durable) {
       for (; turns > 0; --turns) co_await core.yield();
-      co_return co_await channel.write(lba, IoVecs(&vec, 1), durable);
+      const IoVec vec{one.bytes.data(), one.bytes.size()};
+      Status written = co_await channel.write(Lba{one.first}, IoVecs(&vec, 1), durable);
+      one.done = written.ok();
+      co_return written;
     }
   };
   std::vector<Prepared> all;
@@ -66,20 +73,18 @@ void CrashRun::write(Objects::value_type& object, const std::vector<SectorRange>
     }
   }
   const Durable durable = random_.chance(1, 4) ? Durable::yes : Durable::no;
-  const bool done =
-      on_channel(object.first, [this, &all, checkpoint, durable](Channel& channel) -> Task<Status> {
-        std::vector<Task<Status>> tasks;
-        if (checkpoint) tasks.push_back(pool_->checkpoint());
-        for (Prepared& one : all) {
-          const std::uint64_t turns = checkpoint ? random_.below(checkpoint_turns) : 0;
-          const IoVec vec{one.bytes.data(), one.bytes.size()};
-          tasks.push_back(Later::write(process_.core(0), turns, channel, Lba{one.first}, vec, durable));
-        }
-        co_return co_await when_all_ok(std::move(tasks));
-      });
+  on_channel(object.first, [this, &all, checkpoint, durable](Channel& channel) -> Task<Status> {
+    std::vector<Task<Status>> tasks;
+    if (checkpoint) tasks.push_back(pool_->checkpoint());
+    for (Prepared& one : all) {
+      const std::uint64_t turns = checkpoint ? random_.below(checkpoint_turns) : 0;
+      tasks.push_back(Later::write(process_.core(0), turns, channel, one, durable));
+    }
+    co_return co_await when_all_ok(std::move(tasks));
+  });
   for (const Prepared& one : all) {
-    acknowledge(*one.version, done);
-    if (done && durable == Durable::yes) one.version->durable = one.version->acked;
+    acknowledge(*one.version, one.done);
+    if (one.done && durable == Durable::yes) one.version->durable = one.version->acked;
   }
 }
 
@@ -115,7 +120,8 @@ void CrashRun::first_writes(bool at_once, bool checkpoint) {
 // Half of them while new clusters are written.
 void CrashRun::checkpoint() {
   if (random_.chance(1, 2) && pick(false) != nullptr) return first_writes(true, true);
-  check(await(pool_->checkpoint()), "checkpoint");
+  const Before when = before();
+  check(await(pool_->checkpoint()), "checkpoint", when);
 }
 
 void CrashRun::overwrite() {
@@ -203,7 +209,10 @@ void CrashRun::flush() {
   const auto* volume = pick(false);
   if (volume == nullptr) return;
   const std::vector<Version*> covered = std::exchange(unflushed_, {});
-  if (!on_channel(volume->first, [](Channel& channel) { return channel.flush(); })) return;
+  if (!on_channel(volume->first, [](Channel& channel) { return channel.flush(); })) {
+    unflushed_.insert(unflushed_.end(), covered.begin(), covered.end());
+    return;
+  }
   const Moment done = log_.tick();
   for (Version* v : covered) v->durable = done;
 }

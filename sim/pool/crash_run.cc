@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/log.h"
 #include "base/units.h"
 #include "sim/reactor.h"
 
@@ -21,7 +22,7 @@ DiskImage used_disk() {
   return image;
 }
 
-pool::PoolOptions options(bool completion) {
+pool::PoolOptions pool_options(bool completion) {
   pool::PoolOptions o;
   o.journal_bytes = CrashRun::journal_bytes;
   o.background_completion = completion;
@@ -69,13 +70,14 @@ const char* name(CrashOp op) noexcept {
   return "";
 }
 
-CrashRun::CrashRun(std::uint64_t seed, bool completion)
+CrashRun::CrashRun(std::uint64_t seed, CrashRunOptions run_options)
     : world_(seed),
       node_(world_.add_node("a")),
       process_(node_.start()),
       registry_(process_.cores()),
-      completion_(completion),
-      random_(seed ^ 0x6372'6173'68) {
+      options_(run_options),
+      random_(seed ^ 0x6372'6173'68),
+      faults_(seed ^ 0x6661'756c'74) {
   add(used_disk());
   members_ = 1;
   steps_.push_back(std::make_unique<Step>());
@@ -83,9 +85,10 @@ CrashRun::CrashRun(std::uint64_t seed, bool completion)
   steps_.back()->disks = 1;
   pool::PoolParams params;
   params.name = pool_name;
-  params.disks = uris();
+  params.disks = uris(members_);
+  counted_.resize(members_);
   params.cluster_bytes = cluster_bytes;
-  auto made = await(pool::Pool::create(registry_, params, options(completion_), nullptr));
+  auto made = await(pool::Pool::create(registry_, params, pool_options(options_.completion), nullptr));
   if (!made.ok()) panic(made.error().message().c_str());
   pool_ = std::move(made).value();
   created_ = log_.tick();
@@ -97,14 +100,15 @@ CrashRun::CrashRun(std::uint64_t seed, bool completion)
   settle();
 }
 
-CrashRun::CrashRun(std::uint64_t seed, bool completion, std::vector<DiskImage> disks, const Objects& objects,
-                   std::uint64_t tags)
+CrashRun::CrashRun(std::uint64_t seed, CrashRunOptions run_options, std::vector<DiskImage> disks,
+                   const Objects& objects, std::uint64_t tags)
     : world_(seed),
       node_(world_.add_node("a")),
       process_(node_.start()),
       registry_(process_.cores()),
-      completion_(completion),
+      options_(run_options),
       random_(seed ^ 0x6372'6173'68),
+      faults_(seed ^ 0x6661'756c'74),
       members_(disks.size()),
       tags_(tags),
       names_(100) {
@@ -115,7 +119,7 @@ CrashRun::CrashRun(std::uint64_t seed, bool completion, std::vector<DiskImage> d
   first.disks = members_;
   // The histories of the first life are over: what was found is all that there is.
   for (const auto& [object_name, object] : objects) {
-    Object& copy = first.after[object_name] = object;
+    Object& copy = objects_[object_name] = object;
     copy.sectors = std::make_shared<Sectors>(*object.sectors);
     for (auto& history : *copy.sectors) {
       Version& v = versions_.emplace_back(*history.back());
@@ -123,6 +127,8 @@ CrashRun::CrashRun(std::uint64_t seed, bool completion, std::vector<DiskImage> d
       history = {&v};
     }
   }
+  first.after = objects_;
+  if (options_.faults) faults_.draw(members_, MiB, MiB + journal_bytes);
   open();
 }
 
@@ -137,7 +143,7 @@ CrashRun::~CrashRun() {
 
 CrashDisk& CrashRun::add(DiskImage image) {
   auto made = std::make_unique<CrashDisk>("d" + std::to_string(disks_.size()), process_.cores(),
-                                          std::move(image), &log_);
+                                          std::move(image), &log_, &faults_, disks_.size());
   CrashDisk* const disk = made.get();
   const auto there = registry_.adopt(std::move(made));
   if (!there.ok()) panic("a disk's name is taken");
@@ -145,27 +151,45 @@ CrashDisk& CrashRun::add(DiskImage image) {
   return *disk;
 }
 
-std::vector<std::string> CrashRun::uris() const {
+std::vector<std::string> CrashRun::uris(std::size_t disks) const {
   std::vector<std::string> all;
-  for (std::size_t i = 0; i < members_; ++i) all.push_back(disks_[i]->name());
+  for (std::size_t i = 0; i < disks; ++i) all.push_back(disks_[i]->name());
   return all;
 }
 
+// Where a disk fails the user looks after it, and tries again.
 void CrashRun::open() {
-  auto opened =
-      await(pool::Pool::open(registry_, uris(), pool_name, std::nullopt, options(completion_), nullptr));
-  if (opened.ok()) {
-    pool_ = std::move(opened).value();
-  } else {
-    failure_ = "opening: " + opened.error().message();
+  while (pool_ == nullptr) {
+    const std::uint64_t failures = faults_.failures();
+    std::string why;
+    for (const std::size_t disks : {members_, unknown_ != nullptr ? unknown_->disks : members_}) {
+      counted_.clear();
+      for (std::size_t i = 0; i < disks_.size(); ++i) counted_.push_back(faults_.counts(i));
+      auto opened = await(pool::Pool::open(registry_, uris(disks), pool_name, std::nullopt,
+                                           pool_options(options_.completion), nullptr));
+      if (opened.ok()) {
+        pool_ = std::move(opened).value();
+        break;
+      }
+      why = opened.error().message();
+      if (disks == members_ && unknown_ == nullptr) break;
+    }
+    if (pool_ == nullptr && faults_.failures() == failures) return fail("opening: " + why);
+    if (pool_ == nullptr && random_.chance(1, 2)) faults_.lift();
   }
+  resolve();
 }
 
 // What an operation leaves to be done in the background.
-void CrashRun::settle() { world_.run_for(std::chrono::milliseconds(completion_ ? 600 : 20)); }
+void CrashRun::settle() { world_.run_for(std::chrono::milliseconds(options_.completion ? 600 : 20)); }
 
-void CrashRun::check(const Status& status, const std::string& what) {
-  if (!status.ok() && failure_.empty()) failure_ = what + ": " + status.error().message();
+void CrashRun::fail(const std::string& why) {
+  if (failure_.empty()) failure_ = why;
+}
+
+void CrashRun::check(const Status& status, const std::string& what, Before before) {
+  if (status.ok() || before.faulted || faults_.failures() != before.failures) return;
+  fail(what + ": " + status.error().message());
 }
 
 std::vector<Moment> CrashRun::moments(Moment from) const {
@@ -180,6 +204,8 @@ std::vector<Moment> CrashRun::moments(Moment from) const {
 void CrashRun::run(CrashOp op) {
   if (!failure_.empty()) return;
   ++operations_;
+  HF_LOG(info, "sim", "operation", {"what", name(op)}, {"at", log_.now()});
+  if (options_.faults && !healed_) faults_.draw(members_, MiB, MiB + journal_bytes);
   switch (op) {
     case CrashOp::create:
       if (room(1)) create();
@@ -231,19 +257,30 @@ void CrashRun::run(CrashOp op) {
       break;
   }
   if (random_.chance(1, 2)) settle();  // or the next one begins while the last one's remains are cleared away
+  if (options_.faults && !healed_ && failure_.empty()) trouble();
 }
 
-void CrashRun::step(const std::string& what, Objects after, const std::function<Task<Status>()>& change) {
+void CrashRun::step(const std::string& what, Objects after, const std::function<Task<Status>()>& change,
+                    std::size_t disks) {
   auto made = std::make_unique<Step>();
   made->what = what;
   made->begun = log_.tick();
   made->after = std::move(after);
+  made->disks = disks;
+  const Before when = before();
   const Status done = await(change());
-  made->ended = log_.tick();
-  made->disks = members_;
+  HF_LOG(info, "sim", "change", {"what", what}, {"outcome", done.ok() ? "ok" : done.error().message()});
   if (done.code() == Errc::out_of_space) return;  // as if it had not been asked for
-  check(done, what);
-  steps_.push_back(std::move(made));
+  check(done, what, when);
+  if (!done.ok()) return unknown(std::move(made), when);
+  made->ended = log_.tick();
+  happened(std::move(made));
+}
+
+void CrashRun::happened(std::unique_ptr<Step> step) {
+  objects_ = step->after;
+  members_ = step->disks;
+  steps_.push_back(std::move(step));
 }
 
 Objects::value_type* CrashRun::pick(bool snapshot) {
@@ -347,12 +384,15 @@ void CrashRun::revert() {
   }
 }
 
+// Once more the one that could not be added.
 void CrashRun::add_disk() {
-  if (disks_.size() > 3) return;
-  add(used_disk());
-  const std::string uri = disks_.back()->name();
-  ++members_;
-  step("add disk", objects(), [this, uri] { return pool_->add_disk(uri, false); });
+  if (unknown_ != nullptr || members_ > 3) return;
+  if (disks_.size() == members_) add(used_disk());
+  const std::string uri = disks_[members_]->name();
+  counted_.resize(disks_.size());
+  counted_[members_] = faults_.counts(members_);
+  step(
+      "add disk", objects(), [this, uri] { return pool_->add_disk(uri, false); }, members_ + 1);
 }
 
 void CrashRun::grow() {
@@ -362,7 +402,7 @@ void CrashRun::grow() {
 }
 
 void CrashRun::reopen() {
-  check(await(pool_->close()), "close");
+  check(await(pool_->close()), "close", Before{faults_.failures()});
   pool_.reset();
   open();
 }

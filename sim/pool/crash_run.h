@@ -41,6 +41,13 @@ enum class CrashOp : std::uint8_t {
 inline constexpr unsigned crash_op_count = 16;
 const char* name(CrashOp op) noexcept;
 
+struct CrashRunOptions {
+  // Clusters that stand before others are completed in the background.
+  bool completion = false;
+  // Operations of the disks fail, as the seed says.
+  bool faults = false;
+};
+
 class CrashRun {
  public:
   static constexpr std::uint32_t cluster_bytes = 64 << 10;
@@ -48,17 +55,20 @@ class CrashRun {
   static constexpr std::uint64_t cluster_sectors = cluster_bytes / DiskImage::sector_bytes;
   static constexpr std::uint64_t block_sectors = 8;
 
-  // A new pool with a volume that has data, and a snapshot of it. `completion`: clusters that stand before others
-  // are completed in the background.
-  explicit CrashRun(std::uint64_t seed, bool completion);
+  // A new pool with a volume that has data, and a snapshot of it.
+  CrashRun(std::uint64_t seed, CrashRunOptions options);
   // The pool on these disks, which has these objects.
-  CrashRun(std::uint64_t seed, bool completion, std::vector<DiskImage> disks, const Objects& objects,
+  CrashRun(std::uint64_t seed, CrashRunOptions options, std::vector<DiskImage> disks, const Objects& objects,
            std::uint64_t tags);
   CrashRun(const CrashRun&) = delete;
   CrashRun& operator=(const CrashRun&) = delete;
   ~CrashRun();
 
   void run(CrashOp op);
+  // The disks are well from now on. The pool works again, if need be after it was opened again, and all is there.
+  void heal();
+  // Deletes everything: nothing but the checkpoint has a cluster then.
+  void clear();
   // What went wrong while it ran; empty: nothing.
   const std::string& failure() const noexcept { return failure_; }
 
@@ -69,6 +79,7 @@ class CrashRun {
   const std::vector<CrashDisk*>& disks() const noexcept { return disks_; }
   std::uint64_t tags() const noexcept { return tags_; }
   std::uint64_t operations() const noexcept { return operations_; }
+  std::uint64_t disk_failures() const noexcept { return faults_.failures(); }
   std::uint64_t world_steps() const noexcept { return world_.steps(); }
   // Moments at which something began or ended, `from` on, in order.
   std::vector<Moment> moments(Moment from) const;
@@ -82,14 +93,26 @@ class CrashRun {
   T await(Task<T> task) {
     return world_.run(process_.core(0), std::move(task));
   }
+  // What there was of errors when something began.
+  struct Before {
+    std::uint64_t failures = 0;
+    bool faulted = false;
+  };
   CrashDisk& add(DiskImage image);
   void open();
   void settle();
-  void check(const Status& status, const std::string& what);
-  std::vector<std::string> uris() const;
-  // Runs a change that leaves `after`.
-  void step(const std::string& what, Objects after, const std::function<Task<Status>()>& change);
-  Objects& objects() noexcept { return steps_.back()->after; }
+  // Fails the run, unless a disk failed meanwhile.
+  void check(const Status& status, const std::string& what, Before before);
+  void fail(const std::string& why);
+  std::vector<std::string> uris(std::size_t disks) const;
+  // Runs a change that leaves `after`, on so many disks.
+  void step(const std::string& what, Objects after, const std::function<Task<Status>()>& change,
+            std::size_t disks);
+  void step(const std::string& what, Objects after, const std::function<Task<Status>()>& change) {
+    step(what, std::move(after), change, members_);
+  }
+  void happened(std::unique_ptr<Step> step);
+  Objects& objects() noexcept { return objects_; }
   std::string new_name(const char* kind) { return kind + std::to_string(names_++); }
   // A volume or snapshot; nullptr: there is none.
   Objects::value_type* pick(bool snapshot);
@@ -113,6 +136,23 @@ class CrashRun {
   void grow();
   void flush();
   void reopen();
+  // error_run.cc
+  bool faulted() const;
+  Before before() const { return Before{faults_.failures(), faulted()}; }
+  // A change that ended with an error: it may have happened when the journal failed in it.
+  void unknown(std::unique_ptr<Step> step, Before before);
+  // After the pool was opened: which of what may have happened did.
+  void resolve();
+  // Disks fail, or do so no longer, or the user opens the pool again.
+  void trouble();
+  // What the pool shows, and says of itself.
+  void look();
+  void look_at_health();
+  void read_all();
+  std::string differs(const Objects& objects);
+  std::string differs(const std::string& name, const Object& object);
+  // What is used when nothing goes on in the background, and no more than one checkpoint is there.
+  std::uint64_t used_at_rest();
   // Writes the ranges, which do not overlap, at once; beside a checkpoint, if that is asked for.
   void write(Objects::value_type& object, const std::vector<SectorRange>& ranges, bool checkpoint);
   void first_writes(bool at_once, bool checkpoint);
@@ -125,14 +165,19 @@ class CrashRun {
   Node& node_;
   Process& process_;
   DeviceRegistry registry_;
-  const bool completion_;
+  const CrashRunOptions options_;
   Prng random_;
   CrashLog log_;
+  CrashFaults faults_;
+  std::vector<CrashFaults::Counts> counted_;  // by disk, when the pool opened it
   Moment created_ = 0;
   std::vector<CrashDisk*> disks_;  // the registry's
-  std::size_t members_ = 0;        // disks of the pool
+  std::size_t members_ = 0;        // disks of the pool; one more may have been meant to be
+  Objects objects_;                // what there is
   std::unique_ptr<pool::Pool> pool_;
   std::vector<std::unique_ptr<Step>> steps_;
+  bool healed_ = false;
+  const Step* unknown_ = nullptr;  // the last one, when it is not known whether it happened
   std::deque<Version> versions_;
   std::vector<Version*> unflushed_;
   std::uint64_t tags_ = 0;

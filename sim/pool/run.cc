@@ -15,6 +15,9 @@
 namespace holdfast::sim {
 namespace {
 
+// Half of the long ones, with completion and without.
+bool faults_in(std::uint64_t seed) { return (seed == 0 || seed > crash_sequences) && seed / 2 % 2 == 1; }
+
 // The sequence of a seed: the short ones by number, then long random ones.
 std::vector<CrashOp> sequence(std::uint64_t seed) {
   std::vector<CrashOp> ops;
@@ -29,6 +32,7 @@ std::vector<CrashOp> sequence(std::uint64_t seed) {
     return ops;
   }
   Prng random(seed);
+  if (faults_in(seed)) ops.assign(random.below(3), CrashOp::add_disk);
   for (std::uint64_t n = 4 + random.below(20); n > 0; --n)
     ops.push_back(static_cast<CrashOp>(random.below(crash_op_count)));
   return ops;
@@ -64,7 +68,7 @@ class Campaign {
 
   void first_life() {
     const std::vector<CrashOp> ops = sequence(seed_);
-    CrashRun run(seed_, completion_);
+    CrashRun run(seed_, options_);
     Moment from = run.now() + 1;
     for (std::size_t i = 0; i < ops.size(); ++i) {
       // What comes before the last one was crashed as a shorter sequence.
@@ -74,22 +78,32 @@ class Campaign {
     finish(run);
     if (seed_ % 50 == 0) from = 1;  // the making of the pool, too
     crash_all(run, from, short_ ? 0 : 60, true);
+    clear(run);
     tags_ = run.tags();
   }
 
   // After one of the crashes the pool is opened, used, and crashes again, from the first write of opening it on.
   void second_life() {
-    CrashRun run(seed_ + 1'000'000'007, completion_, std::move(next_->disks), next_->objects, tags_);
+    CrashRun run(seed_ + 1'000'000'007, options_, std::move(next_->disks), next_->objects, tags_);
     for (std::uint64_t n = 1 + random_.below(2); n > 0; --n)
       run.run(static_cast<CrashOp>(random_.below(crash_op_count)));
     finish(run);
     crash_all(run, 1, short_ ? 12 : 40, false);
+    clear(run);
   }
 
   void finish(CrashRun& run) {
+    run.heal();
     result_.operations += run.operations();
+    result_.faults += static_cast<unsigned>(run.disk_failures());
     result_.steps += run.world_steps();
     if (!run.failure().empty()) fail("while it ran: " + run.failure());
+  }
+
+  void clear(CrashRun& run) {
+    if (!result_.failures.empty()) return;
+    run.clear();
+    if (!run.failure().empty()) fail("at the end: " + run.failure());
   }
 
   // Crashes at moments of the run, at most `most` of them chosen at random (0: at all).
@@ -157,7 +171,7 @@ class Campaign {
   const std::uint64_t seed_;
   const bool verbose_;
   const bool short_;
-  const bool completion_ = !short_ && seed_ % 2 == 1;
+  const CrashRunOptions options_{.completion = !short_ && seed_ % 2 == 1, .faults = faults_in(seed_)};
   Prng random_;
   Verifier verifier_;
   RunResult result_;
@@ -175,7 +189,8 @@ RunResult run_pool_seed(std::uint64_t seed, bool verbose) {
 }
 
 std::string describe_pool_seed(std::uint64_t seed) {
-  return fmt::format("operations: {}\n", text_of(sequence(seed)));
+  return fmt::format("operations{}: {}\n", faults_in(seed) ? ", on disks that fail" : "",
+                     text_of(sequence(seed)));
 }
 
 }  // namespace holdfast::sim

@@ -3,7 +3,8 @@
 // pool must be whole (docs/format/pool.md, "Recovery"): it is found without a breach of the format, it opens, what
 // was acknowledged is there, and no volume has a byte that was never written to it (P4, P5).
 //
-// Seeds 1 to crash_sequences are all sequences of one to three operations; larger ones are long random sequences.
+// Seeds 1 to crash_sequences are all sequences of one to three operations; larger ones are long random sequences. In half
+// of these, disks fail operations, too; what holds then is in error_run.cc.
 // After a crash of each run the pool goes on from there, and crashes again.
 #pragma once
 

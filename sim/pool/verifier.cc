@@ -15,21 +15,21 @@ namespace {
 
 constexpr std::uint64_t sector = DiskImage::sector_bytes;
 
-std::string differs(const Step& step, const std::vector<pool::VolumeView>& there) {
-  if (there.size() != step.after.size())
+}  // namespace
+
+std::string differs(const Objects& objects, const std::vector<pool::VolumeView>& there) {
+  if (there.size() != objects.size())
     return std::to_string(there.size()) + " volumes and snapshots instead of " +
-           std::to_string(step.after.size());
+           std::to_string(objects.size());
   for (const pool::VolumeView& view : there) {
-    const auto expected = step.after.find(view.spec.name);
-    if (expected == step.after.end()) return view.spec.name + " should not be there";
+    const auto expected = objects.find(view.spec.name);
+    if (expected == objects.end()) return view.spec.name + " should not be there";
     if (expected->second.bytes() != view.spec.size_bytes) return view.spec.name + " has another size";
     const bool snapshot = view.spec.kind == pool::VolumeKind::snapshot;
     if (expected->second.snapshot != snapshot) return view.spec.name + " is of another kind";
   }
   return "";
 }
-
-}  // namespace
 
 // One opening of one set of crashed disks.
 class Verifier::Attempt {
@@ -70,7 +70,7 @@ class Verifier::Attempt {
     return "";
   }
   std::string compare(const Step& step, const Expectation& expected, Objects& found) {
-    std::string difference = differs(step, pool_->volumes());
+    std::string difference = differs(step.after, pool_->volumes());
     if (!difference.empty()) return difference;
     if (pool_->view().disks.size() != step.disks) return "another number of disks";
     found.clear();

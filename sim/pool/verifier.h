@@ -6,11 +6,15 @@
 #include <string>
 #include <vector>
 
+#include "pool/pool.h"
 #include "sim/node.h"
 #include "sim/pool/model.h"
 #include "sim/world.h"
 
 namespace holdfast::sim {
+
+// What of these a pool that shows `there` has not, or has besides; empty: nothing.
+std::string differs(const Objects& objects, const std::vector<pool::VolumeView>& there);
 
 class Verifier {
  public:
