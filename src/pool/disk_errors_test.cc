@@ -204,6 +204,26 @@ TEST(DiskErrors, NothingIsWrittenWhereAnUncertainCommitMayHaveReplaced) {
   EXPECT_EQ(v.content(0, 4 * KiB), written == Errc::ok ? newest : failed);
 }
 
+// Zeroes that are there already are not acknowledged where a write that failed may come back.
+TEST(DiskErrors, NoZeroesAreAcknowledgedWhereAnUncertainCommitMayHaveMapped) {
+  for (const Unmap unmap : {Unmap::no, Unmap::yes}) {
+    PoolBench b(small());
+    Errc zeroed = Errc::ok;
+    {
+      Tracked v(b, b.volume("v", 4 * cluster));
+      ASSERT_EQ(v.write(cluster, 4 * KiB), Errc::ok);
+      b.disk(0).faults().sync_error_per_mille = 1000;
+      EXPECT_EQ(v.channel.write(0, filled(4 * KiB, 1), Durable::yes), Errc::io_error);
+      b.disk(0).faults().sync_error_per_mille = 0;
+      zeroed = v.write_zeroes(0, cluster, unmap);
+    }
+    b.reopen();
+    OpenChannel v(b.machine, b.device("v"));
+    const Bytes got = v.content(0, 4 * KiB);
+    EXPECT_TRUE(got == Bytes(4 * KiB) || zeroed != Errc::ok);
+  }
+}
+
 // It has the pool's label, and was given with the others: the user may add it once more.
 TEST(DiskErrors, ADiskThatWasNotAddedCanBeAddedAfterTheNextImport) {
   PoolBench b(small());

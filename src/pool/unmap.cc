@@ -38,7 +38,9 @@ Task<Status> MapWriter::unmap(ByteRange range, Durable durable) {
     HF_CO_CHECK(co_await unmap_part(part, durable));
     at += part.length;
   }
-  co_return Status();
+  // Where nothing is mapped, either: a write that failed with the journal may be there when the pool is opened again.
+  const auto& frozen = parts_.journal.frozen();
+  co_return frozen ? Status(*frozen) : Status();
 }
 
 // The first mapped cluster in [first, end), or end. Leaves that are not there are skipped.

@@ -148,15 +148,23 @@ Task<Status> VolumeCore::write_zero_data(ByteRange range, Durable durable) {
     HF_CO_CHECK(co_await run_on(core_, volume_.parts().cores.home(), begin));
   }
   const std::vector<IoVec> data = zero_vectors(std::min(range.length, zero_write_bytes_max));
+  bool all_written = true;
   for (std::uint64_t at = 0; at < range.length;) {
     const ByteRange rest{range.offset + at, range.length - at};
     const Run run = first_run(rest);
     const std::uint64_t length = run.zero ? run.length : std::min(run.length, zero_write_bytes_max);
     const ByteRange piece{rest.offset, length};
     if (!run.zero) HF_CO_CHECK(co_await write_cluster(piece, data, 0, durable));
+    all_written = all_written && !run.zero;
     at += length;
   }
-  co_return Status();
+  if (all_written) co_return Status();
+  // As MapWriter::unmap().
+  auto look = [&]() -> Task<Status> {
+    const auto& frozen = volume_.parts().journal.frozen();
+    co_return frozen ? Status(*frozen) : Status();
+  };
+  co_return co_await run_on(core_, volume_.parts().cores.home(), look);
 }
 
 Task<Status> VolumeCore::deallocate(BlockRange range, Durable durable) {
