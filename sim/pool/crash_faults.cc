@@ -55,13 +55,21 @@ CrashFaults::CrashFaults(std::uint64_t seed)
   }
   if (random_.chance(1, 2)) kinds_.push_back(changes);
   if (random_.chance(1, 2) || kinds_.empty()) kinds_.push_back(everything);
+  commits_ = random_.chance(1, 2);
   draw_some(random_, places_);
   draw_some(random_, lengths_);
 }
 
 void CrashFaults::draw(std::size_t disks, std::uint64_t journal_begin, std::uint64_t journal_end) {
-  if (!random_.chance(1, one_in_)) return;
   CrashFault fault;
+  if (commits_ && random_.chance(1, 4)) {
+    fault.operations = bit(random_.chance(1, 2) ? DiskOperation::write : DiskOperation::flush);
+    fault.begin = journal_begin;
+    fault.end = journal_end;
+    fault.pass = random_.below(3);
+    return add(fault);
+  }
+  if (!random_.chance(1, one_in_)) return;
   fault.disk = random_.below(disks);
   fault.operations = kinds_[random_.below(kinds_.size())];
   switch (static_cast<Place>(draw_one(random_, places_))) {
@@ -90,6 +98,10 @@ void CrashFaults::draw(std::size_t disks, std::uint64_t journal_begin, std::uint
       fault.fail = CrashFault::lasting;
       break;
   }
+  add(fault);
+}
+
+void CrashFaults::add(const CrashFault& fault) {
   HF_LOG(info, "sim", "disks are going to fail", {"fault", text_of(fault)});
   faults_.push_back(fault);
 }

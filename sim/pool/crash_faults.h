@@ -42,7 +42,7 @@ class CrashFaults {
 
   explicit CrashFaults(std::uint64_t seed);
 
-  void add(CrashFault fault) { faults_.push_back(fault); }
+  void add(const CrashFault& fault);
   // Perhaps one more, on one of the first `disks`; disk 0 has its journal in [journal_begin, journal_end).
   void draw(std::size_t disks, std::uint64_t journal_begin, std::uint64_t journal_end);
   // Nothing fails from now on.
@@ -65,6 +65,7 @@ class CrashFaults {
   // What this seed has.
   std::uint32_t one_in_;         // operations of the run
   std::vector<unsigned> kinds_;  // sets of disk operations
+  bool commits_;                 // single commits, besides
   bool places_[4];               // whole disk, label, journal, data
   bool lengths_[3];              // once, some, lasting
   std::vector<CrashFault> faults_;

@@ -64,7 +64,11 @@ void CrashRun::trouble() {
   if (random_.chance(1, 6)) faults_.lift();
   look();
   if (failure_.empty() && random_.chance(1, 2)) read_all();
-  if (failure_.empty() && faulted() && random_.chance(1, 2)) reopen();
+  if (!failure_.empty() || !faulted()) return;
+  // Whatever is written in place: what may have happened stays as right as if it had not.
+  if (random_.chance(1, 2)) faults_.lift();
+  for (std::uint64_t n = random_.below(5); n > 0 && failure_.empty(); --n) overwrite();
+  if (failure_.empty() && random_.chance(1, 2)) reopen();
 }
 
 void CrashRun::look() {
