@@ -8,6 +8,12 @@
 
 namespace holdfast::sim {
 
+namespace {
+
+constexpr Nanos hold_max = 20ms;
+
+}  // namespace
+
 void SimNet::start(std::uint64_t id, int side, StreamOp& op) {
   Connection* c = find(id);
   HF_ASSERT(c != nullptr);
@@ -35,8 +41,8 @@ void SimNet::pump(std::uint64_t id, int side) {
   End& end = c->ends[side];
   End& peer = c->ends[1 - side];
   if (end.sending == nullptr) return;
-  if (end.reset) return end_op(end, end.sending, -ECONNRESET);
-  if (end.shut || end.send_ended) return end_op(end, end.sending, -EPIPE);
+  if (end.reset) return end_send(id, side, -ECONNRESET);
+  if (end.shut || end.send_ended) return end_send(id, side, -EPIPE);
   const std::size_t total = total_bytes(end.sending->vectors);
   for (;;) {
     const std::size_t unread = peer.on_the_way + (peer.inbox.size() - peer.taken);
@@ -62,7 +68,62 @@ void SimNet::pump(std::uint64_t id, int side) {
     damage(id, side, piece);
     transmit(id, side, std::move(piece));
   }
-  if (end.sent == total) end_op(end, end.sending, static_cast<std::int64_t>(total));
+  if (end.sent == total) end_send(id, side, static_cast<std::int64_t>(total));
+}
+
+void SimNet::end_send(std::uint64_t id, int side, std::int64_t result) {
+  End& end = find(id)->ends[side];
+  const bool may = end.sending->hold != nullptr && hold_per_mille_ > 0;
+  if (may && random_.chance(hold_per_mille_, 1000)) keep_memory(id, side, *end.sending);
+  end_op(end, end.sending, result);
+}
+
+void SimNet::keep_memory(std::uint64_t id, int side, const StreamOp& op) {
+  End& end = find(id)->ends[side];
+  const std::uint64_t number = ids_++;
+  HeldSend& held = held_sends_[number];
+  held.connection = id;
+  held.side = side;
+  held.hold = op.hold;
+  held.vectors.assign(op.vectors.begin(), op.vectors.end());
+  for (const IoVec& v : op.vectors) held.content.insert(held.content.end(), v.data, v.data + v.size);
+  ++end.held_sends;
+  op.hold->hold();
+  const auto most = static_cast<std::uint64_t>(hold_max.count());
+  world_.after(
+      Nanos(random_.below(most)), [this, number] { give_memory_back(number); }, end.reactor);
+}
+
+void SimNet::give_memory_back(std::uint64_t number) {
+  const auto found = held_sends_.find(number);
+  if (found == held_sends_.end()) return;
+  const HeldSend& held = found->second;
+  Connection& c = *find(held.connection);
+  End& end = c.ends[held.side];
+  // The peer's machine has to have it all, unless nobody waits for that any more.
+  if (!end.shut && !end.reset && blocked(*end.node, *c.ends[1 - held.side].node))
+    return world_.after(
+        hold_max, [this, number] { give_memory_back(number); }, end.reactor);
+  std::size_t at = 0;
+  for (const IoVec& v : held.vectors) {
+    HF_ASSERT(std::equal(v.data, v.data + v.size, held.content.begin() + static_cast<std::ptrdiff_t>(at)));
+    at += v.size;
+  }
+  SendHold& hold = *held.hold;
+  --end.held_sends;
+  held_sends_.erase(found);
+  hold.release();
+}
+
+// Of a process that crashed.
+void SimNet::forget_memory(std::uint64_t id, int side) {
+  std::erase_if(held_sends_, [&](const auto& entry) {
+    const HeldSend& held = entry.second;
+    if (held.connection != id || held.side != side) return false;
+    bury(held.hold);
+    return true;
+  });
+  find(id)->ends[side].held_sends = 0;
 }
 
 void SimNet::damage(std::uint64_t id, int side, Bytes& piece) {
@@ -166,7 +227,7 @@ void SimNet::try_receive(std::uint64_t id, int side) {
 void SimNet::fail_ops(std::uint64_t id, int side) {
   End& end = find(id)->ends[side];
   if (end.receiving != nullptr) end_op(end, end.receiving, end.reset ? -ECONNRESET : 0);
-  if (end.sending != nullptr) end_op(end, end.sending, end.reset ? -ECONNRESET : -EPIPE);
+  if (end.sending != nullptr) end_send(id, side, end.reset ? -ECONNRESET : -EPIPE);
 }
 
 void SimNet::end_sending(std::uint64_t id, int side) {
@@ -203,7 +264,7 @@ void SimNet::close(std::uint64_t id, int side) {
   Connection* c = find(id);
   if (c == nullptr) return;
   End& end = c->ends[side];
-  HF_ASSERT(end.dead || (end.receiving == nullptr && end.sending == nullptr));
+  HF_ASSERT(end.dead || (end.receiving == nullptr && end.sending == nullptr && end.held_sends == 0));
   end.closed = true;
   end.reactor = nullptr;
   drop_if_over(id);
@@ -248,6 +309,7 @@ void SimNet::end_died(std::uint64_t id, int side, CrashKind kind) {
   bury(end.sending);
   end.receiving = nullptr;
   end.sending = nullptr;
+  forget_memory(id, side);
   end.reactor = nullptr;
   if (kind == CrashKind::process && !end.reset) {
     if (random_.chance(1, 2)) {

@@ -55,6 +55,9 @@ class SimNet {
   using DamageWhere =
       std::function<DamagePlaces(std::uint64_t connection, int side, std::span<const std::byte> piece)>;
   void set_damage_where(DamageWhere where) { damage_where_ = std::move(where); }
+  // Of the sends that allow it, so many keep their memory for a while after their end, as a network card would that
+  // takes it from there. What the caller does to it meanwhile is found (asserted).
+  void set_hold_per_mille(unsigned per_mille) noexcept { hold_per_mille_ = per_mille; }
   // Nothing passes from one to the other until healed.
   void block(const Node& from, const Node& to);
   void partition(const Node& a, const Node& b);
@@ -103,6 +106,7 @@ class SimNet {
     std::size_t on_the_way = 0;  // taken from the peer's sends, not yet arrived
     std::deque<Bytes> held;      // by a partition; an empty piece is the end of the stream
     Nanos last_arrival{0};
+    unsigned held_sends = 0;
     bool end_of_stream = false;  // the peer's last byte has arrived
     bool reset = false;
     bool send_ended = false;  // end_sending() here
@@ -114,6 +118,14 @@ class SimNet {
     std::size_t window = 0;  // bytes that a direction holds, on the way and unread
     bool cut = false;        // a reset is on its way to both ends
     End ends[2];
+  };
+  // Memory of a send that has ended.
+  struct HeldSend {
+    std::uint64_t connection = 0;
+    int side = 0;
+    SendHold* hold = nullptr;
+    std::vector<IoVec> vectors;
+    Bytes content;
   };
   struct Attempt {
     explicit Attempt(Reactor& r) : done(r) {}
@@ -145,6 +157,10 @@ class SimNet {
   void deliver(std::uint64_t id, int side, Bytes piece);
   void try_receive(std::uint64_t id, int side);
   void end_op(End& end, StreamOp*& op, std::int64_t result);
+  void end_send(std::uint64_t id, int side, std::int64_t result);
+  void keep_memory(std::uint64_t id, int side, const StreamOp& op);
+  void give_memory_back(std::uint64_t held);
+  void forget_memory(std::uint64_t id, int side);
   void fail_ops(std::uint64_t id, int side);
   void end_sending(std::uint64_t id, int side);
   void shut(std::uint64_t id, int side);
@@ -164,6 +180,8 @@ class SimNet {
   std::set<LinkId> blocked_;
   std::set<unsigned> refusing_;
   std::map<std::uint64_t, Connection> connections_;
+  std::map<std::uint64_t, HeldSend> held_sends_;
+  unsigned hold_per_mille_ = 0;
   std::map<std::uint64_t, Attempt*> attempts_;
   std::vector<SimListener*> listeners_;
   std::uint64_t ids_ = 1;

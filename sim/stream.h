@@ -39,6 +39,7 @@ class SimStream final : public Stream {
   }
   const Endpoint& local() const noexcept override { return local_; }
   const Endpoint& peer() const noexcept override { return peer_; }
+  bool may_hold(std::size_t bytes) const noexcept override { return bytes > 0 && net_.hold_per_mille_ > 0; }
 
  private:
   void start(StreamOp& op) noexcept override {

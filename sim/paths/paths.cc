@@ -68,6 +68,7 @@ PathsSwarm PathsSwarm::draw(std::uint64_t seed) {
   draw_config(s, p);
   if ((s.config.header_digest || s.config.data_digest) && p.chance(2, 3))
     s.damage_per_mille = static_cast<unsigned>(p.chance(1, 4) ? p.between(1, 50) : p.between(1, 5));
+  if (p.chance(1, 2)) s.hold_per_mille = static_cast<unsigned>(p.between(1, 1000));
   return s;
 }
 
@@ -80,6 +81,7 @@ std::string PathsSwarm::to_string() const {
   text += fmt::format("  hdgst {} ddgst {} depth {} transfer {} kato {} io_timeout {} grace {} ms\n",
                       config.header_digest, config.data_digest, config.queue_depth, config.max_transfer_bytes,
                       ms(config.keep_alive), ms(config.io_timeout), ms(config.grace));
+  text += fmt::format("  sends held {} per mille\n", hold_per_mille);
   text += "  faults:";
   for (const auto& [on, name] : {std::pair(cut, " cut"),
                                  {partition, " partition"},
@@ -117,6 +119,7 @@ PathsRun::PathsRun(const PathsSwarm& swarm, bool verbose)
           return covered_.places(connection, side, piece);
         });
   }
+  world_.net().set_hold_per_mille(swarm_.hold_per_mille);
   const std::uint64_t share = swarm_.blocks / swarm_.tenants;
   for (unsigned i = 0; i < swarm_.tenants; ++i) {
     tenants_.emplace_back();

@@ -52,6 +52,7 @@ struct PathsSwarm {
        ana = false, path_errors = false;
   bool long_grace = true;         // no operation may fail
   unsigned damage_per_mille = 0;  // of pieces, in bytes that a digest covers
+  unsigned hold_per_mille = 0;    // of the sends, whose memory the network holds for a while
 };
 
 class PathsRun {

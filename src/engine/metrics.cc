@@ -27,6 +27,7 @@ double thread_cpu_seconds() {
 struct CoreSample {
   double cpu_seconds = 0;
   double busy_seconds = 0;
+  Reactor::Sends sends;
   std::size_t buffer_budget = 0;
   std::size_t buffer_used = 0;
   std::size_t buffer_taken = 0;
@@ -39,6 +40,7 @@ Task<void> collect_cores(Engine& engine, MetricFamilies& f) {
     CoreSample& s = samples[r.core()];
     s.cpu_seconds = thread_cpu_seconds();
     s.busy_seconds = std::chrono::duration<double>(r.busy()).count();
+    s.sends = r.sends();
     s.buffer_budget = r.buffers().budget_bytes();
     s.buffer_used = r.buffers().used_bytes();
     s.buffer_taken = r.buffers().slab_bytes();
@@ -53,6 +55,11 @@ Task<void> collect_cores(Engine& engine, MetricFamilies& f) {
               {{"core", core}}, s.cpu_seconds);
     f.counter("holdfast_core_busy_seconds_total", "Time in which an I/O core had something to do",
               {{"core", core}}, s.busy_seconds);
+    f.counter("holdfast_core_sends_total", "Sends over network connections that ended", {{"core", core}},
+              as_double(s.sends.ended));
+    f.counter("holdfast_core_sends_without_copy_total",
+              "Of these, those whose data the network card took from the I/O buffers", {{"core", core}},
+              as_double(s.sends.without_copy));
     f.gauge("holdfast_buffer_budget_bytes", "I/O buffer memory that a core may use", {{"core", core}},
             as_double(s.buffer_budget));
     f.gauge("holdfast_buffer_used_bytes", "I/O buffer memory in use now", {{"core", core}},

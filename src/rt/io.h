@@ -147,15 +147,43 @@ struct Endpoint {
 // Splits "host:port", "[v6]:port", "host" or "[v6]"; the host may be a name. Errors: invalid_argument.
 Result<Endpoint> parse_host_port(std::string_view text, std::uint16_t default_port);
 
+// Lets a backend read the memory of a send after the send has ended, until the peer has it all: what saves the
+// copy into the socket. Lives until then.
+class SendHold {
+ public:
+  SendHold(const SendHold&) = delete;
+  SendHold& operator=(const SendHold&) = delete;
+  // Known when the send has ended. True: the memory must stay as it is until on_released().
+  bool held() const noexcept { return held_; }
+
+  // For the backend.
+  void hold() noexcept { held_ = true; }
+  void release() noexcept {
+    held_ = false;
+    on_released();
+  }
+
+ protected:
+  SendHold() = default;
+  ~SendHold() = default;
+  // Once after hold(), from the reactor's loop; it may come before the coroutine that sent is resumed.
+  virtual void on_released() noexcept = 0;
+
+ private:
+  bool held_ = false;
+};
+
 class [[nodiscard]] StreamOp final : public IoOp {
  public:
   enum class Kind : std::uint8_t { receive, send };
-  StreamOp(Stream& s, Kind k, IoVecs vecs) noexcept : stream(s), kind(k), vectors(vecs) {}
+  StreamOp(Stream& s, Kind k, IoVecs vecs, SendHold* may_hold) noexcept
+      : stream(s), kind(k), vectors(vecs), hold(may_hold) {}
   void await_suspend(std::coroutine_handle<> h) noexcept;
 
   Stream& stream;
   const Kind kind;
   const IoVecs vectors;
+  SendHold* const hold;  // send: nullptr when the memory is the caller's again at the end
 };
 
 // A connected byte stream (TCP, no delay). One reactor; at most one receive and one send under way.
@@ -168,15 +196,21 @@ class Stream {
   virtual ~Stream() = default;
 
   // At least one byte; 0 is the end of the stream.
-  StreamOp receive(IoVecs into) noexcept { return StreamOp(*this, StreamOp::Kind::receive, into); }
-  // All the bytes, or an error. At most io_vectors_max vectors.
-  StreamOp send(IoVecs from) noexcept { return StreamOp(*this, StreamOp::Kind::send, from); }
+  StreamOp receive(IoVecs into) noexcept { return StreamOp(*this, StreamOp::Kind::receive, into, nullptr); }
+  // All the bytes, or an error. At most io_vectors_max vectors. With a hold the memory may stay in use after the end,
+  // also after an error, as hold->held() says; worth it when may_hold().
+  StreamOp send(IoVecs from, SendHold* hold = nullptr) noexcept {
+    return StreamOp(*this, StreamOp::Kind::send, from, hold);
+  }
+  // Whether a send of so many bytes with a hold may save something. Answers differ from moment to moment.
+  virtual bool may_hold(std::size_t /*bytes*/) const noexcept { return false; }
   // Ends our direction after everything sent so far: the peer reads that and then the end of the stream, while
   // we still receive. No send is under way (asserted); a later one fails.
   virtual void end_sending() noexcept = 0;
-  // Ends the connection both ways: what is under way, and whatever comes later, ends soon with an error or 0.
+  // Ends the connection both ways: what is under way, and whatever comes later, ends soon with an error or 0; and
+  // memory that is held is released soon, whether the peer has it or not.
   virtual void shutdown() noexcept = 0;
-  // After shutdown() and the end of all operations.
+  // After shutdown(), the end of all operations, and the release of all that is held.
   virtual Task<void> close() = 0;
   virtual const Endpoint& local() const noexcept = 0;
   virtual const Endpoint& peer() const noexcept = 0;

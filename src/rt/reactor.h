@@ -38,6 +38,12 @@ class Reactor {
   // How long turns have found something to do; waiting and polling are not in it. Zero in the simulation, where
   // turns take no time.
   virtual Nanos busy() const noexcept { return Nanos{0}; }
+  // Of all streams.
+  struct Sends {
+    std::uint64_t ended = 0;
+    std::uint64_t without_copy = 0;  // those that the network card took from the caller's memory
+  };
+  virtual Sends sends() const noexcept { return Sends(); }
   virtual WallTime wall_now() const noexcept = 0;
   virtual Prng& random() noexcept = 0;
   virtual BufferPool& buffers() noexcept = 0;

@@ -42,6 +42,7 @@ class UringReactor final : public Reactor {
   unsigned core() const noexcept override { return options_.core; }
   Nanos now() const noexcept override;
   Nanos busy() const noexcept override { return now() - opened_at_ - idle_; }
+  Sends sends() const noexcept override { return sends_; }
   WallTime wall_now() const noexcept override;
   Prng& random() noexcept override { return random_; }
   BufferPool& buffers() noexcept override { return buffers_; }
@@ -74,6 +75,10 @@ class UringReactor final : public Reactor {
   void disk_answer_came() noexcept { --disk_answers_due_; }
   void receive_at_end_of_turn(UringStream& s) { receives_.push_back(&s); }
   HelperThreads& helpers() noexcept { return helpers_; }
+  Sends& send_counts() noexcept { return sends_; }
+  // False once this kernel has refused to.
+  bool may_send_without_copy() const noexcept { return may_send_without_copy_; }
+  void never_send_without_copy() noexcept { may_send_without_copy_ = false; }
 
  private:
   // A ring buffer of handles that grows.
@@ -136,6 +141,8 @@ class UringReactor final : public Reactor {
   bool was_idle_ = false;
   SpinWindow window_{options_.spin};
   std::size_t disk_answers_due_ = 0;
+  bool may_send_without_copy_ = true;
+  Sends sends_;
   Doorbell doorbell_;
   BufferPool buffers_;
   // Written by other threads: apart from the rest.

@@ -33,7 +33,8 @@ UringStream::UringStream(UringReactor& reactor, Fd fd, Endpoint local, Endpoint 
       local_(std::move(local)),
       peer_(std::move(peer)),
       receive_(*this),
-      send_(*this) {
+      send_(*this),
+      zero_copy_(reactor, send_) {
   set_no_delay(fd_.get());
   set_keep_alive(fd_.get());
 }
@@ -45,10 +46,14 @@ void UringStream::end_sending() noexcept {
   static_cast<void>(::shutdown(fd_.get(), SHUT_WR));
 }
 
-void UringStream::shutdown() noexcept { static_cast<void>(::shutdown(fd_.get(), SHUT_RDWR)); }
+void UringStream::shutdown() noexcept {
+  // The socket would keep trying, for a quarter of an hour, to bring a peer that is gone what it holds.
+  if (zero_copy_.in_use()) abort_connection(fd_.get());
+  static_cast<void>(::shutdown(fd_.get(), SHUT_RDWR));
+}
 
 Task<void> UringStream::close() {
-  HF_ASSERT(receive_.op == nullptr && send_.op == nullptr);
+  HF_ASSERT(receive_.op == nullptr && send_.op == nullptr && !zero_copy_.in_use());
   fd_.reset();
   co_return;
 }
@@ -108,7 +113,24 @@ void UringStream::Send::start(StreamOp& o) noexcept {
   left_ = o.vectors;
   partial_ = IoVec();
   sent_ = 0;
+  if (o.hold != nullptr && stream.zero_copy_.pays(o.vectors)) return submit_zero_copy();
   if (!try_now()) submit();
+}
+
+void UringStream::Send::submit_zero_copy() noexcept {
+  header_.msg_iov = kernel_vectors(left_);
+  header_.msg_iovlen = left_.size();
+  stream.zero_copy_.submit(stream.fd_.get(), header_, *op->hold);
+}
+
+void UringStream::Send::on_zero_copy_sent(std::int32_t result) noexcept {
+  if (result < 0 && (may_pass(-result) || ZeroCopy::is_refusal(result))) {
+    if (!try_now()) submit();
+    return;
+  }
+  if (result < 0) return finish(result);
+  if (advance(static_cast<std::size_t>(result))) return finish(static_cast<std::int64_t>(sent_));
+  submit();
 }
 
 bool UringStream::Send::try_now() noexcept {
@@ -167,6 +189,8 @@ bool UringStream::Send::advance(std::size_t bytes) noexcept {
 }
 
 void UringStream::Send::finish(std::int64_t result) noexcept {
+  if (op->hold != nullptr) stream.zero_copy_.end_send();
+  ++stream.reactor_.send_counts().ended;
   op->result = result;
   stream.reactor_.post(std::exchange(op, nullptr)->waiter);
 }

@@ -2,7 +2,8 @@
 //
 // While data flows, sends and receives are plain system calls that do not wait: on a busy connection they
 // succeed at once, and the ring's polling, task work and completion would only be added to them (measured: 2
-// us of a round trip of 12). What cannot be done at once goes to the ring.
+// us of a round trip of 12). What cannot be done at once goes to the ring, and so do large sends whose caller lets
+// us hold the memory (ZeroCopy).
 #pragma once
 
 #include <memory>
@@ -13,6 +14,7 @@
 #include "rt/timer.h"
 #include "uring/ring.h"
 #include "uring/socket.h"
+#include "uring/zero_copy.h"
 
 namespace holdfast::uring {
 
@@ -28,6 +30,7 @@ class UringStream final : public Stream {
   Task<void> close() override;
   const Endpoint& local() const noexcept override { return local_; }
   const Endpoint& peer() const noexcept override { return peer_; }
+  bool may_hold(std::size_t bytes) const noexcept override { return zero_copy_.pays(bytes); }
 
   // For the reactor, once a receive was asked for. Without waiting: true when the receive has ended.
   bool try_receive() noexcept;
@@ -51,11 +54,12 @@ class UringStream final : public Stream {
     msghdr header{};
   };
   // The timer is for another try when the kernel is short of memory.
-  class Send final : public Completion, Timer {
+  class Send final : public Completion, public ZeroCopy::Sender, Timer {
    public:
     explicit Send(UringStream& s) noexcept : stream(s) {}
     void start(StreamOp& o) noexcept;
     void complete(std::int32_t result, std::uint32_t flags) noexcept override;
+    void on_zero_copy_sent(std::int32_t result) noexcept override;
     UringStream& stream;
     StreamOp* op = nullptr;
 
@@ -64,6 +68,7 @@ class UringStream final : public Stream {
     // Sends what the socket takes at once. True: the send has ended.
     bool try_now() noexcept;
     void submit() noexcept;
+    void submit_zero_copy() noexcept;
     // True: all is sent.
     bool advance(std::size_t bytes) noexcept;
     void finish(std::int64_t result) noexcept;
@@ -79,6 +84,7 @@ class UringStream final : public Stream {
   Endpoint peer_;
   Receive receive_;
   Send send_;
+  ZeroCopy zero_copy_;
 };
 
 class UringPendingStream final : public PendingStream {

@@ -117,7 +117,8 @@ TEST_F(HostApi, MetricsDescribeDevicesAndNexuses) {
   EXPECT_EQ(got->status, 200);
   for (const char* line :
        {"holdfast_build_info{", "node=\"engine\"", "holdfast_core_cpu_seconds_total{core=\"0\"}",
-        "holdfast_core_busy_seconds_total{core=\"0\"}", "holdfast_buffer_budget_bytes{core=\"0\"}",
+        "holdfast_core_busy_seconds_total{core=\"0\"}", "holdfast_core_sends_total{core=\"0\"}",
+        "holdfast_core_sends_without_copy_total{core=\"0\"} 0", "holdfast_buffer_budget_bytes{core=\"0\"}",
         "holdfast_device_size_bytes{device=\"m0\"", "holdfast_nexus_info{nexus=\"volume-1\"",
         "holdfast_nexus_child_state{nexus=\"volume-1\"", "state=\"online\"",
         "holdfast_nexus_retired_children_total{nexus=\"volume-1\"} 0", "holdfast_exports 0",

@@ -19,16 +19,25 @@ std::uint32_t crc_of(IoSlice data) noexcept {
 
 }  // namespace
 
-PduSender::~PduSender() { HF_ASSERT(queued_.items.empty() && !deferred_ && !waiter_); }
+PduSender::PduSender(Reactor& reactor, Stream& stream)
+    : reactor_(reactor),
+      stream_(stream),
+      queued_(std::make_unique<Batch>()),
+      leaving_(std::make_unique<Batch>()),
+      end_of_turn_(*this) {}
+
+PduSender::~PduSender() {
+  HF_ASSERT(queued_->items.empty() && unreported_.empty() && !deferred_ && !waiter_);
+}
 
 void PduSender::push(const Item& item) {
-  queued_.items.push_back(item);
+  queued_->items.push_back(item);
   ++queued_count_;
   wake_when_needed();
 }
 
 void PduSender::append(std::span<const std::byte> bytes) {
-  queued_.arena.insert(queued_.arena.end(), bytes.begin(), bytes.end());
+  queued_->arena.insert(queued_->arena.end(), bytes.begin(), bytes.end());
 }
 
 void PduSender::append_crc(std::uint32_t crc) {
@@ -57,11 +66,11 @@ void PduSender::queue_pdu(nvme::PduType type, std::span<std::byte> header, IoSli
 
   append(header);
   if (header_digest) append_crc(crc32c(header));
-  queued_.arena.resize(queued_.arena.size() + (start - head));  // padding
+  queued_->arena.resize(queued_->arena.size() + (start - head));  // padding
   Item item;
-  item.head_end = static_cast<std::uint32_t>(queued_.arena.size());
+  item.head_end = static_cast<std::uint32_t>(queued_->arena.size());
   if (data_digest) append_crc(crc_of(data));
-  item.tail_end = static_cast<std::uint32_t>(queued_.arena.size());
+  item.tail_end = static_cast<std::uint32_t>(queued_->arena.size());
   item.data = data;
   item.done = done;
   push(item);
@@ -71,7 +80,7 @@ void PduSender::queue_pdu(nvme::PduType type, std::span<std::byte> header, IoSli
 void PduSender::queue_nothing(SendDone* done) {
   if (done == nullptr) return;
   Item item;
-  item.head_end = item.tail_end = static_cast<std::uint32_t>(queued_.arena.size());
+  item.head_end = item.tail_end = static_cast<std::uint32_t>(queued_->arena.size());
   item.done = done;
   push(item);
 }
@@ -79,7 +88,7 @@ void PduSender::queue_nothing(SendDone* done) {
 void PduSender::queue_raw(std::span<const std::byte> bytes) {
   append(bytes);
   Item item;
-  item.head_end = item.tail_end = static_cast<std::uint32_t>(queued_.arena.size());
+  item.head_end = item.tail_end = static_cast<std::uint32_t>(queued_->arena.size());
   push(item);
 }
 
@@ -94,7 +103,8 @@ void PduSender::close() noexcept {
 }
 
 void PduSender::wake_when_needed() noexcept {
-  const bool has_work = !queued_.items.empty() || closing_ || (sealed_ && !ended_);
+  const bool may_end = closing_ && unreported_.empty();
+  const bool has_work = !queued_->items.empty() || may_end || (sealed_ && !ended_);
   if (!waiter_ || deferred_ || !has_work) return;
   deferred_ = true;
   reactor_.defer(end_of_turn_);
@@ -108,23 +118,44 @@ void PduSender::EndOfTurn::run() noexcept {
 Task<void> PduSender::run() {
   for (;;) {
     co_await Wait(*this);
-    if (queued_.items.empty()) {
+    if (queued_->items.empty()) {
       end_stream();
-      if (closing_) co_return;
+      if (closing_ && unreported_.empty()) co_return;
       continue;
     }
     std::swap(queued_, leaving_);
-    for (std::size_t first = 0; first < leaving_.items.size();) {
-      if (first > 0) co_await reactor_.yield();  // what has arrived meanwhile is started before
-      const std::size_t end = gather(first);
-      begun_count_ += end - first;
-      if (!failed_) co_await send_pieces();
-      report(first, end);
-      first = end;
+    co_await send_batch();
+    if (!unreported_.empty()) {
+      HF_ASSERT(&unreported_.back().batch == leaving_.get());
+      unreported_.back().last_of = std::exchange(leaving_, empty_batch());
+      continue;
     }
-    leaving_.items.clear();
-    leaving_.arena.clear();
+    leaving_->items.clear();
+    leaving_->arena.clear();
   }
+}
+
+Task<void> PduSender::send_batch() {
+  for (std::size_t first = 0; first < leaving_->items.size();) {
+    if (first > 0) co_await reactor_.yield();  // what has arrived meanwhile is started before
+    const std::size_t end = gather(first);
+    begun_count_ += end - first;
+    const bool may_hold = pieces_.size() <= io_vectors_max && stream_.may_hold(data_bytes_);
+    if (!may_hold && unreported_.empty()) {
+      if (!failed_) co_await send_pieces(nullptr);
+      report(*leaving_, first, end);
+    } else {
+      Unreported& send = unreported_.emplace_back(*this, *leaving_, first, end, reactor_.now());
+      if (!failed_) co_await send_pieces(may_hold ? &send : nullptr);
+      send.ended = true;
+      report_all();
+    }
+    first = end;
+  }
+}
+
+std::unique_ptr<PduSender::Batch> PduSender::empty_batch() {
+  return spare_ != nullptr ? std::move(spare_) : std::make_unique<Batch>();
 }
 
 // After seal() nothing with bytes is queued, so that what left before is the last.
@@ -137,13 +168,13 @@ void PduSender::end_stream() noexcept {
 // Fills pieces_ with the PDUs from `first` on that leave in one send; gives the first that does not.
 std::size_t PduSender::gather(std::size_t first) {
   pieces_.clear();
-  std::byte* const arena = leaving_.arena.data();
-  std::size_t from = first == 0 ? 0 : leaving_.items[first - 1].tail_end;
-  std::size_t data_bytes = 0;
+  std::byte* const arena = leaving_->arena.data();
+  std::size_t from = first == 0 ? 0 : leaving_->items[first - 1].tail_end;
+  data_bytes_ = 0;
   std::size_t i = first;
-  for (; i < leaving_.items.size(); ++i) {
-    const Item& item = leaving_.items[i];
-    if (i > first && (data_bytes + item.data.bytes() > batch_bytes_ || pieces_.size() + 2 >= io_vectors_max))
+  for (; i < leaving_->items.size(); ++i) {
+    const Item& item = leaving_->items[i];
+    if (i > first && (data_bytes_ + item.data.bytes() > batch_bytes_ || pieces_.size() + 2 >= io_vectors_max))
       break;
     if (item.data.empty()) continue;  // part of the next piece of the arena
     pieces_.push_back(IoVec{arena + from, item.head_end - from});
@@ -152,18 +183,18 @@ std::size_t PduSender::gather(std::size_t first) {
       return true;
     });
     from = item.head_end;
-    data_bytes += item.data.bytes();
+    data_bytes_ += item.data.bytes();
   }
-  const std::size_t arena_end = leaving_.items[i - 1].tail_end;
+  const std::size_t arena_end = leaving_->items[i - 1].tail_end;
   if (arena_end > from) pieces_.push_back(IoVec{arena + from, arena_end - from});
   return i;
 }
 
-Task<void> PduSender::send_pieces() {
+Task<void> PduSender::send_pieces(SendHold* hold) {
   for (std::size_t at = 0; at < pieces_.size() && !failed_; at += io_vectors_max) {
     const std::size_t n = std::min(pieces_.size() - at, io_vectors_max);
     sending_since_ = reactor_.now();
-    const Result<std::size_t> sent = co_await stream_.send(IoVecs(pieces_).subspan(at, n));
+    const Result<std::size_t> sent = co_await stream_.send(IoVecs(pieces_).subspan(at, n), hold);
     sending_since_ = no_deadline;
     if (sent.ok()) continue;
     failed_ = true;
@@ -171,11 +202,32 @@ Task<void> PduSender::send_pieces() {
   }
 }
 
-void PduSender::report(std::size_t first, std::size_t end) noexcept {
+Nanos PduSender::sending_since() const noexcept {
+  return unreported_.empty() ? sending_since_ : unreported_.front().since;
+}
+
+void PduSender::report(const Batch& batch, std::size_t first, std::size_t end) noexcept {
   for (std::size_t i = first; i < end; ++i) {
     // on_sent() may queue more: that goes into the other batch.
-    if (SendDone* done = leaving_.items[i].done) done->on_sent(!failed_);
+    if (SendDone* done = batch.items[i].done) done->on_sent(!failed_);
   }
+}
+
+// As far as there is no hold. In order: of a PDU of data and its response, which may have left in different sends,
+// only the latter is reported to whom both belong.
+void PduSender::report_all() noexcept {
+  while (!unreported_.empty()) {
+    Unreported& first = unreported_.front();
+    if (!first.ended || first.held()) break;
+    report(first.batch, first.first, first.end);
+    if (first.last_of != nullptr) {
+      spare_ = std::move(first.last_of);
+      spare_->items.clear();
+      spare_->arena.clear();
+    }
+    unreported_.pop_front();
+  }
+  wake_when_needed();  // close() waits for this
 }
 
 }  // namespace holdfast::nvmf::tcp

@@ -5,15 +5,18 @@
 // way the next batch gathers.
 //
 // Ownership: data passed to queue() stays untouched until SendDone::on_sent(); without data on_sent() is only
-// a notice. Memory: as many PDUs as the caller queues, so callers bound what they queue. Errors: the first
-// failed send shuts the stream down, which ends the receiving half too; from then on PDUs are only reported
-// as not sent. Shutdown: close() (sends what is queued, then run() returns), and wait for run(); then the
-// destructor.
+// a notice. The stream may hold the memory of a large send until the peer has it (SendHold); what was queued after
+// that is reported after that. Memory: as many PDUs as the caller queues, so callers bound what they queue. Errors:
+// the first failed send shuts the stream down, which ends the receiving half too; from then on PDUs are only
+// reported as not sent. Shutdown: close() (sends what is queued, then run() returns), and wait for run(), for which
+// the peer has to take everything unless the stream is shut down; then the destructor.
 #pragma once
 
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
+#include <list>
+#include <memory>
 #include <span>
 #include <type_traits>
 #include <vector>
@@ -60,8 +63,7 @@ inline constexpr nvme::PduType pdu_type_of = [] {
 
 class PduSender {
  public:
-  PduSender(Reactor& reactor, Stream& stream) noexcept
-      : reactor_(reactor), stream_(stream), end_of_turn_(*this) {}
+  PduSender(Reactor& reactor, Stream& stream);
   PduSender(const PduSender&) = delete;
   PduSender& operator=(const PduSender&) = delete;
   ~PduSender();
@@ -94,8 +96,9 @@ class PduSender {
   // PDUs queued so far, and those of them, the first ones, of which some may have reached the peer.
   std::uint64_t queued_count() const noexcept { return queued_count_; }
   std::uint64_t begun_count() const noexcept { return begun_count_; }
-  // When the send under way began; no_deadline when none is: for watchdogs.
-  Nanos sending_since() const noexcept { return sending_since_; }
+  // When the oldest send began that the stream has not ended, or whose memory it holds; no_deadline when there is
+  // none: for watchdogs.
+  Nanos sending_since() const noexcept;
 
  private:
   // One PDU: bytes of the arena up to head_end, the data, bytes of the arena up to tail_end.
@@ -107,6 +110,19 @@ class PduSender {
   struct Batch {
     std::vector<std::byte> arena;
     std::vector<Item> items;
+  };
+  // A send of which nobody was told: under way, or its memory is held, or that of one before it.
+  struct Unreported final : SendHold {
+    Unreported(PduSender& s, const Batch& b, std::size_t from, std::size_t to, Nanos begun) noexcept
+        : sender(s), batch(b), first(from), end(to), since(begun) {}
+    void on_released() noexcept override { sender.report_all(); }
+
+    PduSender& sender;
+    const Batch& batch;
+    const std::size_t first, end;
+    const Nanos since;
+    bool ended = false;
+    std::unique_ptr<Batch> last_of;  // nobody needs it after this
   };
   class EndOfTurn final : public Message {
    public:
@@ -138,20 +154,25 @@ class PduSender {
   void append_crc(std::uint32_t crc);
   void wake_when_needed() noexcept;
   std::size_t gather(std::size_t first);
-  Task<void> send_pieces();
+  Task<void> send_batch();
+  Task<void> send_pieces(SendHold* hold);
   void end_stream() noexcept;
-  void report(std::size_t first, std::size_t end) noexcept;
+  void report(const Batch& batch, std::size_t first, std::size_t end) noexcept;
+  void report_all() noexcept;
+  std::unique_ptr<Batch> empty_batch();
 
   Reactor& reactor_;
   Stream& stream_;
   SendFormat format_;
-  Batch queued_, leaving_;
+  std::unique_ptr<Batch> queued_, leaving_, spare_;
+  std::list<Unreported> unreported_;  // in the order of the sends
   std::vector<IoVec> pieces_;
+  std::size_t data_bytes_ = 0;  // of pieces_
   EndOfTurn end_of_turn_;
   std::coroutine_handle<> waiter_;
   std::size_t batch_bytes_ = batch_bytes_max;
   std::uint64_t queued_count_ = 0, begun_count_ = 0;
-  Nanos sending_since_ = no_deadline;
+  Nanos sending_since_ = no_deadline;  // the send under way
   bool deferred_ = false;
   bool sealed_ = false;
   bool ended_ = false;  // the stream, because of that

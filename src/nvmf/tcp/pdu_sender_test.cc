@@ -3,6 +3,7 @@
 // Method: sender and receiver over the simulated network, which cuts and delays at random.
 #include "nvmf/tcp/pdu_sender.h"
 
+#include <deque>
 #include <memory>
 #include <vector>
 
@@ -277,6 +278,83 @@ TEST(PduSender, ADeadPeerGivesEverythingBack) {
     EXPECT_EQ(sent[19].outcome, 0);
     EXPECT_EQ(sent[39].outcome, 0);
   }
+}
+
+// Writes over its data as soon as it may. The simulated network looks whether it held the memory.
+struct Scribbler final : SendDone {
+  void on_sent(bool) noexcept override {
+    EXPECT_FALSE(told) << "told twice";
+    told = true;
+    EXPECT_EQ(next, number) << "in the order in which they were queued";
+    ++next;
+    for (auto& b : data) b = ~b;
+  }
+  explicit Scribbler(unsigned& next_told) : next(next_told) {}
+  unsigned& next;
+  unsigned number = 0;
+  Bytes data;
+  IoVec vec;
+  bool told = false;
+};
+
+// Queues PDUs whose memory the network holds for a while, and cuts the connection if asked to. True: more was sent
+// while something was held.
+bool send_with_holds(std::uint64_t seed, bool cut) {
+  Wire2 w(seed);
+  Prng& prng = w.world.random();
+  w.world.net().set_hold_per_mille(static_cast<unsigned>(prng.between(100, 1000)));
+  Reader reader;
+  w.world.spawn(*w.ra, reader.run(*w.ra, *w.host, SendFormat{true, true, 0}));
+  PduSender sender(*w.rb, *w.controller);
+  sender.set_format(SendFormat{true, true, 0});
+  sender.set_batch_bytes(prng.between(1, 50'000));
+  TaskScope scope(*w.rb);
+  scope.spawn(sender.run());
+  constexpr unsigned count = 100;
+  unsigned told = 0;
+  std::deque<Scribbler> pdus;
+  std::vector<Bytes> expected(count);
+  bool overlapped = false;
+  for (unsigned i = 0; i < count; ++i) {
+    Scribbler& pdu = pdus.emplace_back(told);
+    pdu.number = i;
+    if (prng.chance(1, 3)) {
+      sender.queue(response(static_cast<std::uint16_t>(i)), &pdu);
+    } else {
+      pdu.data.resize(prng.between(1, 20'000));
+      for (auto& b : pdu.data) b = static_cast<std::byte>(prng.next());
+      expected[i] = pdu.data;
+      pdu.vec = IoVec{pdu.data.data(), pdu.data.size()};
+      sender.queue(data_for(static_cast<std::uint16_t>(i)), &pdu,
+                   IoSlice(IoVecs(&pdu.vec, 1), 0, pdu.data.size()));
+    }
+    if (prng.chance(1, 5)) w.world.run_for(Nanos(prng.below(2'000'000)));
+    if (reader.cids.size() > told) {
+      overlapped = true;
+      EXPECT_NE(sender.sending_since(), no_deadline) << "a watchdog sees memory that does not come back";
+    }
+    if (cut && i == count / 2) w.world.net().cut(w.a, w.b);
+  }
+  w.world.run(*w.rb, close_and_join(sender, scope));
+  EXPECT_EQ(told, count);
+  EXPECT_EQ(sender.sending_since(), no_deadline);
+  w.controller->shutdown();
+  w.world.run_for(1s);
+  for (unsigned i = 0; i < reader.cids.size(); ++i) EXPECT_EQ(reader.cids[i], i);
+  if (!cut) {
+    EXPECT_EQ(reader.cids.size(), count);
+    EXPECT_EQ(reader.data, expected);
+  }
+  return overlapped;
+}
+
+TEST(PduSender, MemoryThatTheStreamHoldsIsGivenBackAfterThat) {
+  unsigned overlapped = 0;
+  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed=" << seed);
+    if (send_with_holds(seed, seed % 2 == 0)) ++overlapped;
+  }
+  EXPECT_GT(overlapped, 20u) << "what is held does not hold up what comes after it";
 }
 
 }  // namespace
