@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 
-from run import ROOT, Bench, publish, start_target
+from run import ROOT, Bench, publish, side_of, start_target
 from peer import PEER_NQN, PEER_PORT, Spdk
 
 GIB = 1 << 30
@@ -29,10 +29,6 @@ def sparse(path, size):
     path.touch()
     os.truncate(path, size)
     return path
-
-
-def side(result, access):
-    return result["write" if "write" in access else "read"]
 
 
 def figures(bench, *words):
@@ -57,13 +53,13 @@ def in_place(bench, folder, rounds):
             iops = {device: [], volume: []}
             for _ in range(rounds):
                 for uri in iops:
-                    iops[uri].append(side(bench.load(uri, access, 4096, qd, extra=span), access)["iops"])
+                    iops[uri].append(side_of(bench.load(uri, access, 4096, qd, extra=span), access)["iops"])
             file_iops, pool_iops = (statistics.median(iops[uri]) for uri in (device, volume))
             rows.append(f"| {access[4:]}, QD {qd} | {file_iops / 1000:.1f} k | {pool_iops / 1000:.1f} k | "
                         f"**{pool_iops / file_iops:.2f}** | 0.95 |")
-    before = [side(bench.load(volume, "randread", 4096, 8, extra=span), "randread")["iops"] for _ in range(rounds)]
+    before = [side_of(bench.load(volume, "randread", 4096, 8, extra=span), "randread")["iops"] for _ in range(rounds)]
     bench.load(f"{volume}&snapshots=100", "randread", 4096, 8, 0.1, span)
-    after = [side(bench.load(volume, "randread", 4096, 8, extra=span), "randread")["iops"] for _ in range(rounds)]
+    after = [side_of(bench.load(volume, "randread", 4096, 8, extra=span), "randread")["iops"] for _ in range(rounds)]
     none, many = statistics.median(before), statistics.median(after)
     rows.append(f"| read, QD 8, 100 snapshots beside none | {none / 1000:.1f} k | {many / 1000:.1f} k | "
                 f"**{many / none:.2f}** | 1 |")
@@ -83,7 +79,7 @@ def written(bench, path, size):
 
 def each_cluster_once(bench, uri):
     """4 KiB into each 4 MiB, in random order: every write is the first one of a cluster, for both."""
-    return side(bench.load(uri, "randwrite", 4096, 32, extra=["--once", "--stride", str(4 << 20)]), "randwrite")
+    return side_of(bench.load(uri, "randwrite", 4096, 32, extra=["--once", "--stride", str(4 << 20)]), "randwrite")
 
 
 def our_first_writes(bench, folder):

@@ -69,7 +69,7 @@ class Bench:
         done = self.run_json(1, "fio", "--name=x", f"--filename={path}", f"--rw={access}", f"--bs={block}",
                              f"--iodepth={qd}", "--direct=1", "--ioengine=io_uring", "--time_based", "--norandommap",
                              f"--runtime={self.seconds}", "--output-format=json", "--randrepeat=0")
-        return done["jobs"][0]["write" if "write" in access else "read"]
+        return side_of(done["jobs"][0], access)
 
 
 def cpu_seconds(pid):
@@ -109,6 +109,11 @@ def start_target(bench, uri):
     return target, target.child.stdout.readline().strip()
 
 
+def side_of(result, access):
+    """Of what `holdfast bench` or fio tells."""
+    return result["write" if "write" in access else "read"]
+
+
 def us(nanoseconds):
     return f"{nanoseconds / 1000:.1f}"
 
@@ -117,7 +122,7 @@ def measure_row(bench, target, uri, access, block, qd):
     before, begun = target.cpu_seconds(), time.monotonic()
     result = bench.load(uri, access, block, qd)
     used, took = target.cpu_seconds() - before, time.monotonic() - begun
-    side = result["write" if "write" in access else "read"]
+    side = side_of(result, access)
     # The warm-up is in the CPU time too, and does the same work.
     cpu_us = used / took * result["seconds"] * 1e6 / max(1, side["operations"])
     return side, cpu_us
