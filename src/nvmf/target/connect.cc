@@ -85,10 +85,9 @@ ConnectReply Subsystem::connect_admin(ConnectCall& call, std::string_view host_n
   Controller& controller = *made;
   controllers_.emplace(cntlid, std::move(made));
   controller.add_queue(call);
-  std::uint64_t left_out = 0;
-  if (registry_.log_limiter().admit(registry_.home().now(), left_out)) {
+  if (const auto left_out = registry_.log_limiter().admit(registry_.home().now())) {
     HF_LOG(info, "nvmf", "controller made", {"nqn", config_.nqn}, {"host", host_nqn}, {"cntlid", cntlid},
-           {"peer", call.peer.to_string()}, {"left_out", left_out});
+           {"peer", call.peer.to_string()}, {"left_out", *left_out});
   }
   reply.dw0 = cntlid;
   reply.queue.controller = &controller;

@@ -154,10 +154,9 @@ void Controller::forget_if_over() {
 void Controller::end(std::string_view why) {
   if (ending_) return;
   ending_ = true;
-  std::uint64_t left_out = 0;
-  if (subsystem_.registry().log_limiter().admit(home().now(), left_out)) {
+  if (const auto left_out = subsystem_.registry().log_limiter().admit(home().now())) {
     HF_LOG(info, "nvmf", "controller ends", {"nqn", subsystem_.config().nqn}, {"host", host_.nqn},
-           {"cntlid", cntlid_}, {"why", why}, {"left_out", left_out});
+           {"cntlid", cntlid_}, {"why", why}, {"left_out", *left_out});
   }
   home().disarm(keep_alive_);
   home().disarm(association_);

@@ -58,10 +58,10 @@ Task<void> Controller::shut_down(bool with_flush) {
     while (has_io_queues()) (void)co_await queue_gone_.wait();
     if (!with_flush) continue;
     const Status flushed = co_await subsystem_.flush();
-    std::uint64_t left_out = 0;
-    if (!flushed.ok() && subsystem_.registry().log_limiter().admit(home().now(), left_out)) {
+    if (flushed.ok()) continue;
+    if (const auto left_out = subsystem_.registry().log_limiter().admit(home().now())) {
       HF_LOG(warn, "nvmf", "flush at the shutdown of a controller failed", {"nqn", subsystem_.config().nqn},
-             {"host", host_.nqn}, {"error", flushed.error()}, {"left_out", left_out});
+             {"host", host_.nqn}, {"error", flushed.error()}, {"left_out", *left_out});
     }
   } while (nth != shutdowns_ && flush_asked_ == with_flush);  // asked again meanwhile
   shutting_down_[with_flush ? 1 : 0] = false;

@@ -161,17 +161,17 @@ void CoreContext::ask_again() noexcept {
 }
 
 void CoreContext::log_peer(const Endpoint& peer, std::string_view what, std::string_view detail) {
-  std::uint64_t left_out = 0;
-  if (!limiter_.admit(core_.now(), left_out)) return;
-  HF_LOG(warn, "nvmf", what, {"peer", peer.to_string()}, {"detail", detail}, {"left_out", left_out});
+  const auto left_out = limiter_.admit(core_.now());
+  if (!left_out) return;
+  HF_LOG(warn, "nvmf", what, {"peer", peer.to_string()}, {"detail", detail}, {"left_out", *left_out});
 }
 
 void CoreContext::log_refusal(const Endpoint& peer, std::uint16_t qid, std::uint8_t opcode,
                               nvme::CommandStatus status) {
-  std::uint64_t left_out = 0;
-  if (!limiter_.admit(core_.now(), left_out)) return;
+  const auto left_out = limiter_.admit(core_.now());
+  if (!left_out) return;
   HF_LOG(info, "nvmf", "command refused", {"peer", peer.to_string()}, {"qid", qid}, {"opcode", opcode},
-         {"status", nvme::name(status.code)}, {"left_out", left_out});
+         {"status", nvme::name(status.code)}, {"left_out", *left_out});
 }
 
 }  // namespace holdfast::nvmf::target

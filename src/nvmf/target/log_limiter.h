@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "rt/time.h"
 
@@ -12,8 +13,8 @@ class LogLimiter {
  public:
   // So many lines of a second are written before any is left out.
   explicit LogLimiter(unsigned burst = 5) noexcept : burst_(burst), tokens_(burst) {}
-  // Whether a line may be written now; `left_out` is how many were not since the last one.
-  bool admit(Nanos now, std::uint64_t& left_out) noexcept;
+  // When a line may be written now: how many were not since the last one.
+  std::optional<std::uint64_t> admit(Nanos now) noexcept;
 
  private:
   const unsigned burst_;
