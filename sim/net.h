@@ -51,6 +51,8 @@ class SimNet {
 
   void set_link(const Node& from, const Node& to, const LinkOptions& link);
   void set_default_link(const LinkOptions& link) { default_link_ = link; }
+  // Of the default link.
+  void set_damage(unsigned per_mille) noexcept { default_link_.damage_per_mille = per_mille; }
   // Only there: asked for every piece of a direction of a connection, in order. Without it damage is anywhere.
   using DamageWhere =
       std::function<DamagePlaces(std::uint64_t connection, int side, std::span<const std::byte> piece)>;

@@ -179,15 +179,9 @@ void Cluster::check_suspects() {
   history_->lose_unflushed();
 }
 
-void Cluster::damage(unsigned per_mille) {
-  LinkOptions link = swarm_.link;
-  link.damage_per_mille = per_mille;
-  world_.net().set_default_link(link);
-}
-
 void Cluster::heal() {
   note("everything heals");
-  damage(0);
+  world_.net().set_damage(0);
   store_.set_out(false);
   for (std::size_t i = 0; i < world_.node_count(); ++i) world_.net().refuse(world_.node(i), false);
   world_.net().heal_all();

@@ -71,8 +71,6 @@ class Cluster {
   void start_host();
   void crash_replica(Replica& r, CrashKind kind);
   void crash_nexus(CrashKind kind);
-  // Of so many pieces of every stream one bit is another from here on.
-  void damage(unsigned per_mille);
   // All that was taken away comes back, except disks that died.
   void heal();
   // Every living child is healthy.

@@ -26,7 +26,7 @@ bool work(Cluster& cluster, Workload& workload, Nemesis& nemesis) {
   World& world = cluster.world();
   workload.start();
   nemesis.start();
-  cluster.damage(cluster.swarm().damage_per_mille);
+  world.net().set_damage(cluster.swarm().damage_per_mille);
   const auto over = [&] { return workload.done() || !cluster.failures().empty(); };
   // Faults may hold up I/O for as long as they last, so they end at some time whatever the workload did.
   world.run_until(over, world.now() + fault_limit);

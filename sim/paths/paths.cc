@@ -112,7 +112,7 @@ PathsRun::PathsRun(const PathsSwarm& swarm, bool verbose)
     targets_.back()->node = &world_.add_node(fmt::format("target{}", i));
     targets_.back()->behavior.latency_max = swarm_.latency_max;
   }
-  damage(0);
+  world_.net().set_default_link(swarm_.link);
   if (swarm_.damage_per_mille > 0) {
     world_.net().set_damage_where(
         [this](std::uint64_t connection, int side, std::span<const std::byte> piece) {
@@ -234,7 +234,7 @@ void PathsRun::run() {
     start_workload();
     faulty_ = true;
     choose_faults();
-    damage(swarm_.damage_per_mille);
+    world_.net().set_damage(swarm_.damage_per_mille);
     world_.after(swarm_.fault_interval, [this] { strike(); });
     const auto ended = [&] { return slots_running_ == 0 || over(); };
     world_.run_until(ended, world_.now() + fault_limit);

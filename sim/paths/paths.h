@@ -108,7 +108,6 @@ class PathsRun {
   // The faults (paths_faults.cc).
   using Fault = void (PathsRun::*)(TargetSide& side);
   void choose_faults();
-  void damage(unsigned per_mille);
   void strike();
   void cut(TargetSide& side);
   void partition(TargetSide& side);

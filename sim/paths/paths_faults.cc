@@ -32,12 +32,6 @@ void PathsRun::choose_faults() {
   }
 }
 
-void PathsRun::damage(unsigned per_mille) {
-  LinkOptions link = swarm_.link;
-  link.damage_per_mille = per_mille;
-  world_.net().set_default_link(link);
-}
-
 // Each fault at any time, on any target: that nothing is lost does not depend on one path being well.
 void PathsRun::strike() {
   if (!faulty_ || over() || enabled_.empty()) return;
@@ -138,7 +132,7 @@ void PathsRun::change_ana(TargetSide& side, nvme::AnaState state) {
 void PathsRun::heal() {
   note("healing");
   world_.net().heal_all();
-  damage(0);
+  world_.net().set_damage(0);
   for (auto& side : targets_) {
     world_.net().refuse(*side->node, false);
     side->behavior.path_error_per_mille = 0;
