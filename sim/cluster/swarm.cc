@@ -127,7 +127,6 @@ Swarm Swarm::draw_epochs(std::uint64_t seed) {
   s.replica_crash = p.chance(3, 4);
   s.power_loss = s.replica_crash && p.chance(1, 2);
   s.disk_dies = false;
-  s.damage_per_mille = 0;  // where an answer about regions is damaged, the whole volume is copied
   if (p.chance(1, 2))
     s.partition = s.freeze = s.refuse = s.child_operations = false;  // crashes, and little else
   s.disk_stall = p.chance(1, 2);  // a write that takes longer than an epoch

@@ -241,6 +241,8 @@ Task<Status> Admin::vendor(const VendorCommand& wanted, std::uint32_t nsid) {
   if (command.length > 0) command.data = IoVecs(&vec, 1);
   command.timeout = timeout_;
   repeated_ += co_await issue(queue_, command);
+  if (command.end == CommandEnd::lost)
+    co_return Error(Errc::not_connected, command_error(queue_, command, wanted.what).message());
   if (command.end != CommandEnd::completed) co_return command_error(queue_, command, wanted.what);
   const CommandStatus status = CommandStatus::unpack(command.cqe.status);
   if (status.ok()) co_return Status();

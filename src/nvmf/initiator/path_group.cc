@@ -12,6 +12,8 @@ namespace {
 
 constexpr Nanos quiet_poll = 50ms;     // while a failed device waits for its past to be over
 constexpr Nanos command_retry = 20ms;  // between two tries of a command, unless a path changes before
+// Connections that one command may lose before it is taken for their end.
+constexpr unsigned command_tries_max = 16;
 
 Task<void> close_path(Controller& path) { return path.close(); }
 
@@ -125,10 +127,11 @@ Controller* PathGroup::best_path() const noexcept {
 // go back.
 Task<Status> PathGroup::run(const VendorCommand& command) {
   const Gate::Hold hold = commands_.enter();
+  unsigned tries = 0;
   while (hold && !stop_.stop_requested() && flow_ != IoFlow::failed) {
     if (Controller* path = best_path()) {
       Status done = co_await path->run(command);
-      if (done.code() != Errc::not_connected) co_return done;
+      if (done.code() != Errc::not_connected || ++tries == command_tries_max) co_return done;
     }
     co_await wake_.wait(home_.now() + command_retry, stop_.token());
   }

@@ -55,7 +55,8 @@ class PathGroup final : ControllerOwner {
   // identify_namespace, when no path succeeded.
   Task<Status> refresh();
   // A command of our own, on the path that I/O prefers. Waits for one as I/O does, and is sent again when it was
-  // lost with its path. Errors: not_connected when the device has failed, timed_out; those of the command.
+  // lost with its path. Errors: not_connected when the device has failed, or one connection after the other was lost
+  // under it; timed_out; those of the command.
   Task<Status> run(const VendorCommand& command);
   // As Controller::close(), all paths at once.
   Task<void> close();

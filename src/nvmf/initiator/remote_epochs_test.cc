@@ -21,7 +21,7 @@ const std::string nqn = "nqn.2019-05.io.openebs:replica-1";
 constexpr std::uint64_t region_blocks = 1 * MiB / 512;
 
 struct Fixture {
-  explicit Fixture(const std::string& uri, Nanos grace = 10s)
+  explicit Fixture(const std::string& uri, Nanos grace = 10s, bool digests = false)
       : target_node(world.add_node("target")),
         host_node(world.add_node("host")),
         process(target_node.start(2)),
@@ -34,6 +34,7 @@ struct Fixture {
     config.hostnqn = "nqn.2019-05.io.openebs:host";
     config.grace = grace;
     config.keep_alive = 2s;
+    config.header_digest = config.data_digest = digests;
     register_nvmf_scheme(devices, host_node.process()->cores(), config);
     const Status started = world.run(process.core(0), start(uri));
     if (!started.ok()) panic("the target does not start");
@@ -121,6 +122,24 @@ TEST(RemoteEpochs, OutliveTheConnection) {
     const EpochState expected{epoch, epoch - 1, 1 * MiB, 100};
     EXPECT_EQ(f.run(epochs->state()).value(), expected);
   }
+}
+
+// Damage to a header costs the connection, to data the command: both are asked again.
+TEST(RemoteEpochs, OutliveDamagedBytes) {
+  Fixture f("malloc:///m0?size_mb=100&epochs=true", 60s, true);
+  EpochClient* epochs = f.device->epochs();
+  ASSERT_TRUE(f.run(epochs->announce(1)).ok());
+  ASSERT_EQ(f.write(66 * region_blocks), Errc::ok);
+  sim::LinkOptions link;
+  link.damage_per_mille = 100;
+  f.world.net().set_default_link(link);
+  for (unsigned i = 0; i < 200; ++i) {
+    const auto changed = f.run(epochs->changed_since(0, 1, 99));
+    ASSERT_TRUE(changed.ok()) << i << ": " << changed.error().message();
+    ASSERT_EQ(changed.value().words, (std::vector<std::uint64_t>{0, 2})) << i;
+  }
+  EXPECT_GT(f.world.net().damaged(), 20u);
+  f.world.net().set_default_link(sim::LinkOptions());
 }
 
 TEST(RemoteEpochs, EndWithTheDevice) {
