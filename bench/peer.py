@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 
 from run import ROOT, Bench, Process, publish, start_target
 
@@ -36,39 +37,50 @@ WORK = [  # title, perf's access, block bytes, queue depth
 PEER_PORT, PEER_NQN = 24420, "nqn.2016-06.io.spdk:bench"
 
 
-class Spdk:
-    """SPDK's target on core 0, with one namespace."""
+class SpdkProcess:
+    """SPDK's target on core 0, with nothing in it but the transport."""
 
-    def __init__(self, tree, bench, folder, file):
+    def __init__(self, tree, bench, socket, megabytes):
         self.tree = pathlib.Path(tree)
-        self.socket = f"{folder}/spdk.sock"
-        command = bench.on_core(0, str(self.tree / "build/bin/nvmf_tgt"), "-m", "0x1", "--no-huge", "-s", "1200", "-r",
-                                self.socket)
+        self.socket = socket
+        command = bench.on_core(0, str(self.tree / "build/bin/nvmf_tgt"), "-m", "0x1", "--no-huge", "-s", str(megabytes),
+                                "-r", self.socket)
         self.process = Process(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while not os.path.exists(self.socket):
             time.sleep(0.05)
         self.call("nvmf_create_transport", "-t", "TCP", "-u", "131072", "-c", "8192", "-q", "128")
+
+    def export(self, device, nqn, port):
+        self.call("nvmf_create_subsystem", nqn, "-a", "-s", "S1")
+        # An NGUID of its own: the process may be its own client, and takes no two devices with one identity.
+        self.call("nvmf_subsystem_add_ns", nqn, device, "--nguid", uuid.uuid4().hex)
+        self.call("nvmf_subsystem_add_listener", nqn, "-t", "tcp", "-a", "127.0.0.1", "-s", str(port))
+
+    def call(self, *words):
+        done = subprocess.run(["/usr/bin/python3", str(self.tree / "scripts/rpc.py"), "-t", "120", "-s", self.socket,
+                               *words], capture_output=True, text=True, check=True)
+        return done.stdout
+
+    def stop(self):
+        self.process.stop()
+
+
+class Spdk(SpdkProcess):
+    """With one namespace."""
+
+    def __init__(self, tree, bench, folder, file):
+        super().__init__(tree, bench, f"{folder}/spdk.sock", 1200)
         if file:
             self.call("bdev_aio_create", file, "B0", "4096")
         else:
             self.call("bdev_malloc_create", "-b", "B0", "512", "4096")
-        self.call("nvmf_create_subsystem", PEER_NQN, "-a", "-s", "S1")
-        self.call("nvmf_subsystem_add_ns", PEER_NQN, "B0")
-        self.call("nvmf_subsystem_add_listener", PEER_NQN, "-t", "tcp", "-a", "127.0.0.1", "-s", str(PEER_PORT))
-
-    def call(self, *words):
-        done = subprocess.run(["/usr/bin/python3", str(self.tree / "scripts/rpc.py"), "-s", self.socket, *words],
-                              capture_output=True, text=True, check=True)
-        return done.stdout
+        self.export("B0", PEER_NQN, PEER_PORT)
 
     def busy_seconds(self):
         state = json.loads(self.call("framework_get_reactors"))
         return sum(reactor["busy"] for reactor in state["reactors"]) / state["tick_rate"]
 
     cpu_seconds = busy_seconds  # its process takes all of its core
-
-    def stop(self):
-        self.process.stop()
 
 
 class Client:
@@ -79,28 +91,35 @@ class Client:
         self.bench = bench
         self.seconds = seconds
 
-    def run(self, where, access, block, qd, target):
+    def load(self, where, access, block, qd):
         command = self.bench.on_core(1, self.program, "--no-huge", "-s", "400", "-c", "0x2", "-L", "-q", str(qd), "-o",
                                      str(block), "-w", *access, "-t", str(self.seconds), "-r", where)
-        before = target.cpu_seconds(), target.busy_seconds()
         text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        used = target.cpu_seconds() - before[0], target.busy_seconds() - before[1]
         total = re.search(r"^Total\s*:\s+([\d.]+)\s+[\d.]+\s+([\d.]+)", text, re.M)
         if not total:
             sys.exit(f"{' '.join(command)} printed no total:\n{text}")
-        iops = float(total[1])
         p99 = float(re.search(r"99\.00000% :\s+([\d.]+)us", text)[1])
-        return {"iops": iops, "mean": float(total[2]), "p99": p99, "cpu": used[0] * 1e6 / (iops * self.seconds),
-                "busy": used[1] * 1e6 / (iops * self.seconds)}
+        return {"iops": float(total[1]), "mean": float(total[2]), "p99": p99}
+
+    def run(self, where, access, block, qd, target):
+        """With what the target took for each."""
+        before = target.cpu_seconds(), target.busy_seconds()
+        seen = self.load(where, access, block, qd)
+        used = target.cpu_seconds() - before[0], target.busy_seconds() - before[1]
+        each = 1e6 / (seen["iops"] * self.seconds)
+        return {**seen, "cpu": used[0] * each, "busy": used[1] * each}
 
 
 def median(runs):
     return {key: statistics.median(run[key] for run in runs) for key in runs[0]}
 
 
+def transport_id(address, port, nqn):
+    return f"trtype:TCP adrfam:IPv4 traddr:{address} trsvcid:{port} subnqn:{nqn}"
+
+
 def ours_at(uri):
-    found = re.fullmatch(r"nvmf://([\d.]+):(\d+)/([^?]+).*", uri)
-    return f"trtype:TCP adrfam:IPv4 traddr:{found[1]} trsvcid:{found[2]} subnqn:{found[3]}"
+    return transport_id(*re.fullmatch(r"nvmf://([\d.]+):(\d+)/([^?]+).*", uri).groups())
 
 
 def measure(options, bench, folder):
@@ -108,7 +127,7 @@ def measure(options, bench, folder):
     device = f"aio://{options.file}?blk_size=4096" if options.file else "malloc:///bench?size_mb=512&blk_size=4096"
     rows = ["| | IOPS | peer | ratio | mean us | peer | p99 us | peer | CPU us per I/O | busy | "
             "peer busy | CPU / busy | busy / busy |", "|---|---|---|---|---|---|---|---|---|---|---|---|---|"]
-    theirs_at = f"trtype:TCP adrfam:IPv4 traddr:127.0.0.1 trsvcid:{PEER_PORT} subnqn:{PEER_NQN}"
+    theirs_at = transport_id("127.0.0.1", PEER_PORT, PEER_NQN)
     work = [row for row in WORK if options.only in row[0]]
     results = {title: ([], []) for title, *_ in work}
     for _ in range(options.rounds):  # one target at a time: the peer's never sleeps

@@ -170,13 +170,16 @@ def file_part(bench, folder):
 
 
 class Engine:
-    def __init__(self, bench, folder, node="bench", grpc_port=20124, nvmf_port=28420):
+    """With one I/O core, on the CPU `core` if one is given."""
+
+    def __init__(self, bench, folder, node="bench", grpc_port=20124, nvmf_port=28420, core=None):
         self.bench = bench
         self.grpc = f"http://127.0.0.1:{grpc_port}"
         flags = ["--node-name", node, "--grpc-ip", "127.0.0.1", "--grpc-port", str(grpc_port), "--nvmf-ip", "127.0.0.1",
                  "--nvmf-port", str(nvmf_port), "--metrics-port", "0", "--cores", "1", "--data-dir", str(folder / "data"),
                  "--log-level", "warn"]
-        self.process = Process([bench.program("holdfast-engine"), *flags])
+        command = [bench.program("holdfast-engine"), *flags]
+        self.process = Process(command if core is None else bench.on_core(core, *command))
 
     def call(self, *words):
         command = [self.bench.program("holdfast"), "engine", "--bind", self.grpc, *words]

@@ -126,14 +126,14 @@ TEST(RemoteEpochs, OutliveTheConnection) {
 
 // Damage to a header costs the connection, to data the command: both are asked again.
 TEST(RemoteEpochs, OutliveDamagedBytes) {
-  Fixture f("malloc:///m0?size_mb=100&epochs=true", 60s, true);
+  Fixture f("malloc:///m0?size_mb=100&epochs=true", 300s, true);
   EpochClient* epochs = f.device->epochs();
   ASSERT_TRUE(f.run(epochs->announce(1)).ok());
   ASSERT_EQ(f.write(66 * region_blocks), Errc::ok);
   sim::LinkOptions link;
-  link.damage_per_mille = 100;
+  link.damage_per_mille = 20;
   f.world.net().set_default_link(link);
-  for (unsigned i = 0; i < 200; ++i) {
+  for (unsigned i = 0; i < 500; ++i) {
     const auto changed = f.run(epochs->changed_since(0, 1, 99));
     ASSERT_TRUE(changed.ok()) << i << ": " << changed.error().message();
     ASSERT_EQ(changed.value().words, (std::vector<std::uint64_t>{0, 2})) << i;
