@@ -20,7 +20,7 @@ import shutil
 import statistics
 import tempfile
 
-from peer import Client, SpdkProcess, median, ours_at, transport_id
+from peer import Client, SpdkProcess, median, transport_id
 from run import MIB, ROOT, Bench, Engine, machine, publish, side_of
 
 NEXUS = "5e1f0b1c-0b55-4a4e-8f0d-0d6f6a1f5a12"
@@ -46,7 +46,7 @@ def our_engine(bench, folder, stack, number):
 
 
 def our_mirror(bench, folder, stack, replicas, processes):
-    """Where a client finds it. The nexus is in the first process, the replicas in the others, if there are any."""
+    """Its URI. The nexus is in the first process, the replicas in the others, if there are any."""
     # The first one ends first: it flushes what the others have.
     engines = [our_engine(bench, folder, stack, number) for number in reversed(range(processes))][::-1]
     children = []
@@ -55,7 +55,7 @@ def our_mirror(bench, folder, stack, replicas, processes):
         engine.must("bdev", "create", f"malloc:///r{number}?size_mb={REPLICA_MIB}&blk_size=4096")
         children.append(engine.must("bdev", "share", f"r{number}").split()[-1])
     engines[0].must("nexus", "create", NEXUS, f"{REPLICA_MIB - 16}MiB", *children)
-    return ours_at(engines[0].must("nexus", "publish", NEXUS).split()[-1])
+    return engines[0].must("nexus", "publish", NEXUS).split()[-1]
 
 
 def their_mirror(spdk, bench, folder, stack, replicas, processes):
@@ -74,7 +74,7 @@ def their_mirror(spdk, bench, folder, stack, replicas, processes):
     children = " ".join(f"c{number}n1" for number in range(replicas))
     targets[0].call("bdev_raid_create", "-n", "mirror", "-r", "raid1", "-b", children)
     targets[0].export("mirror", PEER_NQN + "mirror", PEER_PORT)
-    return transport_id("127.0.0.1", PEER_PORT, PEER_NQN + "mirror")
+    return f"nvmf://127.0.0.1:{PEER_PORT}/{PEER_NQN}mirror"
 
 
 def mirror_rows(options, bench, folder, replicas, processes, wanted):
@@ -84,12 +84,12 @@ def mirror_rows(options, bench, folder, replicas, processes, wanted):
         for side in (0, 1):
             with contextlib.ExitStack() as stack:
                 if side == 0:
-                    where = our_mirror(bench, folder, stack, replicas, processes)
+                    uri = our_mirror(bench, folder, stack, replicas, processes)
                 else:
-                    where = their_mirror(options.spdk, bench, folder, stack, replicas, processes)
-                client.load(where, ["write"], 128 * 1024, 8)  # a fresh page costs more than the I/O
+                    uri = their_mirror(options.spdk, bench, folder, stack, replicas, processes)
+                bench.load(uri, "write", MIB // 8, 4, extra=["--once"])  # a fresh page costs more than the I/O
                 for kind, qd in MIRROR_WORK:
-                    seen[kind, qd][side].append(client.load(where, [f"rand{kind}"], 4096, qd))
+                    seen[kind, qd][side].append(client.load(transport_id(uri), [f"rand{kind}"], 4096, qd))
     rows = []
     for (kind, qd), sides in seen.items():
         us, peer = (median(runs) for runs in sides)

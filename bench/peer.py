@@ -25,7 +25,7 @@ import tempfile
 import time
 import uuid
 
-from run import ROOT, Bench, Process, publish, start_target
+from run import MIB, ROOT, Bench, Process, publish, start_target
 
 WORK = [  # title, perf's access, block bytes, queue depth
     *[(f"4 KiB random {kind}, QD {qd}", access, 4096, qd)
@@ -43,8 +43,8 @@ class SpdkProcess:
     def __init__(self, tree, bench, socket, megabytes):
         self.tree = pathlib.Path(tree)
         self.socket = socket
-        command = bench.on_core(0, str(self.tree / "build/bin/nvmf_tgt"), "-m", "0x1", "--no-huge", "-s", str(megabytes),
-                                "-r", self.socket)
+        command = bench.on_core(0, str(self.tree / "build/bin/nvmf_tgt"), "-m", "0x1", "--disable-cpumask-locks", "--no-huge",
+                                "-s", str(megabytes), "-r", self.socket)
         self.process = Process(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while not os.path.exists(self.socket):
             time.sleep(0.05)
@@ -114,12 +114,10 @@ def median(runs):
     return {key: statistics.median(run[key] for run in runs) for key in runs[0]}
 
 
-def transport_id(address, port, nqn):
+def transport_id(uri):
+    """As SPDK names it."""
+    address, port, nqn = re.fullmatch(r"nvmf://([\d.]+):(\d+)/([^?]+).*", uri).groups()
     return f"trtype:TCP adrfam:IPv4 traddr:{address} trsvcid:{port} subnqn:{nqn}"
-
-
-def ours_at(uri):
-    return transport_id(*re.fullmatch(r"nvmf://([\d.]+):(\d+)/([^?]+).*", uri).groups())
 
 
 def measure(options, bench, folder):
@@ -127,21 +125,20 @@ def measure(options, bench, folder):
     device = f"aio://{options.file}?blk_size=4096" if options.file else "malloc:///bench?size_mb=512&blk_size=4096"
     rows = ["| | IOPS | peer | ratio | mean us | peer | p99 us | peer | CPU us per I/O | busy | "
             "peer busy | CPU / busy | busy / busy |", "|---|---|---|---|---|---|---|---|---|---|---|---|---|"]
-    theirs_at = transport_id("127.0.0.1", PEER_PORT, PEER_NQN)
     work = [row for row in WORK if options.only in row[0]]
     results = {title: ([], []) for title, *_ in work}
     for _ in range(options.rounds):  # one target at a time: the peer's never sleeps
         for side in (0, 1):
             if side == 0:
                 target, uri = start_target(bench, device)
-                where = ours_at(uri)
             else:
-                target, where = Spdk(options.spdk, bench, folder, options.file), theirs_at
+                target = Spdk(options.spdk, bench, folder, options.file)
+                uri = f"nvmf://127.0.0.1:{PEER_PORT}/{PEER_NQN}"
             try:
                 if not options.file:  # a fresh page costs more than the I/O
-                    Client(options.spdk, bench, 1).run(where, ["write"], 128 * 1024, 8, target)
+                    bench.load(uri, "write", MIB // 8, 4, extra=["--once"])
                 for title, access, block, qd in work:
-                    results[title][side].append(client.run(where, access, block, qd, target))
+                    results[title][side].append(client.run(transport_id(uri), access, block, qd, target))
             finally:
                 target.stop()
     for title, (ours, theirs) in results.items():

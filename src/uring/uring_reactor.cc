@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include <poll.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <time.h>
@@ -223,8 +224,15 @@ bool UringReactor::spin(Nanos until) noexcept {
         return true;
       }
     }
-    if (now() >= until) return has_news();
+    const Nanos time = now();
+    if (time >= until) return has_news();
+    if (courtesy_.offers(time)) offer_processor(time);
   }
+}
+
+void UringReactor::offer_processor(Nanos time) noexcept {
+  static_cast<void>(::sched_yield());
+  courtesy_.offered(time, now());
 }
 
 void UringReactor::sleep_in_kernel() noexcept {

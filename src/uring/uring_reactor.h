@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "rt/reactor.h"
+#include "uring/courtesy.h"
 #include "uring/helper_threads.h"
 #include "uring/ring.h"
 #include "uring/spin_window.h"
@@ -120,6 +121,7 @@ class UringReactor final : public Reactor {
   void wait_for_news() noexcept;
   // True as soon as there is news, or something may be received; false when the time is over.
   bool spin(Nanos until) noexcept;
+  void offer_processor(Nanos time) noexcept;
   void sleep_in_kernel() noexcept;
   bool has_news() const noexcept { return ring_.has_news() || !messages_.empty(); }
 
@@ -140,6 +142,7 @@ class UringReactor final : public Reactor {
   Nanos last_event_{0};
   bool was_idle_ = false;
   SpinWindow window_{options_.spin};
+  Courtesy courtesy_;
   std::size_t disk_answers_due_ = 0;
   bool may_send_without_copy_ = true;
   Sends sends_;
