@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "rt/stop.h"
@@ -12,7 +13,10 @@
 namespace holdfast::uring {
 namespace {
 
-constexpr int spin_us = 2000;
+// Far longer than the processor needs to be somebody else's.
+constexpr int spin_us = 20'000;
+constexpr Nanos soon = 1ms;
+constexpr unsigned most = 8;
 
 std::unique_ptr<Runtime> make_runtime() {
   Runtime::Options options;
@@ -49,21 +53,47 @@ Task<void> echo(Reactor& r, int tell) {
   co_await listening.value()->close();
 }
 
-// The mean of the best one of some batches of round trips: others may use the processor, too.
-Task<void> measure(Reactor& r, std::uint16_t port, Nanos& best) {
-  auto connected = co_await r.connect(Endpoint{"127.0.0.1", port}, r.now() + 5s, StopToken());
-  if (!connected.ok()) panic("no connection");
-  Stream& stream = *connected.value();
+Nanos cpu_time(clockid_t clock) {
+  timespec t{};
+  clock_gettime(clock, &t);
+  return std::chrono::seconds(t.tv_sec) + Nanos(t.tv_nsec);
+}
+
+struct Seen {
+  unsigned quick = 0;                // of ten round trips: of the best ten
+  bool had_it_to_ourselves = false;  // at least once, for ten round trips
+};
+
+Task<unsigned> ten_round_trips(Reactor& r, Stream& stream) {
   std::byte byte{};
   const IoVec vec{&byte, 1};
-  constexpr int batches = 100, round_trips = 10;
-  for (int batch = 0; batch < batches; ++batch) {
+  unsigned quick = 0;
+  for (unsigned i = 0; i < 10; ++i) {
     const Nanos from = r.now();
-    for (int i = 0; i < round_trips; ++i) {
-      EXPECT_TRUE((co_await stream.send(IoVecs(&vec, 1))).ok());
-      EXPECT_TRUE((co_await stream.receive(IoVecs(&vec, 1))).ok());
-    }
-    best = std::min(best, (r.now() - from) / round_trips);
+    const Result<std::size_t> sent = co_await stream.send(IoVecs(&vec, 1));
+    EXPECT_TRUE(sent.ok());
+    const Result<std::size_t> got = co_await stream.receive(IoVecs(&vec, 1));
+    EXPECT_TRUE(got.ok());
+    if (r.now() - from < soon) ++quick;
+  }
+  co_return quick;
+}
+
+Task<void> measure(Reactor& r, std::uint16_t port, pid_t other, Seen& seen) {
+  Endpoint to{"127.0.0.1", port};
+  auto connected = co_await r.connect(std::move(to), r.now() + 5s, StopToken());
+  if (!connected.ok()) panic("no connection");
+  Stream& stream = *connected.value();
+  clockid_t others = 0;
+  EXPECT_EQ(clock_getcpuclockid(other, &others), 0);
+  const auto used = [&] { return cpu_time(CLOCK_PROCESS_CPUTIME_ID) + cpu_time(others); };
+  const Nanos limit = r.now() + 20s;
+  while (seen.quick < most && r.now() < limit) {
+    const Nanos from = r.now(), used_before = used();
+    const unsigned quick = co_await ten_round_trips(r, stream);
+    seen.quick = std::max(seen.quick, quick);
+    const Nanos took = r.now() - from;
+    if (took - (used() - used_before) < took / 5) seen.had_it_to_ourselves = true;
   }
   co_await close(stream);
 }
@@ -87,17 +117,19 @@ TEST(SharedProcessor, WhoPollsLetsTheOtherAnswer) {
   }
   std::uint16_t port = 0;
   ASSERT_EQ(::read(channel[0], &port, sizeof port), static_cast<ssize_t>(sizeof port));
-  Nanos best = std::chrono::hours(1);
+  Seen seen;
   {
     auto rt = make_runtime();
-    rt->run(measure(rt->home(), port, best));
+    rt->run(measure(rt->home(), port, other, seen));
   }
   int status = 0;
   ::waitpid(other, &status, 0);
   EXPECT_EQ(status, 0);
   for (const int fd : channel) ::close(fd);
   sched_setaffinity(0, sizeof former, &former);
-  EXPECT_LT(best, std::chrono::microseconds(spin_us) / 2) << "each waits until the other has polled enough";
+  if (seen.quick < most && !seen.had_it_to_ourselves)
+    GTEST_SKIP() << "others used the processor all the time";
+  EXPECT_GE(seen.quick, most) << "each waits until the other has polled enough";
 }
 
 }  // namespace
