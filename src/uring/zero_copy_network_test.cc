@@ -177,8 +177,8 @@ int send_in_a_process() {
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-// What the kernel sends again, on a busy machine, it copies; when that is the first send, all are copied. Other failures
-// are none of chance.
+// What the kernel sends again, on a busy machine, it copies; when that is the first send, all are copied. Other
+// failures are none of chance.
 TEST(ZeroCopy, WhereNothingIsCopied) {
   int status = copied;
   for (unsigned i = 0; i < 3 && status == copied; ++i) status = send_in_a_process();
