@@ -17,7 +17,7 @@ import pathlib
 import statistics
 import subprocess
 
-from run import MIB, ROOT, Bench, Process, machine, publish, side_of
+from run import MIB, ROOT, Bench, machine, publish, side_of, start_target
 
 WORK = [  # title, access, block bytes, queue depth of each core
     *[(f"4 KiB random {kind}, QD {qd} a core", f"rand{kind}", 4096, qd) for kind in ("read", "write") for qd in (32, 128)],
@@ -31,18 +31,14 @@ class Pair:
 
     def __init__(self, bench, cpus, cores):
         self.bench, self.cpus, self.cores = bench, cpus, cores
-        command = bench.on_core(cpus, bench.program("bench-target"), "0", str(cores), "50",
-                                "malloc:///bench?size_mb=512&blk_size=4096")
-        self.target = Process(command, stdout=subprocess.PIPE, text=True)
-        self.uri = self.target.child.stdout.readline().strip()
-        bench.run_json(cpus, *self.load_command("write", MIB, 4), "--once")  # a fresh page costs more than the I/O
+        self.target, self.uri = start_target(bench, "malloc:///bench?size_mb=512&blk_size=4096", cpus, cores)
+        bench.run_json(cpus, *self.command("write", MIB, 4), "--once")  # a fresh page costs more than the I/O
 
-    def load_command(self, access, block, qd):
-        return [self.bench.program("holdfast"), "bench", self.uri, "--cores", str(self.cores), "--rw", access, "--bs",
-                str(block), "--qd", str(qd), "--time", str(self.bench.seconds), "--warmup", "0.5", "-o", "json"]
+    def command(self, access, block, qd):
+        return self.bench.load_command(self.uri, access, block, qd, extra=["--cores", str(self.cores)])
 
     def start(self, access, block, qd):
-        command = self.bench.on_core(self.cpus, *self.load_command(access, block, qd))
+        command = self.bench.on_core(self.cpus, *self.command(access, block, qd))
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 

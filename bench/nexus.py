@@ -14,18 +14,17 @@ client of both sides is SPDK's perf, on core 1.
 """
 import argparse
 import contextlib
-import os
 import pathlib
 import shutil
 import statistics
 import tempfile
 
-from peer import Client, SpdkProcess, median, transport_id
-from run import MIB, ROOT, Bench, Engine, machine, publish, side_of
+from peer import PEER_PORT, Client, SpdkProcess, median, transport_id
+from run import MIB, ROOT, Bench, Engine, machine, publish, side_of, sparse
 
 NEXUS = "5e1f0b1c-0b55-4a4e-8f0d-0d6f6a1f5a12"
 REPLICA_MIB = 256
-PEER_PORT, PEER_NQN = 24420, "nqn.2016-06.io.spdk:"
+PEER_NQN = "nqn.2016-06.io.spdk:"
 MIRROR_WORK = [(kind, qd) for kind in ("read", "write") for qd in (1, 32, 128)]
 FILE_WORK = [
     *[(f"4 KiB {name} {kind}, QD {qd}", prefix + kind, 4096, qd)
@@ -108,16 +107,10 @@ def mirror_part(options, bench, folder):
             *mirror_rows(options, bench, folder, 2, 3, shared)]
 
 
-def filled(path, size):
-    path.touch()
-    os.truncate(path, size)
-    return path
-
-
 def file_part(options, bench, folder):
     """One engine on core 0: a nexus over one thick replica, and beside it the bare file, both exported."""
     size = 1 << 30
-    disk, bare = filled(folder / "pool.img", size + size // 4), filled(folder / "bare.img", size)
+    disk, bare = sparse(folder / "pool.img", size + size // 4), sparse(folder / "bare.img", size)
     seen = {title: ([], []) for title, *_ in FILE_WORK}
     with contextlib.ExitStack() as stack:
         engine = our_engine(bench, folder, stack, 0)

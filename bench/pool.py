@@ -19,16 +19,10 @@ import subprocess
 import sys
 import tempfile
 
-from run import ROOT, Bench, publish, side_of, start_target
+from run import ROOT, Bench, publish, side_of, sparse, start_target
 from peer import PEER_NQN, PEER_PORT, Spdk
 
 GIB = 1 << 30
-
-
-def sparse(path, size):
-    path.touch()
-    os.truncate(path, size)
-    return path
 
 
 def figures(bench, *words):

@@ -11,7 +11,6 @@ Two engines with a pool each; the nexus is beside the first replica. Everything 
 """
 import argparse
 import json
-import os
 import pathlib
 import shutil
 import signal
@@ -19,7 +18,7 @@ import sys
 import tempfile
 import time
 
-from run import MIB, ROOT, Bench, Engine, publish
+from run import MIB, ROOT, Bench, Engine, publish, sparse
 
 NEXUS = "5e1f0b1c-0b55-4a4e-8f0d-0d6f6a1f5a11"
 SETTLED = 25  # seconds until regions that are written no more count as equal
@@ -41,9 +40,7 @@ class Node:
         self.engine.process.child.wait()
 
     def make_pool(self, size):
-        disk = self.folder / "disk.img"
-        disk.touch()
-        os.truncate(disk, size)
+        disk = sparse(self.folder / "disk.img", size)
         self.engine.must("pool", "create", f"pool-{self.number}", str(disk))
 
     def make_replica(self, name, size, protocol="nvmf"):

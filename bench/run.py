@@ -54,9 +54,12 @@ class Bench:
             sys.exit(f"{' '.join(command)} failed:\n{done.stderr}{done.stdout}")
         return json.loads(done.stdout)
 
-    def load(self, uri, access, block, qd, seconds=None, extra=()):
-        return self.run_json(1, self.program("holdfast"), "bench", uri, "--rw", access, "--bs", str(block), "--qd",
-                             str(qd), "--time", str(seconds or self.seconds), "--warmup", "0.5", "-o", "json", *extra)
+    def load_command(self, uri, access, block, qd, seconds=None, extra=()):
+        return [self.program("holdfast"), "bench", uri, "--rw", access, "--bs", str(block), "--qd", str(qd), "--time",
+                str(seconds or self.seconds), "--warmup", "0.5", "-o", "json", *extra]
+
+    def load(self, *work, **how):
+        return self.run_json(1, *self.load_command(*work, **how))
 
     def pingpong(self, request, answer, qd, batch):
         command = [*self.priority, self.program("tcp-pingpong"), "--request", str(request), "--answer", str(answer),
@@ -103,8 +106,14 @@ class Process:
         self.child.wait(timeout=30)
 
 
-def start_target(bench, uri):
-    command = bench.on_core(0, bench.program("bench-target"), "0", "1", "50", uri)
+def sparse(path, size):
+    path.touch()
+    os.truncate(path, size)
+    return path
+
+
+def start_target(bench, uri, cpus=0, cores=1):
+    command = bench.on_core(cpus, bench.program("bench-target"), "0", str(cores), "50", uri)
     target = Process(command, stdout=subprocess.PIPE, text=True)
     return target, target.child.stdout.readline().strip()
 
@@ -148,10 +157,8 @@ def memory_part(bench):
 
 
 def file_part(bench, folder):
-    path = folder / "disk.img"
+    path = sparse(folder / "disk.img", 1 << 30)
     bench_uri = f"aio://{path}?blk_size=4096"
-    path.touch()
-    os.truncate(path, 1 << 30)
     bench.load(bench_uri, "write", MIB, 4, extra=["--once"])
     rows = ["| file over TCP | IOPS | mean us | p50 | p99 | p99.9 | target CPU us per I/O | fio on the file: IOPS, mean us "
             "| IOPS / fio |", "|---|---|---|---|---|---|---|---|---|"]
@@ -215,9 +222,7 @@ def idle_and_memory(bench, folder):
     try:
         engine.wait_until_up()
         for i in range(10):
-            disk = folder / f"idle{i}.img"
-            disk.touch()
-            os.truncate(disk, 64 * MIB)
+            disk = sparse(folder / f"idle{i}.img", 64 * MIB)
             engine.must("bdev", "create", f"aio://{disk}?blk_size=4096")
             uri = engine.must("bdev", "share", str(disk)).split()[-1]
             bench.load(uri, "write", 65536, 8, extra=["--once"])
@@ -232,8 +237,7 @@ def rebuild(bench, folder, megabytes=4096):
     """MiB/s of a full rebuild, and of dd between the same two files before it."""
     disks = [folder / "child0.img", folder / "child1.img"]
     for disk in disks:
-        disk.touch()
-        os.truncate(disk, megabytes * MIB)
+        sparse(disk, megabytes * MIB)
         bench.load(f"aio://{disk}?blk_size=4096", "write", MIB, 4, extra=["--once"])
     begun = time.monotonic()
     subprocess.run(["dd", f"if={disks[0]}", f"of={disks[1]}", "bs=1M", "iflag=direct", "oflag=direct", "conv=notrunc",
