@@ -7,8 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "rt/stop.h"
-#include "uring/runtime.h"
+#include "uring/testing/stream_pair.h"
 
 namespace holdfast::uring {
 namespace {
@@ -21,9 +20,7 @@ constexpr unsigned most = 8;
 std::unique_ptr<Runtime> make_runtime() {
   Runtime::Options options;
   options.spin_us = spin_us;
-  auto made = Runtime::create(options);
-  if (!made.ok()) panic(made.error().message().c_str());
-  return std::move(made).value();
+  return test::make_runtime(options);
 }
 
 Task<void> close(Stream& stream) {

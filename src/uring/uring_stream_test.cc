@@ -7,19 +7,16 @@
 #include "rt/cross_core.h"
 #include "rt/scope.h"
 #include "rt/wait.h"
-#include "uring/runtime.h"
 #include "uring/socket.h"
+#include "uring/testing/stream_pair.h"
 
 namespace holdfast::uring {
 namespace {
 
-std::unique_ptr<Runtime> make_runtime(unsigned cores = 1) {
-  Runtime::Options o;
-  o.cores = cores;
-  auto made = Runtime::create(o);
-  if (!made.ok()) panic(made.error().message().c_str());
-  return std::move(made).value();
-}
+using test::close_pair;
+using test::make_pair;
+using test::make_runtime;
+using Pair = test::StreamPair;
 
 IoVec vec(std::vector<std::byte>& v) { return IoVec{v.data(), v.size()}; }
 
@@ -28,34 +25,6 @@ std::vector<std::byte> pattern(std::size_t bytes) {
   Prng prng(bytes);
   for (auto& b : v) b = static_cast<std::byte>(prng.next());
   return v;
-}
-
-struct Pair {
-  std::unique_ptr<Listener> listener;
-  std::unique_ptr<Stream> client, server;
-};
-
-Task<Pair> make_pair(Reactor& r, std::string address) {
-  Pair p;
-  auto listening = r.listen(Endpoint{address, 0});
-  if (!listening.ok()) panic(listening.error().message().c_str());
-  p.listener = std::move(listening).value();
-  auto connected = co_await r.connect(p.listener->local(), r.now() + 5s, StopToken());
-  if (!connected.ok()) panic(connected.error().message().c_str());
-  p.client = std::move(connected).value();
-  auto accepted = co_await p.listener->accept();
-  if (!accepted.ok()) panic(accepted.error().message().c_str());
-  p.server = r.adopt(std::move(accepted).value());
-  co_return p;
-}
-
-Task<void> close_pair(Pair& p) {
-  p.client->shutdown();
-  p.server->shutdown();
-  p.listener->shutdown();
-  co_await p.client->close();
-  co_await p.server->close();
-  co_await p.listener->close();
 }
 
 Task<Status> receive_all(Stream& s, std::span<std::byte> into) {
@@ -367,7 +336,9 @@ Task<bool> served_elsewhere(const Cores& cores) {
 }
 
 TEST(Stream, IsAdoptedByAnotherCore) {
-  auto rt = make_runtime(2);
+  Runtime::Options two_cores;
+  two_cores.cores = 2;
+  auto rt = make_runtime(two_cores);
   EXPECT_TRUE(rt->run(served_elsewhere(rt->cores())));
 }
 

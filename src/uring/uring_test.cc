@@ -7,7 +7,7 @@
 #include "rt/cross_core.h"
 #include "rt/scope.h"
 #include "rt/wait.h"
-#include "uring/runtime.h"
+#include "uring/testing/stream_pair.h"
 
 namespace holdfast::uring {
 namespace {
@@ -17,9 +17,7 @@ std::unique_ptr<Runtime> make_runtime(unsigned cores = 1, std::int64_t spin_us =
   o.cores = cores;
   o.spin_us = spin_us;
   o.memory_bytes = 8 * MiB;
-  auto made = Runtime::create(o);
-  if (!made.ok()) panic(made.error().message().c_str());
-  return std::move(made).value();
+  return test::make_runtime(o);
 }
 
 Nanos cpu_time() {

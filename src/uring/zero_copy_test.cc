@@ -10,8 +10,8 @@
 
 #include "base/units.h"
 #include "rt/scope.h"
-#include "uring/runtime.h"
 #include "uring/socket.h"
+#include "uring/testing/stream_pair.h"
 #include "uring/uring_reactor.h"
 #include "uring/uring_stream.h"
 
@@ -19,12 +19,7 @@ namespace holdfast::uring {
 namespace {
 
 using Bytes = std::vector<std::byte>;
-
-std::unique_ptr<Runtime> make_runtime() {
-  auto made = Runtime::create(Runtime::Options());
-  if (!made.ok()) panic(made.error().message().c_str());
-  return std::move(made).value();
-}
+using test::make_runtime;
 
 Bytes pattern(std::size_t bytes, std::uint64_t seed) {
   Bytes v(bytes);
@@ -52,34 +47,6 @@ Task<bool> send(Stream& stream, Owner& owner) {
   co_return sent.ok() && sent.value() == owner.data.size();
 }
 
-struct Pair {
-  std::unique_ptr<Listener> listener;
-  std::unique_ptr<Stream> sender, receiver;
-};
-
-Task<Pair> make_pair(Reactor& r) {
-  Pair p;
-  auto listening = r.listen(Endpoint{"127.0.0.1", 0});
-  if (!listening.ok()) panic(listening.error().message().c_str());
-  p.listener = std::move(listening).value();
-  auto connected = co_await r.connect(p.listener->local(), r.now() + 5s, StopToken());
-  if (!connected.ok()) panic(connected.error().message().c_str());
-  p.receiver = std::move(connected).value();
-  auto accepted = co_await p.listener->accept();
-  if (!accepted.ok()) panic(accepted.error().message().c_str());
-  p.sender = r.adopt(std::move(accepted).value());
-  co_return p;
-}
-
-Task<void> close_pair(Pair& p) {
-  p.sender->shutdown();
-  p.receiver->shutdown();
-  p.listener->shutdown();
-  co_await p.sender->close();
-  co_await p.receiver->close();
-  co_await p.listener->close();
-}
-
 Task<void> receive_all(Stream& s, Bytes& into) {
   for (std::size_t at = 0; at < into.size();) {
     const IoVec v{into.data() + at, into.size() - at};
@@ -91,29 +58,29 @@ Task<void> receive_all(Stream& s, Bytes& into) {
 
 // What a card would read from the memory later is what was in it. The first send is the experiment that fails.
 Task<void> one_connection(Reactor& r, unsigned& copied_at_once) {
-  Pair p = co_await make_pair(r);
-  EXPECT_FALSE(p.sender->may_hold(ZeroCopy::bytes_min - 1));
-  EXPECT_TRUE(p.sender->may_hold(ZeroCopy::bytes_min));
+  test::StreamPair p = co_await test::make_pair(r);
+  EXPECT_FALSE(p.server->may_hold(ZeroCopy::bytes_min - 1));
+  EXPECT_TRUE(p.server->may_hold(ZeroCopy::bytes_min));
   TaskScope scope(r);
   constexpr std::size_t bytes = 300'001;
   constexpr unsigned count = 12;
   Bytes got(count * bytes), wanted;
-  scope.spawn(receive_all(*p.receiver, got));
+  scope.spawn(receive_all(*p.client, got));
   std::deque<Owner> owners;
   for (unsigned i = 0; i < count; ++i) {
     Owner& owner = owners.emplace_back(pattern(bytes, i));
     wanted.insert(wanted.end(), owner.data.begin(), owner.data.end());
-    EXPECT_TRUE(co_await send(*p.sender, owner));
+    EXPECT_TRUE(co_await send(*p.server, owner));
   }
   co_await scope.join();
   EXPECT_TRUE(got == wanted);
-  EXPECT_FALSE(p.sender->may_hold(1 << 20)) << "the kernel copied";
+  EXPECT_FALSE(p.server->may_hold(1 << 20)) << "the kernel copied";
   EXPECT_EQ(owners.front().releases, 1u);
   for (const Owner& o : owners) {
     EXPECT_FALSE(o.held());
     if (o.releases == 0) ++copied_at_once;
   }
-  co_await close_pair(p);
+  co_await test::close_pair(p);
 }
 
 TEST(ZeroCopy, StopsWhereTheKernelCopies) {
