@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cerrno>
 
-#include <poll.h>
 #include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
@@ -20,9 +19,6 @@
 namespace holdfast::uring {
 
 namespace {
-
-// How long receives are tried directly before the ring takes them.
-constexpr Nanos direct_time = 50us;
 
 std::uint64_t seed_from_system() {
   std::uint64_t seed = 0;
@@ -106,7 +102,7 @@ void UringReactor::turn() noexcept {
   worked |= run_timers();
   worked |= run_ready();
   worked |= run_deferred();
-  worked |= try_receives();
+  worked |= try_receives(worked);
   if (ring_.has_requests() || ring_.has_kernel_work()) {
     worked |= ring_.has_requests();
     ring_.submit();
@@ -160,33 +156,13 @@ bool UringReactor::run_deferred() noexcept {
   return true;
 }
 
-bool UringReactor::try_receives() noexcept {
+// Without other work the core polls next, and looks there.
+bool UringReactor::try_receives(bool other_work) noexcept {
   if (receives_.empty()) return false;
   const Nanos time = now();
-  std::size_t kept = 0;
-  for (UringStream* s : receives_) {
-    if (s->try_receive()) continue;
-    if (s->receiving_since == no_deadline) s->receiving_since = time;
-    if (kept < direct_receives_max && time - s->receiving_since < direct_time) {
-      receives_[kept++] = s;
-    } else {
-      s->start_receive();
-    }
-  }
-  const bool ended = kept < receives_.size();
-  receives_.resize(kept);
+  bool ended = receives_.try_new(time);
+  if ((other_work || ended) && receives_.look_due(time)) ended |= receives_.look_and_give_up(time);
   return ended;
-}
-
-bool UringReactor::may_receive() noexcept {
-  pollfd wanted[direct_receives_max];
-  for (std::size_t i = 0; i < receives_.size(); ++i) wanted[i] = pollfd{receives_[i]->fd(), POLLIN, 0};
-  return ::poll(wanted, receives_.size(), 0) != 0;
-}
-
-void UringReactor::hand_over_receives() noexcept {
-  for (UringStream* s : receives_) s->start_receive();
-  receives_.clear();
 }
 
 void UringReactor::wait_for_news() noexcept {
@@ -220,7 +196,7 @@ bool UringReactor::spin(Nanos until) noexcept {
       if (has_news()) return true;
       if (receives_.empty()) {
         relax();
-      } else if (may_receive()) {
+      } else if (receives_.look()) {
         return true;
       }
     }
@@ -236,7 +212,7 @@ void UringReactor::offer_processor(Nanos time) noexcept {
 }
 
 void UringReactor::sleep_in_kernel() noexcept {
-  hand_over_receives();
+  receives_.give_up();
   if (!doorbell_.armed) {
     doorbell_.armed = true;
     auto& sqe = ring_.request(&doorbell_);

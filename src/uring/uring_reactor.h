@@ -2,8 +2,8 @@
 //
 // A turn: what has ended, messages from other threads, due timers, everything that is ready, then deferred
 // messages; then one system call hands over all requests of the turn but those of files, which do not wait
-// for that (UringFile). Receives come last: an answer leaves before we look for the next question. They are
-// tried directly while the connection is busy, by the ring afterwards.
+// for that (UringFile). Receives come last: an answer leaves before we look for the next question. DirectReceives
+// tries them while their connections are busy, the ring afterwards.
 //
 // Waiting is adaptive: for `spin` after the last event, or longer while a disk is at work (SpinWindow), the thread
 // polls memory (no system calls), then it sleeps in the kernel until something ends, a timer is due or another
@@ -15,6 +15,7 @@
 
 #include "rt/reactor.h"
 #include "uring/courtesy.h"
+#include "uring/direct_receives.h"
 #include "uring/helper_threads.h"
 #include "uring/ring.h"
 #include "uring/spin_window.h"
@@ -74,7 +75,7 @@ class UringReactor final : public Reactor {
   // An operation of a file, from its start to its end.
   void disk_answer_is_due() noexcept { ++disk_answers_due_; }
   void disk_answer_came() noexcept { --disk_answers_due_; }
-  void receive_at_end_of_turn(UringStream& s) { receives_.push_back(&s); }
+  void receive_at_end_of_turn(UringStream& s) { receives_.add(s); }
   HelperThreads& helpers() noexcept { return helpers_; }
   Sends& send_counts() noexcept { return sends_; }
   // False once this kernel has refused to.
@@ -112,21 +113,13 @@ class UringReactor final : public Reactor {
   bool run_timers() noexcept;
   bool run_ready() noexcept;
   bool run_deferred() noexcept;
-  // True when one has ended, or was handed to the ring.
-  bool try_receives() noexcept;
-  // Something may be received. One system call, which does not take the locks of the sockets as receiving
-  // does: the peer, when it is on this machine, is sending at this very moment.
-  bool may_receive() noexcept;
-  void hand_over_receives() noexcept;
+  bool try_receives(bool other_work) noexcept;
   void wait_for_news() noexcept;
-  // True as soon as there is news, or something may be received; false when the time is over.
+  // True as soon as there is news, or something was received; false when the time is over.
   bool spin(Nanos until) noexcept;
   void offer_processor(Nanos time) noexcept;
   void sleep_in_kernel() noexcept;
   bool has_news() const noexcept { return ring_.has_news() || !messages_.empty(); }
-
-  // Connections whose receives are tried directly; those of more go to the ring at once.
-  static constexpr std::size_t direct_receives_max = 8;
 
   const Options options_;
   HelperThreads& helpers_;
@@ -136,7 +129,7 @@ class UringReactor final : public Reactor {
   TimerQueue timers_;
   Message* deferred_first_ = nullptr;
   Message* deferred_last_ = nullptr;
-  std::vector<UringStream*> receives_;
+  DirectReceives receives_;
   Nanos opened_at_{0};
   Nanos idle_{0};  // polled or slept since then
   Nanos last_event_{0};

@@ -62,7 +62,6 @@ void UringStream::start(StreamOp& op) noexcept {
   if (op.kind == StreamOp::Kind::send) return send_.start(op);
   HF_ASSERT(receive_.op == nullptr);
   receive_.op = &op;
-  receiving_since = no_deadline;
   reactor_.receive_at_end_of_turn(*this);
 }
 
@@ -91,7 +90,7 @@ void UringStream::start_receive() noexcept {
     receive_.header.msg_iovlen = into.size();
     io_uring_prep_recvmsg(&sqe, fd_.get(), &receive_.header, 0);
   }
-  sqe.ioprio |= IORING_RECVSEND_POLL_FIRST;  // it was tried before
+  sqe.ioprio |= IORING_RECVSEND_POLL_FIRST;  // nothing was there a moment ago
 }
 
 void UringStream::Receive::complete(std::int32_t result, std::uint32_t) noexcept {

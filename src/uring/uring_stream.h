@@ -37,8 +37,11 @@ class UringStream final : public Stream {
   int fd() const noexcept { return fd_.get(); }
   // Hands the receive to the ring.
   void start_receive() noexcept;
-  // When the receive was first tried; for the reactor.
-  Nanos receiving_since = no_deadline;
+  // For DirectReceives: since when it waits for the receive, whether it has looked at it, and whether there was
+  // something at once when it looked for the last one.
+  Nanos receiving_since{0};
+  bool looked_at = false;
+  bool has_more = true;
 
  protected:
   void start(StreamOp& op) noexcept override;
