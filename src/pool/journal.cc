@@ -93,8 +93,13 @@ void Journal::freeze(Error why) {
   room_.wake_all();
 }
 
+Status Journal::usable() const {
+  if (frozen_) return *frozen_;
+  return Status();
+}
+
 Task<Status> Journal::commit(std::vector<Record> records, Durable durable, Alongside* alongside) {
-  if (frozen_) co_return *frozen_;
+  HF_CO_CHECK(usable());
   Request request(home_, std::move(records), durable == Durable::yes, alongside);
   if (commit_length(request.bytes.size()) > std::min(commit_bytes_max, ring_.bytes / 4)) {
     co_return Error(Errc::invalid_argument,
@@ -169,7 +174,7 @@ Task<void> Journal::write_batch(Batch& batch) {
   const std::uint64_t length = commit_length(batch.record_bytes);
   Status outcome = co_await make_room(length);
   if (outcome.ok()) outcome = co_await client_.before_commit(batch.records);
-  if (outcome.ok() && frozen_) outcome = *frozen_;
+  if (outcome.ok()) outcome = usable();
   if (outcome.ok()) {
     outcome = co_await put(batch);
     if (!outcome.ok()) {
@@ -203,7 +208,7 @@ Task<Status> Journal::make_room(std::uint64_t length) {
     const std::uint64_t rest = rest_of_lap();
     return rest < length ? rest + length : length;
   };
-  if (frozen_) co_return *frozen_;
+  HF_CO_CHECK(usable());
   bool tried = false;
   while (used_bytes() + needed() > ring_.bytes) {
     if (!wanted_) {
@@ -218,7 +223,7 @@ Task<Status> Journal::make_room(std::uint64_t length) {
       client_.checkpoint_wanted();
     }
     if (wanted_) co_await room_.wait();
-    if (frozen_) co_return *frozen_;
+    HF_CO_CHECK(usable());
   }
   co_return Status();
 }

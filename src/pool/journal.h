@@ -105,6 +105,7 @@ class Journal {
   // From now on commits are refused with this error: a read-only pool, or one that failed.
   void freeze(Error why);
   const std::optional<Error>& frozen() const noexcept { return frozen_; }
+  Status usable() const;  // the error, if it is frozen
   const Ring& ring() const noexcept { return ring_; }
   std::uint64_t used_bytes() const noexcept { return head_.position - tail_.position; }
   const Stats& stats() const noexcept { return stats_; }

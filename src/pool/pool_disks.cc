@@ -19,7 +19,7 @@ Status Pool::Impl::check_room_for_segments(std::size_t more) const {
 Task<Status> Pool::Impl::add_disk(std::string uri, bool force) {
   const Semaphore::Permit alone = co_await changes_.acquire();
   if (closing_) co_return error(Errc::failed_precondition, "it is being closed");
-  if (journal_->frozen()) co_return *journal_->frozen();
+  HF_CO_CHECK(journal_->usable());
   if (state_->disks().size() == disks_max) {
     co_return error(Errc::resource_exhausted,
                     "it has " + std::to_string(disks_max) + " disks, which is the most");

@@ -42,8 +42,7 @@ Status check_attributes(const Attributes& attributes) {
 // Metadata can be changed now.
 Status Pool::Impl::check_changeable() const {
   if (closing_) return error(Errc::failed_precondition, "it is being closed");
-  const auto& frozen = journal_->frozen();
-  return frozen ? Status(*frozen) : Status();
+  return journal_->usable();
 }
 
 Status Pool::Impl::check_new(std::string_view what, const std::string& new_name, const Uuid& new_uuid,

@@ -39,8 +39,7 @@ Task<Status> MapWriter::unmap(ByteRange range, Durable durable) {
     at += part.length;
   }
   // Where nothing is mapped, either: a write that failed with the journal may be there when the pool is opened again.
-  const auto& frozen = parts_.journal.frozen();
-  co_return frozen ? Status(*frozen) : Status();
+  co_return parts_.journal.usable();
 }
 
 // The first mapped cluster in [first, end), or end. Leaves that are not there are skipped.

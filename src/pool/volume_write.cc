@@ -160,10 +160,7 @@ Task<Status> VolumeCore::write_zero_data(ByteRange range, Durable durable) {
   }
   if (all_written) co_return Status();
   // As MapWriter::unmap().
-  auto look = [&]() -> Task<Status> {
-    const auto& frozen = volume_.parts().journal.frozen();
-    co_return frozen ? Status(*frozen) : Status();
-  };
+  auto look = [&]() -> Task<Status> { co_return volume_.parts().journal.usable(); };
   co_return co_await run_on(core_, volume_.parts().cores.home(), look);
 }
 
