@@ -1,6 +1,6 @@
-// DirectReceives: receives that the core tries itself while their connections are busy, before the ring takes them. A try
-// that finds nothing takes the locks of the socket, while the peer, when it is on this machine, is sending at this very
-// moment; so after one try at most all of them are looked at by one system call that takes none.
+// DirectReceives: receives that the core tries itself while their connections are busy, before the ring takes them. A
+// try that finds nothing takes the locks of the socket, while the peer, when it is on this machine, is sending at this
+// very moment; so after one try at most all of them are looked at by one system call that takes none.
 #pragma once
 
 #include <array>
