@@ -220,8 +220,8 @@ Task<Status> MapWriter::fill_and_record(Cluster cluster, BlockSpan blocks, ByteR
   HF_CO_CHECK(co_await fill(cluster, blocks, range, from));
   std::vector<Record> records;
   records.emplace_back(write);
-  add_epochs(range, records);
-  co_return co_await parts_.journal.commit(std::move(records), durable);
+  const Durable needed = add_epochs(range, records, durable);
+  co_return co_await parts_.journal.commit(std::move(records), needed);
 }
 
 Task<Status> MapWriter::carry(const WriteRecord& write, ByteRange range, IoVecs from, Durable durable) {
@@ -231,11 +231,11 @@ Task<Status> MapWriter::carry(const WriteRecord& write, ByteRange range, IoVecs 
   copy_from_vectors(from, 0, carrying.data.data(), range.length);
   std::vector<Record> records;
   records.emplace_back(std::move(carrying));
-  add_epochs(range, records);
+  const Durable needed = add_epochs(range, records, durable);
   Journal::Alongside in_place(home_);
   std::vector<Task<Status>> both;
   both.push_back(put_in_place(write, from, in_place));
-  both.push_back(parts_.journal.commit(std::move(records), durable, &in_place));
+  both.push_back(parts_.journal.commit(std::move(records), needed, &in_place));
   co_return co_await when_all_ok(std::move(both));
 }
 
@@ -333,6 +333,23 @@ void MapWriter::add_epochs(ByteRange range, std::vector<Record>& to) const {
     run.count = 1;
   }
   if (run.count > 0) to.emplace_back(run);
+}
+
+Durable MapWriter::add_epochs(ByteRange range, std::vector<Record>& to, Durable durable) const {
+  const std::size_t before = to.size();
+  add_epochs(range, to);
+  return to.size() > before && !first_in_its_regions(range) ? Durable::yes : durable;
+}
+
+// Nothing is mapped in the regions of the range, or about to be, but by the one who writes it.
+bool MapWriter::first_in_its_regions(ByteRange range) const noexcept {
+  const std::uint32_t own = index_of(range.offset);
+  const std::uint32_t first = index_of(range.offset / region_bytes * region_bytes);
+  const std::uint32_t end = index_of(round_up(range.offset + range.length, region_bytes) - 1) + 1;
+  for (auto at = picked_.lower_bound(first); at != picked_.end() && at->first < end; ++at) {
+    if (at->first != own || at->second.users > 1) return false;
+  }
+  return next_mapped(first, end) == end;
 }
 
 }  // namespace holdfast::pool

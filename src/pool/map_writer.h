@@ -6,8 +6,9 @@
 //  - Writers of one cluster at the same time share the cluster that the first of them picked.
 //  - Data of new blocks is on the disk before the record that maps them (the journal flushes the disk in between), or
 //    in that record as well (fresh_data.h).
-//  - A region's new epoch is durable before data of that epoch can be: in the same commit as the map, or before the
-//    data where blocks are written in place.
+//  - A region's new epoch is durable before data of that epoch can be: before the data where blocks are written in
+//    place; else in the same commit as the map, which is a durable one where the region has other blocks, because these
+//    are written in place as soon as the map says that the region has the epoch.
 #pragma once
 
 #include <cstdint>
@@ -96,6 +97,9 @@ class MapWriter {
   bool owned_in(Cluster cluster, std::uint32_t index, std::uint32_t block) const noexcept;
   bool any_owned_in(Cluster cluster, BlockSpan span) const noexcept;
   void add_epochs(ByteRange range, std::vector<Record>& to) const;
+  // The same to records that map the range; how durable they have to be when the caller wants `durable`.
+  Durable add_epochs(ByteRange range, std::vector<Record>& to, Durable durable) const;
+  bool first_in_its_regions(ByteRange range) const noexcept;
 
   Task<Status> unmap_clusters(std::uint32_t first, std::uint32_t count, Durable durable);
   Task<Status> unmap_part(ByteRange range, Durable durable);

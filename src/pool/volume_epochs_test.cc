@@ -133,6 +133,27 @@ TEST(VolumeEpochs, AnInPlaceWriteOfANewEpochComesAfterItsDurableRecord) {
   EXPECT_EQ(v.channel.content(0, 4 * KiB), before);
 }
 
+// A write to a new cluster brings its region into the epoch. From then on what the region has already is written in
+// place, and must not be there after a loss of power that took the epoch.
+TEST(VolumeEpochs, TheEpochOfARegionWithBlocksIsDurableBeforeTheyAreWrittenInPlace) {
+  for (const std::uint64_t length : {4 * KiB, 64 * KiB}) {  // carried by the journal, and not
+    PoolBench b;
+    Tracked v(b, b.volume("v", 4 * MiB));
+    Epochs e(b, "v");
+    ASSERT_EQ(v.write(0, 64 * KiB), Errc::ok);
+    ASSERT_EQ(e.announce(1), Errc::ok);
+    b.settle();
+    ASSERT_EQ(v.write(2 * MiB, 64 * KiB), Errc::ok);
+    EXPECT_GT(b.disk(0).undurable_sectors(), 0u) << "nothing else is in that region: all of it may be lost";
+    ASSERT_EQ(b.machine.run(v.channel.channel->flush()).code(), Errc::ok);
+    ASSERT_EQ(v.write(64 * KiB, length), Errc::ok);
+    const std::size_t in_place = length == 4 * KiB ? 8 : 0;  // it may be lost, the journal has it
+    EXPECT_LE(b.disk(0).undurable_sectors(), in_place);
+    ASSERT_EQ(v.write(128 * KiB, length), Errc::ok);
+    EXPECT_GT(b.disk(0).undurable_sectors(), in_place) << "once a region and epoch";
+  }
+}
+
 TEST(VolumeEpochs, OneRecordARegionAndEpoch) {
   PoolBench b;
   Tracked v(b, b.volume("v", 4 * MiB));
