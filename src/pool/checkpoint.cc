@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <cstring>
-#include <iterator>
 #include <set>
 #include <utility>
 
 #include "base/crc32c.h"
 #include "block/leaf_device.h"
+#include "pool/codec.h"
 #include "pool/format.h"
 
 namespace holdfast::pool {
@@ -174,8 +174,7 @@ class Reader {
       co_return bad(index, "it is of another checkpoint");
     }
     const bool leads_on = offset_ + wire::image_piece_bytes == end_ && index + 1 < superblock_.root.pieces;
-    if (!std::all_of(header.rsvd, std::end(header.rsvd), [](std::uint8_t b) { return b == 0; }))
-      co_return bad(index, "reserved bytes are set");
+    if (!is_zero(header.rsvd)) co_return bad(index, "reserved bytes are set");
     if (!leads_on && (header.next_disk != 0 || header.next_cluster != 0))
       co_return bad(index, "it leads on although it is not the last one of its cluster");
     crc_.update(payload);

@@ -7,11 +7,6 @@
 namespace holdfast::pool {
 namespace {
 
-template <std::size_t n>
-bool is_zero(const std::uint8_t (&bytes)[n]) {
-  return std::all_of(bytes, bytes + n, [](std::uint8_t b) { return b == 0; });
-}
-
 Uuid uuid_of(const std::uint8_t (&bytes)[16]) {
   Uuid uuid;
   std::memcpy(uuid.bytes.data(), bytes, sizeof bytes);
@@ -19,6 +14,10 @@ Uuid uuid_of(const std::uint8_t (&bytes)[16]) {
 }
 
 }  // namespace
+
+bool is_zero(std::span<const std::byte> bytes) noexcept {
+  return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
+}
 
 Error ByteReader::bad(const char* why) const {
   return Error(Errc::bad_format, std::string(what_) + ": " + why + " (byte " + std::to_string(offset_) + ")");

@@ -5,6 +5,7 @@
 
 #include "base/crc32c.h"
 #include "block/leaf_device.h"
+#include "pool/codec.h"
 #include "pool/format.h"
 #include "pool/journal.h"
 
@@ -63,10 +64,7 @@ class Reader {
     const std::uint64_t needed = round_up(sizeof header + header.record_bytes.get(), wire::commit_alignment);
     if (!skip && needed != header.length) return "its length is not that of its records";
     if (header.durable_sequence >= header.sequence) return "it was durable before it was written";
-    const auto zeroes = behind.subspan(header.record_bytes);
-    const bool zero =
-        std::all_of(zeroes.begin(), zeroes.end(), [](std::byte b) { return b == std::byte{0}; });
-    return zero ? nullptr : "bytes behind its records are set";
+    return is_zero(behind.subspan(header.record_bytes)) ? nullptr : "bytes behind its records are set";
   }
   std::span<const std::byte> bytes(std::uint64_t count) const noexcept { return {buffer_.data(), count}; }
   Task<Status> fill(std::uint64_t place, std::uint64_t count) {

@@ -164,8 +164,8 @@ class Space {
   bool taking_apart_ = false;
   bool closing_ = false;
   bool stuck_ = false;  // the journal takes nothing any more: nothing comes back
-  bool failing_ =
-      false;  // what is retired could not be made durable, and is tried again: nobody waits for that
+  // What is retired could not be made durable, and is tried again: nobody waits for that.
+  bool failing_ = false;
   StopSource stop_;
   WaitQueue changed_;  // something is settled or free
   Semaphore discarding_;

@@ -8,6 +8,7 @@
 
 #include "base/crc32c.h"
 #include "block/leaf_device.h"
+#include "pool/codec.h"
 
 namespace holdfast::pool {
 namespace {
@@ -19,11 +20,6 @@ Uuid get(const std::uint8_t (&from)[16]) {
   Uuid uuid;
   std::memcpy(uuid.bytes.data(), from, 16);
   return uuid;
-}
-
-template <std::size_t n>
-bool is_zero(const std::uint8_t (&bytes)[n]) {
-  return std::all_of(bytes, bytes + n, [](std::uint8_t b) { return b == 0; });
 }
 
 bool equal(const std::uint8_t (&a)[16], const std::uint8_t (&b)[16]) { return std::memcmp(a, b, 16) == 0; }
@@ -64,10 +60,7 @@ Status check_reserved(const Wire& w) {
 Status check_name(const Wire& w) {
   const std::size_t length = w.name_bytes;
   if (length == 0 || length > name_bytes_max) return bad("the name's length is impossible");
-  const auto* end = w.name + sizeof w.name;
-  if (!std::all_of(w.name + length, end, [](std::uint8_t b) { return b == 0; })) {
-    return bad("bytes behind the name are set");
-  }
+  if (!is_zero(std::span(w.name).subspan(length))) return bad("bytes behind the name are set");
   const bool printable =
       std::all_of(w.name, w.name + length, [](std::uint8_t b) { return b >= 0x20 && b != 0x7f; });
   return printable ? Status() : Status(bad("the name has control characters"));
