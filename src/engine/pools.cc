@@ -295,7 +295,13 @@ namespace {
 // Whether what a disk says of itself is what a request says of it.
 Status check_label(const std::string& disk, const std::optional<pool::DiskLabel>& label,
                    const std::string& name, const std::optional<Uuid>& uuid) {
-  if (!label) return Error(Errc::invalid_argument, fmt::format("disk {} holds no pool", disk));
+  if (!label) {
+    return Error(
+        Errc::invalid_argument,
+        fmt::format("disk {} holds no pool: name the disks of '{}'; when making it was cut off, make it anew "
+                    "by 'holdfast engine pool create --force'",
+                    disk, name));
+  }
   if (label->pool == name && (!uuid || *uuid == label->pool_uuid)) return Status();
   return Error(
       Errc::invalid_argument,

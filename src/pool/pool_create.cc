@@ -73,11 +73,12 @@ Task<Status> Pool::Impl::refuse_labelled(Disk& disk) const {
   if (label.code() == Errc::not_found) co_return Status();
   if (label.code() == Errc::io_error) co_return label.error();
   const std::string who = "disk '" + disk.uri() + "' ";
+  const std::string forced = "; when nothing on it is wanted any more, --force overwrites it";
   if (!label.ok())
     co_return error(Errc::failed_precondition,
-                    who + "has a label of a pool (" + label.error().message() + ")");
+                    who + "has a label of a pool (" + label.error().message() + ")" + forced);
   co_return error(Errc::failed_precondition, who + "is of pool '" + label.value().superblock.name +
-                                                 "': import that one, or destroy it first");
+                                                 "': import that one, or destroy it first" + forced);
 }
 
 Task<Status> Pool::Impl::create(PoolParams params) {
@@ -90,19 +91,26 @@ Task<Status> Pool::Impl::create(PoolParams params) {
       co_return error(Errc::failed_precondition, "disk '" + disk->uri() + "' is read-only");
     if (!params.force) HF_CO_CHECK(co_await refuse_labelled(*disk));
   }
-  HF_CO_CHECK(co_await label_new_disks(params));
-  build(Journal::Mark(), Journal::Mark());
-  keep_image_reserve();
-  // The pool exists from the moment at which the label of disk 0 is durable.
-  HF_CO_CHECK(co_await run_checkpoint(false));
-  HF_CO_CHECK(co_await open_volumes());
+  HF_CO_TRY(std::vector<Label> labels, plan_new_disks(params));
+  Status made = co_await label_new_disks(labels);
+  if (made.ok()) {
+    build(Journal::Mark(), Journal::Mark());
+    keep_image_reserve();
+    // The pool exists from the moment at which the label of disk 0 is durable.
+    made = co_await run_checkpoint(false);
+  }
+  if (made.ok()) made = co_await open_volumes();
+  if (!made.ok()) {  // so that it can be asked for again
+    co_await wipe_labels();
+    co_return made;
+  }
   HF_LOG(info, "pool", "pool created", {"pool", name()}, {"uuid", uuid().to_string()},
          {"disks", disks_->count()});
   co_return Status();
 }
 
-// Decides what is where, makes the empty state, and labels all disks but disk 0.
-Task<Status> Pool::Impl::label_new_disks(const PoolParams& params) {
+// Decides what is where, and makes the empty state. The labels of the disks, in their order.
+Result<std::vector<Label>> Pool::Impl::plan_new_disks(const PoolParams& params) {
   std::uint64_t capacity = 0;
   for (const auto& disk : new_disks_) capacity += disk->size_bytes();
   const std::uint64_t ring = options_.journal_bytes != 0
@@ -137,11 +145,10 @@ Task<Status> Pool::Impl::label_new_disks(const PoolParams& params) {
     disk.become(i, own.disk_uuid, own.data_offset);
     const std::uint64_t count = clusters_on(disk);
     if (count < clusters_min)
-      co_return error(Errc::invalid_argument, "disk '" + disk.uri() + "' is too small: it has room for " +
-                                                  std::to_string(count) + " clusters");
+      return error(Errc::invalid_argument, "disk '" + disk.uri() + "' is too small: it has room for " +
+                                               std::to_string(count) + " clusters");
     if (first + count > clusters_max)
-      co_return error(Errc::invalid_argument,
-                      "so many clusters cannot be numbered; take a larger cluster size");
+      return error(Errc::invalid_argument, "so many clusters cannot be numbered; take a larger cluster size");
     const Segment segment{static_cast<std::uint32_t>(first), static_cast<std::uint32_t>(count), i, 0};
     const DiskRecord record{i, own.disk_uuid, uri_hint(disk.uri())};
     const Record added = AddDiskRecord{record, segment};
@@ -149,6 +156,11 @@ Task<Status> Pool::Impl::label_new_disks(const PoolParams& params) {
     first += count;
   }
   state_->settle(none);
+  return labels;
+}
+
+// All but disk 0, whose label comes with the first checkpoint.
+Task<Status> Pool::Impl::label_new_disks(std::vector<Label>& labels) {
   // What was there before is nothing from now on, whatever happens next.
   for (const auto& disk : new_disks_) HF_CO_CHECK(co_await wipe_label(disk->home()));
   for (std::size_t i = 1; i < labels.size(); ++i)
@@ -158,6 +170,18 @@ Task<Status> Pool::Impl::label_new_disks(const PoolParams& params) {
   new_disks_.clear();
   disks_->publish(state_->segments());
   co_return Status();
+}
+
+// Disk 0 first: without its label there is no pool; what is left on the others is found and refused.
+Task<void> Pool::Impl::wipe_labels() {
+  std::vector<Disk*> all;
+  for (const auto& disk : new_disks_) all.push_back(disk.get());
+  for (std::uint16_t i = 0; i < disks_->count(); ++i) all.push_back(&disks_->at(i));
+  for (Disk* disk : all) {
+    const Status wiped = co_await wipe_label(disk->home());
+    if (wiped.ok()) continue;
+    HF_LOG(warn, "pool", "a disk keeps its label", {"pool", name()}, {"error", wiped.error()});
+  }
 }
 
 }  // namespace holdfast::pool

@@ -82,7 +82,9 @@ class Pool::Impl final : JournalClient, Space::Log, DiskObserver, VolumeOwner {
   // pool_create.cc
   Task<Status> open_disks(const std::vector<std::string>& uris);
   Task<Status> refuse_labelled(Disk& disk) const;
-  Task<Status> label_new_disks(const PoolParams& params);
+  Result<std::vector<Label>> plan_new_disks(const PoolParams& params);
+  Task<Status> label_new_disks(std::vector<Label>& labels);
+  Task<void> wipe_labels();
   std::string user() const { return "pool '" + name() + "'"; }
   Error error(Errc code, const std::string& text) const { return Error(code, user() + ": " + text); }
 

@@ -137,12 +137,7 @@ Task<Status> Pool::Impl::close(bool destroy) {
   co_await journal_->rest();
   while (checkpointing_) co_await checkpoint_over_.wait();
   if (destroy) {
-    // Without disk 0's label there is no pool; what is left on the others is found and refused.
-    for (std::uint16_t i = 0; i < disks_->count(); ++i) {
-      const Status wiped = co_await wipe_label(disks_->at(i).home());
-      if (!wiped.ok())
-        HF_LOG(warn, "pool", "a disk keeps its label", {"pool", name()}, {"error", wiped.error()});
-    }
+    co_await wipe_labels();
   } else if (!journal_->frozen()) {
     const Status done = co_await run_checkpoint(true);
     if (!done.ok())

@@ -270,12 +270,13 @@ Task<Status> write_label(Reactor& home, DiskPort& disk, Label& label) {
 }
 
 Task<Status> wipe_label(DiskPort& disk) {
+  Status outcome;  // of the first copy that stays; the other one goes all the same
   for (const std::uint64_t offset : wire::superblock_offsets) {
     Status done = co_await disk.write_zeroes(offset, wire::superblock_bytes, Unmap::no);
     if (done.ok()) done = co_await disk.flush();
-    if (!done.ok()) co_return disk.disk().explain(done.error(), "erasing the label");
+    if (!done.ok() && outcome.ok()) outcome = disk.disk().explain(done.error(), "erasing the label");
   }
-  co_return Status();
+  co_return outcome;
 }
 
 }  // namespace holdfast::pool
