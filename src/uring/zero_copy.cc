@@ -71,10 +71,14 @@ void ZeroCopy::end_send() noexcept {
 }
 
 void ZeroCopy::on_notice(Send& send, bool copied) noexcept {
-  if (!copied) ++reactor_.send_counts().without_copy;
-  copied_in_a_row_ = copied ? copied_in_a_row_ + 1 : 0;
-  if (!copied && state_ == State::untried) state_ = State::works;
-  if (copied && (state_ == State::untried || copied_in_a_row_ >= copied_in_a_row_max)) state_ = State::off;
+  if (copied) {
+    const unsigned limit = state_ == State::works ? copied_in_a_row_max : experiments_max;
+    if (++copied_in_a_row_ >= limit) state_ = State::off;
+  } else {
+    ++reactor_.send_counts().without_copy;
+    copied_in_a_row_ = 0;
+    if (state_ == State::untried) state_ = State::works;
+  }
   SendHold* const hold = send.hold;
   give_back(send);
   if (&send == current_) {

@@ -4,8 +4,8 @@
 //
 // The kernel copies all the same where nothing else is possible: on the way to a receiver on this machine
 // (loopback, a virtual pair, a bridge to a container), for a card that cannot gather, while packets are recorded.
-// It tells us, and as it costs more than copying at once, the first send of a connection is an experiment, and the
-// only one when it fails. A kernel that cannot tell (before 6.2) refuses, and is not asked again.
+// It tells us, and as it costs more than copying at once, the first sends of a connection are experiments, one at a
+// time, and the only ones when they fail. A kernel that cannot tell (before 6.2) refuses, and is not asked again.
 #pragma once
 
 #include <cstddef>
@@ -66,8 +66,9 @@ class ZeroCopy {
   static bool is_refusal(std::int32_t result) noexcept;
 
  private:
-  // A connection whose card takes the memory may still have a packet copied now and then (one that is sent again, or
-  // recorded). It is left alone unless so many in a row are.
+  // Where the card takes the memory, a packet may still be copied now and then (one that is sent again, or recorded). So
+  // only so many in a row decide: among the first ones, and later.
+  static constexpr unsigned experiments_max = 3;
   static constexpr unsigned copied_in_a_row_max = 8;
 
   enum class State : std::uint8_t { untried, works, off };
