@@ -214,6 +214,8 @@ Task<Status> MapWriter::fill_and_record(Cluster cluster, BlockSpan blocks, ByteR
   const bool overwrites = any_owned_in(cluster, blocks);
   // Other cores may be writing what is own already: nothing of that may come back after a crash.
   const bool whole_blocks = range.length == std::uint64_t{blocks.count} * block_bytes;
+  // The commit that failed may have made these blocks own: what is filled is seen then, without its epoch.
+  HF_CO_CHECK(parts_.journal.usable());
   if (whole_blocks && !overwrites && parts_.fresh.carries(cluster, range.length))
     co_return co_await carry(write, range, from, durable);
   if (overwrites) HF_CO_CHECK(co_await renew_epoch(range));

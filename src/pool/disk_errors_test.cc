@@ -204,6 +204,34 @@ TEST(DiskErrors, NothingIsWrittenWhereAnUncertainCommitMayHaveReplaced) {
   EXPECT_EQ(v.content(0, 4 * KiB), written == Errc::ok ? newest : failed);
 }
 
+// A write that fails is not even seen where a completion that failed may have happened: its region has no epoch.
+TEST(DiskErrors, NothingIsWrittenWhereAnUncertainCompletionMayHaveMadeBlocksOwn) {
+  unsigned completed = 0;
+  for (std::uint64_t seed = 1; seed <= 12; ++seed) {
+    BenchParams params = small(seed);
+    params.completion = true;
+    PoolBench b(params);
+    const Bytes before = filled(cluster, 1), failed = filled(4 * KiB, 2);
+    {
+      OpenChannel v(b.machine, b.volume("v", 4 * cluster));
+      ASSERT_EQ(v.write(0, before), Errc::ok);
+      ASSERT_EQ(b.snapshot("v", "s"), Errc::ok);
+      ASSERT_EQ(v.write(0, filled(cluster / 2, 1)), Errc::ok);
+      ASSERT_TRUE(b.machine.run(b.device("v").epochs()->announce(1)).ok());
+      refuse_writes(b, MiB, journal_bytes);
+      b.settle();
+      ASSERT_EQ(b.pool->view().status, PoolStatus::faulted);
+      b.disk(0).faults().bad.clear();
+      EXPECT_NE(v.write(cluster / 2 / 512, failed), Errc::ok);
+    }
+    b.reopen();
+    completed += b.pool->view().partial_clusters == 0 ? 1 : 0;
+    OpenChannel v(b.machine, b.device("v"));
+    EXPECT_EQ(v.content(0, cluster), before) << seed;
+  }
+  EXPECT_GT(completed, 0u);
+}
+
 // Zeroes that are there already are not acknowledged where a write that failed may come back.
 TEST(DiskErrors, NoZeroesAreAcknowledgedWhereAnUncertainCommitMayHaveMapped) {
   for (const Unmap unmap : {Unmap::no, Unmap::yes}) {
