@@ -1,6 +1,5 @@
 #include "pool/codec.h"
 
-#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -16,7 +15,9 @@ Uuid uuid_of(const std::uint8_t (&bytes)[16]) {
 }  // namespace
 
 bool is_zero(std::span<const std::byte> bytes) noexcept {
-  return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
+  // The first one is, and each is as the one before it.
+  return bytes.empty() ||
+         (bytes[0] == std::byte{0} && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
 }
 
 Error ByteReader::bad(const char* why) const {
