@@ -84,6 +84,7 @@ class CrashChannel final : public LeafChannel {
 
   Task<Status> read(Lba first, IoVecs into) override {
     HF_CO_CHECK(admit(range_of(first, into), Access::read));
+    disk_.land();
     const bool fails = will_fail(DiskOperation::read, range_of(first, into));
     co_await turn();
     if (fails) co_return fail_now(DiskOperation::read);
@@ -139,7 +140,9 @@ class CrashChannel final : public LeafChannel {
     return fail(Error(Errc::io_error));
   }
   Task<Status> change(DiskOperation operation, DiskEvent event) {
+    disk_.land();
     if (disk_.log_ == nullptr) {
+      disk_.rewrite(event.offset, event.content.size());
       if (!event.flush) disk_.image_.write(event.offset, event.content);
       co_return Status();
     }
@@ -151,20 +154,30 @@ class CrashChannel final : public LeafChannel {
     disk_.end(begun);
     co_return Status();
   }
-  // Some sectors have it when the error comes, and the others never will. None of it is durable.
+  // Some sectors have it when the error comes; others get it later, or never. None of it is durable.
   Task<Status> change_in_part(DiskOperation operation, DiskEvent event) {
     constexpr std::size_t sector = DiskImage::sector_bytes;
     const std::vector<bool> kept = disk_.faults_->kept(event.content.size() / sector);
     std::vector<std::size_t> begun;
     for (std::size_t i = 0; i < kept.size(); ++i) {
-      if (!kept[i]) continue;
       const std::size_t first = i;
-      while (i + 1 < kept.size() && kept[i + 1]) ++i;
-      DiskEvent piece;
-      piece.offset = event.offset + first * sector;
+      const auto ends = [&](std::size_t next) {
+        const bool page = (event.offset / sector + next) % (DiskImage::page_bytes / sector) == 0;
+        return next == kept.size() || kept[next] != kept[first] || (!kept[first] && page);
+      };
+      while (!ends(i + 1)) ++i;
       const auto from = event.content.begin();
-      piece.content.assign(from + static_cast<std::ptrdiff_t>(first * sector),
-                           from + static_cast<std::ptrdiff_t>((i + 1) * sector));
+      std::vector<std::byte> content(from + static_cast<std::ptrdiff_t>(first * sector),
+                                     from + static_cast<std::ptrdiff_t>((i + 1) * sector));
+      const std::uint64_t offset = event.offset + first * sector;
+      if (!kept[first]) {
+        const auto after = disk_.faults_->lands_after();
+        if (after) disk_.will_land(LateWrite{offset, std::move(content), *after});
+        continue;
+      }
+      DiskEvent piece;
+      piece.offset = offset;
+      piece.content = std::move(content);
       begun.push_back(disk_.begin(std::move(piece)));
     }
     co_await turn();
@@ -185,6 +198,11 @@ CrashDisk::CrashDisk(std::string name, const Cores& cores, DiskImage image, Cras
       first_(image),
       image_(std::move(image)) {}
 
+CrashDisk::CrashDisk(std::string name, const Cores& cores, const CrashedDisk& crashed)
+    : CrashDisk(std::move(name), cores, crashed.image, nullptr) {
+  for (const LateWrite& write : crashed.late) late_.push_back(Late{write});
+}
+
 Task<Result<std::unique_ptr<Channel>>> CrashDisk::open_channel(Reactor& core) {
   std::unique_ptr<Channel> channel = std::make_unique<CrashChannel>(*this, core);
   co_return channel;
@@ -197,6 +215,7 @@ void CrashDisk::grow(std::uint64_t bytes) {
 
 std::size_t CrashDisk::begin(DiskEvent event) {
   event.begun = log_->tick();
+  if (!event.late) rewrite(event.offset, event.content.size());
   events_.push_back(std::move(event));
   return events_.size() - 1;
 }
@@ -206,6 +225,40 @@ void CrashDisk::end(std::size_t index) {
   event.ended = log_->tick();
   order_.push_back(index);
   if (!event.flush) image_.write(event.offset, event.content);
+}
+
+void CrashDisk::will_land(LateWrite write) {
+  DiskEvent event;
+  event.late = true;
+  event.offset = write.offset;
+  event.content = write.content;
+  const std::size_t begun = begin(std::move(event));
+  late_.push_back(Late{std::move(write), begun});
+}
+
+void CrashDisk::land() {
+  for (std::size_t i = 0; i < late_.size();) {
+    if (late_[i].write.after-- > 0) {
+      ++i;
+      continue;
+    }
+    const Late late = std::move(late_[i]);
+    late_.erase(late_.begin() + static_cast<std::ptrdiff_t>(i));
+    if (log_ != nullptr) {
+      end(late.event);
+    } else {
+      image_.write(late.write.offset, late.write.content);
+    }
+  }
+}
+
+void CrashDisk::rewrite(std::uint64_t offset, std::size_t bytes) {
+  std::erase_if(late_, [&](const Late& late) {
+    const LateWrite& w = late.write;
+    if (w.offset >= offset + bytes || offset >= w.offset + w.content.size()) return false;
+    if (log_ != nullptr) events_[late.event].rewritten = log_->now();
+    return true;
+  });
 }
 
 void CrashDisk::moments(Moment from, std::vector<Moment>& into) const {
@@ -223,21 +276,33 @@ bool CrashDisk::is_durable(const DiskEvent& event, Moment at) const noexcept {
                      [&](const DiskEvent& f) { return f.flush && f.begun > event.ended && f.ended <= at; });
 }
 
-DiskImage CrashDisk::crashed(Moment at, Crash crash, Prng& random) const {
-  DiskImage image = first_;
-  image.resize(image_.size());
-  std::vector<const DiskEvent*>
-      happened;  // writes in the order in which they took effect, those under way last
+// Writes in the order in which they took effect, those under way last. Some of those that are late come after the crash.
+std::vector<const DiskEvent*> CrashDisk::happened(Moment at, Prng& random,
+                                                  std::vector<LateWrite>& late) const {
+  constexpr std::uint64_t operations = 40;  // of opening the pool, about
+  std::vector<const DiskEvent*> happened;
   for (const std::size_t i : order_) {
     if (events_[i].ended <= at && !events_[i].flush) happened.push_back(&events_[i]);
   }
   for (const DiskEvent& event : events_) {
-    if (event.begun <= at && event.ended > at && !event.flush) happened.push_back(&event);
+    if (event.begun > at || event.ended <= at || event.flush || event.rewritten <= at) continue;
+    if (event.late && random.chance(1, 2)) {
+      late.push_back(LateWrite{event.offset, event.content, random.below(operations)});
+    } else {
+      happened.push_back(&event);
+    }
   }
+  return happened;
+}
+
+CrashedDisk CrashDisk::crashed(Moment at, Crash crash, Prng& random) const {
+  CrashedDisk result;
+  DiskImage& image = result.image = first_;
+  image.resize(image_.size());
   // By sector, what it may be besides what is in `image`.
   std::map<std::uint64_t, std::vector<std::pair<const std::byte*, const DiskEvent*>>> open;
   constexpr std::size_t sector = DiskImage::sector_bytes;
-  for (const DiskEvent* event : happened) {
+  for (const DiskEvent* event : happened(at, random, result.late)) {
     const bool settled = crash == Crash::process ? event->ended <= at : is_durable(*event, at);
     if (settled) {
       image.write(event->offset, event->content);
@@ -284,7 +349,7 @@ DiskImage CrashDisk::crashed(Moment at, Crash crash, Prng& random) const {
     }
     image.write(number * sector, content);
   }
-  return image;
+  return result;
 }
 
 }  // namespace holdfast::sim

@@ -51,6 +51,23 @@ struct DiskEvent {
   std::vector<std::byte> content;  // of writes, and of what a discard leaves
   Moment begun = 0;
   Moment ended = never;
+  // Of a write that failed and may get to the disk all the same: when it ends is when it does, and from `rewritten` on,
+  // when something else is written to its place, it never does.
+  bool late = false;
+  Moment rewritten = never;
+};
+
+// A piece of a write that failed and is still on its way.
+struct LateWrite {
+  std::uint64_t offset = 0;
+  std::vector<std::byte> content;  // a page at most
+  std::uint64_t after = 0;         // it gets there when so many operations of its disk have begun
+};
+
+// A disk after a crash.
+struct CrashedDisk {
+  DiskImage image;
+  std::vector<LateWrite> late;
 };
 
 // All disks of a machine write into one log.
@@ -81,6 +98,8 @@ class CrashDisk final : public LeafDevice {
   // know the disk by its number, some fail. Both outlive it.
   CrashDisk(std::string name, const Cores& cores, DiskImage image, CrashLog* log,
             CrashFaults* faults = nullptr, std::size_t number = 0);
+  // After a crash: no log, no faults.
+  CrashDisk(std::string name, const Cores& cores, const CrashedDisk& crashed);
 
   Task<Result<std::unique_ptr<Channel>>> open_channel(Reactor& core) override;
   Task<void> close() override { co_return; }
@@ -88,7 +107,7 @@ class CrashDisk final : public LeafDevice {
 
   // What is on it after a crash at that moment. `is_data` says of a sector that it is a volume's, whose torn
   // sectors are old or new and nothing else.
-  DiskImage crashed(Moment at, Crash crash, Prng& random) const;
+  CrashedDisk crashed(Moment at, Crash crash, Prng& random) const;
   const DiskImage& image() const noexcept { return image_; }
   // Moments at which something of this disk began or ended, from `from` on.
   void moments(Moment from, std::vector<Moment>& into) const;
@@ -97,6 +116,12 @@ class CrashDisk final : public LeafDevice {
   friend class CrashChannel;
   std::size_t begin(DiskEvent event);
   void end(std::size_t event);
+  // An operation begins: what is late gets there, if it is its turn.
+  void land();
+  void will_land(LateWrite write);
+  // What is late for this place never gets there.
+  void rewrite(std::uint64_t offset, std::size_t bytes);
+  std::vector<const DiskEvent*> happened(Moment at, Prng& random, std::vector<LateWrite>& late) const;
   bool is_durable(const DiskEvent& event, Moment at) const noexcept;
 
   CrashLog* const log_;
@@ -104,6 +129,11 @@ class CrashDisk final : public LeafDevice {
   const std::size_t number_;
   const DiskImage first_;
   DiskImage image_;
+  struct Late {
+    LateWrite write;
+    std::size_t event = 0;  // with a log
+  };
+  std::vector<Late> late_;
   std::vector<DiskEvent> events_;
   std::vector<std::size_t> order_;  // events by their end
 };

@@ -58,6 +58,7 @@ CrashFaults::CrashFaults(std::uint64_t seed)
   commits_ = random_.chance(1, 2);
   draw_some(random_, places_);
   draw_some(random_, lengths_);
+  late_ = random_.chance(1, 2);
 }
 
 void CrashFaults::draw(std::size_t disks, std::uint64_t journal_begin, std::uint64_t journal_end) {
@@ -142,6 +143,11 @@ std::vector<bool> CrashFaults::kept(std::size_t sectors) {
       return any;
     }
   }
+}
+
+std::optional<std::uint64_t> CrashFaults::lands_after() {
+  if (!late_ || random_.chance(1, 3)) return std::nullopt;
+  return random_.below(std::uint64_t{2} << random_.below(9));
 }
 
 void CrashFaults::failed(std::size_t disk, DiskOperation operation) {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -54,6 +55,9 @@ class CrashFaults {
   bool fails(std::size_t disk, DiskOperation operation, std::uint64_t begin, std::uint64_t end);
   // What of a failing write of that many sectors gets to the disk: by sector.
   std::vector<bool> kept(std::size_t sectors);
+  // After how many more operations of its disk a page of a failing write that did not get there does so all the same;
+  // nullopt: never. Until then, and where that place is written again before, the page is as it was.
+  std::optional<std::uint64_t> lands_after();
   // One has ended with its error.
   void failed(std::size_t disk, DiskOperation operation);
 
@@ -68,6 +72,7 @@ class CrashFaults {
   bool commits_;                 // single commits, besides
   bool places_[4];               // whole disk, label, journal, data
   bool lengths_[3];              // once, some, lasting
+  bool late_;                    // what failed may come later
   std::vector<CrashFault> faults_;
   std::vector<Counts> counts_;
   std::uint64_t failures_ = 0;

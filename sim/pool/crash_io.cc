@@ -71,6 +71,9 @@ void CrashRun::write(Objects::value_type& object, const std::vector<SectorRange>
       fill_sector(std::span(made.bytes).subspan(i * sector, sector), v.tag, range.first + i);
       (*object.second.sectors)[range.first + i].push_back(&v);
     }
+    note_write(object.second, v, range.first, range.count);
+    HF_LOG(info, "sim", "a write", {"object", object.first}, {"number", v.tag}, {"sector", range.first},
+           {"sectors", range.count});
   }
   const Durable durable = random_.chance(1, 4) ? Durable::yes : Durable::no;
   on_channel(object.first, [this, &all, checkpoint, durable](Channel& channel) -> Task<Status> {
@@ -125,9 +128,11 @@ void CrashRun::checkpoint() {
 }
 
 void CrashRun::overwrite() {
-  auto* volume = pick(false);
-  if (volume == nullptr) return;
-  const auto& sectors = *volume->second.sectors;
+  if (auto* volume = pick(false)) overwrite(*volume);
+}
+
+void CrashRun::overwrite(Objects::value_type& volume) {
+  const auto& sectors = *volume.second.sectors;
   const std::uint64_t start = random_.below(sectors.size());
   std::uint64_t first = 0;  // of the written ones, if there are any
   for (std::uint64_t i = 0; i < sectors.size(); ++i) {
@@ -137,7 +142,7 @@ void CrashRun::overwrite() {
   }
   if (random_.chance(1, 2)) first = first / block_sectors * block_sectors;
   const std::uint64_t most = std::min<std::uint64_t>(sectors.size() - first, random_.chance(1, 6) ? 150 : 12);
-  write(*volume, {{first, 1 + random_.below(most)}}, false);
+  write(volume, {{first, 1 + random_.below(most)}}, false);
 }
 
 void CrashRun::deallocate() {
@@ -161,6 +166,7 @@ void CrashRun::deallocate(Objects::value_type& volume, SectorRange range) {
   Version& v = versions_.emplace_back();
   v.begun = log_.tick();
   for (std::uint64_t i = 0; i < range.count; ++i) sectors[range.first + i].push_back(&v);
+  note_write(volume.second, v, range.first, range.count);
   const bool done = on_channel(volume.first, [range](Channel& channel) -> Task<Status> {
     const BlockRange blocks{Lba{range.first}, range.count};
     co_return co_await channel.deallocate(blocks);

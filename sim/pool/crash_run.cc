@@ -11,10 +11,11 @@ namespace holdfast::sim {
 namespace {
 
 constexpr std::uint64_t disk_bytes = MiB + CrashRun::journal_bytes + 28 * CrashRun::cluster_bytes;
-constexpr const char* pool_name = "p";
+
+}  // namespace
 
 // A disk that was used before: what a volume never wrote must not show.
-DiskImage used_disk() {
+DiskImage CrashRun::used_disk() {
   DiskImage image(disk_bytes);
   DiskImage::Page page;
   page.fill(std::byte{0xee});
@@ -22,15 +23,13 @@ DiskImage used_disk() {
   return image;
 }
 
-pool::PoolOptions pool_options(bool completion) {
+pool::PoolOptions CrashRun::pool_options() const {
   pool::PoolOptions o;
   o.journal_bytes = CrashRun::journal_bytes;
-  o.background_completion = completion;
+  o.background_completion = options_.completion;
   o.clusters_per_turn = 1;  // what is deleted is given back in as many steps as possible
   return o;
 }
-
-}  // namespace
 
 const char* name(CrashOp op) noexcept {
   switch (op) {
@@ -66,6 +65,8 @@ const char* name(CrashOp op) noexcept {
       return "revert";
     case CrashOp::part:
       return "part";
+    case CrashOp::epoch:
+      return "epoch";
   }
   return "";
 }
@@ -78,20 +79,8 @@ CrashRun::CrashRun(std::uint64_t seed, CrashRunOptions run_options)
       options_(run_options),
       random_(seed ^ 0x6372'6173'68),
       faults_(seed ^ 0x6661'756c'74) {
-  add(used_disk());
-  members_ = 1;
-  steps_.push_back(std::make_unique<Step>());
-  steps_.back()->ended = 0;
-  steps_.back()->disks = 1;
-  pool::PoolParams params;
-  params.name = pool_name;
-  params.disks = uris(members_);
-  counted_.resize(members_);
-  params.cluster_bytes = cluster_bytes;
-  auto made = await(pool::Pool::create(registry_, params, pool_options(options_.completion), nullptr));
-  if (!made.ok()) panic(made.error().message().c_str());
-  pool_ = std::move(made).value();
-  created_ = log_.tick();
+  make();
+  if (!failure_.empty()) return;
   create();
   if (!failure_.empty()) return;
   write(*objects().begin(), {{0, 2 * block_sectors}}, false);
@@ -165,8 +154,8 @@ void CrashRun::open() {
     for (const std::size_t disks : {members_, unknown_ != nullptr ? unknown_->disks : members_}) {
       counted_.clear();
       for (std::size_t i = 0; i < disks_.size(); ++i) counted_.push_back(faults_.counts(i));
-      auto opened = await(pool::Pool::open(registry_, uris(disks), pool_name, std::nullopt,
-                                           pool_options(options_.completion), nullptr));
+      auto opened =
+          await(pool::Pool::open(registry_, uris(disks), pool_name, std::nullopt, pool_options(), nullptr));
       if (opened.ok()) {
         pool_ = std::move(opened).value();
         break;
@@ -175,6 +164,7 @@ void CrashRun::open() {
       if (disks == members_ && unknown_ == nullptr) break;
     }
     if (pool_ == nullptr && faults_.failures() == failures) return fail("opening: " + why);
+    if (pool_ == nullptr) check_unused(disks_.size());
     if (pool_ == nullptr && random_.chance(1, 2)) faults_.lift();
   }
   resolve();
@@ -205,7 +195,10 @@ void CrashRun::run(CrashOp op) {
   if (!failure_.empty()) return;
   ++operations_;
   HF_LOG(info, "sim", "operation", {"what", name(op)}, {"at", log_.now()});
-  if (options_.faults && !healed_) faults_.draw(members_, MiB, MiB + journal_bytes);
+  if (options_.faults && !healed_) {
+    const std::size_t disks = members_ + (op == CrashOp::add_disk ? 1 : 0);
+    faults_.draw(disks, MiB, MiB + journal_bytes);
+  }
   switch (op) {
     case CrashOp::create:
       if (room(1)) create();
@@ -255,6 +248,9 @@ void CrashRun::run(CrashOp op) {
     case CrashOp::part:
       part();
       break;
+    case CrashOp::epoch:
+      epoch();
+      break;
   }
   if (random_.chance(1, 2)) settle();  // or the next one begins while the last one's remains are cleared away
   if (options_.faults && !healed_ && failure_.empty()) trouble();
@@ -295,19 +291,22 @@ std::string CrashRun::create() {
   pool::VolumeParams params;
   params.name = new_name("v");
   params.uuid = Uuid::from_name(params.name);
-  params.size_bytes = 3 * cluster_bytes;
+  // Some have two regions.
+  const std::uint64_t clusters = options_.epochs && random_.chance(1, 4) ? 18 : 3;
+  params.size_bytes = clusters * cluster_bytes;
   params.thick = random_.chance(1, 4);
   Objects after = objects();
   Version& zeroes = versions_.emplace_back();
   zeroes.acked = zeroes.durable = 0;
   after[params.name] =
       Object{params.uuid, false,
-             std::make_shared<Sectors>(3 * cluster_sectors, std::vector<const Version*>{&zeroes})};
+             std::make_shared<Sectors>(clusters * cluster_sectors, std::vector<const Version*>{&zeroes})};
   step("create " + params.name, std::move(after), [this, &params]() -> Task<Status> {
     const auto made = co_await pool_->create_volume(params);
     if (!made.ok()) co_return made.error();
     co_return Status();
   });
+  if (options_.epochs && random_.chance(2, 3)) announce(params.name);
   return params.name;
 }
 
@@ -332,6 +331,7 @@ void CrashRun::resize() {
   zeroes.acked = zeroes.durable = 0;
   changed.sectors = std::make_shared<Sectors>(*changed.sectors);
   changed.sectors->resize(wanted * cluster_sectors, std::vector<const Version*>{&zeroes});
+  changed.epochs = with_regions(changed.epochs, changed.regions());
   step("resize " + volume->first, std::move(after),
        [this, uuid, wanted] { return pool_->resize_volume(uuid, wanted * cluster_bytes); });
 }
@@ -341,7 +341,10 @@ std::string CrashRun::snapshot(const Objects::value_type& volume) {
   params.name = new_name("s");
   params.uuid = Uuid::from_name(params.name);
   Objects after = objects();
-  after[params.name] = Object{params.uuid, true, std::make_shared<Sectors>(*volume.second.sectors)};
+  Object& taken = after[params.name] =
+      Object{params.uuid, true, std::make_shared<Sectors>(*volume.second.sectors)};
+  taken.epochs.current = volume.second.epochs.current;
+  taken.epochs.sealed = volume.second.epochs.sealed;
   const Uuid uuid = volume.second.uuid;
   step("snapshot " + volume.first + " " + params.name, std::move(after),
        [this, &params, uuid]() -> Task<Status> {
@@ -376,23 +379,12 @@ void CrashRun::revert() {
   for (const auto& [volume_name, volume] : objects()) {
     if (volume.snapshot || volume.uuid != source) continue;
     Objects after = objects();
-    after[volume_name].sectors = std::make_shared<Sectors>(*snapshot->second.sectors);
+    sim::revert(after[volume_name], snapshot->second);
     const Uuid to = snapshot->second.uuid;
     step("revert " + volume_name + " to " + snapshot->first, std::move(after),
          [this, source, to] { return pool_->revert_volume(source, to); });
     return;
   }
-}
-
-// Once more the one that could not be added.
-void CrashRun::add_disk() {
-  if (unknown_ != nullptr || members_ > 3) return;
-  if (disks_.size() == members_) add(used_disk());
-  const std::string uri = disks_[members_]->name();
-  counted_.resize(disks_.size());
-  counted_[members_] = faults_.counts(members_);
-  step(
-      "add disk", objects(), [this, uri] { return pool_->add_disk(uri, false); }, members_ + 1);
 }
 
 void CrashRun::grow() {

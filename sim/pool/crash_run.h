@@ -36,9 +36,10 @@ enum class CrashOp : std::uint8_t {
   flush,
   reopen,
   revert,
-  part,  // two volumes have the same; one lets go of it, and the other one writes
+  part,   // two volumes have the same; one lets go of it, and the other one writes
+  epoch,  // one is announced or sealed, or regions are raised
 };
-inline constexpr unsigned crash_op_count = 16;
+inline constexpr unsigned crash_op_count = 17;
 const char* name(CrashOp op) noexcept;
 
 struct CrashRunOptions {
@@ -46,6 +47,8 @@ struct CrashRunOptions {
   bool completion = false;
   // Operations of the disks fail, as the seed says.
   bool faults = false;
+  // Volumes have epochs from the beginning, and some have more than one region.
+  bool epochs = false;
 };
 
 class CrashRun {
@@ -54,6 +57,7 @@ class CrashRun {
   static constexpr std::uint64_t journal_bytes = 64 << 10;
   static constexpr std::uint64_t cluster_sectors = cluster_bytes / DiskImage::sector_bytes;
   static constexpr std::uint64_t block_sectors = 8;
+  static constexpr const char* pool_name = "p";
 
   // A new pool with a volume that has data, and a snapshot of it.
   CrashRun(std::uint64_t seed, CrashRunOptions options);
@@ -75,6 +79,8 @@ class CrashRun {
   Moment now() const noexcept { return log_.now(); }
   // When the pool had been created.
   Moment created() const noexcept { return created_; }
+  // Disks may have failed meanwhile.
+  bool made_in_trouble() const noexcept { return made_in_trouble_; }
   const std::vector<std::unique_ptr<Step>>& steps() const noexcept { return steps_; }
   const std::vector<CrashDisk*>& disks() const noexcept { return disks_; }
   std::uint64_t tags() const noexcept { return tags_; }
@@ -98,8 +104,23 @@ class CrashRun {
     std::uint64_t failures = 0;
     bool faulted = false;
   };
+  static DiskImage used_disk();
+  pool::PoolOptions pool_options() const;
   CrashDisk& add(DiskImage image);
   void open();
+  // make_run.cc
+  // The pool, on new disks that may fail meanwhile.
+  void make();
+  bool make_again(const Error& error, std::uint64_t failures, pool::PoolParams& params);
+  void check_unused(std::size_t disks);
+  void add_disk();
+  // epoch_run.cc
+  void epoch();
+  void announce(const std::string& volume_name);
+  void begin_epoch(Objects::value_type& volume);
+  void raise(Objects::value_type& volume);
+  // Fails the run when the table of a volume lacks what was written.
+  std::string unrecorded(const Object& object, const SeenTags& seen);
   void settle();
   // Fails the run, unless a disk failed meanwhile.
   void check(const Status& status, const std::string& what, Before before);
@@ -129,10 +150,10 @@ class CrashRun {
   void revert();
   void first_write();
   void overwrite();
+  void overwrite(Objects::value_type& volume);
   void deallocate();
   void deallocate(Objects::value_type& volume, SectorRange range);
   void part();
-  void add_disk();
   void grow();
   void flush();
   void reopen();
@@ -171,6 +192,7 @@ class CrashRun {
   CrashFaults faults_;
   std::vector<CrashFaults::Counts> counted_;  // by disk, when the pool opened it
   Moment created_ = 0;
+  bool made_in_trouble_ = false;
   std::vector<CrashDisk*> disks_;  // the registry's
   std::size_t members_ = 0;        // disks of the pool; one more may have been meant to be
   Objects objects_;                // what there is

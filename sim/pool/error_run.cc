@@ -123,6 +123,7 @@ std::string CrashRun::differs(const std::string& object_name, const Object& obje
   if (!opened.ok()) return opened.error().message();
   const std::unique_ptr<Channel> channel = std::move(opened).value();
   std::string difference;
+  SeenTags seen;
   for (std::uint64_t first = 0; first < object.sectors->size() && difference.empty();
        first += cluster_sectors) {
     const std::uint64_t failures = faults_.failures();
@@ -133,15 +134,16 @@ std::string CrashRun::differs(const std::string& object_name, const Object& obje
     for (std::uint64_t i = 0; i < cluster_sectors && difference.empty(); ++i) {
       const std::size_t sector = DiskImage::sector_bytes;
       const auto tag = tag_of(std::span(bytes).subspan(i * sector, sector), first + i);
-      const std::string where = object_name + ", sector " + std::to_string(first + i);
       if (!tag) {
-        difference = where + " shows what was never written there";
+        difference = fmt::format("{}, sector {} shows what was never written there", object_name, first + i);
       } else if (!may_be((*object.sectors)[first + i], *tag, log_.now(), Crash::process)) {
-        difference = where + " shows write " + std::to_string(*tag);
+        difference = fmt::format("{}, sector {} shows write {}", object_name, first + i, *tag);
       }
+      if (tag && object.epochs.current != 0) seen.insert({region_of(first + i), *tag});
     }
   }
   await(channel->close());
+  if (difference.empty()) difference = unrecorded(object, seen);
   return difference;
 }
 

@@ -18,6 +18,9 @@ namespace {
 // Half of the long ones, with completion and without.
 bool faults_in(std::uint64_t seed) { return (seed == 0 || seed > crash_sequences) && seed / 2 % 2 == 1; }
 
+// Half of those with faults and of those without.
+bool epochs_in(std::uint64_t seed) { return (seed == 0 || seed > crash_sequences) && seed / 4 % 2 == 1; }
+
 // The sequence of a seed: the short ones by number, then long random ones.
 std::vector<CrashOp> sequence(std::uint64_t seed) {
   std::vector<CrashOp> ops;
@@ -33,8 +36,10 @@ std::vector<CrashOp> sequence(std::uint64_t seed) {
   }
   Prng random(seed);
   if (faults_in(seed)) ops.assign(random.below(3), CrashOp::add_disk);
-  for (std::uint64_t n = 4 + random.below(20); n > 0; --n)
-    ops.push_back(static_cast<CrashOp>(random.below(crash_op_count)));
+  for (std::uint64_t n = 4 + random.below(20); n > 0; --n) {
+    const bool epoch = epochs_in(seed) && random.chance(1, 5);
+    ops.push_back(epoch ? CrashOp::epoch : static_cast<CrashOp>(random.below(crash_op_count)));
+  }
   return ops;
 }
 
@@ -76,7 +81,7 @@ class Campaign {
       run.run(ops[i]);
     }
     finish(run);
-    if (seed_ % 50 == 0) from = 1;  // the making of the pool, too
+    if (seed_ % 50 == 0 || run.made_in_trouble()) from = 1;  // the making of the pool, too
     crash_all(run, from, short_ ? 0 : 60, true);
     clear(run);
     tags_ = run.tags();
@@ -115,15 +120,16 @@ class Campaign {
     for (const Moment at : moments) {
       for (const Crash crash : crashes) {
         if (most != 0 && !random_.chance(1, 2)) continue;
-        std::vector<DiskImage> disks;
+        std::vector<CrashedDisk> disks;
         for (const CrashDisk* disk : run.disks()) disks.push_back(disk->crashed(at, crash, random_));
-        Verifier::Found found = verifier_.verify(disks, expectation(run, at, crash));
+        Verifier::Expectation expected = expectation(run, at, crash);
+        expected.keep = keep_one && random_.below(++seen) == 0;  // one of them at random goes on
+        Verifier::Found found = verifier_.verify(disks, expected);
         if (!found.failure.empty()) {
           fail(fmt::format("crash at {} ({}){}: {}", at, name(crash), where(run, at), found.failure));
           return;
         }
-        // One of them at random goes on.
-        if (keep_one && !found.disks.empty() && random_.below(++seen) == 0) keep(std::move(found));
+        if (!found.disks.empty()) keep(std::move(found));
       }
     }
   }
@@ -171,7 +177,8 @@ class Campaign {
   const std::uint64_t seed_;
   const bool verbose_;
   const bool short_;
-  const CrashRunOptions options_{.completion = !short_ && seed_ % 2 == 1, .faults = faults_in(seed_)};
+  const CrashRunOptions options_{
+      .completion = !short_ && seed_ % 2 == 1, .faults = faults_in(seed_), .epochs = epochs_in(seed_)};
   Prng random_;
   Verifier verifier_;
   RunResult result_;

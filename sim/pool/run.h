@@ -4,7 +4,8 @@
 // was acknowledged is there, and no volume has a byte that was never written to it (P4, P5).
 //
 // Seeds 1 to crash_sequences are all sequences of one to three operations; larger ones are long random sequences. In half
-// of these, disks fail operations, too; what holds then is in error_run.cc.
+// of these, disks fail operations, too; what holds then is in error_run.cc, and while the pool is made in make_run.cc. In
+// half of them volumes have epochs (epoch_run.cc).
 // After a crash of each run the pool goes on from there, and crashes again.
 #pragma once
 

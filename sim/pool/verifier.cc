@@ -4,6 +4,8 @@
 #include <memory>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "block/registry.h"
 #include "pool/check.h"
 #include "pool/pool.h"
@@ -14,6 +16,7 @@ namespace holdfast::sim {
 namespace {
 
 constexpr std::uint64_t sector = DiskImage::sector_bytes;
+constexpr std::size_t runs_max = 64;  // regions of the largest volume
 
 }  // namespace
 
@@ -27,6 +30,10 @@ std::string differs(const Objects& objects, const std::vector<pool::VolumeView>&
     if (expected->second.bytes() != view.spec.size_bytes) return view.spec.name + " has another size";
     const bool snapshot = view.spec.kind == pool::VolumeKind::snapshot;
     if (expected->second.snapshot != snapshot) return view.spec.name + " is of another kind";
+    const Epochs& epochs = expected->second.epochs;
+    if (epochs.current != view.spec.epoch || epochs.sealed != view.spec.sealed)
+      return fmt::format("{} has epoch {}, {} sealed, not {} and {}", view.spec.name, view.spec.epoch,
+                         view.spec.sealed, epochs.current, epochs.sealed);
   }
   return "";
 }
@@ -34,12 +41,11 @@ std::string differs(const Objects& objects, const std::vector<pool::VolumeView>&
 // One opening of one set of crashed disks.
 class Verifier::Attempt {
  public:
-  Attempt(Verifier& verifier, const std::vector<DiskImage>& images)
+  Attempt(Verifier& verifier, std::span<const CrashedDisk> crashed)
       : verifier_(verifier), registry_(verifier.process_.cores()) {
-    for (const DiskImage& image : images) {
+    for (const CrashedDisk& one : crashed) {
       const std::string disk = "d" + std::to_string(uris_.size());
-      const auto there =
-          registry_.adopt(std::make_unique<CrashDisk>(disk, verifier.process_.cores(), image, nullptr));
+      const auto there = registry_.adopt(std::make_unique<CrashDisk>(disk, verifier.process_.cores(), one));
       if (!there.ok()) panic("a disk's name is taken");
       uris_.push_back(disk);
     }
@@ -69,6 +75,26 @@ class Verifier::Attempt {
     pool_ = std::move(opened).value();
     return "";
   }
+  // Where there is no pool, one can be made, if need be by force.
+  std::string make_anew() {
+    pool::PoolParams params;
+    params.name = "p";
+    params.disks = uris_;
+    params.cluster_bytes = CrashRun::cluster_bytes;
+    pool::PoolOptions options;
+    options.journal_bytes = CrashRun::journal_bytes;
+    for (;;) {
+      auto made = await(pool::Pool::create(registry_, params, options, nullptr));
+      if (made.ok()) {
+        pool_ = std::move(made).value();
+        return pool_->volumes().empty() ? close() : "a new pool has volumes";
+      }
+      const std::string& why = made.error().message();
+      const bool may_be_forced = made.code() == Errc::failed_precondition && why.find("--force") != why.npos;
+      if (params.force || !may_be_forced) return "making it anew: " + why;
+      params.force = true;
+    }
+  }
   std::string compare(const Step& step, const Expectation& expected, Objects& found) {
     std::string difference = differs(step.after, pool_->volumes());
     if (!difference.empty()) return difference;
@@ -96,15 +122,21 @@ class Verifier::Attempt {
     std::vector<std::byte> bytes(object.bytes());
     const Status read = await(read_all(*pool_->device(object.uuid), verifier_.process_.core(0), bytes));
     if (!read.ok()) return name + " cannot be read: " + read.error().message();
-    found = Object{object.uuid, object.snapshot, std::make_shared<Sectors>(object.sectors->size())};
     std::map<std::uint64_t, const Version*> known;
+    SeenTags seen;
+    std::pair<std::uint64_t, std::uint64_t> last;  // that was seen
+    if (expected.keep)
+      found = Object{object.uuid, object.snapshot, std::make_shared<Sectors>(object.sectors->size())};
     for (std::uint64_t i = 0; i < object.sectors->size(); ++i) {
       const auto tag = tag_of(std::span(bytes).subspan(i * sector, sector), i);
-      const std::string where = name + ", sector " + std::to_string(i);
-      if (!tag) return where + " shows what was never written there";
+      if (!tag) return fmt::format("{}, sector {} shows what was never written there", name, i);
       if (!may_be((*object.sectors)[i], *tag, expected.at, expected.crash))
-        return where + " shows write " + std::to_string(*tag) + ", not write " +
-               std::to_string((*object.sectors)[i].back()->tag);
+        return fmt::format("{}, sector {} shows write {}, not write {}", name, i, *tag,
+                           (*object.sectors)[i].back()->tag);
+      const std::pair<std::uint64_t, std::uint64_t> here{region_of(i), *tag};
+      if (object.epochs.current != 0 && (i == 0 || here != last)) seen.insert(here);
+      last = here;
+      if (!expected.keep) continue;
       const Version*& v = known[*tag];
       if (v == nullptr) {
         Version& made = verifier_.versions_.emplace_back();
@@ -113,7 +145,15 @@ class Verifier::Attempt {
       }
       (*found.sectors)[i].push_back(v);
     }
-    return "";
+    found.epochs.current = object.epochs.current;
+    found.epochs.sealed = object.epochs.sealed;
+    if (object.snapshot || object.epochs.current == 0) return "";
+    const auto table = pool_->region_epochs(object.uuid, 0, runs_max);
+    if (!table.ok()) return table.error().message();
+    for (const pool::RegionRun& run : table.value())
+      found.epochs.writes->push_back({&always(), run.first, run.count, run.epoch});
+    const std::string missing = unrecorded(object, table.value(), seen, expected.at, expected.crash);
+    return missing.empty() ? "" : name + ": " + missing;
   }
   static Task<Status> read_all(BlockDevice& device, Reactor& core, std::span<std::byte> into) {
     HF_CO_TRY(const std::unique_ptr<Channel> channel, co_await device.open_channel(core));
@@ -131,22 +171,29 @@ class Verifier::Attempt {
 
 Verifier::Verifier(std::uint64_t seed) : world_(seed), process_(world_.add_node("v").start()) {}
 
-Verifier::Found Verifier::verify(const std::vector<DiskImage>& disks, const Expectation& expected) {
+Verifier::Found Verifier::verify(const std::vector<CrashedDisk>& disks, const Expectation& expected) {
   ++verified_;
   versions_.clear();
   Found found;
   // A disk that was being added belongs to the pool or not; who opens it gives what the pool asks for.
   for (const Step* step : expected.steps) {
-    std::vector<DiskImage> those(disks.begin(), disks.begin() + static_cast<std::ptrdiff_t>(step->disks));
+    const std::span<const CrashedDisk> those(disks.data(), step->disks);
     Attempt attempt(*this, those);
     std::string failure = attempt.check();
     if (failure.empty()) failure = attempt.open();
-    if (!failure.empty() && expected.may_be_nothing) return found;
+    if (!failure.empty() && expected.may_be_nothing) {
+      found.failure = attempt.make_anew();
+      return found;
+    }
     if (failure.empty()) failure = attempt.compare(*step, expected, found.objects);
     if (failure.empty()) failure = attempt.close();
     if (failure.empty()) {
       found.failure.clear();
-      found.disks = std::move(those);
+      const bool later =
+          std::any_of(those.begin(), those.end(), [](const CrashedDisk& d) { return !d.late.empty(); });
+      for (const CrashedDisk& disk : those) {
+        if (expected.keep && !later) found.disks.push_back(disk.image);
+      }
       return found;
     }
     found.failure += (found.failure.empty() ? "" : "; ") + failure;

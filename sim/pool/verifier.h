@@ -24,18 +24,20 @@ class Verifier {
     Moment at = 0;
     Crash crash = Crash::process;
     bool may_be_nothing = false;  // the pool was being created: the disks may be refused
+    bool keep = false;            // objects and disks are wanted
   };
   struct Found {
-    std::string failure;           // empty: all is well
+    std::string failure;  // empty: all is well
+    // The rest where it was asked for.
     Objects objects;               // as they are, each sector with the one version that is there
-    std::vector<DiskImage> disks;  // of the pool, as the crash left them
+    std::vector<DiskImage> disks;  // of the pool, as the crash left them; none when something came after it
   };
 
   explicit Verifier(std::uint64_t seed);
   Verifier(const Verifier&) = delete;
   Verifier& operator=(const Verifier&) = delete;
 
-  Found verify(const std::vector<DiskImage>& disks, const Expectation& expected);
+  Found verify(const std::vector<CrashedDisk>& disks, const Expectation& expected);
   std::uint64_t verified() const noexcept { return verified_; }
 
  private:
