@@ -66,8 +66,8 @@ class ZeroCopy {
   static bool is_refusal(std::int32_t result) noexcept;
 
  private:
-  // Where the card takes the memory, a packet may still be copied now and then (one that is sent again, or recorded). So
-  // only so many in a row decide: among the first ones, and later.
+  // Where the card takes the memory, a packet may still be copied now and then (one that is sent again, or recorded).
+  // So only so many in a row decide: among the first ones, and later.
   static constexpr unsigned experiments_max = 3;
   static constexpr unsigned copied_in_a_row_max = 8;
 
