@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "base/units.h"
+#include "block/memory_devices.h"
 #include "block/sparse_memory.h"
 #include "block/testing/test_devices.h"
 #include "rt/scope.h"
@@ -287,6 +288,43 @@ TEST(Registry, OneOfTwoRequestsAtOnceWins) {
   Machine m;
   m.node.add_disk("/dev/sda", sim::DiskOptions());
   EXPECT_EQ(m.run(create_twice_at_once(m, "aio:///dev/sda")), 1);
+}
+
+// What a URI asks of a device that exists (to grow, to read its size again) takes its time.
+Task<Status> refresh_slowly(Reactor& home, BlockDevice& device, std::string& refreshed) {
+  co_await home.sleep(1s);
+  refreshed = device.name();
+  co_return Status();
+}
+
+Task<void> note_when_over(Task<Status> task, std::vector<Errc>& outcomes) {
+  const Status done = co_await std::move(task);
+  outcomes.push_back(done.code());
+}
+
+Task<Status> create_again(DeviceRegistry& registry, std::string uri) {
+  const auto got = co_await registry.create(std::move(uri));
+  if (!got.ok()) co_return got.error();
+  co_return Status();
+}
+
+TEST(Registry, ADeviceIsNotDestroyedWhileItIsRefreshed) {
+  Machine m;
+  std::string refreshed;
+  DeviceRegistry::Scheme scheme = null_scheme(m.process.cores());
+  scheme.refresh = [&](const Uri&, BlockDevice& device) {
+    return refresh_slowly(m.home(), device, refreshed);
+  };
+  m.registry.add_scheme("slow", scheme);
+  ASSERT_NE(m.create("slow:///d0?size_mb=1"), nullptr);
+  std::vector<Errc> outcomes;
+  TaskScope scope(m.home());
+  scope.spawn(note_when_over(create_again(m.registry, "slow:///d0?size_mb=1"), outcomes));
+  scope.spawn(note_when_over(m.registry.destroy("d0"), outcomes));
+  m.run(scope.join());
+  EXPECT_EQ(refreshed, "d0");
+  // Whoever asked for it does not get a device that is gone.
+  EXPECT_EQ(outcomes, (std::vector<Errc>{Errc::not_found, Errc::ok}));
 }
 
 TEST(Registry, AdoptsAndGivesBack) {

@@ -101,7 +101,9 @@ Task<Result<BlockDevice*>> DeviceRegistry::create(std::string text) {
   if (const auto found = devices_.find(name); found != devices_.end()) {
     if (!scheme.refresh) co_return Error(Errc::already_exists, "device '" + name + "' exists already");
     BlockDevice& device = *found->second.device;
+    const Gate::Hold hold = found->second.readers->enter();  // destroy() waits for it
     HF_CO_CHECK(co_await scheme.refresh(uri, device));
+    if (entry_of(device) == nullptr) co_return no_device(name);
     co_return &device;
   }
   co_return co_await make(uri, scheme, std::move(name));

@@ -34,10 +34,13 @@ Task<ConnectReply> Subsystem::connect(ConnectCall& call, std::string_view host_n
   ConnectReply reply;
   if (call.cmd.qid != 0) {
     reply = co_await connect_io(call, host_nqn);
-  } else if (co_await wait_ended(std::string(host_nqn), host_id_of(call.data))) {
-    reply = connect_admin(call, host_nqn);
-  } else {
+  } else if (!co_await wait_ended(std::string(host_nqn), host_id_of(call.data))) {
     reply.status = StatusCode::connect_controller_busy;
+  } else if (!allows(host_nqn)) {  // any more: it was excluded while it waited
+    reply.status =
+        refuse(StatusCode::connect_invalid_host, reply.dw0, offsetof(nvme::ConnectData, hostnqn), true);
+  } else {
+    reply = connect_admin(call, host_nqn);
   }
   co_return reply;
 }

@@ -1,5 +1,5 @@
 // Goal: Abort takes back what can be taken back and says truly what it did; a shutdown leaves nothing in the
-// caches of the devices.
+// caches of the devices; a host that is excluded while its controllers end is out.
 #include "nvmf/target/target.h"
 #include "nvmf/target/testing/raw_host.h"
 #include "nvmf/target/testing/slow_device.h"
@@ -175,6 +175,49 @@ TEST(Shutdown, MeetsResetsAndHostsThatGo) {
     s.enable();
     EXPECT_EQ(s.admin.property_get(nvme::Property::csts).result, 1u);
   }
+}
+
+Task<void> allow_only(Target& target, std::string host, bool& done) {
+  std::vector<std::string> hosts;
+  hosts.push_back(std::move(host));
+  const Status allowed = co_await target.set_allowed_hosts(volume_nqn, std::move(hosts));
+  EXPECT_TRUE(allowed.ok());
+  done = true;
+}
+
+// It comes back while the device still executes a command of its last controller, and waits for that.
+TEST(Exclusion, AHostThatWaitsForItsOldControllerGetsNoNewOne) {
+  SlowRig rig;
+  rig.slow.flush_time = 1s;
+  Session s(rig);
+  Sqe flush{};
+  flush.opc = static_cast<std::uint8_t>(IoOpcode::flush);
+  flush.flags = Sqe::psdt_sgl;
+  flush.nsid = 1;
+  flush.cid = 9;
+  s.io.send(s.io.make_command(flush));
+  rig.world.run_for(10ms);
+  s.admin.close();
+  s.io.close();
+  RawHost again(rig);
+  ASSERT_TRUE(again.set_up());
+  Sqe connect = again.connect_sqe(0);
+  connect.cid = 5;
+  const auto sent = RawHost::connect_data();
+  const auto data = bytes_of(sent);
+  nvme::CapsuleCmd pdu{};
+  pdu.ccsqe = connect;
+  again.send(again.make(PduType::capsule_cmd, pdu, Bytes(data.begin(), data.end())));
+  rig.world.run_for(10ms);
+  ASSERT_EQ(rig.target->subsystem(volume_nqn).value().controllers.size(), 1u) << "the old one ends";
+  bool done = false;
+  rig.world.spawn(rig.process->core(0), allow_only(*rig.target, host_nqn + "0", done));
+  rig.world.run_for(3s);
+  EXPECT_TRUE(done);
+  EXPECT_TRUE(rig.target->subsystem(volume_nqn).value().controllers.empty());
+  const Outcome refused = again.wait_for(5);
+  EXPECT_EQ(refused.status, nvme::permanent(StatusCode::connect_invalid_host));
+  EXPECT_EQ(refused.result, 512u | 1u << 16) << "the host NQN in the data";
 }
 
 }  // namespace
