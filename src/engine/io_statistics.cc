@@ -1,5 +1,7 @@
 #include "engine/io_statistics.h"
 
+#include <optional>
+
 #include <fmt/format.h>
 
 #include "engine/naming.h"
@@ -55,16 +57,21 @@ v1::IoStats message(const std::string& name, const Uuid& uuid, const IoStats& s,
   return m;
 }
 
-// Nobody destroys the device meanwhile. Errors: not_found.
-Task<Result<IoStats>> counted(Engine& engine, std::string device) {
-  HF_CO_TRY(const auto lock, co_await engine.locks().acquire(engine.lock_key(device)));
+// What is being worked on for longer is left out: whoever counts the rest does not wait for it.
+constexpr Nanos patience = 500ms;
+
+Nanos wait_until(Engine& engine) { return engine.cores().home().now() + patience; }
+
+// Nobody destroys the device meanwhile. Errors: not_found; resource_exhausted when it is being worked on.
+Task<Result<IoStats>> counted(Engine& engine, std::string device, Nanos until) {
+  HF_CO_TRY(const auto lock, co_await engine.locks().acquire(engine.lock_key(device), until));
   HF_CO_TRY(const IoStats now, co_await engine.devices().stats(device));
   co_return engine.baselines().since_reset(device, now);
 }
 
-// Nobody destroys the nexus meanwhile. None when it is gone.
-Task<Result<IoLatencies>> nexus_latencies(Engine& engine, Uuid uuid, bool reset) {
-  HF_CO_TRY(const auto lock, co_await engine.locks().acquire(Engine::lock_key(uuid)));
+// Nobody destroys the nexus meanwhile. None when it is gone. Errors: resource_exhausted.
+Task<Result<IoLatencies>> nexus_latencies(Engine& engine, Uuid uuid, bool reset, Nanos until) {
+  HF_CO_TRY(const auto lock, co_await engine.locks().acquire(Engine::lock_key(uuid), until));
   const auto found = engine.nexuses().find(uuid);
   if (!found.ok()) co_return IoLatencies();
   co_return co_await found.value()->latencies(reset);
@@ -81,6 +88,11 @@ Status check_found(const char* what, const v1::ListStatsOption& request, int fou
   if (!request.has_name() || found > 0) return Status();
   return Error(Errc::not_found,
                fmt::format("there is no {} '{}'", what, request.name().substr(0, name_bytes_max)));
+}
+
+template <class T>
+bool is_worked_on(const Result<T>& counted) {
+  return counted.code() == Errc::resource_exhausted;
 }
 
 bool wanted(const v1::ListStatsOption& request, const std::string& name) {
@@ -110,7 +122,7 @@ std::vector<PoolVolumes> open_pools(Engine& engine) {
 Task<Status> reset_latencies(Engine& engine) {
   std::vector<Uuid> nexuses;
   for (const nexus::Nexus* n : engine.nexuses().list()) nexuses.push_back(n->params().uuid);
-  for (const Uuid& uuid : nexuses) HF_CO_CHECK(co_await nexus_latencies(engine, uuid, true));
+  for (const Uuid& uuid : nexuses) HF_CO_CHECK(co_await nexus_latencies(engine, uuid, true, no_deadline));
   const auto pools = open_pools(engine);
   for (const auto& p : pools) {
     HF_CO_TRY(const auto lock, co_await engine.locks().acquire(Pools::lock_key(p.name)));
@@ -127,17 +139,21 @@ Task<Status> reset_latencies(Engine& engine) {
 Task<Result<v1::PoolIoStatsResponse>> pools(Engine& engine, const v1::ListStatsOption& request) {
   v1::PoolIoStatsResponse reply;
   const auto all = open_pools(engine);
+  const Nanos until = wait_until(engine);
   for (const auto& p : all) {
     if (!wanted(request, p.name)) continue;
     IoStats sum;
     IoLatencies latencies;
+    std::optional<Error> left_out;
     for (const auto& spec : p.volumes) {
-      const auto one = co_await counted(engine, spec.name);
+      const auto one = co_await counted(engine, spec.name, until);
+      if (is_worked_on(one)) left_out = one.error();
       if (!one.ok()) continue;
       sum += one.value();
       latencies += latencies_of(engine, p.uuid, spec.uuid);
     }
-    *reply.add_stats() = message(p.name, p.uuid, sum, latencies);
+    if (left_out && request.has_name()) co_return *left_out;
+    if (!left_out) *reply.add_stats() = message(p.name, p.uuid, sum, latencies);
   }
   HF_CO_CHECK(check_found("pool", request, reply.stats_size()));
   co_return reply;
@@ -146,10 +162,12 @@ Task<Result<v1::PoolIoStatsResponse>> pools(Engine& engine, const v1::ListStatsO
 Task<Result<v1::ReplicaIoStatsResponse>> replicas(Engine& engine, const v1::ListStatsOption& request) {
   v1::ReplicaIoStatsResponse reply;
   const auto all = open_pools(engine);
+  const Nanos until = wait_until(engine);
   for (const auto& p : all) {
     for (const auto& spec : p.volumes) {
       if (is_snapshot(spec) || !wanted(request, spec.name)) continue;
-      const auto one = co_await counted(engine, spec.name);
+      const auto one = co_await counted(engine, spec.name, until);
+      if (is_worked_on(one) && request.has_name()) co_return one.error();
       if (!one.ok()) continue;
       auto* r = reply.add_stats();
       const auto entity = text_of(spec.attributes, attribute::entity_id);
@@ -166,12 +184,16 @@ Task<Result<v1::NexusIoStatsResponse>> nexuses(Engine& engine, const v1::ListSta
   v1::NexusIoStatsResponse reply;
   std::vector<nexus::NexusParams> all;
   for (const nexus::Nexus* n : engine.nexuses().list()) all.push_back(n->params());
+  const Nanos until = wait_until(engine);
   for (const auto& n : all) {
     if (!wanted(request, n.name)) continue;
-    const auto one = co_await counted(engine, n.name);
+    const auto one = co_await counted(engine, n.name, until);
+    if (is_worked_on(one) && request.has_name()) co_return one.error();
     if (!one.ok()) continue;
-    HF_CO_TRY(const IoLatencies latencies, co_await nexus_latencies(engine, n.uuid, false));
-    *reply.add_stats() = message(n.name, n.uuid, one.value(), latencies);
+    const auto latencies = co_await nexus_latencies(engine, n.uuid, false, until);
+    if (is_worked_on(latencies) && request.has_name()) co_return latencies.error();
+    if (!latencies.ok()) continue;
+    *reply.add_stats() = message(n.name, n.uuid, one.value(), latencies.value());
   }
   HF_CO_CHECK(check_found("nexus", request, reply.stats_size()));
   co_return reply;

@@ -25,7 +25,7 @@ void KeyedLocks::Lock::release() noexcept {
   std::exchange(locks_, nullptr)->leave(key_);
 }
 
-Task<Result<KeyedLocks::Lock>> KeyedLocks::acquire(std::string key) {
+Task<Result<KeyedLocks::Lock>> KeyedLocks::acquire(std::string key, Nanos deadline) {
   auto& slot = slots_[key];
   if (slot == nullptr) slot = std::make_unique<Slot>(home_);
   if (slot->users > waiters_max) {
@@ -35,8 +35,11 @@ Task<Result<KeyedLocks::Lock>> KeyedLocks::acquire(std::string key) {
   }
   Slot& mine = *slot;
   ++mine.users;
-  auto permit = co_await mine.mutex.acquire();
-  co_return Lock(*this, std::move(key), std::move(permit));
+  auto permit = co_await mine.mutex.acquire(deadline);
+  if (permit) co_return Lock(*this, std::move(key), std::move(permit));
+  leave(key);
+  co_return Error(Errc::resource_exhausted,
+                  fmt::format("an operation on '{}' is under way: try again when it has ended", key));
 }
 
 KeyedLocks::Lock KeyedLocks::try_acquire(std::string key) {

@@ -43,8 +43,8 @@ class KeyedLocks {
     Semaphore::Permit permit_;
   };
 
-  // Errors: resource_exhausted when too many wait for this key already.
-  Task<Result<Lock>> acquire(std::string key);
+  // Errors: resource_exhausted when too many wait for this key already, or it is still held at the deadline.
+  Task<Result<Lock>> acquire(std::string key, Nanos deadline = no_deadline);
   // An empty Lock when somebody holds it.
   Lock try_acquire(std::string key);
 

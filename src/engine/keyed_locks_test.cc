@@ -68,5 +68,23 @@ TEST(KeyedLocks, WhatWaitsForOneKeyIsBounded) {
   EXPECT_EQ(b.events.size(), 2 * (KeyedLocks::waiters_max + 1) + 1);
 }
 
+Task<void> be_impatient(Bench& b) {
+  TaskScope scope(b.home);
+  scope.spawn(b.use("a", "slow", 1s));
+  const auto late = co_await b.locks.acquire("a", b.home.now() + 100ms);
+  EXPECT_EQ(late.code(), Errc::resource_exhausted);
+  b.events.push_back("gave up");
+  const auto other = co_await b.locks.acquire("b", b.home.now());
+  EXPECT_TRUE(other.ok()) << "it is free";
+  co_await scope.join();
+  EXPECT_TRUE(b.locks.try_acquire("a")) << "nothing is left of the one that gave up";
+}
+
+TEST(KeyedLocks, NobodyWaitsLongerThanItWants) {
+  Bench b;
+  b.world.run(b.home, be_impatient(b));
+  EXPECT_EQ(b.events, (std::vector<std::string>{"slow in", "gave up", "slow out"}));
+}
+
 }  // namespace
 }  // namespace holdfast::engine

@@ -88,12 +88,10 @@ Task<void> collect_devices(Engine& engine, MetricFamilies& f) {
   std::vector<std::string> names;
   for (const auto& [name, entry] : engine.devices().entries()) names.push_back(name);
   for (const auto& name : names) {
-    // A nexus or replica is held by its lock meanwhile, so that it is not destroyed; the registry holds the
-    // others.
+    // Held meanwhile, so that it is not destroyed; what is being worked on now is left out.
     const auto lock = engine.locks().try_acquire(engine.lock_key(name));
     const BlockDevice* device = engine.devices().find(name);
-    if (device == nullptr) continue;
-    if (!lock && (engine.nexuses().find(name).ok() || engine.pools().is_volume(*device))) continue;
+    if (!lock || device == nullptr) continue;
     const std::string product = device->identity().product_name;
     f.gauge("holdfast_device_size_bytes", "Capacity", {{"device", name}, {"product", product}},
             as_double(device->geometry().size_bytes()));

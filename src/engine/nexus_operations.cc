@@ -91,6 +91,8 @@ Task<Result<v1::CreateNexusResponse>> create(Engine& engine, const v1::CreateNex
 Task<Result<Empty>> destroy(Engine& engine, const v1::DestroyNexusRequest& request) {
   HF_CO_TRY(auto locked, co_await lock_nexus(engine, "uuid", request.uuid()));
   const Uuid uuid = locked.nexus->params().uuid;
+  // On its way out its device is found, but is no nexus any more.
+  HF_CO_TRY(const auto device, co_await engine.locks().acquire(Exports::lock_key(locked.nexus->name())));
   HF_CO_CHECK(co_await engine.exports().unshare(locked.nexus->name()));
   HF_CO_CHECK(co_await engine.nexuses().destroy(uuid));
   engine.forget_controller_ids(uuid);

@@ -1,7 +1,6 @@
 #include "engine/peer_engine.h"
 
-#include <chrono>
-#include <functional>
+#include <type_traits>
 #include <utility>
 
 #include <fmt/format.h>
@@ -15,7 +14,10 @@ namespace own = holdfast::v1;
 
 namespace {
 
-constexpr auto call_timeout = std::chrono::seconds(5);
+constexpr Nanos call_timeout = 5s;
+
+template <class Service>
+using Async = std::remove_pointer_t<decltype(std::declval<typename Service::Stub&>().async())>;
 
 Error to_error(const grpc::Status& status, const std::string& endpoint) {
   std::string text = fmt::format("engine {}: {}", endpoint, status.error_message());
@@ -44,24 +46,19 @@ PeerEngine::PeerEngine(Reactor& home, std::string endpoint)
       rebuilds_(own::ReplicaRebuildRpc::NewStub(channel_)) {}
 
 template <class Stub, class Request, class Reply>
-Task<Result<Reply>> PeerEngine::ask(Stub& stub, Method<Stub, Request, Reply> method, Request request) {
-  Reply reply;
-  grpc::Status status;
-  auto work = [&] {
-    grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + call_timeout);
-    status = (stub.*method)(&context, request, &reply);
-  };
-  std::function<void()> call(std::ref(work));
-  co_await home_.run_blocking(std::move(call));
-  if (!status.ok()) co_return to_error(status, endpoint_);
-  co_return reply;
+Task<Result<Reply>> PeerEngine::ask(Stub& stub, rpc::detail::Method<Stub, Request, Reply> method,
+                                    std::type_identity_t<Request> request) {
+  const rpc::CallOptions options(call_timeout);
+  auto answer = co_await rpc::call(home_, stub, method, std::move(request), options);
+  if (!answer.status.ok()) co_return to_error(answer.status, endpoint_);
+  co_return std::move(answer.reply);
 }
 
 Task<Result<std::vector<v1::SnapshotInfo>>> PeerEngine::snapshots(Uuid replica) {
   v1::ListSnapshotsRequest request;
   request.set_source_uuid(replica.to_string());
-  HF_CO_TRY(auto reply, co_await ask(*snapshots_, &v1::SnapshotRpc::Stub::ListSnapshot, std::move(request)));
+  HF_CO_TRY(auto reply,
+            co_await ask(*snapshots_->async(), &Async<v1::SnapshotRpc>::ListSnapshot, std::move(request)));
   auto& found = *reply.mutable_snapshots();
   std::vector<v1::SnapshotInfo> all(std::make_move_iterator(found.begin()),
                                     std::make_move_iterator(found.end()));
@@ -71,7 +68,8 @@ Task<Result<std::vector<v1::SnapshotInfo>>> PeerEngine::snapshots(Uuid replica) 
 Task<Result<v1::Replica>> PeerEngine::find(Uuid uuid) {
   v1::ListReplicaOptions request;
   request.mutable_uuid()->set_value(uuid.to_string());
-  HF_CO_TRY(auto reply, co_await ask(*replicas_, &v1::ReplicaRpc::Stub::ListReplicas, std::move(request)));
+  HF_CO_TRY(auto reply,
+            co_await ask(*replicas_->async(), &Async<v1::ReplicaRpc>::ListReplicas, std::move(request)));
   if (reply.replicas_size() != 1) {
     co_return Error(Errc::not_found, fmt::format("engine {}: there is no replica or snapshot {}", endpoint_,
                                                  uuid.to_string()));
@@ -84,13 +82,14 @@ Task<Result<v1::Replica>> PeerEngine::share(Uuid uuid, std::vector<std::string> 
   request.set_uuid(uuid.to_string());
   request.set_share(v1::ShareProtocol::NVMF);
   for (auto& host : hosts) request.add_allowed_hosts(std::move(host));
-  return ask(*replicas_, &v1::ReplicaRpc::Stub::ShareReplica, std::move(request));
+  return ask(*replicas_->async(), &Async<v1::ReplicaRpc>::ShareReplica, std::move(request));
 }
 
 Task<Status> PeerEngine::unshare(Uuid uuid) {
   v1::UnshareReplicaRequest request;
   request.set_uuid(uuid.to_string());
-  const auto done = co_await ask(*replicas_, &v1::ReplicaRpc::Stub::UnshareReplica, std::move(request));
+  const auto done =
+      co_await ask(*replicas_->async(), &Async<v1::ReplicaRpc>::UnshareReplica, std::move(request));
   if (!done.ok()) co_return done.error();
   co_return Status();
 }
@@ -101,20 +100,20 @@ Task<Result<own::DiffSnapshotsResponse>> PeerEngine::diff(std::optional<Uuid> ea
   if (earlier) request.set_earlier(earlier->to_string());
   request.set_later(later.to_string());
   request.set_offset(offset);
-  return ask(*pools_, &own::PoolRpc::Stub::DiffSnapshots, std::move(request));
+  return ask(*pools_->async(), &Async<own::PoolRpc>::DiffSnapshots, std::move(request));
 }
 
 Task<Result<own::Epochs>> PeerEngine::epochs(Uuid uuid) {
   own::GetEpochsRequest request;
   request.set_uuid(uuid.to_string());
-  return ask(*rebuilds_, &own::ReplicaRebuildRpc::Stub::GetEpochs, std::move(request));
+  return ask(*rebuilds_->async(), &Async<own::ReplicaRebuildRpc>::GetEpochs, std::move(request));
 }
 
 Task<Result<own::ListRegionEpochsResponse>> PeerEngine::region_epochs(Uuid replica, std::uint64_t first) {
   own::ListRegionEpochsRequest request;
   request.set_uuid(replica.to_string());
   request.set_first(first);
-  return ask(*rebuilds_, &own::ReplicaRebuildRpc::Stub::ListRegionEpochs, std::move(request));
+  return ask(*rebuilds_->async(), &Async<own::ReplicaRebuildRpc>::ListRegionEpochs, std::move(request));
 }
 
 }  // namespace holdfast::engine

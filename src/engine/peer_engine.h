@@ -1,5 +1,5 @@
-// PeerEngine: another engine, asked by gRPC for what a replica of it has. Home core; the calls themselves block a
-// helper thread, at most a few seconds each.
+// PeerEngine: another engine, asked by gRPC for what a replica of it has. Home core. Each call ends within a few
+// seconds.
 //
 // Errors of all: not_connected (no answer), not_found, failed_precondition, otherwise protocol; the text names
 // the engine. What the other engine says is checked by whoever uses it.
@@ -11,7 +11,6 @@
 #include <vector>
 
 #include <grpcpp/channel.h>
-#include <grpcpp/client_context.h>
 
 #include "base/error.h"
 #include "base/uuid.h"
@@ -19,6 +18,7 @@
 #include "holdfast/v1/rebuild.grpc.pb.h"
 #include "mayastor/v1/replica.grpc.pb.h"
 #include "mayastor/v1/snapshot.grpc.pb.h"
+#include "rpc/unary.h"
 #include "rt/reactor.h"
 
 namespace holdfast::engine {
@@ -43,9 +43,8 @@ class PeerEngine {
 
  private:
   template <class Stub, class Request, class Reply>
-  using Method = grpc::Status (Stub::*)(grpc::ClientContext*, const Request&, Reply*);
-  template <class Stub, class Request, class Reply>
-  Task<Result<Reply>> ask(Stub& stub, Method<Stub, Request, Reply> method, Request request);
+  Task<Result<Reply>> ask(Stub& stub, rpc::detail::Method<Stub, Request, Reply> method,
+                          std::type_identity_t<Request> request);
 
   Reactor& home_;
   const std::string endpoint_;

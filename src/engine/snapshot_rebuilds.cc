@@ -33,6 +33,13 @@ struct SnapshotRebuilds::Job {
   std::vector<std::pair<Range, bool>> pieces;  // to look at; whether the source has it
   StopSource stop;
   Event ended;
+
+  // An end that does not answer is not waited for.
+  void give_up() noexcept {
+    stop.request_stop();
+    if (source) source.channel().cancel_all();
+    if (replica) replica.channel().cancel_all();
+  }
 };
 
 SnapshotRebuilds::SnapshotRebuilds(DeviceRegistry& devices, const Pools& pools)
@@ -73,16 +80,20 @@ Task<Result<std::vector<SnapshotRebuilds::Range>>> SnapshotRebuilds::allocated(B
     for (const auto& r : all) ranges.push_back({r.offset, std::min(r.offset + r.length, size)});
     co_return ranges;
   }
+  // Whoever keeps no epochs does not say what is allocated, either.
+  EpochState state;
   EpochClient* epochs = device.epochs();
-  Result<EpochState> state = Error(Errc::not_supported);
-  if (epochs != nullptr) state = co_await epochs->state();
-  if (!state.ok()) {  // whoever keeps no epochs does not say what is allocated, either
+  if (epochs != nullptr) {
+    const auto told = co_await epochs->state();
+    if (told.ok()) state = told.value();
+  }
+  if (state.regions == 0) {
     ranges.push_back({0, size});
     co_return ranges;
   }
-  const std::uint64_t region = state.value().region_bytes;
-  for (std::uint64_t from = 0; from < state.value().regions;) {
-    const std::uint64_t count = std::min(state.value().regions - from, EpochClient::regions_per_call_max);
+  const std::uint64_t region = state.region_bytes;
+  for (std::uint64_t from = 0; from < state.regions;) {
+    const std::uint64_t count = std::min(state.regions - from, EpochClient::regions_per_call_max);
     HF_CO_TRY(const auto bitmap, co_await epochs->allocated(from, count));
     for (std::uint64_t i = from; i < from + count; ++i) {
       if (!bitmap.has(i)) continue;
@@ -197,7 +208,7 @@ Task<Status> SnapshotRebuilds::destroy(Uuid uuid) {
   if (found == jobs_.end()) {
     co_return Error(Errc::not_found, fmt::format("there is no snapshot rebuild {}", uuid.to_string()));
   }
-  found->second->stop.request_stop();
+  found->second->give_up();
   co_await found->second->ended.wait();
   jobs_.erase(uuid);
   co_return Status();
@@ -210,10 +221,7 @@ std::vector<SnapshotRebuildView> SnapshotRebuilds::list() const {
 }
 
 Task<void> SnapshotRebuilds::close() {
-  for (const auto& [uuid, job] : jobs_) {
-    job->stop.request_stop();
-    if (job->source) job->source.channel().cancel_all();
-  }
+  for (const auto& [uuid, job] : jobs_) job->give_up();
   co_await scope_.join();
   jobs_.clear();
 }

@@ -4,6 +4,8 @@
 #include <csignal>
 #include <thread>
 
+#include <httplib.h>
+
 #include "api/api_test.h"
 #include "support/silent_server.h"
 
@@ -339,6 +341,35 @@ TEST_F(NexusApi, AnaStateIsThatOfThePublishedNexus) {
               "cannot be set");
   get.set_uuid(other_uuid);
   EXPECT_CODE(call(engine_.nexus(), &Stub::GetNvmeAnaState, get, &state), NOT_FOUND, other_uuid);
+}
+
+// Whoever looks at devices by name meets no nexus that is half gone.
+TEST_F(NexusApi, ANexusGoesWhileOthersAskForItsDevice) {
+  const auto children = make_children(1);
+  std::atomic<bool> over = false;
+  const auto share = [&] {
+    v1::BdevShareRequest request;
+    request.set_name("volume-1");
+    request.set_protocol(v1::NVMF);
+    v1::BdevShareResponse reply;
+    while (!over) EXPECT_FALSE(call(engine_.bdev(), &v1::BdevRpc::Stub::Share, request, &reply).ok());
+  };
+  const auto scrape = [&] {
+    while (!over) {
+      httplib::Client client("127.0.0.1", engine_.metrics_port());
+      const auto got = client.Get("/metrics");
+      EXPECT_TRUE(got && got->status == 200);
+    }
+  };
+  std::vector<std::thread> others;
+  for (int i = 0; i < 2; ++i) others.emplace_back(share);
+  others.emplace_back(scrape);
+  for (int i = 0; i < 200 && !HasFailure(); ++i) {
+    EXPECT_OK(create(nexus_request(children)));
+    EXPECT_OK(destroy(uuid));
+  }
+  over = true;
+  for (auto& other : others) other.join();
 }
 
 }  // namespace

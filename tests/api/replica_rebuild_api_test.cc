@@ -3,6 +3,8 @@
 #include <thread>
 
 #include "api/pool_api_test.h"
+#include "support/fault_injection.h"
+#include "support/silent_server.h"
 
 namespace holdfast::api_test {
 namespace {
@@ -324,6 +326,57 @@ TEST_F(ReplicaRebuildApi, RefusesWhatIsWrong) {
   EXPECT_CODE(ask(other_.replica_rebuild(), &own::ReplicaRebuildRpc::Stub::DestroyReplicaRebuild, end).status,
               NOT_FOUND, new_uuid);
   EXPECT_TRUE(snapshots_on(other_).empty());
+}
+
+// What else an engine has to do goes on: files of new devices are opened, records are written.
+TEST_F(ReplicaRebuildApi, EnginesThatDoNotAnswerHoldUpNothingElse) {
+  const testing_support::SilentServer silent;
+  const std::string nobody = "127.0.0.1:" + std::to_string(silent.port());
+  for (int i = 10; i < 34; ++i) {
+    const std::string id = "aaaaaaaa-0000-4000-8000-0000000001" + std::to_string(i);
+    ASSERT_TRUE(create(replica_request("n" + std::to_string(i), id, MB)).status.ok());
+    ASSERT_TRUE(rebuild(engine_, id, replica_uuid, nobody).status.ok());
+  }
+  const auto began = std::chrono::steady_clock::now();
+  create_bdev("aio://" + disk("other"));
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(2));
+}
+
+// An engine whose peer stands still ends all the same, and so does a job that is destroyed.
+TEST_F(ReplicaRebuildApi, ASnapshotRebuildIntoAnEngineThatStandsStillCanBeGivenUp) {
+  start_other(disk("b"));
+  v1::ShareReplicaRequest out;
+  out.set_uuid(new_uuid);
+  out.set_share(v1::NVMF);
+  const auto shared = ask(other_.replica(), &v1::ReplicaRpc::Stub::ShareReplica, out);
+  ASSERT_TRUE(shared.status.ok()) << shared.status.error_message();
+  create_bdev("malloc:///m0?size_mb=16");
+  create_bdev("inject://m0?op=r&delay=100");
+  fill(replica_uuid, 7);
+  v1::CreateSnapshotRebuildRequest job;
+  job.set_snapshot_uri("bdev:///m0-inject");
+  job.set_replica_uri(shared->uri());
+  v1::DestroySnapshotRebuildRequest end;
+  for (const bool stops : {false, true}) {
+    SCOPED_TRACE(stops ? "the engine stops" : "the job is destroyed");
+    job.set_uuid(stops ? other_uuid : uuid);
+    end.set_uuid(job.uuid());
+    EXPECT_OK(
+        ask(engine_.snapshot_rebuild(), &v1::SnapshotRebuildRpc::Stub::CreateSnapshotRebuild, job).status);
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    other_.signal(SIGSTOP);
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    const auto began = std::chrono::steady_clock::now();
+    if (stops) {
+      engine_.signal(SIGTERM);
+      EXPECT_EQ(engine_.wait_exit(std::chrono::seconds(30)), 0);
+    } else {
+      EXPECT_OK(
+          ask(engine_.snapshot_rebuild(), &v1::SnapshotRebuildRpc::Stub::DestroySnapshotRebuild, end).status);
+    }
+    EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(8));
+    other_.signal(SIGCONT);
+  }
 }
 
 }  // namespace
