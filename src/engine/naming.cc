@@ -70,6 +70,12 @@ Uuid nexus_identity(std::string_view name, const Uuid& nexus) {
 }
 
 Status check_host_nqn(std::string_view nqn) {
+  // Lists of hosts have commas between them, also where they are kept.
+  if (nqn.starts_with("nqn.") && nqn.find(',') != std::string_view::npos) {
+    return Error(Errc::invalid_argument,
+                 fmt::format("allowed host '{}' has a comma: give each host by itself",
+                             nqn.substr(0, nqn.find(',') + 1)));
+  }
   if (!nqn.starts_with("nqn.") || nqn.size() > nqn_bytes_max ||
       !std::all_of(nqn.begin(), nqn.end(), printable)) {
     std::string shown;

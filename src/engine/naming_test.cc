@@ -52,6 +52,9 @@ TEST(Naming, AllowedHostsAreNqns) {
   EXPECT_FALSE(check_host_nqn("host").ok());
   EXPECT_FALSE(check_host_nqn("nqn.a b").ok());
   EXPECT_FALSE(check_host_nqn("nqn." + std::string(220, 'x')).ok());
+  const Status two = check_host_nqn("nqn.2014-08.org.a:x,nqn.2014-08.org.b:y");
+  ASSERT_FALSE(two.ok());
+  EXPECT_NE(two.error().message().find("comma"), std::string::npos);
 }
 
 }  // namespace

@@ -66,6 +66,16 @@ Result<std::unique_ptr<Pools::Known>> from_json(const std::string& text) {
   return known;
 }
 
+// A disk of a pool that is closed just now is not free, either.
+template <class KnownPools>
+Status check_free(const KnownPools& all, const std::string& disk) {
+  for (const auto& [name, known] : all) {
+    if (std::find(known->disks.begin(), known->disks.end(), disk) == known->disks.end()) continue;
+    return Error(Errc::invalid_argument, fmt::format("disk {} belongs to pool '{}'", disk, name));
+  }
+  return Status();
+}
+
 // Not open; or it takes no changes any more although all of its disks answer: a write of the journal had failed.
 bool is_to_heal(const Pools::Known& known) {
   if (known.pool == nullptr) return true;
@@ -167,13 +177,11 @@ Task<void> Pools::retry() {
     for (const auto& [name, known] : known_) {
       if (is_to_heal(*known)) names.push_back(name);
     }
-    for (const auto& name : names) {
-      if (!stop_.stop_requested()) co_await heal(name);
-    }
+    for (auto& name : names) scope_.spawn(heal(std::move(name)));  // a disk may take its time to fail
   }
 }
 
-Task<void> Pools::heal(const std::string& name) {
+Task<void> Pools::heal(std::string name) {
   const auto lock = locks_.try_acquire(lock_key(name));
   Known* known = find(name);
   if (!lock || known == nullptr || !is_to_heal(*known)) co_return;
@@ -220,14 +228,17 @@ Task<std::vector<std::string>> Pools::labelled_disks(const Known& known) {
   const std::vector<std::string> all = known.disks;
   const Uuid uuid = known.uuid;
   std::vector<std::string> found;
+  std::set<Uuid> seen;  // one disk may have been named in two ways
   for (const auto& disk : all) {
     const auto label = co_await pool::Pool::probe(devices_, disk);
-    if (label.ok() && label.value() && label.value()->pool_uuid == uuid) found.push_back(disk);
+    if (!label.ok() || !label.value() || label.value()->pool_uuid != uuid) continue;
+    if (seen.insert(label.value()->disk_uuid).second) found.push_back(disk);
   }
   co_return found;
 }
 
 Task<Status> Pools::add_disk(Known& known, std::string disk, bool force) {
+  HF_CO_CHECK(check_free(known_, disk));
   known.disks.push_back(disk);
   Status done = co_await remember(known);
   if (done.ok()) done = co_await known.pool->add_disk(disk, force);
@@ -271,10 +282,7 @@ Status Pools::check_names(const std::string& name, const std::vector<std::string
     if (!seen.insert(disk).second) {
       return Error(Errc::invalid_argument, fmt::format("disk {} is given twice", disk));
     }
-    for (const auto& [other, known] : known_) {
-      if (std::find(known->disks.begin(), known->disks.end(), disk) == known->disks.end()) continue;
-      return Error(Errc::invalid_argument, fmt::format("disk {} belongs to pool '{}'", disk, other));
-    }
+    HF_CHECK(check_free(known_, disk));
   }
   return Status();
 }
@@ -326,7 +334,8 @@ Task<Result<Pools::Known*>> Pools::create(pool::PoolParams params) {
     }
   }
   const std::vector<std::string> disks = params.disks;
-  HF_CO_TRY(auto made, co_await pool::Pool::create(devices_, std::move(params), pool::PoolOptions(), this));
+  const pool::PoolOptions options = options_of(Known());
+  HF_CO_TRY(auto made, co_await pool::Pool::create(devices_, std::move(params), options, this));
   HF_CO_TRY(Known * known, add(std::move(made), disks));
   co_await try_to_remember(*known);
   co_return known;
@@ -339,7 +348,8 @@ Task<Result<Pools::Known*>> Pools::import(std::string name, std::optional<Uuid> 
     HF_CO_TRY(const auto label, co_await pool::Pool::probe(devices_, disk));
     HF_CO_CHECK(check_label(disk, label, name, uuid));
   }
-  HF_CO_TRY(auto opened, co_await pool::Pool::open(devices_, disks, name, uuid, pool::PoolOptions(), this));
+  const pool::PoolOptions options = options_of(Known());
+  HF_CO_TRY(auto opened, co_await pool::Pool::open(devices_, disks, name, uuid, options, this));
   if (const Known* other = find(opened->uuid()); other != nullptr) {
     const std::string text =
         fmt::format("pool {} is known already, as '{}'", other->uuid.to_string(), other->name);
@@ -388,9 +398,29 @@ Task<Status> Pools::end_export(const pool::VolumeSpec& volume) {
   co_return co_await exports_.unshare(volume.name);
 }
 
+namespace {
+
+// Whether all disks answer, and none is the pool's first any more, without whose label there is no pool: what an engine
+// leaves that ended after it had erased a pool, and before it forgot it.
+Task<bool> is_erased(DeviceRegistry& devices, const Pools::Known& known) {
+  const std::vector<std::string> disks = known.disks;
+  const Uuid uuid = known.uuid;
+  for (const auto& disk : disks) {
+    const auto label = co_await pool::Pool::probe(devices, disk);
+    if (!label.ok()) co_return false;
+    const auto& found = label.value();
+    if (found && found->pool_uuid == uuid && found->disk_index == 0) co_return false;
+  }
+  co_return true;
+}
+
+}  // namespace
+
 Task<Status> Pools::release(Known& known, bool erase) {
   if (known.pool == nullptr) {
     if (!erase) co_return co_await forget(known);
+    const bool erased = co_await is_erased(devices_, known);
+    if (erased) co_return co_await forget(known);
     co_return Error(
         Errc::failed_precondition,
         fmt::format("pool '{}' is not open ({}), so it cannot be destroyed; export it to forget it here",

@@ -118,7 +118,7 @@ class Pools final : pool::PoolObserver {
   Task<std::vector<std::string>> labelled_disks(const Known& known);
   // Ends the exports of its replicas, and closes it.
   Task<Status> close(Known& known, bool erase);
-  Task<void> heal(const std::string& name);
+  Task<void> heal(std::string name);
   Task<void> open_first_time(Known& known);
   Task<void> retry();
   Task<void> share_all(Known& known);

@@ -41,10 +41,12 @@ mayastor::v1::Replica describe(Engine& engine, const Pools::Known& known, const 
 
 }  // namespace
 
-Task<Result<LockedVolume>> lock_volume(Engine& engine, const char* what, Uuid uuid) {
+Task<Result<LockedVolume>> lock_volume(Engine& engine, const char* what, Uuid uuid, const NamedPool* named) {
   const auto seen = engine.pools().find_volume(uuid);
   if (!seen) {
-    if (const auto* closed = engine.pools().closed_one()) {
+    const auto* said = named == nullptr ? nullptr : engine.pools().find(named->uuid_or_name);
+    const bool is_known = said != nullptr && said->pool != nullptr;
+    if (const auto* closed = is_known ? nullptr : engine.pools().closed_one()) {
       co_return Error(Errc::failed_precondition,
                       fmt::format("{} {} is in no open pool, and pool '{}' is not open: {}", what,
                                   uuid.to_string(), closed->name, closed->reason));
@@ -109,9 +111,10 @@ namespace replica_operations {
 namespace {
 
 // Of a replica or clone; a snapshot is no replica to those who change it.
-Task<Result<LockedVolume>> lock_replica(Engine& engine, const std::string& text) {
+Task<Result<LockedVolume>> lock_replica(Engine& engine, const std::string& text,
+                                        const NamedPool* named = nullptr) {
   HF_CO_TRY(const Uuid uuid, to_uuid("uuid", text));
-  HF_CO_TRY(auto locked, co_await lock_volume(engine, "replica", uuid));
+  HF_CO_TRY(auto locked, co_await lock_volume(engine, "replica", uuid, named));
   if (is_snapshot(locked.volume.spec)) {
     co_return bad(fmt::format("uuid: {} is the snapshot '{}', not a replica", text, locked.volume.spec.name));
   }
@@ -167,7 +170,8 @@ Task<Result<v1::Replica>> create(Engine& engine, const v1::CreateReplicaRequest&
   if (request.share() == v1::ShareProtocol::NVMF) {
     const Status shared = co_await engine.pools().share_again(known, made.spec);
     if (!shared.ok()) {
-      const Status undone = co_await known.pool->destroy_volume(uuid);
+      const LockedVolume whole(std::move(locked.lock), known, made);
+      const Status undone = co_await destroy_volume(engine, whole);
       undone.ignore("the error that matters is that of the export");
       co_return shared.error();
     }
@@ -178,7 +182,7 @@ Task<Result<v1::Replica>> create(Engine& engine, const v1::CreateReplicaRequest&
 Task<Result<Empty>> destroy(Engine& engine, const v1::DestroyReplicaRequest& request) {
   const NamedPool named = named_pool(request);
   HF_CO_CHECK(check_pool(engine, named));
-  HF_CO_TRY(auto locked, co_await lock_replica(engine, request.uuid()));
+  HF_CO_TRY(auto locked, co_await lock_replica(engine, request.uuid(), &named));
   HF_CO_CHECK(check_in_pool(named, "replica", locked));
   HF_CO_CHECK(co_await destroy_volume(engine, locked));
   co_return Empty();
@@ -226,21 +230,25 @@ Task<Result<v1::Replica>> share(Engine& engine, const v1::ShareReplicaRequest& r
   HF_CO_TRY(const Uuid uuid, to_uuid("uuid", request.uuid()));
   HF_CO_TRY(auto locked, co_await lock_volume(engine, "replica", uuid));  // or a snapshot, for others to read
   Pools::Known& known = *locked.known;
-  const auto* before = engine.exports().find(locked.volume.spec.name);
-  const bool was_shared = before != nullptr;
+  BlockDevice& device = *known.pool->device(uuid);
+  std::optional<Exports::Request> before;
+  if (const auto* shared = engine.exports().find(device.name())) {
+    before.emplace();
+    before->allowed_hosts = shared->allowed_hosts;
+  }
   const std::string text = joined(hosts);
   Exports::Request how;
   how.allowed_hosts = std::move(hosts);
-  HF_CO_CHECK(co_await engine.exports().share(*known.pool->device(uuid), std::move(how)));
+  HF_CO_CHECK(co_await engine.exports().share(device, std::move(how)));
   pool::Attributes changes;
   changes[attribute::shared] = "nvmf";
   changes[attribute::allowed_hosts] = text;
   const Status kept = co_await known.pool->set_attributes(uuid, std::move(changes));
   if (!kept.ok()) {
-    if (!was_shared) {
-      const Status undone = co_await engine.exports().unshare(locked.volume.spec.name);
-      undone.ignore("the error that matters is that of the pool");
-    }
+    Task<Status> undo =
+        before ? engine.exports().share(device, std::move(*before)) : engine.exports().unshare(device.name());
+    const Status undone = co_await undo;
+    undone.ignore("the error that matters is that of the pool");
     co_return kept.error();
   }
   co_return describe(engine, known, uuid);

@@ -18,18 +18,19 @@ struct LockedVolume {
   LockedVolume(KeyedLocks::Lock l, Pools::Known& k, pool::VolumeView v) noexcept
       : lock(std::move(l)), known(&k), volume(std::move(v)) {}
 };
+// The pool that a request about a volume may name besides it.
+struct NamedPool {
+  std::string uuid_or_name;  // empty: the request names none
+};
 // `what` begins error texts: "replica", "snapshot". Errors: not_found; failed_precondition when it is not
-// there but may be in a pool that is not open.
-Task<Result<LockedVolume>> lock_volume(Engine& engine, const char* what, Uuid uuid);
+// there but may be in a pool that is not open. It may not when an open pool is named.
+Task<Result<LockedVolume>> lock_volume(Engine& engine, const char* what, Uuid uuid,
+                                       const NamedPool* named = nullptr);
 // Ends its export, and destroys it; what fails leaves both. Errors: busy, those of the pool.
 Task<Status> destroy_volume(Engine& engine, const LockedVolume& locked);
 // Errors: already_exists when a volume or snapshot of any pool has the name or the UUID.
 Status check_unused(Engine& engine, const std::string& name, const Uuid& uuid);
-// The pool that a request about a volume may name besides it. Errors: failed_precondition when there is no
-// such pool, or it is not open; miscompare when the volume is in another.
-struct NamedPool {
-  std::string uuid_or_name;  // empty: the request names none
-};
+// Errors: failed_precondition when there is no such pool, or it is not open; miscompare when the volume is in another.
 Status check_pool(Engine& engine, const NamedPool& named);
 Status check_in_pool(const NamedPool& named, const char* what, const LockedVolume& locked);
 template <class Request>

@@ -41,9 +41,10 @@ Result<Uuid> to_new_uuid(const char* field, const std::string& text) {
   return uuid;
 }
 
-Task<Result<LockedVolume>> lock_snapshot(Engine& engine, const std::string& text) {
+Task<Result<LockedVolume>> lock_snapshot(Engine& engine, const std::string& text,
+                                         const NamedPool* named = nullptr) {
   HF_CO_TRY(const Uuid uuid, to_uuid("snapshot_uuid", text));
-  HF_CO_TRY(auto locked, co_await lock_volume(engine, "snapshot", uuid));
+  HF_CO_TRY(auto locked, co_await lock_volume(engine, "snapshot", uuid, named));
   if (!is_snapshot(locked.volume.spec)) {
     co_return Error(Errc::not_found,
                     fmt::format("{} is the replica '{}', not a snapshot", text, locked.volume.spec.name));
@@ -96,7 +97,7 @@ Task<Result<v1::ListSnapshotsResponse>> list(Engine& engine, const v1::ListSnaps
 Task<Result<Empty>> destroy(Engine& engine, const v1::DestroySnapshotRequest& request) {
   const NamedPool named = named_pool(request);
   HF_CO_CHECK(check_pool(engine, named));
-  HF_CO_TRY(auto locked, co_await lock_snapshot(engine, request.snapshot_uuid()));
+  HF_CO_TRY(auto locked, co_await lock_snapshot(engine, request.snapshot_uuid(), &named));
   HF_CO_CHECK(check_in_pool(named, "snapshot", locked));
   HF_CO_CHECK(co_await destroy_volume(engine, locked));
   co_return Empty();

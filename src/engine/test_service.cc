@@ -25,13 +25,16 @@ using WipeOptions = v1::WipeOptions;
 // Reports on their way from the home core to the thread that serves the call.
 class Reports {
  public:
-  // Home core. False when nobody wants more.
-  bool put(const WipeProgress& progress) {
+  // Home core.
+  void put(const WipeProgress& progress) {
     const std::lock_guard guard(mutex_);
-    if (refused_) return false;
+    if (refused_) return;
     waiting_.push_back(progress);
     more_.notify_one();
-    return true;
+  }
+  bool wanted() {
+    const std::lock_guard guard(mutex_);
+    return !refused_;
   }
   // Nothing when there was none for a moment.
   std::optional<WipeProgress> take(std::chrono::milliseconds patience) {
@@ -93,14 +96,16 @@ Task<Result<Empty>> run(Engine& engine, v1::WipeReplicaRequest request, Reports&
   const NamedPool named = named_pool(request);
   HF_CO_CHECK(check_pool(engine, named));
   HF_CO_TRY(const Uuid uuid, to_uuid("uuid", request.uuid()));
-  HF_CO_TRY(auto locked, co_await lock_volume(engine, "replica", uuid));
+  HF_CO_TRY(auto locked, co_await lock_volume(engine, "replica", uuid, &named));
   HF_CO_CHECK(check_in_pool(named, "replica", locked));
   BlockDevice* device = locked.known->pool->device(uuid);
   locked.lock.release();
-  std::function<bool(const WipeProgress&)> report = [&reports](const WipeProgress& p) {
-    return reports.put(p);
+  std::function<void(const WipeProgress&)> report = [&reports](const WipeProgress& p) { reports.put(p); };
+  // An engine that stops waits for its calls.
+  std::function<bool()> wanted = [&engine, &reports] {
+    return reports.wanted() && !engine.port().gate().closed();
   };
-  HF_CO_CHECK(co_await wipe(engine.devices(), *device, params, std::move(report)));
+  HF_CO_CHECK(co_await wipe(engine.devices(), *device, params, std::move(report), std::move(wanted)));
   co_return Empty();
 }
 

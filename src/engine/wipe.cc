@@ -67,14 +67,15 @@ class Wiper {
 };
 
 Task<Status> run(Reactor& home, Wiper& wiper, WipeProgress& progress,
-                 const std::function<bool(const WipeProgress&)>& report) {
+                 const std::function<void(const WipeProgress&)>& report,
+                 const std::function<bool()>& wanted) {
   const Nanos began = home.now();
-  const Error given_up(Errc::cancelled, "nobody listens to the wipe any more");
   progress.crc32c = wiper.sum();
-  if (!report(progress)) co_return given_up;
+  report(progress);
   while (progress.wiped_bytes < progress.total_bytes) {
     const std::uint64_t end = std::min(progress.wiped_bytes + progress.chunk_bytes, progress.total_bytes);
     while (progress.wiped_bytes < end) {
+      if (!wanted()) co_return Error(Errc::cancelled, "nobody listens to the wipe any more");
       const std::uint64_t bytes = std::min(end - progress.wiped_bytes, io_bytes_max);
       HF_CO_CHECK(co_await wiper.piece(progress.wiped_bytes, bytes));
       progress.wiped_bytes += bytes;
@@ -82,7 +83,7 @@ Task<Status> run(Reactor& home, Wiper& wiper, WipeProgress& progress,
     ++progress.wiped_chunks;
     progress.since = home.now() - began;
     progress.crc32c = wiper.sum();
-    if (!report(progress)) co_return given_up;
+    report(progress);
   }
   co_return Status();
 }
@@ -110,7 +111,7 @@ Result<WipeProgress> plan_wipe(const Geometry& geometry, std::uint64_t chunk_byt
 }
 
 Task<Status> wipe(DeviceRegistry& devices, BlockDevice& device, WipeParams params,
-                  std::function<bool(const WipeProgress&)> report) {
+                  std::function<void(const WipeProgress&)> report, std::function<bool()> wanted) {
   HF_CO_TRY(WipeProgress progress, plan_wipe(device.geometry(), params.chunk_bytes));
   const bool reads_only = params.method == WipeMethod::none || params.method == WipeMethod::checksum;
   DeviceClaim claim;
@@ -122,7 +123,7 @@ Task<Status> wipe(DeviceRegistry& devices, BlockDevice& device, WipeParams param
   Reactor& home = devices.cores().home();
   HF_CO_TRY(const auto channel, co_await device.open_channel(home));
   Wiper wiper(home, device, *channel, params);
-  Status done = co_await run(home, wiper, progress, report);
+  Status done = co_await run(home, wiper, progress, report, wanted);
   if (done.ok() && !reads_only) done = co_await channel->flush();
   co_await channel->close();
   co_return done;

@@ -36,9 +36,10 @@ inline constexpr std::uint64_t wipe_chunks_max = 1024;
 // larger than the device, or more than wipe_chunks_max of them.
 Result<WipeProgress> plan_wipe(const Geometry& geometry, std::uint64_t chunk_bytes);
 
-// Reports once at the start and after each chunk; ends early, with cancelled, when a report says false. The
-// caller sees to it that the device stays. Errors: busy (it is in use), invalid_argument, those of the device.
+// Reports once at the start and after each chunk; ends early, with cancelled, when it is not wanted any more, which is
+// asked more often. The caller sees to it that the device stays. Errors: busy (it is in use), invalid_argument, those
+// of the device.
 Task<Status> wipe(DeviceRegistry& devices, BlockDevice& device, WipeParams params,
-                  std::function<bool(const WipeProgress&)> report);
+                  std::function<void(const WipeProgress&)> report, std::function<bool()> wanted);
 
 }  // namespace holdfast::engine
