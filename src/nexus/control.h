@@ -8,6 +8,8 @@
 //    those that have every acknowledged write (P1).
 //  - The last in-sync child stays: its writes are held and retried until it answers, is reopened, or the
 //    hold time is over.
+//  - When it may have lost what it had not flushed (its target was restarted, it is opened again), those that are
+//    not in sync leave: they have that from the host, and get what it has instead.
 //  - A child that left comes back only after its old operations have ended and its device was closed and
 //    opened again: a late write of the old association cannot overtake the rebuild.
 //  - What a child missed while this nexus ran is known from two maps, to 64 KiB: what the cores tracked since it
@@ -163,6 +165,9 @@ class Control final : public FaultSink, public RebuildHost, ReservationObserver 
   Task<bool> outlast_its_seal(Child& c, ChildId id);
   Task<void> fence();
   Task<Status> reopen_last(Child& c);
+  bool is_last(const Child& c) const noexcept;
+  void cache_lost();
+  Task<void> repeat_writes();
   Task<void> retire_absent();
   Task<void> device_event(ChildId id, DeviceEvent event);
 

@@ -79,6 +79,11 @@ void CoreState::doubt(ChildId id) noexcept {
   if (CoreChild* c = find(id)) c->doubted = true;
 }
 
+void CoreState::cache_lost() noexcept {
+  ++losses_;
+  changed_.wake_all();
+}
+
 void CoreState::give_up(ChildId id) noexcept {
   if (CoreChild* c = find(id)) c->channel->cancel_all();
 }

@@ -163,6 +163,8 @@ class CoreState final : Timer {
   void caught_up(ChildId id, const Span& span) noexcept;
   // The last in-sync child failed and stays: its next success is reported.
   void doubt(ChildId id) noexcept;
+  // The last in-sync child may have lost what it had not flushed: a write that is under way goes there again.
+  void cache_lost() noexcept;
   // Out of the lists; what it misses from now on is tracked. `recorded`: the record calls it healthy, so
   // writes without it are held until settled(). `give_up`: its operations are asked to end.
   void leave(ChildId id, ChildKey key, bool recorded, bool give_up);
@@ -276,6 +278,7 @@ class CoreState final : Timer {
   WaitQueue outside_;  // woken when inside_ reaches 0
   unsigned inside_ = 0;
   unsigned repairs_ = 0;
+  unsigned losses_ = 0;  // calls of cache_lost()
   bool fenced_ = false;
   bool stopped_ = false;
   Attempt* first_attempt_ = nullptr;

@@ -21,7 +21,7 @@ Task<Verdict> Control::child_failed(ChildId id, Errc code) {
   }
   if (c == nullptr) co_return Verdict::left;
   if (c->phase == Phase::open) {
-    if (c->in_sync && in_sync_count() == 1) {
+    if (is_last(*c)) {
       if (is_path_error(code) && !c->suspended) {
         c->suspended = true;
         c->suspended_by = code;
@@ -47,6 +47,24 @@ void Control::child_recovered(ChildId id) noexcept {
   c->suspended = false;
   HF_LOG(info, "nexus", "the last in-sync child answers again", {"nexus", params_.name}, {"child", c->uri});
   changed(c);
+}
+
+bool Control::is_last(const Child& c) const noexcept {
+  return c.phase == Phase::open && c.in_sync && in_sync_count() == 1;
+}
+
+// The last in-sync child's, perhaps. All that no flush has covered counts as missed by those that leave here. The
+// cores hear of the loss first: a write must not end because a child left that it waited for.
+void Control::cache_lost() {
+  scope_.spawn(repeat_writes());
+  for (const auto& c : children_) {
+    if (c->phase == Phase::open && !c->in_sync) begin_leave(*c, Fault::rebuild_failed);
+  }
+}
+
+Task<void> Control::repeat_writes() {
+  auto repeat = [](CoreState& s) { s.cache_lost(); };
+  co_await tell_cores(repeat);
 }
 
 Task<void> Control::source_failed(ChildId source, Errc code) {
@@ -226,6 +244,7 @@ Task<Status> Control::reopen_last(Child& c) {
     begin_leave(c, fault_for(c.suspended_by));
     co_return Status();
   }
+  if (c.device != nullptr) cache_lost();
   const ChildId old = c.id;
   auto drop = [&](CoreState& s) { s.leave(old, c.key, false, true); };
   co_await tell_cores(drop);
@@ -254,12 +273,15 @@ Task<Status> Control::reopen_last(Child& c) {
 
 Task<void> Control::device_event(ChildId id, DeviceEvent event) {
   switch (event) {
-    case DeviceEvent::failed:
+    case DeviceEvent::failed: {
+      const Child* c = find(id);
+      if (c != nullptr && is_last(*c)) cache_lost();
       co_await child_failed(id, Errc::not_connected);
       co_return;
+    }
     case DeviceEvent::removed: {
       Child* c = find(id);
-      const bool may_leave = c != nullptr && c->phase == Phase::open && !(c->in_sync && in_sync_count() == 1);
+      const bool may_leave = c != nullptr && c->phase == Phase::open && !is_last(*c);
       if (may_leave) begin_leave(*c, std::nullopt);
       if (!may_leave) co_await child_failed(id, Errc::not_connected);
       co_return;

@@ -40,6 +40,7 @@ Task<Status> CoreState::modify(Modify m) {
 // Until every in-sync child has it, or the host gets an error. `done` are the openings that have it.
 Task<Status> CoreState::fan_out(const Modify& m, IdSet& done) {
   Patience patience;
+  unsigned losses = losses_;
   for (;;) {
     HF_CO_CHECK(admit());
     Attempt a;
@@ -52,6 +53,11 @@ Task<Status> CoreState::fan_out(const Modify& m, IdSet& done) {
     if (a.count > 0) co_await run_attempt(a, m);
     const Errc refused = co_await judge(a, done);
     if (is_fencing(refused)) co_return Error(Errc::fenced);  // elsewhere the volume goes on
+    if (losses != losses_) {
+      losses = losses_;
+      done.clear();
+      continue;
+    }
     if (complete(done)) co_return Status();
     Errc given_up = refused;
     if (refused == Errc::ok || is_path_error(refused)) {
