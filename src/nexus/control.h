@@ -168,7 +168,7 @@ class Control final : public FaultSink, public RebuildHost, ReservationObserver 
   bool is_last(const Child& c) const noexcept;
   void cache_lost();
   Task<void> repeat_writes();
-  Task<void> retire_absent();
+  Task<bool> retire_absent();
   Task<void> device_event(ChildId id, DeviceEvent event);
 
   // Background work (upkeep.cc).

@@ -200,6 +200,48 @@ TEST(Create, ShutdownDoesNotWaitForeverForAChildThatDoesNotFlush) {
   }
 }
 
+// The copy is complete, and only the record is missing.
+TEST(Create, ShutdownDoesNotWaitForTheStoreToRecordAChild) {
+  Rig rig;
+  rig.options.shutdown_store_deadline = 1s;
+  ASSERT_TRUE(rig.create({"a"}).ok());
+  ASSERT_TRUE(rig.run(rig.nexus->add_child(Rig::uri("b"), false)).ok());
+  rig.store.error = Errc::not_connected;
+  ASSERT_TRUE(rig.wait_for([&] { return rig.nexus->view().membership_pending; }));
+  auto& waiting = rig.start_operation(rig.nexus->stop_rebuild(Rig::uri("b")));
+  rig.pass(100ms);
+  auto& end = rig.start_operation(rig.nexus->shutdown());
+  rig.pass(5s);
+  EXPECT_TRUE(waiting.done());
+  EXPECT_EQ(end.code(), Errc::timed_out);
+  EXPECT_EQ(rig.state(), NexusState::shutdown);
+  rig.store.error = Errc::ok;
+  rig.pass(5s);
+}
+
+// Its departure goes on when the nexus is given up.
+TEST(Create, ChildThatFailsWhileTheStoreIsAwayDoesNotOutliveTheNexus) {
+  Rig rig;
+  rig.options.reopen_interval = 10s;
+  rig.options.hold_timeout = 1s;
+  rig.store.hang = true;
+  const NexusParams params = rig.params({"a", "b"});
+  std::optional<Errc> outcome;
+  auto create = [&]() -> Task<void> {
+    const auto made = co_await Nexus::create(*rig.registry, rig.store, params, rig.options, nullptr);
+    outcome = made.code();
+  };
+  rig.world.spawn(rig.home(), create());
+  rig.pass(500ms);
+  ASSERT_FALSE(outcome);
+  rig.disks["a"].device->tell(DeviceEvent::failed);
+  rig.pass(1s);
+  rig.store.hang = false;
+  rig.pass(1s);
+  EXPECT_EQ(outcome, Errc::not_connected);
+  EXPECT_EQ(rig.registry->entries().size(), 0u);
+}
+
 TEST(Create, ShutdownWaitsForIoAndGivesBackWhatIsHeld) {
   Rig rig;
   rig.options.shutdown_store_deadline = 1s;

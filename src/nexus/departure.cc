@@ -166,7 +166,7 @@ Task<bool> Control::join(Child& c, ChildId id) {
   co_await tell_cores(count_it);
   if (c.phase != Phase::open || c.id != id) co_return false;
   c.recorded_healthy = true;
-  const Status recorded = co_await keeper_.persist();
+  const Status recorded = co_await keeper_.persist(no_deadline, stop_.token());
   if (recorded.code() == Errc::fenced) co_await fence();
   if (!recorded.ok() || c.phase != Phase::open || c.id != id) co_return false;
   c.joining = false;
@@ -177,7 +177,8 @@ Task<bool> Control::join(Child& c, ChildId id) {
 Task<void> Control::make_readable(Child& c, ChildId id) {
   c.in_sync = true;
   c.catching_up = false;
-  co_await retire_absent();
+  const bool recorded = co_await retire_absent();
+  if (!recorded) co_return;
   auto read_it = [&](CoreState& s) { s.set_mode(id, Mode::in_sync); };
   co_await tell_cores(read_it);
   // What it was given counts as changed until it is sealed.
@@ -208,8 +209,8 @@ Task<void> Control::fence() {
 }
 
 // The last in-sync child could not be opened again, and now another one is in sync. Nothing was acknowledged
-// meanwhile; before anything is, the record says who has it.
-Task<void> Control::retire_absent() {
+// meanwhile; before anything is, the record says who has it. False: it does not, and the nexus ends.
+Task<bool> Control::retire_absent() {
   bool any = false;
   for (const auto& c : children_) {
     if (c->phase != Phase::open || !c->in_sync || c->device != nullptr) continue;
@@ -224,13 +225,15 @@ Task<void> Control::retire_absent() {
     ++counters_.retired_children;
     changed(c.get());
   }
-  if (!any) co_return;
-  const Status s = co_await keeper_.persist();
+  if (!any) co_return true;
+  const Status s = co_await keeper_.persist(no_deadline, stop_.token());
   if (s.code() == Errc::fenced) co_await fence();
+  if (!s.ok()) co_return false;
   for (const auto& c : children_) {
     if (c->phase == Phase::closed) c->settled.set();
   }
   want_heal();
+  co_return true;
 }
 
 // The last in-sync child never leaves the record; its device is closed and opened again while its I/O is

@@ -33,7 +33,7 @@ Task<Result<std::optional<Record>>> MembershipKeeper::load() {
   co_return found;
 }
 
-Task<Status> MembershipKeeper::persist(Nanos deadline) {
+Task<Status> MembershipKeeper::persist(Nanos deadline, StopToken stop) {
   const std::uint64_t mine = ++asked_;
   if (!running_ && !fenced_ && !stop_.stop_requested()) {
     running_ = true;
@@ -42,11 +42,12 @@ Task<Status> MembershipKeeper::persist(Nanos deadline) {
   while (done_ < mine) {
     if (fenced_) co_return Error(Errc::fenced, fmt::format("membership record '{}' has another owner", key_));
     if (stop_.stop_requested()) co_return Error(Errc::not_connected);
+    if (stop.stop_requested()) co_return Error(Errc::cancelled);
     if (home_.now() >= deadline) {
       co_return Error(Errc::timed_out,
                       fmt::format("the store has not recorded the membership '{}' yet", key_));
     }
-    co_await progress_.wait(deadline);
+    co_await progress_.wait(deadline, stop);
   }
   co_return Status();
 }

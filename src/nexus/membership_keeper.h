@@ -31,9 +31,9 @@ class MembershipKeeper {
 
   // What the store has now. First call, before any other.
   Task<Result<std::optional<Record>>> load();
-  // Records what is wanted now. Errors: fenced, for good; timed_out at the deadline (the keeper goes on);
-  // not_connected after stop().
-  Task<Status> persist(Nanos deadline = no_deadline);
+  // Records what is wanted now. Errors: fenced, for good; timed_out at the deadline and cancelled at the stop (the
+  // keeper goes on); not_connected after stop().
+  Task<Status> persist(Nanos deadline = no_deadline, StopToken stop = StopToken());
   // Ends the attempts; later calls fail. Waits for the store call that is under way.
   Task<void> stop();
 

@@ -51,6 +51,8 @@ Record Control::wanted_record() const {
 }
 
 Task<Status> Control::open(Nexus& device) {
+  // Before the first rebuilds nobody starts another.
+  const Semaphore::Permit turn = co_await ops_.acquire();
   device_ = &device;
   Status opened = co_await open_first_time();
   if (opened.ok()) {
@@ -59,9 +61,12 @@ Task<Status> Control::open(Nexus& device) {
     changed(nullptr);
     co_return opened;
   }
+  stopping_ = true;
+  stop_.request_stop();
   co_await keeper_.stop();
   co_await stop_cores();
   co_await close_children();
+  co_await scope_.join();  // a child that failed meanwhile may still be leaving
   children_.clear();
   co_return opened.error().with_context(fmt::format("{} was not created", label()));
 }

@@ -218,8 +218,13 @@ Task<Status> Control::stop_rebuild(std::string uri) {
   HF_CO_CHECK(usable());
   HF_CO_TRY(RebuildJob * job, job_named(uri));
   job->stop();
-  co_await find(uri)->job_ended.wait();
-  co_return Status();
+  const Wake ended = co_await find(uri)->job_ended.wait(home_.now() + options_.hold_timeout);
+  if (ended == Wake::signalled) co_return Status();
+  co_return Error(
+      Errc::not_connected,
+      fmt::format("the rebuild of child '{}' has not ended yet: a device or the store does not answer; "
+                  "it will when that does",
+                  uri));
 }
 
 Task<Status> Control::pause_rebuild(std::string uri) {
@@ -305,7 +310,9 @@ class GiveUp final : Timer {
 
 }  // namespace
 
+// Whoever has the turn may wait for what only the stop ends.
 Task<Status> Control::shutdown() {
+  stop_.request_stop();
   const Semaphore::Permit turn = co_await ops_.acquire();
   if (stopped_) co_return Status();
   co_return co_await shutdown_locked();
@@ -314,7 +321,6 @@ Task<Status> Control::shutdown() {
 Task<Status> Control::shutdown_locked() {
   stopping_ = true;
   changed(nullptr);
-  stop_.request_stop();
   for (const auto& c : children_) {
     if (c->job) c->job->stop();
   }

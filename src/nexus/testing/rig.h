@@ -187,6 +187,12 @@ class Rig {
     world.spawn(process->core(core), keep(channels[core]->flush(), s));
     return s;
   }
+  // An operation of the API, on home.
+  Started& start_operation(Task<Status> operation) {
+    Started& s = *started.emplace_back(std::make_unique<Started>(1));
+    world.spawn(home(), keep(std::move(operation), s));
+    return s;
+  }
   Errc finish(Started& s) {
     world.run_until([&] { return s.done(); }, world.now() + 1h);
     return s.code();
