@@ -31,6 +31,18 @@ constexpr Regression regressions[] = {
     {3212, "a child failed while the nexus was being opened, and its rebuild was started"},
 };
 
+constexpr Regression epoch_regressions[] = {
+    {71, "a child lost its connection while it was asked what changed, and everything was copied"},
+};
+
+TEST(Run, SeedsOfEpochsThatOnceFailed) {
+  for (const Regression& r : epoch_regressions) {
+    const RunResult result = run_epochs_seed(r.seed, false);
+    EXPECT_TRUE(result.failures.empty())
+        << "seed " << r.seed << " (" << r.found << "): " << result.failures.front();
+  }
+}
+
 TEST(Run, SeedsThatOnceFailed) {
   for (const Regression& r : regressions) {
     const RunResult result = run_seed(r.seed, false);

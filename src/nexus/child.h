@@ -26,7 +26,7 @@ struct Child {
       : uri(std::move(child_uri)),
         key(k),
         reservation_turn(home, 1),
-        epoch_calls_ended(home),
+        device_calls_ended(home),
         attached(home),
         left(home),
         settled(home),
@@ -50,15 +50,17 @@ struct Child {
   ReservationGuard* guard = nullptr;                // of a device of this engine
   std::unique_ptr<ReservationClient> local_client;  // of the guard
   bool reserved = false;                            // we hold its reservation, as far as we know
+  bool was_reserved = false;                        // at some time, and it was not given back since
   bool reservation_in_doubt = false;                // a look at it is to come
   Semaphore reservation_turn;                       // to look, or to close the device
 
+  unsigned device_calls = 0;  // under way
+  WaitQueue device_calls_ended;
+
   // Of a device that keeps epochs; nullptr otherwise.
   EpochClient* epochs = nullptr;
-  EpochState epoch_state;    // as the device had it when it was opened
-  std::uint32_t told = 0;    // the highest epoch announced to it, in all its openings
-  unsigned epoch_calls = 0;  // under way
-  WaitQueue epoch_calls_ended;
+  EpochState epoch_state;        // as the device had it when it was opened
+  std::uint32_t told = 0;        // the highest epoch announced to it, in all its openings
   std::uint32_t known_from = 0;  // its regions tell what changed in epochs above this one
 
   Phase phase = Phase::init;
@@ -93,14 +95,14 @@ struct Child {
   }
 };
 
-// A call to a child's EpochClient. Neither device nor child goes before it has ended.
-class EpochCall {
+// A call to a child's device, or to its EpochClient. Neither device nor child goes before it has ended.
+class DeviceCall {
  public:
-  explicit EpochCall(Child& c) noexcept : child_(c) { ++c.epoch_calls; }
-  EpochCall(const EpochCall&) = delete;
-  EpochCall& operator=(const EpochCall&) = delete;
-  ~EpochCall() {
-    if (--child_.epoch_calls == 0) child_.epoch_calls_ended.wake_all();
+  explicit DeviceCall(Child& c) noexcept : child_(c) { ++c.device_calls; }
+  DeviceCall(const DeviceCall&) = delete;
+  DeviceCall& operator=(const DeviceCall&) = delete;
+  ~DeviceCall() {
+    if (--child_.device_calls == 0) child_.device_calls_ended.wake_all();
   }
 
  private:

@@ -218,6 +218,35 @@ TEST(Children, SettlingFlushesWhileThereAreWritesOnly) {
   EXPECT_EQ(rig.disks["b"].count_of('f'), 1u);
 }
 
+// It cannot flush meanwhile.
+TEST(Children, SettlingDoesNotForgetTheLastChildWhileItIsAway) {
+  Rig rig;
+  ASSERT_TRUE(rig.create({"a", "b"}).ok());
+  ASSERT_TRUE(rig.run(rig.nexus->offline_child(b)).ok());
+  ASSERT_EQ(rig.write(1, 500, 8, 9), Errc::ok);
+  rig.disks["a"].write_error = Errc::not_connected;
+  Started& w = rig.start_write(0, 0, 8, 1);
+  rig.pass(500ms);
+  rig.disks["a"].absent = true;
+  ASSERT_EQ(rig.run(rig.nexus->online_child(a)).code(), Errc::not_found);
+  rig.pass(20s);
+  EXPECT_EQ(w.code(), Errc::not_connected);
+  rig.disks["a"].absent = false;
+  rig.disks["a"].write_error = Errc::ok;
+  rig.disks["a"].hold_flushes = true;
+  ASSERT_TRUE(rig.run(rig.nexus->online_child(a)).ok());
+  ASSERT_TRUE(rig.run(rig.nexus->online_child(b)).ok());
+  ASSERT_TRUE(rig.wait_for([&] { return rig.all_online(); }));
+  ASSERT_TRUE(rig.run(rig.nexus->fault_child(a, Fault::io_error)).ok());
+  auto& lost = rig.disks["a"].bytes;
+  std::fill(lost.begin() + data_offset_bytes + 500 * 512, lost.begin() + data_offset_bytes + 508 * 512,
+            std::byte{0});
+  rig.disks["a"].hold_flushes = false;
+  ASSERT_TRUE(rig.run(rig.nexus->online_child(a)).ok());
+  EXPECT_TRUE(rig.wait_for([&] { return rig.all_online(); }));
+  EXPECT_TRUE(rig.same("a", "b"));
+}
+
 // P1: a write of the old association that is applied late must not end up over the rebuilt data.
 TEST(Children, ReturnWaitsForTheEndOfOldOperations) {
   Rig rig;
@@ -304,6 +333,23 @@ TEST(Children, ResizeWhileAChildDoesNotAnswerChangesNothing) {
   rig.disks["b"].rescan_error = Errc::ok;
   EXPECT_TRUE(rig.run(rig.nexus->resize(10 * MiB)).ok());
   EXPECT_EQ(rig.nexus->geometry().block_count, 10 * MiB / 512);
+}
+
+TEST(Children, ResizeWhileAChildLeaves) {
+  Rig rig;
+  ASSERT_TRUE(rig.create({"a", "b"}).ok());
+  for (auto* n : {"a", "b"}) rig.disks[n].grow(16 * MiB);
+  rig.disks["b"].rescan_delay = 100ms;
+  Started& resized = rig.start_operation(rig.nexus->resize(10 * MiB));
+  rig.pass(10ms);
+  rig.disks["b"].device->tell(DeviceEvent::failed);
+  rig.pass(1s);
+  EXPECT_EQ(resized.code(), Errc::ok);
+  EXPECT_FALSE(rig.disks["b"].outlived);
+  EXPECT_EQ(rig.nexus->geometry().block_count, 10 * MiB / 512);
+  rig.disks["b"].rescan_delay = Nanos(0);
+  EXPECT_TRUE(rig.run(rig.nexus->online_child(b)).ok());
+  EXPECT_TRUE(rig.wait_for([&] { return rig.all_online(); }));
 }
 
 TEST(Children, ObserverHearsOfChanges) {

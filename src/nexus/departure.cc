@@ -143,7 +143,7 @@ Task<void> Control::close_device(Child& c) {
   c.epochs = nullptr;
   // A remote device of ours ends its calls by closing.
   const bool ends_calls = c.device_is_ours && !c.local;
-  while (!ends_calls && c.epoch_calls > 0) co_await c.epoch_calls_ended.wait();
+  while (!ends_calls && c.device_calls > 0) co_await c.device_calls_ended.wait();
   c.claim.release();
   if (device != nullptr && c.device_is_ours) {
     const std::string device_name = device->name();
@@ -151,7 +151,7 @@ Task<void> Control::close_device(Child& c) {
     if (!s.ok())
       HF_LOG(warn, "nexus", "device of a child not destroyed", {"device", device_name}, {"error", s.error()});
   }
-  while (c.epoch_calls > 0) co_await c.epoch_calls_ended.wait();
+  while (c.device_calls > 0) co_await c.device_calls_ended.wait();
 }
 
 // The copy is complete and flushed: counted on every core, then recorded, then read. False when the child

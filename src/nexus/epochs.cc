@@ -78,7 +78,7 @@ Task<Status> Control::open_epochs() {
 }
 
 Task<Status> Control::announce_to(Child& c, std::uint32_t epoch) {
-  const EpochCall call(c);
+  const DeviceCall call(c);
   Status told = co_await c.epochs->announce(epoch);
   if (told.ok()) c.told = std::max(c.told, epoch);
   co_return told;
@@ -163,7 +163,7 @@ Task<void> Control::seal_children() {
 
 // A seal that is not recorded costs a longer copy after a crash, no more.
 Task<void> Control::seal_at(Child& c, std::uint32_t epoch) {
-  const EpochCall call(c);
+  const DeviceCall call(c);
   const Status done = co_await c.epochs->seal(epoch);
   if (done.ok()) co_return;
   HF_LOG(info, "nexus", "an epoch is not sealed", {"nexus", params_.name}, {"child", c.uri}, {"epoch", epoch},
@@ -197,7 +197,7 @@ Child* Control::source_by_epochs(std::optional<std::uint32_t> since) const {
 }
 
 Task<Status> Control::add_regions(Child& c, Which which, std::uint32_t since, DirtyMap& to) {
-  const EpochCall call(c);
+  const DeviceCall call(c);
   const std::uint64_t bytes_of_region = c.epoch_state.region_bytes;
   const std::uint64_t end =
       (data_start_block(geometry_.block_bytes) + geometry_.block_count) * geometry_.block_bytes;
@@ -251,6 +251,11 @@ Task<std::optional<DirtyMap>> Control::plan_rebuild(Child& c) {
     if (c.phase != Phase::open || c.id != id) co_return std::nullopt;
     if (complete && !c.since) c.known_from = known_from;
     if (complete) co_return todo;
+    if (known.code() == Errc::not_connected || known.code() == Errc::timed_out) {
+      // Asked again when it comes back: everything is copied only when nothing else is known.
+      begin_leave(c, Fault::rebuild_failed);
+      co_return std::nullopt;
+    }
     HF_LOG(info, "nexus", "the whole volume is copied", {"nexus", params_.name}, {"child", c.uri},
            {"reason", known.error()});
   }

@@ -253,6 +253,24 @@ TEST_F(Return, AfterACrash) {
   EXPECT_EQ(blocks_read_by_rebuilds(), region_blocks) << "a and c had settled";
 }
 
+// A lost connection is no reason to copy everything.
+TEST_F(Return, WhoCannotBeAskedWhatChangedIsAskedAgain) {
+  for (const char* silent : {"a", "b"}) {
+    SCOPED_TRACE(silent);
+    b_misses_region_2(true);
+    disk(silent).regions_error = Errc::not_connected;
+    create();
+    rig.pass(1s);
+    EXPECT_EQ(rig.state_of("b"), "faulted/rebuild_failed");
+    disk(silent).regions_error = Errc::ok;
+    EXPECT_TRUE(rig.run(rig.nexus->online_child(Rig::uri("b"))).ok());
+    ASSERT_TRUE(online());
+    EXPECT_TRUE(all_same());
+    EXPECT_EQ(blocks_read_by_rebuilds(), region_blocks);
+    rig.close();
+  }
+}
+
 // Planted bug: a child that is not given is forgotten.
 TEST_F(Return, ToANexusThatBeganWithoutIt) {
   b_misses_region_2(false);

@@ -20,9 +20,19 @@ Task<Status> Control::reserve(Child& c) {
     c.local_client = c.guard->client(options_.host_id);
   }
   if (!params_.reservation.wanted()) co_return Status();
+  if (c.was_reserved) {
+    // By the policy it would be taken back from a newer nexus of the volume.
+    const auto found = co_await client_of(c).report();
+    if (found.ok() && is_taken(found.value(), options_.host_id)) {
+      HF_LOG(warn, "nexus", "a child was taken away", {"nexus", params_.name}, {"child", c.uri});
+      co_await fence();
+      co_return usable();
+    }
+  }
   if (c.guard != nullptr) c.guard->subscribe(*this);
   c.reserved = true;  // even an attempt that failed may have left a registration
   HF_CO_CHECK(co_await take_reservation(client_of(c), params_.reservation));
+  c.was_reserved = true;
   HF_LOG(info, "nexus", "child reserved", {"nexus", params_.name}, {"child", c.uri},
          {"type", static_cast<int>(params_.reservation.type)});
   co_return Status();
@@ -55,6 +65,7 @@ void Control::on_reservation_notice(const Uuid& host, ReservationNotice notice) 
 // left to whoever preempts this nexus.
 Task<void> Control::unreserve(Child& c) {
   if (!std::exchange(c.reserved, false) || c.device == nullptr || fenced_ || c.suspended) co_return;
+  c.was_reserved = false;
   const Status done = co_await give_back_reservation(client_of(c), params_.reservation);
   if (done.ok()) co_return;
   HF_LOG(warn, "nexus", "the reservation of a child is not given back", {"nexus", params_.name},

@@ -13,6 +13,11 @@ namespace {
 // How long an operation waits for a departing child's device before it says busy.
 constexpr Nanos close_patience = 5s;
 
+Task<Status> rescan(Child& c) {
+  const DeviceCall call(c);
+  co_return co_await c.device->rescan();
+}
+
 }  // namespace
 
 Status Control::usable() const {
@@ -262,8 +267,10 @@ Task<Status> Control::resize_locked(std::uint64_t size_bytes) {
   std::vector<ChildGeometry> geometries;
   for (const auto& c : children_) {
     if (c->device == nullptr || c->phase != Phase::open) continue;
-    const Status scanned = co_await c->device->rescan();
-    if (!scanned.ok()) {
+    const Status scanned = co_await rescan(*c);
+    const bool known = scanned.ok();
+    if (c->phase != Phase::open) continue;  // it left meanwhile
+    if (!known) {
       co_return Error(Errc::not_connected, fmt::format("{} cannot ask child '{}' for its size: {}", label(),
                                                        c->uri, scanned.error().message()));
     }

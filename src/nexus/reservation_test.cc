@@ -212,6 +212,24 @@ TEST(NexusReservation, TheLossOfALocalChildIsKnownAtOnce) {
   EXPECT_EQ(rig.finish(rig.start_flush(0)), Errc::fenced);
 }
 
+// While it was away another nexus of the volume began. That one is not preempted.
+TEST(NexusReservation, AChildThatIsAnothersWhenItComesBackFences) {
+  Rig rig;
+  for (const char* name : {"a", "b"}) ASSERT_TRUE(rig.run(rig.registry->create(Rig::uri(name))).ok());
+  ASSERT_TRUE(create(rig, {"bdev:///a", "bdev:///b"}, exclusive).ok());
+  ASSERT_TRUE(rig.run(rig.nexus->offline_child("bdev:///b")).ok());
+  ASSERT_TRUE(rig.run(rig.nexus->online_child("bdev:///b")).ok()) << "it is ours";
+  ASSERT_TRUE(rig.wait_for([&] { return rig.all_online(); }));
+  ASSERT_TRUE(rig.run(rig.nexus->offline_child("bdev:///b")).ok());
+  ReservationGuard& b = guard_of(rig, "b");
+  ASSERT_EQ(preempt(rig, b), Errc::ok);
+  EXPECT_EQ(rig.run(rig.nexus->online_child("bdev:///b")).code(), Errc::fenced);
+  EXPECT_TRUE(rig.nexus->view().fenced);
+  const ReservationReport report = b.report();
+  ASSERT_EQ(report.registrants.size(), 1u);
+  EXPECT_EQ(report.registrants.front().host, other);
+}
+
 // What a target keeps for this engine's host, and for others: whoever acquires has it.
 class KeptByATarget final : public ReservationClient {
  public:

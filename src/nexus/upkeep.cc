@@ -158,6 +158,11 @@ Task<bool> Control::settle_once() {
     const Verdict verdict = co_await child_failed(id, s.code());
     if (verdict == Verdict::kept) all = false;
   }
+  // One that is away, or was opened again meanwhile, has flushed nothing.
+  for (const auto& c : children_) {
+    const bool covered = std::find(flushed.begin(), flushed.end(), c->id) != flushed.end();
+    if ((c->in_sync || c->joining) && !covered) all = false;
+  }
   if (!all) co_return false;
   auto end = [](CoreState& s) { s.settle_end(); };
   co_await tell_cores(end);

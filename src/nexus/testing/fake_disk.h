@@ -76,6 +76,7 @@ struct FakeDisk {
   bool absent = false;  // the factory fails
   Errc write_error = Errc::ok, read_error = Errc::ok, flush_error = Errc::ok, open_error = Errc::ok;
   Errc rescan_error = Errc::ok;
+  Nanos rescan_delay{0};
   Nanos write_delay{0}, read_delay{0};
   bool hold_writes = false;  // writes wait until it is false again, or until they are cancelled
   bool hold_reads = false;
@@ -96,9 +97,10 @@ struct FakeDisk {
   std::uint32_t epoch = 0, sealed = 0;
   std::vector<std::uint32_t> region_epochs;
   std::vector<bool> region_allocated;
-  Errc epoch_error = Errc::ok;  // of announcing and sealing
-  bool hold_epochs = false;     // announcing waits
-  Reactor* reactor = nullptr;   // of the device
+  Errc epoch_error = Errc::ok;    // of announcing and sealing
+  Errc regions_error = Errc::ok;  // of asking what changed
+  bool hold_epochs = false;       // announcing waits
+  Reactor* reactor = nullptr;     // of the device
   void fit_regions() {
     region_epochs.resize(geometry.size_bytes() / epoch_region_bytes);
     region_allocated.resize(region_epochs.size());
@@ -121,6 +123,7 @@ struct FakeDisk {
   std::vector<Op> log;
   std::vector<std::pair<std::uint64_t, std::vector<std::byte>>> late;
   unsigned opened = 0;             // devices made
+  bool outlived = false;           // a call of rescan() found its device gone
   unsigned channels = 0;           // open now
   unsigned under_way = 0;          // operations
   unsigned under_way_at_open = 0;  // the most that were under way when the device was opened again
@@ -151,7 +154,11 @@ struct FakeDisk {
 };
 
 inline Task<Status> FakeDevice::rescan() {
-  if (disk_.rescan_error != Errc::ok) co_return Error(disk_.rescan_error);
+  FakeDisk& disk = disk_;
+  const unsigned opening = disk.opened;
+  if (disk.rescan_delay > Nanos(0)) co_await home_.sleep(disk.rescan_delay);
+  if (disk.device == nullptr || disk.opened != opening) disk.outlived = true;
+  if (disk.rescan_error != Errc::ok) co_return Error(disk.rescan_error);
   co_return Status();
 }
 
@@ -286,6 +293,7 @@ Result<RegionBitmap> FakeEpochs::collect(std::uint64_t first, std::uint64_t coun
 }
 inline Task<Result<RegionBitmap>> FakeEpochs::changed_since(std::uint32_t epoch, std::uint64_t first,
                                                             std::uint64_t count) {
+  if (disk_.regions_error != Errc::ok) co_return Error(disk_.regions_error);
   const auto changed = [&](std::uint64_t r) { return disk_.region_epochs[r] > epoch; };
   co_return collect(first, count, changed);
 }
