@@ -217,5 +217,25 @@ TEST_F(AddErrors, ALabelThatCannotBeReadIsAnErrorOfTheDisk) {
   expect_works();
 }
 
+// What a try wrote that failed gets to the disk while the next one looks.
+TEST_F(AddErrors, ALabelThatComesLateDoesNotKeepTheDiskOut) {
+  ASSERT_EQ(fail_first_label(1, label_copies[0], add()).code(), Errc::io_error);
+  Bytes label(4096);
+  disk(1).peek(label_copies[1], label);
+  disk(1).poke(label_copies[1], Bytes(4096));
+  const sim::DiskStats before = disk(1).stats();
+  const auto late = [&]() -> Task<Status> {
+    HF_CO_CHECK(co_await reached(disk(1).stats().reads, before.reads + 2));
+    disk(1).poke(label_copies[1], label);
+    co_return Status();
+  };
+  std::vector<Task<Status>> both;
+  both.push_back(add());
+  both.push_back(late());
+  const Status added = machine.run(when_all_ok(std::move(both)));
+  EXPECT_TRUE(added.ok()) << added.error().message();
+  expect_works();
+}
+
 }  // namespace
 }  // namespace holdfast::pool

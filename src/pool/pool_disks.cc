@@ -49,6 +49,8 @@ Task<Status> Pool::Impl::check_new_disk(Disk& disk, bool force) const {
   if (force) co_return Status();
   const auto label = co_await read_label(home_, disk.home());
   if (label.code() == Errc::io_error) co_return label.error();
+  // Looked at once: what an earlier try wrote, and failed, may get there in between.
+  if (label.code() == Errc::not_found) co_return Status();
   // One that this pool labelled and did not get to add.
   if (label.ok() && label.value().superblock.instance == label_.superblock.instance) co_return Status();
   co_return co_await refuse_labelled(disk);
