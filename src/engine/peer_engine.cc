@@ -1,11 +1,12 @@
 #include "engine/peer_engine.h"
 
-#include <type_traits>
 #include <utility>
 
 #include <fmt/format.h>
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
+
+#include "rpc/async_stub.h"
 
 namespace holdfast::engine {
 
@@ -16,8 +17,7 @@ namespace {
 
 constexpr Nanos call_timeout = 5s;
 
-template <class Service>
-using Async = std::remove_pointer_t<decltype(std::declval<typename Service::Stub&>().async())>;
+using rpc::Async;
 
 Error to_error(const grpc::Status& status, const std::string& endpoint) {
   std::string text = fmt::format("engine {}: {}", endpoint, status.error_message());

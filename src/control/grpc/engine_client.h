@@ -23,6 +23,7 @@
 #include "mayastor/v1/pool.grpc.pb.h"
 #include "mayastor/v1/replica.grpc.pb.h"
 #include "mayastor/v1/snapshot.grpc.pb.h"
+#include "rpc/async_stub.h"
 #include "rpc/channel.h"
 #include "rpc/unary.h"
 #include "rt/stop.h"
@@ -32,8 +33,7 @@ namespace holdfast::control {
 
 namespace v1 = mayastor::v1;
 namespace own = holdfast::v1;
-template <class Service>
-using Async = std::remove_pointer_t<decltype(std::declval<typename Service::Stub&>().async())>;
+using rpc::Async;
 
 using Channel = decltype(rpc::connect({}, nullptr, {}));  // gRPC wants it shared with its stubs
 
