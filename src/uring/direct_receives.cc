@@ -1,5 +1,7 @@
 #include "uring/direct_receives.h"
 
+#include <utility>
+
 #include <poll.h>
 
 #include "uring/uring_stream.h"
@@ -9,18 +11,17 @@ namespace holdfast::uring {
 bool DirectReceives::try_new(Nanos now) noexcept {
   bool ended = false;
   for (UringStream* stream : new_) {
-    stream->looked_at = stream->has_more;
-    if (stream->has_more && stream->try_receive()) {
+    const bool tried = stream->has_more;
+    if (tried && stream->try_receive()) {
       ended = true;
       continue;
     }
     stream->has_more = false;
     if (count_ == most) {
       stream->start_receive();
-      continue;
+    } else {
+      waiting_[count_++] = Waiting{stream, now, tried};
     }
-    stream->receiving_since = now;
-    waiting_[count_++] = stream;
   }
   new_.clear();
   return ended;
@@ -28,17 +29,16 @@ bool DirectReceives::try_new(Nanos now) noexcept {
 
 bool DirectReceives::look() noexcept {
   std::array<pollfd, most> wanted;
-  for (std::size_t i = 0; i < count_; ++i) wanted[i] = pollfd{waiting_[i]->fd(), POLLIN, 0};
+  for (std::size_t i = 0; i < count_; ++i) wanted[i] = pollfd{waiting_[i].stream->fd(), POLLIN, 0};
   const bool any = ::poll(wanted.data(), count_, 0) > 0;
   std::size_t kept = 0;
   for (std::size_t i = 0; i < count_; ++i) {
-    UringStream* stream = waiting_[i];
-    const bool first = !stream->looked_at;
-    stream->looked_at = true;
-    if (any && wanted[i].revents != 0 && stream->try_receive()) {
-      stream->has_more = first;
+    Waiting& one = waiting_[i];
+    const bool first = !std::exchange(one.looked_at, true);
+    if (any && wanted[i].revents != 0 && one.stream->try_receive()) {
+      one.stream->has_more = first;
     } else {
-      waiting_[kept++] = stream;
+      waiting_[kept++] = one;
     }
   }
   const bool ended = kept < count_;
@@ -51,11 +51,10 @@ bool DirectReceives::look_and_give_up(Nanos now) noexcept {
   const bool ended = look();
   std::size_t kept = 0;
   for (std::size_t i = 0; i < count_; ++i) {
-    UringStream* stream = waiting_[i];
-    if (now - stream->receiving_since < patience) {
-      waiting_[kept++] = stream;
+    if (now - waiting_[i].since < patience) {
+      waiting_[kept++] = waiting_[i];
     } else {
-      stream->start_receive();
+      waiting_[i].stream->start_receive();
     }
   }
   count_ = kept;
@@ -64,7 +63,7 @@ bool DirectReceives::look_and_give_up(Nanos now) noexcept {
 
 void DirectReceives::give_up() noexcept {
   for (UringStream* stream : new_) stream->start_receive();
-  for (std::size_t i = 0; i < count_; ++i) waiting_[i]->start_receive();
+  for (std::size_t i = 0; i < count_; ++i) waiting_[i].stream->start_receive();
   new_.clear();
   count_ = 0;
 }

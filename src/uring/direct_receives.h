@@ -36,8 +36,13 @@ class DirectReceives {
   void give_up() noexcept;
 
  private:
+  struct Waiting {
+    UringStream* stream = nullptr;
+    Nanos since{0};
+    bool looked_at = false;
+  };
   std::vector<UringStream*> new_;
-  std::array<UringStream*, most> waiting_{};
+  std::array<Waiting, most> waiting_;
   std::size_t count_ = 0;
   Nanos next_look_{0};
 };

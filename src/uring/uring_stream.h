@@ -37,10 +37,7 @@ class UringStream final : public Stream {
   int fd() const noexcept { return fd_.get(); }
   // Hands the receive to the ring.
   void start_receive() noexcept;
-  // For DirectReceives: since when it waits for the receive, whether it has looked at it, and whether there was
-  // something at once when it looked for the last one.
-  Nanos receiving_since{0};
-  bool looked_at = false;
+  // For DirectReceives: whether there was something at once when it looked for the last receive.
   bool has_more = true;
 
  protected:
