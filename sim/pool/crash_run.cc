@@ -152,8 +152,7 @@ void CrashRun::open() {
     const std::uint64_t failures = faults_.failures();
     std::string why;
     for (const std::size_t disks : {members_, unknown_ != nullptr ? unknown_->disks : members_}) {
-      counted_.clear();
-      for (std::size_t i = 0; i < disks_.size(); ++i) counted_.push_back(faults_.counts(i));
+      note_counts();
       auto opened =
           await(pool::Pool::open(registry_, uris(disks), pool_name, std::nullopt, pool_options(), nullptr));
       if (opened.ok()) {
@@ -164,7 +163,7 @@ void CrashRun::open() {
       if (disks == members_ && unknown_ == nullptr) break;
     }
     if (pool_ == nullptr && faults_.failures() == failures) return fail("opening: " + why);
-    if (pool_ == nullptr) check_unused(disks_.size());
+    if (pool_ == nullptr) check_unused(0, disks_.size());
     if (pool_ == nullptr && random_.chance(1, 2)) faults_.lift();
   }
   resolve();

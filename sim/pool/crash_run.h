@@ -58,6 +58,8 @@ class CrashRun {
   static constexpr std::uint64_t cluster_sectors = cluster_bytes / DiskImage::sector_bytes;
   static constexpr std::uint64_t block_sectors = 8;
   static constexpr const char* pool_name = "p";
+  // Whether the pool could not be made for what is on its disks, and can be by force.
+  static bool may_be_forced(const Error& error) noexcept;
 
   // A new pool with a volume that has data, and a snapshot of it.
   CrashRun(std::uint64_t seed, CrashRunOptions options);
@@ -105,6 +107,7 @@ class CrashRun {
     bool faulted = false;
   };
   static DiskImage used_disk();
+  void note_counts();
   pool::PoolOptions pool_options() const;
   CrashDisk& add(DiskImage image);
   void open();
@@ -112,7 +115,7 @@ class CrashRun {
   // The pool, on new disks that may fail meanwhile.
   void make();
   bool make_again(const Error& error, std::uint64_t failures, pool::PoolParams& params);
-  void check_unused(std::size_t disks);
+  void check_unused(std::size_t first, std::size_t end);
   void add_disk();
   // epoch_run.cc
   void epoch();

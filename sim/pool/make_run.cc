@@ -7,13 +7,16 @@
 #include "sim/pool/crash_run.h"
 
 namespace holdfast::sim {
-namespace {
 
-bool says_force(const Error& error) {
+bool CrashRun::may_be_forced(const Error& error) noexcept {
   return error.code() == Errc::failed_precondition && error.message().find("--force") != std::string::npos;
 }
 
-}  // namespace
+// What the pool will have seen fail is what fails from here on.
+void CrashRun::note_counts() {
+  counted_.clear();
+  for (std::size_t i = 0; i < disks_.size(); ++i) counted_.push_back(faults_.counts(i));
+}
 
 void CrashRun::make() {
   made_in_trouble_ = options_.faults && random_.chance(1, 2);
@@ -29,8 +32,7 @@ void CrashRun::make() {
   while (pool_ == nullptr && failure_.empty()) {
     if (made_in_trouble_) faults_.draw(members_, MiB, MiB + journal_bytes);
     const std::uint64_t failures = faults_.failures();
-    counted_.clear();
-    for (std::size_t i = 0; i < members_; ++i) counted_.push_back(faults_.counts(i));
+    note_counts();
     auto made = await(pool::Pool::create(registry_, params, pool_options(), nullptr));
     if (made.ok()) {
       pool_ = std::move(made).value();
@@ -45,19 +47,18 @@ void CrashRun::make() {
 // What is there now is a whole pool, which may be opened, or none.
 bool CrashRun::make_again(const Error& error, std::uint64_t failures, pool::PoolParams& params) {
   HF_LOG(info, "sim", "the pool was not made", {"error", error});
-  check_unused(members_);
+  check_unused(0, members_);
   if (faults_.failures() == failures) {
-    if (params.force || !says_force(error)) fail("making the pool: " + error.message());
+    if (params.force || !may_be_forced(error)) fail("making the pool: " + error.message());
     params.force = true;
   }
   if (random_.chance(1, 3)) faults_.lift();
   if (!failure_.empty() || random_.chance(1, 2)) return failure_.empty();
-  counted_.clear();
-  for (std::size_t i = 0; i < members_; ++i) counted_.push_back(faults_.counts(i));
+  note_counts();
   auto opened =
       await(pool::Pool::open(registry_, uris(members_), pool_name, std::nullopt, pool_options(), nullptr));
   if (!opened.ok()) {
-    check_unused(members_);
+    check_unused(0, members_);
     return failure_.empty();
   }
   pool_ = std::move(opened).value();
@@ -65,8 +66,8 @@ bool CrashRun::make_again(const Error& error, std::uint64_t failures, pool::Pool
   return failure_.empty();
 }
 
-void CrashRun::check_unused(std::size_t disks) {
-  for (std::size_t i = 0; i < disks; ++i) {
+void CrashRun::check_unused(std::size_t first, std::size_t end) {
+  for (std::size_t i = first; i < end; ++i) {
     const auto claim = registry_.claim(*disks_[i], "the user");
     if (!claim.ok()) fail("a disk stays in use: " + claim.error().message());
   }
@@ -82,9 +83,7 @@ void CrashRun::add_disk() {
   const std::size_t before = members_;
   step(
       "add disk", objects(), [this, uri] { return pool_->add_disk(uri, false); }, members_ + 1);
-  if (members_ != before) return;
-  const auto claim = registry_.claim(*disks_[before], "the user");
-  if (!claim.ok()) fail("a disk that was not added stays in use: " + claim.error().message());
+  if (members_ == before) check_unused(before, before + 1);
 }
 
 }  // namespace holdfast::sim

@@ -78,7 +78,7 @@ class Verifier::Attempt {
   // Where there is no pool, one can be made, if need be by force.
   std::string make_anew() {
     pool::PoolParams params;
-    params.name = "p";
+    params.name = CrashRun::pool_name;
     params.disks = uris_;
     params.cluster_bytes = CrashRun::cluster_bytes;
     pool::PoolOptions options;
@@ -89,9 +89,8 @@ class Verifier::Attempt {
         pool_ = std::move(made).value();
         return pool_->volumes().empty() ? close() : "a new pool has volumes";
       }
-      const std::string& why = made.error().message();
-      const bool may_be_forced = made.code() == Errc::failed_precondition && why.find("--force") != why.npos;
-      if (params.force || !may_be_forced) return "making it anew: " + why;
+      if (params.force || !CrashRun::may_be_forced(made.error()))
+        return "making it anew: " + made.error().message();
       params.force = true;
     }
   }
