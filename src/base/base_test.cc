@@ -100,5 +100,15 @@ TEST(Log, QuotesValuesThatNeedIt) {
   EXPECT_EQ(seen, "test: hello a=1 b=\"two words\" c=\"line\\u000abreak\"");
 }
 
+// As a host may call itself.
+TEST(Log, ValuesSteerNoTerminalAndAreText) {
+  std::string seen;
+  log::set_sink([&](log::Level, std::string_view, std::string_view line) { seen = line; });
+  HF_LOG(warn, "test", "hello", {"a", "\x1b[31m"}, {"b", "\xC2\x9B\x7F"}, {"c", "\xFFt\xC3\xA9"},
+         {"d", "t\xC3\xA9"});
+  log::set_sink({});
+  EXPECT_EQ(seen, "test: hello a=\"\\u001b[31m\" b=\"\\u009b\\u007f\" c=\"\\ufffdt\xC3\xA9\" d=t\xC3\xA9");
+}
+
 }  // namespace
 }  // namespace holdfast

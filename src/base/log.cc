@@ -1,10 +1,13 @@
 #include "base/log.h"
 
+#include <algorithm>
 #include <array>
 
 #include <fmt/format.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+
+#include "base/utf8.h"
 
 namespace holdfast::log {
 namespace {
@@ -46,20 +49,31 @@ spdlog::logger& logger() {
 }
 
 bool needs_quotes(std::string_view v) noexcept {
-  return v.empty() || v.find_first_of(" \t\n\r\"=") != std::string_view::npos;
+  if (v.empty() || v.find_first_of(" \"=") != std::string_view::npos) return true;
+  for (std::size_t size = 0; !v.empty(); v.remove_prefix(size)) {
+    size = utf8_size(v);
+    if (size == 0 || is_control(v)) return true;
+  }
+  return false;
 }
 
+// As JSON has it. Values come from peers as well: none may steer the terminal of who reads the log, nor make the
+// line something else than JSON.
 void append_quoted(std::string& line, std::string_view v) {
   line.push_back('"');
-  for (char c : v) {
-    if (c == '"' || c == '\\') {
+  while (!v.empty()) {
+    const std::size_t size = utf8_size(v);
+    if (size == 0) {
+      line += "\\ufffd";
+    } else if (is_control(v)) {
+      line += fmt::format("\\u{:04x}", static_cast<unsigned char>(v[size - 1]));
+    } else if (v[0] == '"' || v[0] == '\\') {
       line.push_back('\\');
-      line.push_back(c);
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      line += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
+      line.push_back(v[0]);
     } else {
-      line.push_back(c);
+      line += v.substr(0, size);
     }
+    v.remove_prefix(std::max<std::size_t>(size, 1));
   }
   line.push_back('"');
 }
