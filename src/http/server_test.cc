@@ -118,6 +118,10 @@ TEST(HttpServer, WhatIsLeftOfABodyIsNoRequest) {
       "GET /a HTTP/1.1\r\nHost: x\r\n" + length + "\r\n" + hidden,
       "GET /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + hidden,
       "PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n" + length + "\r\n0\r\n\r\n" + hidden,
+      "PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n" + length + "\r\n" + hidden,
+      "PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: 0x1000\r\n\r\n" + hidden,
+      "PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: +0\r\n\r\n" + hidden,
+      "GET /a HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n" + length + "\r\n" + hidden,
       "PUT /a HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n" + length + "\r\n" +
           hidden,
   };
