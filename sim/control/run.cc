@@ -24,14 +24,17 @@ struct Plan {
     active = std::chrono::seconds(30 + random.below(90));
     pause = std::chrono::milliseconds(300 + random.below(3000));
     faults = FaultPlan::draw(random);
+    // Guests that write between the steps of one operation. By the seed itself, so that the others stay what they are.
+    if (seed % 8 == 7) guests_pause = 20ms;
   }
   std::string to_string() const {
-    return fmt::format("{} engines, {} s, a request each {} ms, faults:{}", engines, active / 1s, pause / 1ms,
-                       faults.to_string());
+    return fmt::format("{} engines, {} s, a request each {} ms, guests each {} ms at most, faults:{}",
+                       engines, active / 1s, pause / 1ms, guests_pause / 1ms, faults.to_string());
   }
   unsigned engines;
   Nanos active;
   Nanos pause;
+  Nanos guests_pause = 500ms;
   FaultPlan faults;
 };
 
@@ -105,7 +108,7 @@ class Run {
     faults_.start();
     Nanos next_request = world().now();
     while (world().now() < end && cluster_.fleet().violations().empty() && cluster_.failures().empty()) {
-      world().run_for(Nanos(random_.below(500'000'000)));
+      world().run_for(Nanos(random_.below(static_cast<std::uint64_t>(plan_.guests_pause.count()))));
       users_.waiting();
       use_volumes();
       if (world().now() < next_request) continue;

@@ -53,6 +53,9 @@ Task<Status> Agent::write_adopted(const Op& op, AdoptPlan plan) {
   }
   for (auto& adopted : plan.volumes) {
     const Uuid id = adopted.volume.uuid;
+    HF_CO_TRY(const Op one, co_await begin(volume_guard(id)));
+    const auto known = specs().volumes.find(id);
+    if (known != specs().volumes.end() && !cluster().is_unrecorded(known->second)) continue;
     Changes changes;
     changes.put(std::move(adopted.volume));
     for (auto& replica : adopted.replicas) changes.put(std::move(replica));
@@ -61,7 +64,7 @@ Task<Status> Agent::write_adopted(const Op& op, AdoptPlan plan) {
       HF_CO_TRY(const auto stored, co_await registry_.read_membership(id));
       changes.replace_membership(id, to_json(*adopted.membership), stored ? stored->revision : 0);
     }
-    HF_CO_CHECK(co_await commit(op, std::move(changes)));
+    HF_CO_CHECK(co_await commit(one, std::move(changes)));
     events_.add("Volume", "Create", id.to_string(), "",
                 fmt::format("volume {} was adopted from what its replicas say", id.to_string()));
   }

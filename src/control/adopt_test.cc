@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "control/testing/shell/rig.h"
+#include "store/backup.h"
 
 namespace holdfast::control {
 namespace {
@@ -34,10 +35,26 @@ struct Adoption : fake::NodesRig {
   // The agent dies with its store, and another one begins with an empty one.
   void lose_store() {
     stop_agent();
+    clear_store();
+    start_again();
+  }
+  void clear_store() {
     const store::DeleteRequest everything(store::KeyRange::prefix("/"));
     const auto gone = store.state().delete_range(everything);
     HF_ASSERT(gone.ok());
     store.changed();
+  }
+  static store::Keys keys() { return store::Keys::of_cluster("default").value(); }
+  store::Backup back_up() { return must(store::read_backup(kv, keys())); }
+  // The agent dies with its store, another one gets what the backup says, and a node is back.
+  void restore(store::Backup backup, const NodeId& back) {
+    stop_agent();
+    clear_store();
+    must(store::restore(kv, keys(), std::move(backup), store::Overwrite::no));
+    engines.fleet().start(back, true);
+    start_again();
+  }
+  void start_again() {
     start_agent();
     for (auto& [node, machine] : engines.fleet().machines())
       if (machine.running) must(agent->register_node(engines.fleet().registration(machine)));
@@ -113,6 +130,39 @@ TEST(AdoptShell, ATargetThatServesGoesOn) {
   const NodeId node = rig.agent->specs().pools.at(other).node;
   rig.engines.fleet().crash(node);
   ASSERT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::degraded; }));
+  rig.write_all(v);
+  EXPECT_THAT(rig.engines.fleet().violations(), IsEmpty());
+}
+
+// Who has all data may have changed since the backup: that is told by the replicas, not by what was backed up.
+TEST(AdoptShell, AnOldBackupMakesNoStaleReplicaHealthy) {
+  Adoption rig;
+  const Uuid v = rig.create_volume("v", 3).uuid;
+  const store::Backup backup = rig.back_up();
+  rig.publish(v, "n1");
+  rig.write_all(v);
+  ASSERT_TRUE(rig.all_said());
+  rig.engines.fleet().crash("n3");
+  ASSERT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::degraded; }));
+  rig.write_all(v);  // n3 misses it
+  rig.must(rig.agent->unpublish_volume(v, false));
+  ASSERT_TRUE(rig.all_said());
+  rig.restore(backup, "n3");
+  PublishVolume request;
+  request.volume = v;
+  EXPECT_EQ(rig.refused(rig.agent->publish_volume(request)), Kind::failed_precondition);
+  EXPECT_THAT(rig.last_refusal, ::testing::HasSubstr("holdfast adopt"));
+
+  ASSERT_TRUE(rig.until([&] { return rig.agent->observed().replicas.size() == 3; }));
+  const AdoptReport report = rig.adopt();
+  for (const Finding& f : report.findings) {
+    if (f.kind != "volume") continue;
+    EXPECT_EQ(f.verdict, Verdict::adopted) << f.why;
+    EXPECT_EQ(f.in_sync.size(), 2U);
+    EXPECT_EQ(f.stale.size(), 1U);
+  }
+  rig.publish(v, "n3");
+  ASSERT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::online; }));
   rig.write_all(v);
   EXPECT_THAT(rig.engines.fleet().violations(), IsEmpty());
 }

@@ -338,7 +338,11 @@ Task<void> Agent::work_off(Op op, std::vector<Action> actions) {
 // ---- operations
 
 Status Agent::check_leading() const {
-  if (leading_ && election_.sure()) return Status();
+  if (leading_ && election_.sure()) {
+    if (registry_.complete()) return Status();
+    return refusal(Kind::unavailable,
+                   "a record of the store cannot be read: nothing is changed until it is repaired");
+  }
   const auto leading = leader();
   if (leading && !leading->empty()) {
     return refusal(Kind::unavailable, fmt::format("this agent does not lead: ask {}", *leading));

@@ -227,6 +227,7 @@ class Agent final : public Service {
   Task<Status> act_destroy_nexus(const Op& op, NexusSpec spec);
   bool has_child(const VolumeTarget& target, const Uuid& replica) const;
   Task<Status> act_remove_child(const Op& op, VolumeTarget target, Uuid replica);
+  Task<Status> act_destroy_pool(const Op& op, PoolSpec spec);
   Task<Status> act_destroy_part(const Op& op, ReplicaSnapshotSpec part, NodeId node);
   std::optional<std::string> child_uri(const Uuid& replica, const NodeId& node) const;
 

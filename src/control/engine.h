@@ -200,9 +200,9 @@ class Engine {
   // Opens the pool that is on the disks. Errors: InvalidArgument when another one, or none, is there; Internal when
   // a disk cannot be read.
   virtual Task<Result<PoolState>> import_pool(NewPool request) = 0;
-  // With everything in it, also while it is in use elsewhere. Errors: NotFound when the engine has not opened it:
-  // it may still be on its disks; FailedPrecondition (in use here).
-  virtual Task<Status> destroy_pool(PoolId pool) = 0;
+  // With everything in it, also while it is in use elsewhere; with a UUID only the pool that has it. Errors: NotFound
+  // when the engine has not opened it: it may still be on its disks; FailedPrecondition (in use here).
+  virtual Task<Status> destroy_pool(PoolId pool, std::optional<Uuid> uuid) = 0;
   // Lets go of the disks, data untouched. A pool that is not open: ok.
   virtual Task<Status> export_pool(PoolId pool) = 0;
   virtual Task<Result<PoolState>> add_disk(PoolId pool, std::string disk) = 0;

@@ -72,6 +72,51 @@ Task<void> publish(Agent& agent, PublishVolume what, std::optional<Result<Volume
 }
 
 // What this agent began in its term it does not go on with in another one's.
+Task<void> delete_pool(Agent& agent, PoolId pool, std::optional<Status>& into) {
+  into.emplace(co_await agent.delete_pool(std::move(pool), std::nullopt));
+}
+
+TEST(LateRequests, APoolIsNotDestroyedByARequestForAFormerOneOfItsName) {
+  AgentRig rig;
+  rig.add_node("n1", 2);
+  rig.engines.trouble("n1").slow = 50s;
+  rig.refused(rig.agent->delete_pool("n1-b", std::nullopt));
+  const Nanos late = rig.world.now() + 50s;
+  rig.engines.trouble("n1").slow = Nanos(0);
+  ASSERT_TRUE(rig.until([&] { return !rig.agent->specs().pools.contains("n1-b"); }));
+  CreatePool pool;
+  pool.pool = "n1-b";
+  pool.node = "n1";
+  pool.disks = {"/dev/n1-b"};
+  rig.must(rig.agent->create_pool(pool));
+  ASSERT_LT(rig.world.now(), late);
+  rig.world.run_for(2min);
+  EXPECT_TRUE(rig.engines.fleet().machine("n1").pools.contains("n1-b"));
+}
+
+// Nor does it open and destroy a pool that its successor has made anew.
+TEST(LateRequests, AnAgentThatLeadsNoLongerDestroysNoPool) {
+  AgentRig rig;
+  rig.add_node("n1", 2);
+  fake::Fleet& fleet = rig.engines.fleet();
+  ASSERT_TRUE(fleet.export_pool(fleet.machine("n1"), "n1-b").ok());  // so that it has to be opened first
+  rig.engines.trouble("n1").slow = 4s;
+  std::optional<Status> deleted;
+  rig.world.spawn(rig.reactor, delete_pool(*rig.agent, "n1-b", deleted));
+  rig.world.run_for(5s);
+  const std::string key = "/holdfast/v1/clusters/default/leader";
+  const auto leader = rig.store.state().range(store::RangeRequest(key));
+  ASSERT_TRUE(leader.ok() && leader.value().kvs.size() == 1);
+  ASSERT_TRUE(rig.store.state().lease_revoke(leader.value().kvs[0].lease).ok());
+  ASSERT_TRUE(rig.store.state().put(store::PutRequest(key, R"({"schema":1,"agent":"another"})")).ok());
+  rig.store.changed();
+  ASSERT_FALSE(deleted);
+  ASSERT_TRUE(rig.until([&] { return deleted.has_value(); }, 1min));
+  EXPECT_FALSE(deleted->ok());
+  rig.world.run_for(1min);
+  EXPECT_TRUE(rig.engines.fleet().machine("n1").pools.contains("n1-b"));
+}
+
 TEST(LateRequests, AnAgentThatLeadsNoLongerAsksForNothingMore) {
   AgentRig rig;
   rig.add_node("n1");

@@ -160,6 +160,7 @@ void Nodes::forget(const NodeId& id) {
   const auto found = nodes_.find(id);
   if (found == nodes_.end()) return;
   found->second->leaving = true;
+  found->second->polled.wake_all();  // nobody waits for what goes
   found->second->stop.request_stop();
   leaving_.push_back(std::move(found->second));
   nodes_.erase(found);
@@ -434,15 +435,20 @@ Task<Status> Nodes::refresh_now(NodeId id) {
   const auto found = nodes_.find(id);
   if (found == nodes_.end()) co_return refusal(Kind::not_found, fmt::format("node {} is not registered", id));
   Node& node = *found->second;
+  // It may be forgotten meanwhile, and be there again as another one.
+  const auto is_gone = [&] {
+    const auto now = nodes_.find(id);
+    return now == nodes_.end() || now->second.get() != &node;
+  };
   // One that began after this call: the poll under way, if any, may have seen an older state.
   const std::uint64_t wanted = node.polls_begun + 1;
   node.wake.set();
-  while (nodes_.contains(id) && node.polls_ended < wanted) {
+  while (!is_gone() && node.polls_ended < wanted) {
     const Wake woken = co_await node.polled.wait(home_.now() + options_.heartbeat_deadline);
     if (woken != Wake::signalled)
       co_return refusal(Kind::unavailable, fmt::format("node {} does not answer", id));
   }
-  if (!nodes_.contains(id)) co_return refusal(Kind::not_found, fmt::format("node {} is gone", id));
+  if (is_gone()) co_return refusal(Kind::not_found, fmt::format("node {} is gone", id));
   if (node.failure) co_return *node.failure;
   co_return Status();
 }

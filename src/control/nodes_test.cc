@@ -140,5 +140,29 @@ TEST(Nodes, TellOfWhatDiffersAndOfNothingElse) {
   EXPECT_FALSE(two.news.take(specs));
 }
 
+Task<void> ask_again(Nodes& nodes, std::optional<Status>& into) {
+  into.emplace(co_await nodes.refresh_now("a"));
+}
+
+// Also when it is registered again at once.
+TEST(Nodes, WhoWaitsForANodeThatIsForgottenIsTold) {
+  for (const Nanos later : {0ms, 1ms}) {
+    TwoEngines two;
+    std::optional<Status> told;
+    two.world.spawn(two.reactor, ask_again(two.nodes, told));
+    const std::string endpoint = two.nodes.observed().nodes.at("a").grpc_endpoint;
+    auto forget = [&]() -> Task<void> {
+      if (later != 0ms) co_await two.reactor.sleep(later, StopToken());
+      two.nodes.forget("a");
+      two.nodes.watch("a", endpoint);
+    };
+    two.world.spawn(two.reactor, forget());
+    ASSERT_TRUE(two.world.run_until([&] { return told.has_value(); }, two.world.now() + 1min));
+    EXPECT_EQ(told->code(), Errc::not_found);
+    two.pass_some_polls();
+    EXPECT_TRUE(two.nodes.observed().node_online("a"));
+  }
+}
+
 }  // namespace
 }  // namespace holdfast::control

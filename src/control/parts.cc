@@ -29,6 +29,23 @@ std::optional<Uuid> uuid_of(const std::string& uri) {
   return parsed.value();
 }
 
+// The replica that the URI names, as what a nexus `of` has as a child; none: it is of nothing that is known here.
+Result<std::optional<ReplicaSpec>> child_of(const Specs& specs, const std::string& uri, const Uuid& of) {
+  const auto id = uuid_of(uri);
+  const auto known = id ? specs.replicas.find(*id) : specs.replicas.end();
+  if (known == specs.replicas.end()) return std::optional<ReplicaSpec>();
+  ReplicaSpec replica = known->second;
+  if (replica.owners.volume) {
+    return refusal(Kind::in_use,
+                   replica_text(replica.uuid) + " belongs to volume " + replica.owners.volume->to_string());
+  }
+  if (replica.status != SpecStatus::created)
+    return refusal(Kind::deleting, replica_text(replica.uuid) + " is not complete, or is being deleted");
+  auto& nexuses = replica.owners.nexuses;
+  if (std::find(nexuses.begin(), nexuses.end(), of) == nexuses.end()) nexuses.push_back(of);
+  return std::optional(std::move(replica));
+}
+
 }  // namespace
 
 Result<ReplicaSpec> Agent::find_replica(const Uuid& id) const {
@@ -198,17 +215,9 @@ Task<Result<NexusView>> Agent::create_nexus(CreateNexus request) {
   spec.size_bytes = request.size_bytes;
   Changes intent;
   for (const auto& uri : request.children) {
-    const auto replica = uuid_of(uri);
-    spec.children.push_back({uri, replica});
-    const auto known = replica ? specs().replicas.find(*replica) : specs().replicas.end();
-    if (known == specs().replicas.end()) continue;
-    ReplicaSpec owned = known->second;
-    if (owned.owners.volume) {
-      co_return refusal(Kind::in_use,
-                        replica_text(owned.uuid) + " belongs to volume " + owned.owners.volume->to_string());
-    }
-    owned.owners.nexuses.push_back(spec.uuid);
-    intent.put(std::move(owned));
+    spec.children.push_back({uri, uuid_of(uri)});
+    HF_CO_TRY(auto replica, child_of(specs(), uri, spec.uuid));
+    if (replica) intent.put(std::move(*replica));
   }
   spec.operation = Pending<NexusOp>{NexusOp::create, std::nullopt};
   intent.put(spec);
@@ -246,6 +255,12 @@ Task<Result<NexusView>> Agent::add_nexus_child(Uuid id, std::optional<NodeId> no
   HF_CO_TRY(NexusSpec spec, find_nexus(id, node));
   if (spec.owner)
     co_return refusal(Kind::in_use, nexus_text(spec.uuid) + " belongs to a volume: change its replica count");
+  HF_CO_TRY(auto replica, child_of(specs(), uri, id));
+  if (replica) {
+    Changes intent;
+    intent.put(std::move(*replica));
+    HF_CO_CHECK(co_await commit(op, std::move(intent)));
+  }
   HF_CO_TRY(Engine * engine, engine_to_change(op, spec.node));
   spec.children.push_back({uri, uuid_of(uri)});
   HF_CO_TRY(const NexusState now, co_await engine->add_child(id, std::move(uri), true, 0));
@@ -264,9 +279,15 @@ Task<Status> Agent::remove_nexus_child(Uuid id, std::optional<NodeId> node, std:
     co_return refusal(Kind::in_use, nexus_text(spec.uuid) + " belongs to a volume: change its replica count");
   HF_CO_TRY(Engine * engine, engine_to_change(op, spec.node));
   std::erase_if(spec.children, [&](const NexusChildSpec& c) { return c.uri == uri; });
+  const auto replica = uuid_of(uri);
   HF_CO_TRY(const NexusState now, co_await engine->remove_child(id, std::move(uri)));
   nodes_.note(now);
   Changes changes;
+  const auto owned = replica ? specs().replicas.find(*replica) : specs().replicas.end();
+  if (owned != specs().replicas.end() && now.find(*replica) == nullptr) {
+    ReplicaSpec freed = owned->second;
+    if (std::erase(freed.owners.nexuses, id) > 0) changes.put(std::move(freed));
+  }
   changes.put(std::move(spec));
   co_return co_await commit(op, std::move(changes));
 }

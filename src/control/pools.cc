@@ -92,30 +92,41 @@ Task<Status> Agent::import_pool(const Op& op, PoolId id, bool again) {
   co_return co_await commit(op, std::move(changes));
 }
 
+// As the one that it is: there may be another one of its name when a request arrives that nobody waits for any more.
+Task<Status> Agent::act_destroy_pool(const Op& op, PoolSpec spec) {
+  const auto known = [](const PoolState& pool) {
+    return pool.uuid.is_nil() ? std::nullopt : std::optional(pool.uuid);
+  };
+  const auto seen = observed().pools.find(spec.id);
+  if (seen != observed().pools.end() && seen->second.node == spec.node) {
+    const std::optional<Uuid> uuid = known(seen->second);
+    HF_CO_TRY(Engine * engine, engine_to_change(op, spec.node));
+    const Status gone = co_await engine->destroy_pool(spec.id, uuid);
+    if (gone.ok()) co_return Status();
+    if (gone.code() != Errc::not_found) co_return gone.error();
+  }
+  // Not open there: it may still be on its disks.
+  HF_CO_TRY(Engine * engine, engine_to_change(op, spec.node));
+  NewPool request;
+  request.pool = spec.id;
+  request.disks = spec.disks;
+  const auto opened = co_await engine->import_pool(std::move(request));
+  if (!opened.ok()) {
+    if (may_have_happened(opened.error())) co_return opened.error();
+    co_return Status();
+  }
+  HF_CO_TRY(Engine * again, engine_to_change(op, spec.node));
+  co_return co_await again->destroy_pool(spec.id, known(opened.value()));
+}
+
 Task<Status> Agent::destroy_pool(const Op& op, PoolId id) {
   HF_CO_TRY(const PoolSpec spec, find_pool(id));
   if (spec.status != SpecStatus::deleting) co_return Status();
   if (specs().nodes.contains(spec.node)) {
-    HF_CO_TRY(Engine * engine, engine_to_change(op, spec.node));
-    const Status first = co_await engine->destroy_pool(id);
-    std::optional<Error> failure;
-    if (!first.ok() && first.code() != Errc::not_found) failure = first.error();
-    if (first.code() == Errc::not_found) {
-      // Not open there: it may still be on its disks.
-      NewPool request;
-      request.pool = id;
-      request.disks = spec.disks;
-      auto opened = co_await engine->import_pool(std::move(request));
-      if (opened.ok()) {
-        const Status second = co_await engine->destroy_pool(id);
-        if (!second.ok()) failure = second.error();
-      } else if (may_have_happened(opened.error())) {
-        failure = opened.error();
-      }
-    }
-    if (failure) {
+    const Status gone = co_await act_destroy_pool(op, spec);
+    if (!gone.ok()) {
       nodes_.refresh(spec.node);
-      co_return failure->with_context(fmt::format("pool {}", id));
+      co_return gone.error().with_context(fmt::format("pool {}", id));
     }
     nodes_.note_gone(id);
     if (unix_now() < spec.unsure_until) co_return Status();
@@ -273,6 +284,20 @@ Result<Impact> Agent::purge_pool_impact(PoolId id) const {
   return impact_of({spec.id}, std::nullopt);
 }
 
+namespace {
+
+// A replica of the volume that the record calls healthy is in none of these pools.
+bool keeps_data(const Specs& specs, const Membership& record, const Uuid& volume,
+                const std::vector<PoolId>& pools) {
+  return std::any_of(record.members.begin(), record.members.end(), [&](const Membership::Member& m) {
+    const auto spec = specs.replicas.find(m.replica);
+    return m.healthy && spec != specs.replicas.end() && spec->second.owners.volume == volume &&
+           std::find(pools.begin(), pools.end(), spec->second.pool) == pools.end();
+  });
+}
+
+}  // namespace
+
 // Forgets pools with all that is in them. Volumes lose their replicas there, and go when these were the last.
 Task<Status> Agent::purge(const Op& op, std::vector<PoolId> pools, std::optional<NodeId> node) {
   const Impact impact = impact_of(pools, node);
@@ -290,8 +315,21 @@ Task<Status> Agent::purge(const Op& op, std::vector<PoolId> pools, std::optional
     HF_CO_TRY(const Op owner, co_await begin(replica_guard(found->second)));
     const auto again = specs().replicas.find(id);
     if (again == specs().replicas.end()) continue;
+    const ReplicaSpec leaving = again->second;
+    // What it would cost was looked at before others were waited for: the one that was to stay may be out by now.
+    if (leaving.owners.volume) {
+      const Uuid volume = *leaving.owners.volume;
+      HF_CO_TRY(const auto record, co_await registry_.read_membership(volume));
+      if (record && !keeps_data(specs(), record->membership, volume, pools)) {
+        co_return refusal(
+            Kind::failed_precondition,
+            fmt::format("volume {} has lost its last replica elsewhere that holds all data: look at "
+                        "what would be lost, and try again",
+                        volume.to_string()));
+      }
+    }
     Changes changes;
-    changes.remove(again->second);
+    changes.remove(leaving);
     HF_CO_CHECK(co_await commit(owner, std::move(changes)));
   }
   for (const Uuid& id : impact.lost_snapshots) {

@@ -552,7 +552,20 @@ void Registry::adopt(const Changes& changes, store::Revision revision) {
   news_.anything();
 }
 
+// Nobody could read it, and a record that cannot be read stops every agent.
+Status Registry::check_sizes(const Changes& changes) const {
+  for (const auto& one : changes.list_) {
+    const std::size_t size = one.remove ? 0 : json_of(one.spec).size();
+    if (size <= spec_bytes_max) continue;
+    return refusal(Kind::invalid_argument,
+                   fmt::format("{} would have {} bytes in the store, at most {} are allowed: give it less",
+                               key_of(one.spec).substr(prefix_.size()), size, spec_bytes_max));
+  }
+  return Status();
+}
+
 Task<Status> Registry::commit(std::uint64_t term, Changes changes) {
+  HF_CO_CHECK(check_sizes(changes));
   bool tried = false;
   Nanos pause = retry_first;
   for (;;) {

@@ -101,7 +101,8 @@ class Registry {
   void end_term() noexcept;
   // Of the present term, or of the last one; another for each.
   std::uint64_t term() const noexcept { return term_number_; }
-  // Errors: FailedPersist (the term ended, or the store is full: see Service); Aborted (somebody else changed it).
+  // Errors: FailedPersist (the term ended, or the store is full: see Service); Aborted (somebody else changed it);
+  // InvalidArgument (a record would be too long).
   // `term`: in which the specs were read that the changes stand on.
   Task<Status> commit(std::uint64_t term, Changes changes);
   // From the store, not from memory: what targets had written when this was asked. None: there is no record. Errors:
@@ -130,6 +131,7 @@ class Registry {
   void apply_record(const std::string& key, const std::string& value);
   void apply_removal(const std::string& key);
   void set_membership(const Uuid& volume, std::optional<Membership> record);
+  Status check_sizes(const Changes& changes) const;
   store::Txn make_txn(const Changes& changes) const;
   Task<Result<Outcome>> attempt(store::Txn txn);
   void adopt(const Changes& changes, store::Revision revision);

@@ -12,9 +12,9 @@ using ::testing::IsEmpty;
 
 struct ReleasesRig : fake::NodesRig {
   // A volume on n1 and n2.
-  Uuid two_replicas() {
+  Uuid two_replicas(const std::string& name = "v") {
     must(agent->cordon_node("n3", "later"));
-    const Uuid v = create_volume("v", 2).uuid;
+    const Uuid v = create_volume(name, 2).uuid;
     must(agent->uncordon_node("n3", "later"));
     return v;
   }
@@ -22,6 +22,10 @@ struct ReleasesRig : fake::NodesRig {
     return !engines.fleet().machine(node).pools.begin()->second.copies.empty();
   }
   std::size_t members(const Uuid& v) { return run(read(v)); }
+  template <class T>
+  Task<void> keep(Task<T> work, std::optional<T>& into) {
+    into.emplace(co_await work);
+  }
   Task<std::size_t> read(Uuid v) {
     store::RangeRequest request("/holdfast/v1/clusters/default/volume/" + v.to_string() + "/membership");
     const auto found = co_await kv.range(std::move(request));
@@ -60,6 +64,37 @@ TEST(Releases, TheLastReplicaThatAnswersStaysWhenTheVolumeIsNotPublished) {
   rig.world.run_for(5min);
   EXPECT_TRUE(rig.has_copy("n2"));
   EXPECT_THAT(rig.engines.fleet().violations(), IsEmpty());
+}
+
+// What a purge would cost was accepted before it had to wait for another change.
+TEST(Releases, APurgeTakesNoReplicaThatIsTheLastGoodOneByNow) {
+  ReleasesRig rig;
+  for (const char* name : {"v", "w"}) {
+    const Uuid v = rig.two_replicas(name);
+    rig.publish(v, "n1");
+    rig.write_all(v);
+  }
+  const Uuid first = rig.agent->specs().volumes.begin()->first;
+  const Uuid second = std::next(rig.agent->specs().volumes.begin())->first;
+  rig.engines.trouble("n2").slow = 3s;
+  std::optional<Result<VolumeView>> grown;
+  rig.world.spawn(rig.reactor, rig.keep(rig.agent->resize_volume(first, 2 * fake::gib), grown));
+  rig.world.run_for(100ms);
+  std::optional<Status> purged;
+  rig.world.spawn(rig.reactor, rig.keep(rig.agent->purge_pool("n1-a", Purge()), purged));
+  rig.world.run_for(100ms);
+  fake::Fleet& fleet = rig.engines.fleet();
+  fleet.cut("n1", "n2", true);
+  ASSERT_TRUE(fleet.write(fleet.machine("n1"), rig.spec(second).target->nexus, 0).ok());
+  ASSERT_FALSE(purged);
+  rig.engines.trouble("n2").slow = 0s;
+  ASSERT_TRUE(rig.until([&] { return purged && grown; }));
+  EXPECT_TRUE(grown->ok());
+  ASSERT_FALSE(purged->ok());
+  EXPECT_EQ(kind_of(purged->error()), Kind::failed_precondition) << purged->error().message();
+  EXPECT_THAT(rig.pools_of(second), ElementsAre("n1-a", "n2-a"));
+  fleet.cut("n1", "n2", false);
+  ASSERT_TRUE(rig.until([&] { return rig.status(second) == VolumeStatus::online; }));
 }
 
 TEST(Releases, AReplicaLeavesTheRecordBeforeItGoes) {

@@ -183,6 +183,45 @@ TEST(Shell, WhatCannotBeIsRefusedByKindAndWord) {
   EXPECT_EQ(rig.refused(a.publish_volume(PublishVolume())), Kind::not_found);
 }
 
+// A record that no agent can read would stop all of them.
+TEST(Shell, NothingIsWrittenThatCannotBeReadAgain) {
+  NodesRig rig;
+  const std::string much(std::size_t{1} << 19, 'x');
+  AppNodeSpec app;
+  app.id = "app";
+  app.endpoint = "10.0.0.1:50000";
+  for (int i = 0; i < 30'000; ++i) app.labels[fmt::format("label-{:050}", i)];
+  EXPECT_EQ(rig.refused(rig.agent->register_app_node(app)), Kind::invalid_argument);
+  EXPECT_THAT(rig.last_refusal, HasSubstr("app_node/app would have"));
+  CreateVolume request = NodesRig::volume_request("v", 1);
+  request.topology.explicit_nodes = ExplicitTopology{{"n1", much, much}, {}};
+  EXPECT_EQ(rig.refused(rig.agent->create_volume(request)), Kind::invalid_argument);
+  request.topology.explicit_nodes = ExplicitTopology{{"n1", much}, {}};
+  rig.must(rig.agent->create_volume(request));
+  PublishVolume publish;
+  publish.volume = request.volume;
+  publish.publish_context["a"] = much;
+  EXPECT_EQ(rig.refused(rig.agent->publish_volume(publish)), Kind::invalid_argument);
+  rig.stop_agent();
+  rig.start_agent();
+  EXPECT_TRUE(rig.agent->leading());
+}
+
+TEST(Shell, NothingIsChangedWhileARecordCannotBeRead) {
+  NodesRig rig;
+  const std::string key = "/holdfast/v1/clusters/default/volume/" + Uuid::from_name("v").to_string();
+  const auto put = rig.store.state().put(store::PutRequest(key, "{}"));
+  ASSERT_TRUE(put.ok());
+  rig.store.changed();
+  rig.world.run_for(1s);
+  EXPECT_EQ(rig.refused(rig.agent->create_volume(NodesRig::volume_request("v", 1))), Kind::unavailable);
+  EXPECT_THAT(rig.last_refusal, HasSubstr("cannot be read"));
+  ASSERT_TRUE(rig.store.state().delete_range(store::DeleteRequest(key)).ok());
+  rig.store.changed();
+  rig.world.run_for(1s);
+  rig.create_volume("v", 1);
+}
+
 TEST(Shell, AVolumeGrowsPublishedAndNot) {
   NodesRig rig;
   const Uuid v = rig.create_volume("v", 2).uuid;

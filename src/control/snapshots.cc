@@ -27,6 +27,20 @@ Error being_repaired(const Cluster& now, const VolumeSpec& volume, const Replica
                   progress));
 }
 
+// Of a volume that is not published: the node where a former target of it may still take writes of a host. It was given
+// up because its node did not answer, and nothing has fenced it since.
+const NexusSpec* former_target(const Cluster& now, const VolumeSpec& volume) {
+  for (const NexusSpec* n : now.nexuses(volume.uuid)) {
+    const bool for_hosts = n->share != Protocol::none && now.specs.nodes.contains(n->node);
+    if (!for_hosts) continue;
+    const NexusState* seen = now.known_nexus(n->uuid);
+    const bool gone = seen == nullptr && now.observed.node_known(n->node);
+    const bool ended = seen != nullptr && seen->status == NexusStatus::shutdown;
+    if (!gone && !ended) return n;
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 Result<SnapshotSpec> Agent::find_snapshot(const Uuid& id, const std::optional<Uuid>& volume) const {
@@ -92,6 +106,16 @@ Task<Status> Agent::take_snapshot(const Op& op, VolumeSpec volume, SnapshotSpec 
   std::vector<ReplicaSnapshotSpec> parts;
   {
     const Cluster now = cluster();
+    // Its replicas are asked one by one: between two of them nothing may be written.
+    const NexusSpec* former = volume.target ? nullptr : former_target(now, volume);
+    if (former != nullptr) {
+      co_return refusal(
+          Kind::failed_precondition,
+          fmt::format(
+              "{}: its former target on node {} is not known to have ended, and may still take writes: try "
+              "again when that node answers, or publish the volume",
+              volume_text(volume.uuid), former->node));
+    }
     for (const ReplicaSpec* r : now.replicas(volume.uuid)) {
       if (!now.good(volume, r->uuid)) {
         if (volume.repair) co_return being_repaired(now, volume, *r);

@@ -223,9 +223,20 @@ std::vector<FrontendNode> frontends_of(const std::optional<std::string>& name) {
   return {{*name, std::string(host_nqn_prefix) + *name}};
 }
 
+// Every replica keeps it with the rest of the volume's specification, and has room for 32 KiB of that.
+Status check_context(const std::map<std::string, std::string>& context) {
+  constexpr std::size_t bytes_max = 8 << 10;
+  std::size_t bytes = 0;
+  for (const auto& [key, value] : context) bytes += key.size() + value.size();
+  if (bytes <= bytes_max) return Status();
+  return refusal(Kind::invalid_argument,
+                 fmt::format("publish_context has {} bytes, at most {} are allowed", bytes, bytes_max));
+}
+
 }  // namespace
 
 Task<Result<VolumeView>> Agent::publish_volume(PublishVolume request) {
+  HF_CO_CHECK(check_context(request.publish_context));
   if (request.protocol != Protocol::nvmf) {
     co_return refusal(Kind::invalid_argument,
                       fmt::format("protocol {}: volumes are published by nvmf", name(request.protocol)));

@@ -5,6 +5,7 @@
 #include <span>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "base/crc32c.h"
 #include "store/kv_calls.h"
@@ -151,6 +152,18 @@ class Batches {
   std::size_t bytes_ = 0;
 };
 
+// Volumes with their parts, and snapshots. A pool is no such thing: whoever makes it again finds it.
+bool is_being_made(const Keys& keys, const std::string& key, const std::string& value) {
+  constexpr std::string_view kinds[] = {"volume", "replica", "nexus", "snapshot"};
+  if (std::none_of(std::begin(kinds), std::end(kinds),
+                   [&](std::string_view kind) { return !keys.id_of(kind, key).empty(); }))
+    return false;
+  const auto record = nlohmann::json::parse(value, nullptr, false);
+  if (!record.is_object()) return false;
+  const auto status = record.find("status");
+  return status != record.end() && *status == "Creating";
+}
+
 // The keys that are there, unless they forbid the restore.
 Task<Result<Snapshot>> check_target(Kv& kv, const Keys& keys, const Backup& backup, Overwrite overwrite,
                                     bool interrupted) {
@@ -182,14 +195,23 @@ Task<Result<Restored>> restore(Kv& kv, Keys keys, Backup backup, Overwrite overw
   Restored done;
   Batches batches(kv, marker, *mine);
   std::set<std::string_view> wanted;
-  for (const auto& [key, value] : backup.keys) wanted.insert(key);
+  const auto is_left_out = [&keys](const std::string& key, const std::string& value) {
+    return keys.is_membership(key) || is_being_made(keys, key, value);
+  };
+  for (const auto& [key, value] : backup.keys) {
+    if (!is_being_made(keys, key, value)) wanted.insert(key);
+  }
   for (const KeyValue& old : there.kvs) {
-    if (wanted.contains(old.key)) continue;
+    if (wanted.contains(old.key) || keys.is_membership(old.key)) continue;
     DeleteRequest removal{KeyRange(old.key)};
     HF_CO_CHECK(co_await batches.add(std::move(removal), old.key.size()));
     ++done.removed;
   }
   for (const auto& [key, value] : backup.keys) {
+    if (is_left_out(key, value)) {
+      ++done.left_out;
+      continue;
+    }
     PutRequest put(key, value);
     HF_CO_CHECK(co_await batches.add(std::move(put), key.size() + value.size()));
     ++done.written;

@@ -19,11 +19,12 @@ class KeepAlives final
   void OnReadDone(bool ok) override {
     if (!ok) return end(grpc::Status::OK);
     StoreJob job;
+    job.renews = true;
     // OnDone comes after finish(), which waits for the worker's answer.
-    job.run = [this](Mvcc& state, Nanos now) {
+    job.run = [this, came = StoreWorker::now()](Mvcc& state, Nanos) {
       reply_.Clear();
       reply_.set_id(request_.id());
-      const auto left = state.lease_keep_alive(request_.id(), now);
+      const auto left = state.lease_keep_alive(request_.id(), came);
       reply_.set_ttl(left.ok() ? left.value() : 0);
       shared_.fill(*reply_.mutable_header(), state.revision());
       return Status();

@@ -38,6 +38,12 @@ std::string Keys::key(std::string_view kind, std::string_view id) const {
   return fmt::format("{}{}/{}", prefix_, kind, id);
 }
 
+bool Keys::is_membership(std::string_view key) const noexcept {
+  constexpr std::string_view kind = "volume/";
+  return key.starts_with(prefix_) && key.substr(prefix_.size()).starts_with(kind) &&
+         key.ends_with("/membership");
+}
+
 std::string_view Keys::id_of(std::string_view kind, std::string_view key) const noexcept {
   std::string_view rest = key;
   const auto skip = [&rest](std::string_view part) {

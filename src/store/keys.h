@@ -24,6 +24,7 @@ class Keys {
   std::string key(std::string_view kind, std::string_view id) const;
   // What an engine writes of a volume: which replicas hold every acknowledged write.
   std::string membership(std::string_view volume) const { return key("volume", volume) + "/membership"; }
+  bool is_membership(std::string_view key) const noexcept;
   // The version of everything's layout (schema.h).
   std::string schema() const { return prefix_ + "schema"; }
   // Which agent leads; in that one's lease.

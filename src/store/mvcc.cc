@@ -373,7 +373,7 @@ Result<std::int64_t> Mvcc::lease_keep_alive(LeaseId id, Nanos now) {
   const auto it = leases_.find(id);
   // One whose time is over is as good as gone, although nobody has revoked it yet.
   if (it == leases_.end() || it->second.ends <= now) return no_such_lease();
-  it->second.ends = end_of_lease(now, it->second.ttl_s);
+  it->second.ends = std::max(it->second.ends, end_of_lease(now, it->second.ttl_s));
   return it->second.ttl_s;
 }
 

@@ -216,6 +216,39 @@ TEST_F(Records, BackupAndRestoreThroughAFile) {
   run(elsewhere.close());
 }
 
+// Goal: nothing of a backup is believed that may have become wrong since, where that would cost data.
+TEST_F(Records, WhoHasAllDataAndWhatWasBeingMadeIsNotRestored) {
+  const std::string creating = R"({"schema":1,"status":"Creating"})";
+  const std::string created = R"({"schema":1,"status":"Created"})";
+  put(keys.key("volume", "v"), created);
+  put(keys.membership("v"), "of then");
+  put(keys.key("volume", "w"), created);
+  put(keys.membership("w"), "of then");
+  for (const char* kind : {"volume", "replica", "nexus", "snapshot", "pool"})
+    put(keys.key(kind, "half"), creating);
+  const Backup backup = run(read_backup(kv, keys)).value();
+  EXPECT_EQ(backup.keys.size(), 9u);
+  put(keys.membership("v"), "of now");
+  run(kv.delete_range(DeleteRequest(KeyRange(keys.membership("w"))))).value();
+  put(keys.key("volume", "half"), created);
+
+  const Restored done = run(restore(kv, keys, backup, Overwrite::yes)).value();
+  EXPECT_EQ(done.written, 3u);
+  EXPECT_EQ(done.left_out, 6u);
+  EXPECT_EQ(value(keys.membership("v")), "of now");
+  EXPECT_EQ(value(keys.membership("w")), "(none)");
+  EXPECT_EQ(value(keys.key("volume", "w")), created);
+  EXPECT_EQ(value(keys.key("pool", "half")), creating);
+  for (const char* kind : {"volume", "replica", "nexus", "snapshot"})
+    EXPECT_EQ(value(keys.key(kind, "half")), "(none)") << kind;
+
+  MemoryStore empty(core);
+  MemoryKv elsewhere(core, empty);
+  EXPECT_EQ(run(restore(elsewhere, keys, backup, Overwrite::no)).value().written, 3u);
+  EXPECT_EQ(run(read_backup(elsewhere, keys)).value().keys.size(), 3u);
+  run(elsewhere.close());
+}
+
 TEST_F(Records, AnInterruptedRestoreIsSeenAndDoneAgain) {
   put("/holdfast/v1/restoring/prod", "restoring");
   put(keys.key("pool", "half"), "x");

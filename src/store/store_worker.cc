@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <utility>
 
 #include "base/log.h"
@@ -13,6 +14,8 @@ constexpr std::size_t batch_max = 256;
 // How long a quiet watch that asked for it waits to hear how far the store is.
 constexpr Nanos progress_interval = 60s;
 constexpr Nanos look_interval = 10s;
+// A table that fails is tried again for leases that have ended meanwhile, and not over and over.
+constexpr Nanos broken_pause = 1s;
 
 }  // namespace
 
@@ -42,8 +45,9 @@ StoreWorker::~StoreWorker() {
 bool StoreWorker::submit(StoreJob job) {
   {
     const std::lock_guard lock(mutex_);
-    if (stopping_ || waiting_.size() >= options_.jobs_max) return false;
-    waiting_.push_back(std::move(job));
+    Jobs& queue = job.renews ? renewals_ : waiting_;
+    if (stopping_ || queue.size() >= options_.jobs_max) return false;
+    queue.push_back(std::move(job));
   }
   changed_.notify_all();
   return true;
@@ -68,13 +72,14 @@ void StoreWorker::poke() {
 }
 
 StoreWorker::Jobs StoreWorker::wait_for_jobs() {
-  const Nanos until = std::min(state_.next_expiry(), now() + look_interval);
+  Nanos until = std::min(state_.next_expiry(), now() + look_interval);
+  if (broken_) until = std::max(until, now() + broken_pause);
   std::unique_lock lock(mutex_);
   changed_.wait_for(lock, std::max(until - now(), Nanos{0}),
-                    [this] { return stopping_ || poked_ || !waiting_.empty(); });
+                    [this] { return stopping_ || poked_ || !waiting_.empty() || !renewals_.empty(); });
   poked_ = false;
-  Jobs taken;
-  while (!waiting_.empty() && taken.size() < batch_max) {
+  Jobs taken = std::exchange(renewals_, {});
+  for (std::size_t n = 0; n < batch_max && !waiting_.empty(); ++n) {
     taken.push_back(std::move(waiting_.front()));
     waiting_.pop_front();
   }
@@ -88,9 +93,10 @@ void StoreWorker::work() {
     {
       const std::lock_guard lock(mutex_);
       stopping = stopping_;
-      while (stopping && !waiting_.empty()) {
-        jobs.push_back(std::move(waiting_.front()));
-        waiting_.pop_front();
+      for (Jobs* queue : {&renewals_, &waiting_}) {
+        if (!stopping) break;
+        std::move(queue->begin(), queue->end(), std::back_inserter(jobs));
+        queue->clear();
       }
     }
     if (stopping) {
@@ -119,18 +125,24 @@ Status StoreWorker::run_batch(Jobs& jobs) {
     HF_CHECK(state_.reload(now()));
     broken_ = false;
   }
+  HF_CHECK(run_jobs(jobs, true));
   const std::vector<LeaseId> ended = state_.expired(now());
   const bool writes =
       !ended.empty() || std::any_of(jobs.begin(), jobs.end(), [](const StoreJob& job) { return job.writes; });
-  if (writes) return write_batch(jobs, ended);
-  for (StoreJob& job : jobs) HF_CHECK(job.run(state_, now()));
+  return writes ? write_batch(jobs, ended) : run_jobs(jobs, false);
+}
+
+Status StoreWorker::run_jobs(Jobs& jobs, bool renewals) {
+  for (StoreJob& job : jobs) {
+    if (job.renews == renewals) HF_CHECK(job.run(state_, now()));
+  }
   return Status();
 }
 
 Status StoreWorker::write_batch(Jobs& jobs, const std::vector<LeaseId>& ended) {
   HF_CHECK(table_->begin());
   for (const LeaseId id : ended) HF_CHECK(state_.lease_revoke(id));
-  for (StoreJob& job : jobs) HF_CHECK(job.run(state_, now()));
+  HF_CHECK(run_jobs(jobs, false));
   HF_CHECK(compact_old());
   return table_->commit();
 }

@@ -22,6 +22,9 @@ namespace holdfast::store {
 // One request. Both run on the worker's thread, `answer` always and last.
 struct StoreJob {
   bool writes = false;
+  // Of a lease: it counts from when it came, so it is carried out before what waits, and before leases are found to
+  // have ended. However long the disk takes, nobody loses a lease who renewed it in time.
+  bool renews = false;
   // Fails only when the table does: then nothing of the whole batch was done.
   std::function<Status(Mvcc& state, Nanos now)> run;
   std::function<void(const Status& durable)> answer;
@@ -68,6 +71,8 @@ class StoreWorker {
   void add(std::shared_ptr<WatchSession> session);
   void remove(const std::shared_ptr<WatchSession>& session);
   void poke();
+  // The time that leases are measured in.
+  static Nanos now();
 
  private:
   using Jobs = std::deque<StoreJob>;
@@ -75,12 +80,12 @@ class StoreWorker {
   void work();
   Jobs wait_for_jobs();
   void carry_out(Jobs& jobs);
+  Status run_jobs(Jobs& jobs, bool renewals);
   Status run_batch(Jobs& jobs);
   Status write_batch(Jobs& jobs, const std::vector<LeaseId>& ended);
   Status compact_old();
   void feed(Nanos now);
   void feed(WatchSession& session, Nanos now);
-  static Nanos now();
 
   const Options options_;
   std::unique_ptr<Table> table_;
@@ -89,6 +94,7 @@ class StoreWorker {
   std::mutex mutex_;
   std::condition_variable changed_;
   Jobs waiting_;
+  Jobs renewals_;
   bool poked_ = false;
   bool stopping_ = false;
   std::vector<std::shared_ptr<WatchSession>> sessions_;

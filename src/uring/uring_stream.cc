@@ -282,8 +282,8 @@ Task<Result<std::unique_ptr<Stream>>> connect_stream(UringReactor& reactor, Endp
   if (got == -ECANCELED) co_return Error(Errc::cancelled);
   if (got < 0) co_return error_from_errno(-got).with_context(context);
   Endpoint local = local_endpoint(fd.get());
-  // TCP connects a socket to itself when a free local port is the one asked for.
-  if (local == to) co_return error_from_errno(ECONNREFUSED).with_context(context);
+  // TCP connects a socket to itself when a free local port is the one asked for. Addresses can be written in many ways.
+  if (local == peer_endpoint(fd.get())) co_return error_from_errno(ECONNREFUSED).with_context(context);
   std::unique_ptr<Stream> made =
       std::make_unique<UringStream>(reactor, std::move(fd), std::move(local), std::move(to));
   co_return made;

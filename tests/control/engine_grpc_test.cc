@@ -118,14 +118,16 @@ TEST_F(EngineGrpc, PoolsCanBeAskedForAgain) {
   ASSERT_OK(ask(engine_->create_replica(replica("r1"))));
   ASSERT_OK(ask(engine_->export_pool("p1")));
   ASSERT_OK(ask(engine_->export_pool("p1")));
-  expect_kind(ask(engine_->destroy_pool("p1")), Kind::not_found, "p1");
+  expect_kind(ask(engine_->destroy_pool("p1", std::nullopt)), Kind::not_found, "p1");
   expect_kind(ask(engine_->destroy_replica(id("r1"), "p1")), Kind::failed_precondition, "p1");
   ASSERT_OK(ask(engine_->import_pool(pool)));
   EXPECT_EQ(report(*engine_).replicas.size(), 1U);
   ASSERT_OK(ask(engine_->add_disk("p1", disk("d3"))));
   ASSERT_OK(ask(engine_->grow_pool("p1")));
   EXPECT_EQ(report(*engine_).pools[0].disks.size(), 2U);
-  ASSERT_OK(ask(engine_->destroy_pool("p1")));
+  const Uuid uuid = report(*engine_).pools[0].uuid;
+  expect_kind(ask(engine_->destroy_pool("p1", id("another"))), Kind::not_found, uuid.to_string().c_str());
+  ASSERT_OK(ask(engine_->destroy_pool("p1", uuid)));
   expect_kind(ask(engine_->import_pool(pool)), Kind::invalid_argument, "engine-a");
 }
 

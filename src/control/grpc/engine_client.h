@@ -86,7 +86,7 @@ class GrpcEngine final : public Engine {
   Task<Result<std::string>> json_rpc(std::string method, std::string params) override;
   Task<Result<PoolState>> create_pool(NewPool request) override;
   Task<Result<PoolState>> import_pool(NewPool request) override;
-  Task<Status> destroy_pool(PoolId pool) override;
+  Task<Status> destroy_pool(PoolId pool, std::optional<Uuid> uuid) override;
   Task<Status> export_pool(PoolId pool) override;
   Task<Result<PoolState>> add_disk(PoolId pool, std::string disk) override;
   Task<Result<PoolState>> grow_pool(PoolId pool) override;

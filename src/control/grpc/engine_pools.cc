@@ -65,9 +65,10 @@ Task<Result<PoolState>> GrpcEngine::import_pool(NewPool request) {
   return open_or_make(std::move(request), false);
 }
 
-Task<Status> GrpcEngine::destroy_pool(PoolId pool) {
+Task<Status> GrpcEngine::destroy_pool(PoolId pool, std::optional<Uuid> uuid) {
   v1::DestroyPoolRequest request;
   request.set_name(std::move(pool));
+  if (uuid) request.mutable_uuid()->set_value(uuid->to_string());
   HF_CO_CHECK(co_await ask(*stubs_->pool->async(), &Async<v1::PoolRpc>::DestroyPool, std::move(request),
                            timeouts_.pool));
   co_return Status();

@@ -11,8 +11,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::size_t spec_bytes_max = 1 << 20;
-
 template <class T>
 inline constexpr bool is_optional = false;
 template <class T>

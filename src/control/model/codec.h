@@ -4,6 +4,7 @@
 // error that says where. A record of a newer schema is refused: its agent is newer than this one.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -14,6 +15,8 @@
 namespace holdfast::control {
 
 inline constexpr int spec_schema = 1;
+// A longer record is not read, so none is written.
+inline constexpr std::size_t spec_bytes_max = 1 << 20;
 
 std::string to_json(const NodeSpec& spec);
 std::string to_json(const PoolSpec& spec);

@@ -192,6 +192,10 @@ AdoptPlan plan_adoption(const Cluster& cluster, const std::vector<KeptRecord>& k
   std::map<Uuid, std::vector<const ReportedReplica*>> by_volume;
   for (const ReportedReplica& r : records) by_volume[r.record.volume.uuid].push_back(&r);
   for (const auto& [id, replicas] : by_volume) look_at_volume(cluster, id, replicas, request, plan);
+  for (const auto& [id, volume] : cluster.specs.volumes) {
+    if (cluster.is_unrecorded(volume) && !by_volume.contains(id))
+      look_at_silent_volume(cluster, volume, kept, request, plan);
+  }
   look_at_snapshots(cluster, plan);
   return plan;
 }

@@ -5,6 +5,8 @@
 // the newest membership that a replica knows of. Of the replicas that this one calls healthy those count that saw the
 // latest epoch: a membership changes with a new epoch, so one that left since has not seen it. A volume is not taken
 // while a replica that may be newer than all others is not reported.
+//
+// A volume that the store has, but without its membership, was restored from a backup. It is as its replicas say, too.
 #pragma once
 
 #include <string>

@@ -122,6 +122,39 @@ TEST(Adopt, TheNewestInSyncWins) {
   EXPECT_EQ(plan.volumes[0].membership->epoch, 9U);
 }
 
+// As after a restore of a backup: its specification is older than that of its replicas, too.
+TEST(Adopt, AVolumeOfWhichTheStoreHasNoMembershipIsAsItsReplicasSay) {
+  Lost lost;
+  lost.volume();
+  VolumeSpec older = lost.b.specs.volumes.at(id("v"));
+  lost.b.specs.volumes.at(id("v")).size_bytes *= 2;
+  lost.say();
+  lost.kept.at(Lost::replica("n2-a")).epoch = 7;
+  const VolumeSpec newer = std::exchange(lost.b.specs.volumes.at(id("v")), std::move(older));
+  EXPECT_EQ(Lost::why(lost.plan(), "volume"), "conflict: the store has another specification of it");
+  lost.b.observed.memberships.clear();
+  lost.kept.at(Lost::replica("n1-a")).epoch = 7;
+  const AdoptPlan plan = lost.plan();
+  ASSERT_EQ(plan.volumes.size(), 1U);
+  EXPECT_EQ(plan.volumes[0].volume, newer);
+  EXPECT_THAT(Lost::in_sync(plan), UnorderedElementsAre(Lost::replica("n1-a"), Lost::replica("n2-a")));
+}
+
+TEST(Adopt, OfAVolumeWithoutMembershipWhoseReplicasSayNothingOneIsTakenByName) {
+  Lost lost;
+  lost.volume();
+  lost.b.observed.memberships.clear();
+  for (auto& [uuid, kept] : lost.kept) kept.text.clear();
+  EXPECT_THAT(Lost::why(lost.plan(), "volume"), HasSubstr("name the replica that is to be taken"));
+  AdoptRequest request;
+  request.take.push_back(Lost::replica("n2-a"));
+  const AdoptPlan plan = lost.plan(request);
+  ASSERT_EQ(plan.volumes.size(), 1U);
+  EXPECT_EQ(plan.volumes[0].volume, lost.b.specs.volumes.at(id("v")));
+  EXPECT_THAT(Lost::in_sync(plan), ElementsAre(Lost::replica("n2-a")));
+  EXPECT_EQ(plan.volumes[0].membership->epoch, 5U);
+}
+
 TEST(Adopt, AReplicaThatMissedAnEpochIsNotTakenThoughNoRecordSaysSo) {
   Lost lost;
   lost.volume();

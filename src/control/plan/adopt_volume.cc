@@ -232,12 +232,42 @@ void compare_known(const Cluster& cluster, const VolumeSpec& known, const Report
 
 }  // namespace
 
+void look_at_silent_volume(const Cluster& cluster, const VolumeSpec& volume,
+                           const std::vector<KeptRecord>& kept, const AdoptRequest& request,
+                           AdoptPlan& plan) {
+  Finding finding{"volume", volume.uuid.to_string(), Verdict::skipped, {}, {}, {}};
+  Membership membership;
+  for (const KeptRecord& one : kept) {
+    const auto spec = cluster.specs.replicas.find(one.replica);
+    const bool ours = spec != cluster.specs.replicas.end() && spec->second.owners.volume == volume.uuid;
+    if (!ours || cluster.online_replica(one.replica) == nullptr) continue;
+    membership.epoch = std::max<std::uint64_t>(membership.epoch, one.epoch);
+    if (contains(request.take, one.replica)) finding.in_sync.push_back(one.replica);
+  }
+  if (finding.in_sync.empty()) {
+    finding.why =
+        "no replica that is reported says which of them hold all data: bring its nodes back, or name "
+        "the replica that is to be taken";
+    plan.findings.push_back(std::move(finding));
+    return;
+  }
+  for (const Uuid& id : finding.in_sync) membership.members.push_back({id, true, 0});
+  AdoptPlan::Volume adopted;
+  adopted.volume = volume;
+  adopted.membership = std::move(membership);
+  finding.verdict = Verdict::adopted;
+  finding.why = fmt::format("{} of its replicas are taken", finding.in_sync.size());
+  plan.findings.push_back(std::move(finding));
+  plan.volumes.push_back(std::move(adopted));
+}
+
 void look_at_volume(const Cluster& cluster, const Uuid& id, const Replicas& replicas,
                     const AdoptRequest& request, AdoptPlan& plan) {
   const ReportedReplica& newest = **std::max_element(
       replicas.begin(), replicas.end(), [](const auto* a, const auto* b) { return age(*a) < age(*b); });
   const auto known = cluster.specs.volumes.find(id);
-  if (known != cluster.specs.volumes.end()) {
+  // One whose record is missing is as its replicas say: what the store has of it may be older.
+  if (known != cluster.specs.volumes.end() && !cluster.is_unrecorded(known->second)) {
     compare_known(cluster, known->second, newest, replicas, plan);
     return;
   }

@@ -19,4 +19,8 @@ void look_at_volume(const Cluster& cluster, const Uuid& id,
                     const std::vector<const ReportedReplica*>& replicas, const AdoptRequest& request,
                     AdoptPlan& plan);
 
+// The same for a volume of the store whose record is missing, and none of whose replicas says anything.
+void look_at_silent_volume(const Cluster& cluster, const VolumeSpec& volume,
+                           const std::vector<KeptRecord>& kept, const AdoptRequest& request, AdoptPlan& plan);
+
 }  // namespace holdfast::control

@@ -124,6 +124,10 @@ bool Cluster::healthy(const VolumeSpec& volume, const Uuid& replica) const noexc
   return record != observed.memberships.end() && record->second.healthy(replica);
 }
 
+bool Cluster::is_unrecorded(const VolumeSpec& volume) const noexcept {
+  return volume.status == SpecStatus::created && !observed.memberships.contains(volume.uuid);
+}
+
 bool Cluster::good(const VolumeSpec& volume, const Uuid& replica) const noexcept {
   return healthy(volume, replica) && online_replica(replica) != nullptr;
 }

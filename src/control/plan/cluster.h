@@ -67,6 +67,9 @@ struct Cluster {
   const std::vector<const SnapshotSpec*>& snapshots(const Uuid& volume) const;
   // The membership record says so: it is written when the volume is created.
   bool healthy(const VolumeSpec& volume, const Uuid& replica) const noexcept;
+  // Complete, and yet the store does not say which of its replicas hold all data: it was lost, or restored from a
+  // backup. Whatever is done might use a stale one, or stop what serves the volume; so nothing is, until it is adopted.
+  bool is_unrecorded(const VolumeSpec& volume) const noexcept;
   // Healthy, and its engine reports it online.
   bool good(const VolumeSpec& volume, const Uuid& replica) const noexcept;
 

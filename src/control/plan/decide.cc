@@ -60,6 +60,10 @@ bool note_outages(Plan& plan, const VolumeSpec& volume) {
 // The volume, its replicas and its targets, while what is known of them is at hand: in a large cluster most of what a
 // pass takes is the fetching of records from memory. Returns whether there is something to come back for.
 bool look_at_parts(Plan& plan, const Uuid& id, const VolumeSpec* volume) {
+  if (volume != nullptr && plan.cluster.is_unrecorded(*volume)) {
+    plan.parts_seen += plan.cluster.replicas(id).size() + plan.cluster.nexuses(id).size();
+    return false;
+  }
   bool restless = false;
   if (volume != nullptr) {
     restless = !note_outages(plan, *volume);

@@ -50,6 +50,18 @@ TEST(Decide, AnythingThatDoesNotAnswerIsLeftAlone) {
   EXPECT_EQ(state_of(b, "v").status, VolumeStatus::unknown);
 }
 
+// Whatever is missing of it: to make it might use a replica that is stale.
+TEST(Decide, AVolumeOfWhichTheStoreHasNoMembershipIsLeftAlone) {
+  Builder b = published();
+  b.observed.memberships.clear();
+  EXPECT_THAT(b.decided(), IsEmpty());
+  EXPECT_THAT(state_of(b, "v").reason, ::testing::HasSubstr("holdfast adopt"));
+  b.observed.nexuses.clear();
+  b.specs.volumes.at(id("v")).num_replicas = 1;
+  b.specs.nodes.at("n1").drains["away"].replicas = true;
+  EXPECT_THAT(b.decide_after(3600 * second), IsEmpty());
+}
+
 TEST(Decide, NothingIsDeletedBecauseItIsAbsent) {
   Builder b = published();
   b.observed.replicas.clear();

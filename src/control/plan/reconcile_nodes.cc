@@ -26,9 +26,10 @@ std::size_t move_targets(Plan& plan, const NodeSpec& node, bool replicas_too) {
   const Cluster& cluster = plan.cluster;
   std::size_t left = 0;
   for (const auto& [id, v] : cluster.specs.volumes) {
+    const bool busy = v.operation || v.status != SpecStatus::created || cluster.is_unrecorded(v);
     if (v.repair && v.repair->node == node.id) {
       ++left;
-      if (v.operation || v.status != SpecStatus::created) continue;
+      if (busy) continue;
       plan.add(Do::end_repair, volume_guard(id), fmt::format("node {} is being drained", node.id)).volume =
           id;
     }
@@ -39,7 +40,7 @@ std::size_t move_targets(Plan& plan, const NodeSpec& node, bool replicas_too) {
       continue;
     }
     ++left;
-    if (v.operation || v.status != SpecStatus::created) continue;
+    if (busy) continue;
     const auto choice = place_target(cluster, v, std::nullopt, node.id);
     if (!choice.node) continue;
     Action& a = plan.add(Do::move_target, volume_guard(id), fmt::format("node {} is being drained", node.id));
@@ -73,7 +74,8 @@ std::size_t move_replicas(Plan& plan, const PoolId& pool) {
     if (volume == cluster.specs.volumes.end()) continue;
     const VolumeSpec& v = volume->second;
     ++left;
-    const bool busy = v.operation || v.status != SpecStatus::created || !v.moves.empty();
+    const bool busy =
+        v.operation || v.status != SpecStatus::created || !v.moves.empty() || cluster.is_unrecorded(v);
     if (busy || !can_be_copied(cluster, v)) continue;
     ReplicaNeed need(v);
     for (const ReplicaSpec* other : cluster.replicas(v.uuid)) {

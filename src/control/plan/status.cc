@@ -113,6 +113,11 @@ VolumeState volume_state(const Cluster& cluster, const VolumeSpec& volume) {
     judge_unpublished(volume, state);
   }
   if (state.status == VolumeStatus::online) state.reason.clear();
+  if (cluster.is_unrecorded(volume)) {
+    state.reason =
+        "the store does not say which of its replicas hold all data, so it is left alone: "
+        "'holdfast adopt' asks the replicas";
+  }
   return state;
 }
 

@@ -52,36 +52,46 @@ Result<Callback> parse_callback(const std::string& text) {
 
 std::vector<std::string> Watches::of(const Uuid& volume) const {
   const std::scoped_lock lock(mutex_);
-  const auto found = callbacks_.find(volume);
-  return found == callbacks_.end() ? std::vector<std::string>() : found->second;
+  std::vector<std::string> callbacks;
+  const auto found = watches_.find(volume);
+  if (found == watches_.end()) return callbacks;
+  for (const Watch& w : found->second) callbacks.push_back(w.callback);
+  return callbacks;
 }
 
 Status Watches::add(const Uuid& volume, std::string callback) {
   HF_CHECK(parse_callback(callback));
   const std::scoped_lock lock(mutex_);
-  auto& list = callbacks_[volume];
-  if (std::find(list.begin(), list.end(), callback) != list.end()) {
+  const auto known = watches_.find(volume);
+  if (known != watches_.end() && std::any_of(known->second.begin(), known->second.end(),
+                                             [&](const Watch& w) { return w.callback == callback; })) {
     return refusal(Kind::already_exists,
                    fmt::format("volume {} is watched by {} already", volume.to_string(), callback));
   }
   if (count_ == watches_max) {
     return refusal(Kind::resource_exhausted, fmt::format("there are {} watches; remove some", watches_max));
   }
-  list.push_back(std::move(callback));
+  Watch watch;
+  watch.number = ++last_number_;
+  watch.callback = std::move(callback);
+  watches_[volume].push_back(std::move(watch));
   ++count_;
-  if (!thread_.joinable() && !stopping_) thread_ = std::thread([this] { run(); });
+  if (!threads_.empty() || stopping_) return Status();
+  threads_.emplace_back([this] { listen(); });
+  for (unsigned i = 0; i < callers; ++i) threads_.emplace_back([this] { work(); });
   return Status();
 }
 
 Status Watches::remove(const Uuid& volume, const std::string& callback) {
   const std::scoped_lock lock(mutex_);
-  const auto list = callbacks_.find(volume);
-  if (list == callbacks_.end() || std::erase(list->second, callback) == 0) {
+  const auto list = watches_.find(volume);
+  if (list == watches_.end() ||
+      std::erase_if(list->second, [&](const Watch& w) { return w.callback == callback; }) == 0) {
     return refusal(Kind::not_found,
                    fmt::format("volume {} is not watched by {:.100}", volume.to_string(), callback));
   }
   --count_;
-  if (list->second.empty()) callbacks_.erase(list);
+  if (list->second.empty()) watches_.erase(list);
   return Status();
 }
 
@@ -90,16 +100,19 @@ void Watches::stop() {
     const std::scoped_lock lock(mutex_);
     stopping_ = true;
   }
-  stopped_.notify_all();
-  if (thread_.joinable()) thread_.join();
+  changed_.notify_all();
+  for (auto& thread : threads_) thread.join();
+  threads_.clear();
 }
 
 bool Watches::pause(milliseconds time) {
   std::unique_lock lock(mutex_);
-  return !stopped_.wait_for(lock, time, [this] { return stopping_; });
+  return !changed_.wait_for(lock, time, [this] { return stopping_; });
 }
 
-void Watches::run() {
+// ---- what happens
+
+void Watches::listen() {
   const auto last = home_.read([](Service& service) { return service.events().last_number(); });
   std::uint64_t after = last.ok() ? last.value() : 0;
   while (pause(milliseconds(0))) {
@@ -110,35 +123,106 @@ void Watches::run() {
     }
     for (const Event& event : events.value()) {
       after = event.number;
-      if (event.category == "Volume") call_all(event);
+      if (event.category == "Volume") note(event);
     }
   }
 }
 
-void Watches::call_all(const Event& event) {
+void Watches::note(const Event& event) {
   const auto volume = Uuid::parse(event.resource);
   if (!volume.ok()) return;
-  for (const std::string& callback : of(volume.value())) {
-    if (call(callback, to_text(event_json(event)))) continue;
-    HF_LOG(warn, "rest", "a watch was not told", {"callback", callback}, {"volume", event.resource});
+  const std::scoped_lock lock(mutex_);
+  const auto found = watches_.find(volume.value());
+  if (found == watches_.end()) return;
+  const std::string body = to_text(event_json(event));
+  for (Watch& w : found->second) {
+    if (w.untold.size() < untold_max) {
+      w.untold.push_back(body);
+    } else {
+      HF_LOG(warn, "rest", "a watch is not told: it is too far behind", {"callback", w.callback},
+             {"volume", event.resource});
+    }
+  }
+  changed_.notify_all();
+}
+
+// ---- calls
+
+Watches::Watch* Watches::find(const Uuid& volume, std::uint64_t watch) {
+  const auto list = watches_.find(volume);
+  if (list == watches_.end()) return nullptr;
+  for (Watch& w : list->second) {
+    if (w.number == watch) return &w;
+  }
+  return nullptr;
+}
+
+std::optional<Watches::Call> Watches::take_call(Clock::time_point& wake) {
+  const auto now = Clock::now();
+  Watch* next = nullptr;
+  Uuid of;
+  for (auto& [volume, list] : watches_) {
+    for (Watch& w : list) {
+      if (w.untold.empty() || w.being_called) continue;
+      if (w.dead && calls_to_dead_ == callers_of_the_dead_max) continue;
+      if (w.not_before > now) {
+        wake = std::min(wake, w.not_before);
+      } else if (next == nullptr || w.not_before < next->not_before) {
+        next = &w;
+        of = volume;
+      }
+    }
+  }
+  if (next == nullptr) return std::nullopt;
+  next->being_called = true;
+  if (next->dead) ++calls_to_dead_;
+  return Call{of, next->number, next->callback, next->untold.front(), next->dead};
+}
+
+void Watches::work() {
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    auto wake = Clock::now() + longest_pause;
+    const auto call = take_call(wake);
+    if (!call) {
+      changed_.wait_until(lock, wake);
+      continue;
+    }
+    lock.unlock();
+    const bool told = tell(call->callback, call->body);
+    lock.lock();
+    note_called(*call, told);
+    changed_.notify_all();
   }
 }
 
-bool Watches::call(const std::string& callback, const std::string& body) {
+void Watches::note_called(const Call& call, bool told) {
+  if (call.to_dead) --calls_to_dead_;
+  Watch* watch = find(call.volume, call.watch);
+  if (watch == nullptr) return;
+  watch->being_called = false;
+  watch->dead = !told;
+  watch->failures = told ? 0 : watch->failures + 1;
+  watch->not_before = Clock::now();
+  const bool given_up = watch->failures == attempts_max;
+  if (!told) watch->not_before += std::min(first_pause * (1 << (watch->failures - 1)), longest_pause);
+  if (!told && !given_up) return;
+  watch->untold.pop_front();
+  watch->failures = 0;
+  if (!given_up) return;
+  HF_LOG(warn, "rest", "a watch was not told", {"callback", call.callback},
+         {"volume", call.volume.to_string()});
+}
+
+bool Watches::tell(const std::string& callback, const std::string& body) {
   const auto to = parse_callback(callback);
   if (!to.ok()) return false;
   httplib::Client client(to.value().server);
   client.set_connection_timeout(1);
   client.set_read_timeout(1);
   client.set_write_timeout(1);
-  milliseconds wait = first_pause;
-  for (int attempt = 0; attempt < attempts_max; ++attempt) {
-    if (attempt > 0 && !pause(wait)) return false;
-    if (attempt > 0) wait = std::min(wait * 2, longest_pause);
-    const auto result = client.Put(to.value().path, body, "application/json");
-    if (result && result->status < 500) return true;
-  }
-  return false;
+  const auto result = client.Put(to.value().path, body, "application/json");
+  return result && result->status < 500;
 }
 
 }  // namespace holdfast::control::rest

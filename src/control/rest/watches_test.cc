@@ -2,8 +2,12 @@
 
 #include <atomic>
 
+#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "control/rest/testing/api_rig.h"
 #include "http/server.h"
@@ -32,6 +36,10 @@ class Listener {
   }
   std::string uri() const { return "http://127.0.0.1:" + std::to_string(server_->port()) + "/told?x=y"; }
   int calls() const { return calls_; }
+  std::vector<std::string> all() {
+    const std::scoped_lock lock(mutex_);
+    return all_;
+  }
   std::string last() {
     const std::scoped_lock lock(mutex_);
     return last_;
@@ -45,6 +53,7 @@ class Listener {
  private:
   http::Reply take(const http::Request& request) {
     const std::scoped_lock lock(mutex_);
+    all_.push_back(request.body);
     last_ = request.method + " " + request.target + " " + request.body;
     http::Reply reply;
     reply.status = calls_++ < refusals_ ? 503 : 204;
@@ -55,6 +64,7 @@ class Listener {
   std::atomic<int> calls_{0};
   std::mutex mutex_;
   std::string last_;
+  std::vector<std::string> all_;
   std::unique_ptr<http::Server> server_;
 };
 
@@ -86,6 +96,58 @@ TEST(Watches, AreCalledWhenTheirVolumeChanges) {
   EXPECT_THAT(listener.last(), ::testing::StartsWith("PUT /told?x=y {\"number\":"));
   EXPECT_EQ(rig.ask("DELETE", watch).status, 204);
   EXPECT_EQ(rig.ask("DELETE", watch).status, 404);
+}
+
+// Somebody who takes calls and never answers them.
+class DeadListener {
+ public:
+  DeadListener() : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in at{};
+    at.sin_family = AF_INET;
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t length = sizeof at;
+    EXPECT_EQ(::bind(fd_, reinterpret_cast<sockaddr*>(&at), length), 0);
+    EXPECT_EQ(::listen(fd_, 128), 0);
+    EXPECT_EQ(::getsockname(fd_, reinterpret_cast<sockaddr*>(&at), &length), 0);
+    port_ = ntohs(at.sin_port);
+  }
+  ~DeadListener() { ::close(fd_); }
+  DeadListener(const DeadListener&) = delete;
+  DeadListener& operator=(const DeadListener&) = delete;
+  std::string uri(int number) const {
+    return "http://127.0.0.1:" + std::to_string(port_) + "/dead" + std::to_string(number);
+  }
+
+ private:
+  const int fd_;
+  std::uint16_t port_ = 0;
+};
+
+TEST(Watches, ThatDoNotAnswerDelayNoOther) {
+  ApiRig rig;
+  DeadListener dead;
+  Listener listener;
+  const std::string watch = "/v0/watches/volumes/" + std::string(volume_id) + "?callback=";
+  for (int i = 0; i < 20; ++i) ASSERT_EQ(rig.ask("PUT", watch + http::encode(dead.uri(i))).status, 204);
+  ASSERT_EQ(rig.ask("PUT", watch + http::encode(listener.uri())).status, 204);
+  // The watch may begin to listen a moment later.
+  for (int i = 0; i < 1000 && listener.calls() == 0; ++i) {
+    happen(rig, "Volume", volume_id);
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  const auto begun = std::chrono::steady_clock::now();
+  const int before = listener.calls();
+  constexpr int more = 100;
+  for (int i = 0; i < more; ++i) happen(rig, "Volume", volume_id);
+  ASSERT_TRUE(listener.eventually_called(before + more));
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(6));
+  // In order, and each once.
+  std::uint64_t last = 0;
+  for (const std::string& body : listener.all()) {
+    const std::uint64_t number = std::stoull(body.substr(std::string("{\"number\":").size()));
+    EXPECT_TRUE(last == 0 || number == last + 1) << last << " " << number;
+    last = number;
+  }
 }
 
 TEST(Watches, TakeOnlyCallbacksThatCanBeCalled) {

@@ -92,7 +92,7 @@ class FakeEngine final : public Engine {
   Task<Result<std::string>> json_rpc(std::string method, std::string params) override;
   Task<Result<PoolState>> create_pool(NewPool request) override;
   Task<Result<PoolState>> import_pool(NewPool request) override;
-  Task<Status> destroy_pool(PoolId pool) override;
+  Task<Status> destroy_pool(PoolId pool, std::optional<Uuid> uuid) override;
   Task<Status> export_pool(PoolId pool) override;
   Task<Result<PoolState>> add_disk(PoolId pool, std::string disk) override;
   Task<Result<PoolState>> grow_pool(PoolId pool) override;
@@ -253,8 +253,13 @@ Task<Result<PoolState>> FakeEngine::import_pool(NewPool request) {
   return call<PoolState>(timeouts_.pool,
                          [r = std::move(request)](Fleet& f, Machine& m) { return f.import_pool(m, r); });
 }
-Task<Status> FakeEngine::destroy_pool(PoolId pool) {
-  return call<void>(timeouts_.pool, [pool](Fleet& f, Machine& m) { return f.destroy_pool(m, pool); });
+Task<Status> FakeEngine::destroy_pool(PoolId pool, std::optional<Uuid> uuid) {
+  return call<void>(timeouts_.pool, [pool, uuid](Fleet& f, Machine& m) -> Status {
+    const Pool* there = m.open_pool(pool);
+    if (there != nullptr && uuid && there->uuid != *uuid)
+      return refusal(Kind::not_found, "pool " + pool + " is another one");
+    return f.destroy_pool(m, pool);
+  });
 }
 Task<Status> FakeEngine::export_pool(PoolId pool) {
   return call<void>(timeouts_.pool, [pool](Fleet& f, Machine& m) { return f.export_pool(m, pool); });

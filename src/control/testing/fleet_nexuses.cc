@@ -113,6 +113,7 @@ Status Fleet::usable(const Nexus& n) const {
 
 // Brings the membership record to what is.
 Status Fleet::record(Nexus& n, bool clean) {
+  if (n.request.membership_key.empty()) return Status();  // made by a user: nobody asks for it
   nexus::Record next;
   next.clean_shutdown = clean;
   next.epoch = ++n.record_epoch;
@@ -255,7 +256,9 @@ Result<NexusState> Fleet::create_nexus(Machine& m, const NewNexus& request) {
     n.children.back().uri = uri;
     HF_CHECK(open_child(m, n, n.children.back()));
   }
-  auto loaded = records_.load(request.membership_key);
+  using Loaded = Result<std::optional<nexus::StoredRecord>>;
+  const std::string& key = request.membership_key;
+  auto loaded = key.empty() ? Loaded(std::nullopt) : records_.load(key);
   if (!loaded.ok())
     return refused(m, Kind::invalid_argument, "the store does not answer; try again when it does");
   const auto& stored = loaded.value();
