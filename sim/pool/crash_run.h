@@ -49,6 +49,8 @@ struct CrashRunOptions {
   bool faults = false;
   // Volumes have epochs from the beginning, and some have more than one region.
   bool epochs = false;
+  // Of a new pool, where the seed does not say that they fail while it is made.
+  std::size_t disks = 1;
 };
 
 class CrashRun {

@@ -20,7 +20,7 @@ void CrashRun::note_counts() {
 
 void CrashRun::make() {
   made_in_trouble_ = options_.faults && random_.chance(1, 2);
-  members_ = made_in_trouble_ ? 1 + random_.below(3) : 1;
+  members_ = made_in_trouble_ ? 1 + random_.below(3) : options_.disks;
   for (std::size_t i = 0; i < members_; ++i) add(used_disk());
   steps_.push_back(std::make_unique<Step>());
   steps_.back()->ended = 0;

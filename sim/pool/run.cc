@@ -21,6 +21,10 @@ bool faults_in(std::uint64_t seed) { return (seed == 0 || seed > crash_sequences
 // Half of those with faults and of those without.
 bool epochs_in(std::uint64_t seed) { return (seed == 0 || seed > crash_sequences) && seed / 4 % 2 == 1; }
 
+// The making of the pool crashes, too, on one disk or on some.
+bool made_watched(std::uint64_t seed) { return seed % 50 == 0; }
+std::size_t disks_in(std::uint64_t seed) { return made_watched(seed) ? 1 + seed / 50 % 3 : 1; }
+
 // The sequence of a seed: the short ones by number, then long random ones.
 std::vector<CrashOp> sequence(std::uint64_t seed) {
   std::vector<CrashOp> ops;
@@ -81,7 +85,7 @@ class Campaign {
       run.run(ops[i]);
     }
     finish(run);
-    if (seed_ % 50 == 0 || run.made_in_trouble()) from = 1;  // the making of the pool, too
+    if (made_watched(seed_) || run.made_in_trouble()) from = 1;
     crash_all(run, from, short_ ? 0 : 60, true);
     clear(run);
     tags_ = run.tags();
@@ -139,6 +143,7 @@ class Campaign {
     expected.at = at;
     expected.crash = crash;
     expected.may_be_nothing = at < run.created();
+    expected.by_force = run.made_in_trouble();
     for (const auto& step : run.steps()) {
       if (step->begun > at) break;
       if (step->ended <= at) expected.steps.clear();
@@ -177,8 +182,10 @@ class Campaign {
   const std::uint64_t seed_;
   const bool verbose_;
   const bool short_;
-  const CrashRunOptions options_{
-      .completion = !short_ && seed_ % 2 == 1, .faults = faults_in(seed_), .epochs = epochs_in(seed_)};
+  const CrashRunOptions options_{.completion = !short_ && seed_ % 2 == 1,
+                                 .faults = faults_in(seed_),
+                                 .epochs = epochs_in(seed_),
+                                 .disks = disks_in(seed_)};
   Prng random_;
   Verifier verifier_;
   RunResult result_;

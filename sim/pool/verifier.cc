@@ -75,8 +75,8 @@ class Verifier::Attempt {
     pool_ = std::move(opened).value();
     return "";
   }
-  // Where there is no pool, one can be made, if need be by force.
-  std::string make_anew() {
+  // Where there is no pool, one can be made.
+  std::string make_anew(bool by_force) {
     pool::PoolParams params;
     params.name = CrashRun::pool_name;
     params.disks = uris_;
@@ -89,7 +89,7 @@ class Verifier::Attempt {
         pool_ = std::move(made).value();
         return pool_->volumes().empty() ? close() : "a new pool has volumes";
       }
-      if (params.force || !CrashRun::may_be_forced(made.error()))
+      if (!by_force || params.force || !CrashRun::may_be_forced(made.error()))
         return "making it anew: " + made.error().message();
       params.force = true;
     }
@@ -181,7 +181,7 @@ Verifier::Found Verifier::verify(const std::vector<CrashedDisk>& disks, const Ex
     std::string failure = attempt.check();
     if (failure.empty()) failure = attempt.open();
     if (!failure.empty() && expected.may_be_nothing) {
-      found.failure = attempt.make_anew();
+      found.failure = attempt.make_anew(expected.by_force);
       return found;
     }
     if (failure.empty()) failure = attempt.compare(*step, expected, found.objects);

@@ -23,7 +23,8 @@ class Verifier {
     std::vector<const Step*> steps;
     Moment at = 0;
     Crash crash = Crash::process;
-    bool may_be_nothing = false;  // the pool was being created: the disks may be refused
+    bool may_be_nothing = false;  // the pool was being created: there may be none, and then it can be created
+    bool by_force = false;        // if need be: disks failed while it was created
     bool keep = false;            // objects and disks are wanted
   };
   struct Found {

@@ -1,4 +1,4 @@
-// Writes that need new blocks, a new cluster, or a new epoch.
+// Writes that need new blocks, or a new cluster.
 #include <algorithm>
 #include <cstring>
 
@@ -301,57 +301,6 @@ Task<Status> MapWriter::read_blocks(BlockSpan blocks, std::byte* into) {
     into += part.size;
   }
   co_return Status();
-}
-
-Task<Status> MapWriter::begin_epoch(ByteRange range) {
-  if (gate_.paused()) co_return Error(Errc::busy);
-  const WriteGate::Inside writing(gate_);
-  co_return co_await renew_epoch(range);
-}
-
-// Before data of the present epoch is written in place.
-Task<Status> MapWriter::renew_epoch(ByteRange range) {
-  std::vector<Record> records;
-  add_epochs(range, records);
-  if (records.empty()) co_return Status();
-  co_return co_await parts_.journal.commit(std::move(records), Durable::yes);
-}
-
-void MapWriter::add_epochs(ByteRange range, std::vector<Record>& to) const {
-  const std::uint32_t epoch = volume_.epoch();
-  if (epoch == 0) return;
-  const std::uint64_t end = (range.offset + range.length + region_bytes - 1) / region_bytes;
-  RegionRecord run;
-  run.volume = volume_.spec().id;
-  run.epoch = epoch;
-  for (std::uint64_t region = range.offset / region_bytes; region < end; ++region) {
-    if (volume_.region_epochs().get(region) >= epoch) continue;
-    if (run.count > 0 && run.first + run.count == region) {
-      ++run.count;
-      continue;
-    }
-    if (run.count > 0) to.emplace_back(run);
-    run.first = static_cast<std::uint32_t>(region);
-    run.count = 1;
-  }
-  if (run.count > 0) to.emplace_back(run);
-}
-
-Durable MapWriter::add_epochs(ByteRange range, std::vector<Record>& to, Durable durable) const {
-  const std::size_t before = to.size();
-  add_epochs(range, to);
-  return to.size() > before && !first_in_its_regions(range) ? Durable::yes : durable;
-}
-
-// Nothing is mapped in the regions of the range, or about to be, but by the one who writes it.
-bool MapWriter::first_in_its_regions(ByteRange range) const noexcept {
-  const std::uint32_t own = index_of(range.offset);
-  const std::uint32_t first = index_of(range.offset / region_bytes * region_bytes);
-  const std::uint32_t end = index_of(round_up(range.offset + range.length, region_bytes) - 1) + 1;
-  for (auto at = picked_.lower_bound(first); at != picked_.end() && at->first < end; ++at) {
-    if (at->first != own || at->second.users > 1) return false;
-  }
-  return next_mapped(first, end) == end;
 }
 
 }  // namespace holdfast::pool

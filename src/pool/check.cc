@@ -14,8 +14,11 @@ constexpr std::size_t findings_max = 1000;
 
 class Checker {
  public:
-  Checker(DeviceRegistry& registry, bool keep_records)
-      : registry_(registry), home_(registry.cores().home()), keep_records_(keep_records) {}
+  Checker(DeviceRegistry& registry, bool keep_records, std::uint64_t map_bytes_max)
+      : registry_(registry),
+        home_(registry.cores().home()),
+        keep_records_(keep_records),
+        map_bytes_max_(map_bytes_max) {}
 
   Task<Status> run(const std::vector<std::string>& uris) {
     for (const std::string& uri : uris) {
@@ -27,7 +30,7 @@ class Checker {
     }
     const Status read = co_await check_all();
     if (read.ok()) co_return Status();
-    if (read.code() == Errc::io_error) co_return read.error();
+    if (read.code() == Errc::io_error || read.code() == Errc::resource_exhausted) co_return read.error();
     found(read.error().message());
     co_return Status();
   }
@@ -56,8 +59,8 @@ class Checker {
     RecordObserver each = [this](std::uint64_t sequence, const Record& record) {
       if (keep_records_) out_.records.push_back({sequence, record});
     };
-    HF_CO_TRY(Recovered recovered,
-              co_await recover(home_, disks_, out_.superblock, Members::some, std::move(each)));
+    HF_CO_TRY(Recovered recovered, co_await recover(home_, disks_, out_.superblock, Members::some,
+                                                    map_bytes_max_, std::move(each)));
     out_.state = std::move(recovered.state);
     out_.scan = recovered.scan;
     out_.image = std::move(recovered.image);
@@ -119,6 +122,7 @@ class Checker {
   DeviceRegistry& registry_;
   Reactor& home_;
   const bool keep_records_;
+  const std::uint64_t map_bytes_max_;
   std::vector<std::unique_ptr<Disk>> disks_;
   PoolOnDisk out_;
 };
@@ -126,8 +130,8 @@ class Checker {
 }  // namespace
 
 Task<Result<PoolOnDisk>> check_pool(DeviceRegistry& registry, std::vector<std::string> disks,
-                                    bool keep_records) {
-  Checker checker(registry, keep_records);
+                                    bool keep_records, std::uint64_t map_bytes_max) {
+  Checker checker(registry, keep_records, map_bytes_max);
   const Status read = co_await checker.run(disks);
   co_await checker.close();
   if (!read.ok()) co_return read.error();

@@ -39,9 +39,9 @@ struct PoolOnDisk {
   std::vector<std::string> notes;
 };
 
-// Errors: those of opening and reading the disks (not_found, busy, io_error): nothing could be checked then. All
-// else is a finding. Paths are opened read-only; URIs as they say.
+// Errors: those of opening and reading the disks (not_found, busy, io_error), and resource_exhausted: nothing could be
+// checked then. All else is a finding. map_bytes_max as in PoolOptions. Paths are opened read-only; URIs as they say.
 Task<Result<PoolOnDisk>> check_pool(DeviceRegistry& registry, std::vector<std::string> disks,
-                                    bool keep_records);
+                                    bool keep_records, std::uint64_t map_bytes_max = 0);
 
 }  // namespace holdfast::pool

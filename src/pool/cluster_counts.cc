@@ -191,8 +191,6 @@ std::optional<Cluster> ClusterCounts::find_used(std::uint32_t from, std::uint32_
   return std::nullopt;
 }
 
-std::size_t ClusterCounts::memory() const noexcept {
-  return chunks_ * sizeof(Chunk) + table_.size() * sizeof(std::uintptr_t);
-}
+std::size_t ClusterCounts::memory() const noexcept { return chunks_ * sizeof(Chunk) + table_.memory(); }
 
 }  // namespace holdfast::pool

@@ -21,6 +21,7 @@ namespace holdfast::pool {
 class ClusterCounts {
  public:
   static constexpr std::uint32_t chunk_clusters = 4096;
+  static constexpr std::uint64_t chunk_bytes = chunk_clusters * sizeof(std::uint16_t);  // about
 
   ClusterCounts() = default;
   ClusterCounts(const ClusterCounts&) = delete;

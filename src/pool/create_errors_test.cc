@@ -1,7 +1,9 @@
 // Errors of disks while a pool is made and while it gets a disk: it can be asked for again, and no disk stays in use.
 #include <gtest/gtest.h>
 
+#include "pool/check.h"
 #include "pool/disk.h"
+#include "pool/superblock.h"
 #include "pool/testing/pool_bench.h"
 #include "rt/when_all.h"
 
@@ -161,7 +163,7 @@ TEST_F(CreateErrors, WhatCannotBeMadeChangesNoDisk) {
   expect_works();
 }
 
-// A crash leaves the labels of all disks but the first; what to do is in the error.
+// The first disk has lost its label: nothing says that the others are free. What to do is in the error.
 TEST_F(CreateErrors, ALabelOfAPoolThatWasNeverMadeIsRefusedWithTheRemedy) {
   ASSERT_TRUE(create().ok());
   close();
@@ -175,6 +177,91 @@ TEST_F(CreateErrors, ALabelOfAPoolThatWasNeverMadeIsRefusedWithTheRemedy) {
   for (const std::size_t i : {0u, 1u}) expect_unused(i);
   params.force = true;
   ASSERT_TRUE(create().ok());
+  expect_works();
+}
+
+// A pool of two disks, with labels as a crash leaves them while it is made or erased.
+struct CutOff : CreateErrors {
+  CutOff() {
+    EXPECT_TRUE(create().ok());
+    close();
+  }
+  Superblock label(std::size_t i, unsigned copy) {
+    Bytes bytes(wire::superblock_bytes);
+    disk(i).peek(label_copies[copy], bytes);
+    auto parsed = parse_superblock(bytes, copy);
+    EXPECT_TRUE(parsed.ok());
+    return parsed.ok() ? parsed.value() : Superblock();
+  }
+  void make_unfinished(std::size_t i) {
+    for (const unsigned copy : {0u, 1u}) {
+      Superblock s = label(i, copy);
+      s.incompatible |= incompatible_unfinished;
+      s.root = Root();
+      s.members.clear();
+      Bytes bytes(wire::superblock_bytes);
+      encode(s, copy, bytes);
+      disk(i).poke(label_copies[copy], bytes);
+    }
+  }
+  Status create_on(std::size_t i) {
+    PoolParams other = params;
+    other.name = "q";
+    other.disks = {params.disks[i]};
+    return keep(Pool::create(machine.registry, other, options, nullptr));
+  }
+};
+
+TEST_F(CutOff, ThereIsNoPoolAndItsDisksAreFree) {
+  for (const std::size_t i : {0u, 1u}) make_unfinished(i);
+  const Status opened = open();
+  EXPECT_EQ(opened.code(), Errc::failed_precondition);
+  EXPECT_NE(opened.error().message().find("cut off"), std::string::npos) << opened.error().message();
+  const auto probed = machine.run(Pool::probe(machine.registry, params.disks[1]));
+  ASSERT_TRUE(probed.ok() && probed.value());
+  EXPECT_TRUE(probed.value()->unfinished);
+  EXPECT_TRUE(create_on(1).ok()) << "any pool may have them";
+  ASSERT_TRUE(machine.run(pool->destroy()).ok());
+  make_unfinished(0);
+  ASSERT_TRUE(create().ok());
+  expect_works();
+}
+
+TEST_F(CutOff, WhoOpensThePoolFinishesItsLabels) {
+  make_unfinished(1);
+  const auto checked = machine.run(check_pool(machine.registry, params.disks, false));
+  ASSERT_TRUE(checked.ok());
+  EXPECT_TRUE(checked.value().findings.empty()) << checked.value().findings.front();
+  ASSERT_TRUE(open().ok());
+  for (const unsigned copy : {0u, 1u}) EXPECT_FALSE(label(1, copy).unfinished());
+  expect_works();
+  EXPECT_EQ(create_on(1).code(), Errc::failed_precondition);
+  EXPECT_EQ(create().code(), Errc::failed_precondition) << "both are of it";
+}
+
+TEST_F(CutOff, TheFirstDiskSpeaksForTheOthers) {
+  make_unfinished(0);
+  EXPECT_EQ(open().code(), Errc::failed_precondition);
+  const auto checked = machine.run(check_pool(machine.registry, params.disks, false));
+  ASSERT_TRUE(checked.ok());
+  ASSERT_EQ(checked.value().findings.size(), 1u);
+  EXPECT_NE(checked.value().findings.front().find("cut off"), std::string::npos);
+  EXPECT_EQ(create_on(1).code(), Errc::failed_precondition) << "without it nothing says so";
+  const Status again = create();
+  ASSERT_TRUE(again.ok()) << again.error().message();
+  expect_works();
+}
+
+// As long as one of the others keeps its label.
+TEST_F(CutOff, ErasingADiskThatFailsLeavesItFreeForThePool) {
+  ASSERT_TRUE(open().ok());
+  refuse(1, 0, MiB);
+  ASSERT_TRUE(machine.run(pool->destroy()).ok());
+  pool.reset();
+  mend();
+  EXPECT_EQ(open().code(), Errc::failed_precondition);
+  const Status again = create();
+  ASSERT_TRUE(again.ok()) << again.error().message();
   expect_works();
 }
 

@@ -7,6 +7,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "pool/testing/after_crash.h"
 #include "pool/testing/pool_bench.h"
 
 namespace holdfast::pool {
@@ -23,12 +24,6 @@ BenchParams one_disk() {
   return p;
 }
 
-Bytes content_of(PoolBench& b) {
-  Bytes image(one_disk().disk_bytes);
-  b.disk(0).peek(0, image);
-  return image;
-}
-
 // Garbage wherever a whole block of the disk is this one: its place, not the journal, where it follows a header.
 unsigned lose(Bytes& image, std::span<const std::byte> block) {
   unsigned lost = 0;
@@ -39,27 +34,6 @@ unsigned lose(Bytes& image, std::span<const std::byte> block) {
   }
   return lost;
 }
-
-// A machine that finds the disk as a crash left it.
-struct After {
-  explicit After(const Bytes& image) {
-    sim::DiskOptions options;
-    options.size_bytes = image.size();
-    machine.node.add_disk("/dev/d0", options);
-    machine.node.disk("/dev/d0").poke(0, image);
-    auto opened =
-        machine.run(Pool::open(machine.registry, {"/dev/d0"}, "p", std::nullopt, PoolOptions(), nullptr));
-    if (!opened.ok()) panic(opened.error().message().c_str());
-    pool = std::move(opened).value();
-  }
-  ~After() { EXPECT_TRUE(machine.run(pool->close()).ok()); }
-  Bytes read(std::uint64_t offset, std::uint64_t length) {
-    OpenChannel channel(machine, *pool->device(uuid_of("v")));
-    return channel.content(offset / 512, length);
-  }
-  Machine machine;
-  std::unique_ptr<Pool> pool;
-};
 
 struct FreshDataTest : testing::Test {
   PoolBench b{one_disk()};

@@ -35,12 +35,13 @@ class ImageWriter {
 };
 
 // Takes the bytes of an image as they come. Errors of both: bad_format, saying what and at which byte, or the head's;
-// nothing can be fed afterwards.
+// resource_exhausted, when that takes too much memory; nothing can be fed afterwards.
 class ImageReader {
  public:
   // Sees the state when it has its disks and segments, before memory is taken for what lies in their clusters.
   using Head = std::function<Status(const State&)>;
-  explicit ImageReader(Head head = Head());
+  // map_bytes_max: see MemoryLimit.
+  explicit ImageReader(Head head = Head(), std::uint64_t map_bytes_max = 0);
   ~ImageReader();
   ImageReader(const ImageReader&) = delete;
   ImageReader& operator=(const ImageReader&) = delete;

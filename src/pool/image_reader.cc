@@ -6,11 +6,14 @@
 #include "pool/codec.h"
 #include "pool/image.h"
 #include "pool/image_format.h"
+#include "pool/memory_limit.h"
 
 namespace holdfast::pool {
 namespace {
 
 using wire::ItemType;
+
+constexpr std::uint64_t volume_bytes = 1024;  // of one without a map, about
 
 // Bits of the last word that are beyond the blocks of a cluster.
 std::uint64_t beyond(std::uint32_t blocks) noexcept {
@@ -21,7 +24,7 @@ std::uint64_t beyond(std::uint32_t blocks) noexcept {
 
 class ImageReader::Impl {
  public:
-  explicit Impl(Head head) : head_(std::move(head)) {}
+  Impl(Head head, std::uint64_t map_bytes_max) : head_(std::move(head)), limit_(map_bytes_max) {}
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
   ~Impl() {
@@ -161,6 +164,7 @@ class ImageReader::Impl {
         return from.bad("the source of a volume is another one");
       }
     }
+    HF_CHECK(limit_.charge(*state_, volume_bytes));
     state_->reserved_ += spec.thick ? state_->clusters_of(spec) : 0;
     state_->insert(std::make_unique<StateVolume>(std::move(spec)));
     return Status();
@@ -179,6 +183,10 @@ class ImageReader::Impl {
     if (w.runs > Leaf::entries || w.partials > Leaf::entries || w.runs + w.partials == 0) {
       return from.bad("a leaf has no such length");
     }
+    // Each run may be of clusters far from the others.
+    const std::uint64_t counts = (std::uint64_t{w.runs} + 2 * w.partials) * ClusterCounts::chunk_bytes;
+    const std::uint64_t partials = w.partials * Partial::memory(state_->blocks_per_cluster(), true);
+    HF_CHECK(limit_.charge(*state_, sizeof(Leaf) + partials + counts));
     leaves_.push_back(LeafInfo{Leaf::make(state_->map_memory_, state_->pin_.generation).release(), 0});
     LeafInfo& info = leaves_.back();
     info.leaf->set_maybe_shares(true);  // usage() looks, once
@@ -266,6 +274,7 @@ class ImageReader::Impl {
       const std::uint64_t end = std::uint64_t{run.first} + run.count;
       if (run.count == 0 || run.first < next_ || end > slots) return from.bad("leaves are out of order");
       if (std::uint64_t{run.leaf} + run.count > leaves_.size()) return from.bad("no such leaf");
+      HF_CHECK(limit_.charge(*state_, MemoryLimit::slots_cost(end, run.count)));
       for (std::uint32_t i = 0; i < run.count; ++i) {
         LeafInfo& info = leaves_[run.leaf + i];
         const std::uint32_t slot = run.first + i;
@@ -292,6 +301,10 @@ class ImageReader::Impl {
       const std::uint64_t end = std::uint64_t{run.first} + run.count;
       if (run.count == 0 || run.first < next_ || end > regions) return from.bad("regions are out of order");
       if (run.epoch == 0 || run.epoch > spec.epoch) return from.bad("regions are of an epoch to come");
+      const std::uint64_t chunks = run.count / RegionEpochs::chunk_regions;
+      HF_CHECK(limit_.charge(
+          *state_,
+          RegionEpochs::run_bytes_max + MemoryLimit::slots_cost(end / RegionEpochs::chunk_regions, chunks)));
       volume->epochs_.raise(state_->context(effects_), run.first, run.count, run.epoch);
       next_ = end;
     }
@@ -317,6 +330,7 @@ class ImageReader::Impl {
   std::vector<LeafInfo> leaves_;
   Effects effects_;
   const Head head_;
+  MemoryLimit limit_;
   bool head_seen_ = false;
   // The item with runs before this one, and where its last run ended.
   VolumeId map_volume_ = VolumeId::none;
@@ -325,7 +339,8 @@ class ImageReader::Impl {
   bool ended_ = false;
 };
 
-ImageReader::ImageReader(Head head) : impl_(std::make_unique<Impl>(std::move(head))) {}
+ImageReader::ImageReader(Head head, std::uint64_t map_bytes_max)
+    : impl_(std::make_unique<Impl>(std::move(head), map_bytes_max)) {}
 ImageReader::~ImageReader() = default;
 Status ImageReader::feed(std::span<const std::byte> bytes) { return impl_->feed(bytes); }
 Result<std::unique_ptr<State>> ImageReader::finish() { return impl_->finish(); }

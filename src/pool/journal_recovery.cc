@@ -122,6 +122,8 @@ Task<Result<JournalScan>> recover_journal(Reactor& home, DiskPort& disk, Journal
       if (!record.ok())
         co_return damaged(disk, found->header.sequence, "is wrong: " + record.error().message());
       const Status taken = take(found->header.sequence, record.value());
+      if (taken.code() == Errc::resource_exhausted)
+        co_return taken.error().with_context(disk.disk().user() + ": the journal");
       if (!taken.ok())
         co_return damaged(disk, found->header.sequence, "is wrong: " + taken.error().message());
       ++scan.records;

@@ -9,6 +9,9 @@
 //  - A region's new epoch is durable before data of that epoch can be: before the data where blocks are written in
 //    place; else in the same commit as the map, which is a durable one where the region has other blocks, because these
 //    are written in place as soon as the map says that the region has the epoch.
+//  - A region may have an epoch that it was not written in, never the reverse. Where one region is written after the
+//    other, the record of one has those behind it, too: while the pool is open these count when they are written
+//    (region_write.cc).
 #pragma once
 
 #include <cstdint>
@@ -19,6 +22,7 @@
 #include "block/block_device.h"
 #include "pool/range_lock.h"
 #include "pool/record.h"
+#include "pool/regions_ahead.h"
 #include "pool/space.h"
 #include "pool/volume.h"
 #include "rt/wait.h"
@@ -41,6 +45,8 @@ class MapWriter {
   Task<Status> begin_epoch(ByteRange range);
   // Holds what comes back and waits for what is under way: what remains to be waited for is in place, and short.
   Task<void> hold_back() { return gate_.pause(); }
+  // Nothing is under way, and what regions there are may change.
+  void forget_regions_ahead() noexcept { ahead_.forget(); }
   void resume() noexcept { gate_.resume(); }
   Task<void> open() { return gate_.open(); }
   // Completes the next cluster that has another one behind it and that nobody is writing. Enters the WriteGate
@@ -83,6 +89,8 @@ class MapWriter {
   std::optional<Cluster> neighbour(std::uint32_t index) const noexcept;
 
   Task<Status> renew_epoch(ByteRange range);
+  void enter_regions_ahead(ByteRange range);
+  RegionsAhead::Basis ahead_basis() const noexcept;
   Task<Status> write_locked(ByteRange range, IoVecs from, Durable durable);
   Task<Status> write_own(ByteRange range, IoVecs from, Durable durable);
   Task<Status> write_fresh(ByteRange range, IoVecs from, Durable durable);
@@ -98,8 +106,10 @@ class MapWriter {
   bool any_owned_in(Cluster cluster, BlockSpan span) const noexcept;
   void add_epochs(ByteRange range, std::vector<Record>& to) const;
   // The same to records that map the range; how durable they have to be when the caller wants `durable`.
-  Durable add_epochs(ByteRange range, std::vector<Record>& to, Durable durable) const;
+  Durable add_epochs(ByteRange range, std::vector<Record>& to, Durable durable);
   bool first_in_its_regions(ByteRange range) const noexcept;
+  std::uint32_t regions_ahead_of(ByteRange range) const noexcept;
+  bool has_blocks(std::uint64_t region) const noexcept;
 
   Task<Status> unmap_clusters(std::uint32_t first, std::uint32_t count, Durable durable);
   Task<Status> unmap_part(ByteRange range, Durable durable);
@@ -118,6 +128,7 @@ class MapWriter {
   const unsigned core_;
   const std::uint32_t blocks_;  // per cluster
   RangeLock locks_;
+  RegionsAhead ahead_;
   std::map<std::uint32_t, Picked> picked_;  // by index
   std::uint64_t operations_ = 0;
   std::uint32_t complete_cursor_ = 0;

@@ -43,7 +43,7 @@ Task<Result<std::optional<DiskLabel>>> Pool::probe(DeviceRegistry& registry, std
   if (label.code() == Errc::not_found) co_return found;
   if (!label.ok()) co_return label.error();
   const Superblock& s = label.value().superblock;
-  found = DiskLabel{s.name, s.pool_uuid, s.disk_uuid, s.disk_index};
+  found = DiskLabel{s.name, s.pool_uuid, s.instance, s.disk_uuid, s.disk_index, s.unfinished()};
   co_return found;
 }
 

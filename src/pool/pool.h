@@ -10,6 +10,7 @@
 //   busy                  a disk or volume is in use (claimed, shared)
 //   failed_precondition   the state forbids it: pool faulted, disk of another pool, foreign data on the disk
 //   bad_format            what is on the disks cannot be a pool, or is damaged
+//   resource_exhausted    its maps take more memory than they may (PoolOptions::map_bytes_max)
 //   not_supported         feature bits or version of a newer release
 //   io_error              a disk said no
 #pragma once
@@ -47,6 +48,14 @@ struct PoolOptions {
   // Let go of in one turn of the core, at most: clusters of what is deleted, shrunk or discarded; and first writes
   // whose data has become durable in its place.
   std::size_t clusters_per_turn = 4096;
+  // Memory for the maps of a pool; 0: half of what the machine, or its control group, has. A pool that takes more is
+  // not opened. An open one that takes an eighth less refuses what would take more: first writes to thin volumes,
+  // snapshots and clones.
+  std::uint64_t map_bytes_max = 0;
+  // Keys of the attributes that whoever uses a volume's device, a mirror or a host, may give a snapshot of it
+  // (BlockDevice::snapshots()). Others are refused: what they say is for whoever owns the pool. Empty: all may be
+  // given. Outlives the pool.
+  std::span<const std::string_view> snapshot_keys;
   bool background_completion = true;  // complete partial clusters with something behind them when idle
 };
 
@@ -54,8 +63,11 @@ struct PoolOptions {
 struct DiskLabel {
   std::string pool;
   Uuid pool_uuid;
+  Uuid instance;  // of the pool: another one each time a pool is made
   Uuid disk_uuid;
   unsigned disk_index = 0;
+  // Making the pool was cut off, or erasing it: the disk is free. Of disk 0: so are all disks of its instance.
+  bool unfinished = false;
 };
 
 struct DiskView {
@@ -125,7 +137,8 @@ class PoolObserver {
 
 class Pool {
  public:
-  // Labels the disks and makes an empty pool. Registry and observer (may be nullptr) outlive it.
+  // Labels the disks and makes an empty pool. When that is cut off, there is a whole one, or the disks are free for
+  // another try. Registry and observer (may be nullptr) outlive it.
   static Task<Result<std::unique_ptr<Pool>>> create(DeviceRegistry& registry, PoolParams params,
                                                     PoolOptions options, PoolObserver* observer);
   // Opens the pool that is on these disks: all of them, in any order. `name` and `uuid`, where given, must be
@@ -133,8 +146,8 @@ class Pool {
   static Task<Result<std::unique_ptr<Pool>>> open(DeviceRegistry& registry, std::vector<std::string> disks,
                                                   std::string name, std::optional<Uuid> uuid,
                                                   PoolOptions options, PoolObserver* observer);
-  // The pool that a disk is of; nullopt when it is of none. Reads only. Errors: those of the disk; bad_format
-  // when both copies of its label are damaged; not_supported (a newer release).
+  // The pool that a disk is of, or was about to be; nullopt when it is of none. Reads only. Errors: those of the
+  // disk; bad_format when both copies of its label are damaged; not_supported (a newer release).
   static Task<Result<std::optional<DiskLabel>>> probe(DeviceRegistry& registry, std::string disk);
   ~Pool();  // close() or destroy() was awaited
 

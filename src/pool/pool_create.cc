@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "base/log.h"
@@ -67,18 +68,35 @@ Task<Status> Pool::Impl::open_disks(const std::vector<std::string>& uris) {
   co_return Status();
 }
 
-// A disk that is of a pool already, or looks as if it were.
-Task<Status> Pool::Impl::refuse_labelled(Disk& disk) const {
-  const auto label = co_await read_label(home_, disk.home());
-  if (label.code() == Errc::not_found) co_return Status();
-  if (label.code() == Errc::io_error) co_return label.error();
+// Disks that are of a pool already, or look as if they were.
+Task<Status> Pool::Impl::refuse_labelled() const {
+  std::vector<Result<Label>> labels;
+  std::set<Uuid> unfinished;  // instances
+  for (const auto& disk : new_disks_) {
+    auto label = co_await read_label(home_, disk->home());
+    if (label.ok() && label.value().superblock.unfinished() && label.value().superblock.disk_index == 0)
+      unfinished.insert(label.value().superblock.instance);
+    labels.push_back(std::move(label));
+  }
+  Status refused;
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    const bool is_free = labels[i].ok() && unfinished.contains(labels[i].value().superblock.instance);
+    if (refused.ok() && !is_free) refused = refuse_label(*new_disks_[i], labels[i]);
+  }
+  co_return refused;
+}
+
+Status Pool::Impl::refuse_label(const Disk& disk, const Result<Label>& label) const {
+  if (label.code() == Errc::not_found || (label.ok() && label.value().superblock.unfinished()))
+    return Status();
+  if (label.code() == Errc::io_error) return label.error();
   const std::string who = "disk '" + disk.uri() + "' ";
   const std::string forced = "; when nothing on it is wanted any more, --force overwrites it";
   if (!label.ok())
-    co_return error(Errc::failed_precondition,
-                    who + "has a label of a pool (" + label.error().message() + ")" + forced);
-  co_return error(Errc::failed_precondition, who + "is of pool '" + label.value().superblock.name +
-                                                 "': import that one, or destroy it first" + forced);
+    return error(Errc::failed_precondition,
+                 who + "has a label of a pool (" + label.error().message() + ")" + forced);
+  return error(Errc::failed_precondition, who + "is of pool '" + label.value().superblock.name +
+                                              "': import that one, or destroy it first" + forced);
 }
 
 Task<Status> Pool::Impl::create(PoolParams params) {
@@ -89,8 +107,8 @@ Task<Status> Pool::Impl::create(PoolParams params) {
   for (const auto& disk : new_disks_) {
     if (disk->is_read_only())
       co_return error(Errc::failed_precondition, "disk '" + disk->uri() + "' is read-only");
-    if (!params.force) HF_CO_CHECK(co_await refuse_labelled(*disk));
   }
+  if (!params.force) HF_CO_CHECK(co_await refuse_labelled());
   HF_CO_TRY(std::vector<Label> labels, plan_new_disks(params));
   Status made = co_await label_new_disks(labels);
   if (made.ok()) {
@@ -99,6 +117,7 @@ Task<Status> Pool::Impl::create(PoolParams params) {
     // The pool exists from the moment at which the label of disk 0 is durable.
     made = co_await run_checkpoint(false);
   }
+  if (made.ok()) made = co_await finish_labels(labels);
   if (made.ok()) made = co_await open_volumes();
   if (!made.ok()) {  // so that it can be asked for again
     co_await wipe_labels();
@@ -132,6 +151,7 @@ Result<std::vector<Label>> Pool::Impl::plan_new_disks(const PoolParams& params) 
     Label& label = labels.emplace_back();
     label.superblock = s;
     Superblock& own = label.superblock;
+    own.incompatible = incompatible_unfinished;
     own.disk_index = i;
     own.disk_uuid = Uuid::random(random);
     own.disk_bytes = disk.size_bytes();
@@ -159,29 +179,55 @@ Result<std::vector<Label>> Pool::Impl::plan_new_disks(const PoolParams& params) 
   return labels;
 }
 
-// All but disk 0, whose label comes with the first checkpoint.
+// From now on there is no pool on the disks, whatever there was, until disk 0 gets another label with the first
+// checkpoint.
 Task<Status> Pool::Impl::label_new_disks(std::vector<Label>& labels) {
-  // What was there before is nothing from now on, whatever happens next.
+  // One that is not free without the mark of another one keeps that until it has its own.
+  for (const auto& disk : new_disks_) HF_CO_CHECK(co_await mark_unfinished(home_, disk->home()));
   for (const auto& disk : new_disks_) HF_CO_CHECK(co_await wipe_label(disk->home()));
-  for (std::size_t i = 1; i < labels.size(); ++i)
+  for (std::size_t i = 0; i < labels.size(); ++i)
     HF_CO_CHECK(co_await write_label(home_, new_disks_[i]->home(), labels[i]));
-  label_ = std::move(labels.front());
+  label_ = labels.front();
+  label_.superblock.incompatible &= ~incompatible_unfinished;
   for (auto& disk : new_disks_) disks_->add(std::move(disk));
   new_disks_.clear();
   disks_->publish(state_->segments());
   co_return Status();
 }
 
-// Disk 0 first: without its label there is no pool; what is left on the others is found and refused.
+// All but disk 0, which says that there is a pool. When this is cut off, whoever opens the pool does it.
+Task<Status> Pool::Impl::finish_labels(std::vector<Label>& labels) {
+  for (Label& label : labels) {
+    Superblock& s = label.superblock;
+    const Disk* const member = disks_->find(s.disk_index);
+    if (s.disk_index == 0 || !s.unfinished() || member == nullptr || member->uuid() != s.disk_uuid) continue;
+    s.incompatible &= ~incompatible_unfinished;
+    HF_CO_CHECK(co_await write_label(home_, member->home(), label));
+  }
+  co_return Status();
+}
+
+// Disk 0 first says that there is no pool, and goes on to say it while another one has a label: that one is free, too.
 Task<void> Pool::Impl::wipe_labels() {
   std::vector<Disk*> all;
   for (const auto& disk : new_disks_) all.push_back(disk.get());
   for (std::uint16_t i = 0; i < disks_->count(); ++i) all.push_back(&disks_->at(i));
-  for (Disk* disk : all) {
-    const Status wiped = co_await wipe_label(disk->home());
-    if (wiped.ok()) continue;
-    HF_LOG(warn, "pool", "a disk keeps its label", {"pool", name()}, {"error", wiped.error()});
+  Disk& first = *all.front();
+  const Status marked = co_await mark_unfinished(home_, first.home());
+  bool first_goes = true;
+  for (std::size_t i = marked.ok() ? 1 : 0; i < all.size(); ++i) {
+    const bool erased = co_await erase_label(*all[i]);
+    first_goes = first_goes && erased;
   }
+  if (marked.ok() && first_goes) co_await erase_label(first);
+}
+
+Task<bool> Pool::Impl::erase_label(Disk& disk) const {
+  const Status marked = co_await mark_unfinished(home_, disk.home());
+  marked.ignore("then it goes as it is");
+  const Status wiped = co_await wipe_label(disk.home());
+  if (!wiped.ok()) HF_LOG(warn, "pool", "a disk keeps its label", {"pool", name()}, {"error", wiped.error()});
+  co_return wiped.ok();
 }
 
 }  // namespace holdfast::pool

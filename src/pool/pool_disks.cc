@@ -53,7 +53,7 @@ Task<Status> Pool::Impl::check_new_disk(Disk& disk, bool force) const {
   if (label.code() == Errc::not_found) co_return Status();
   // One that this pool labelled and did not get to add.
   if (label.ok() && label.value().superblock.instance == label_.superblock.instance) co_return Status();
-  co_return co_await refuse_labelled(disk);
+  co_return refuse_label(disk, label);
 }
 
 // Labels the disk and records it. When the record is not written, the disk is not a member, whatever it says.
@@ -77,7 +77,12 @@ Task<Status> Pool::Impl::join(Disk& disk) {
     co_return error(Errc::invalid_argument, "disk '" + disk.uri() + "' is too small for a cluster");
   if (first + count > clusters_max)
     co_return error(Errc::invalid_argument, "so many clusters cannot be numbered");
+  HF_CO_CHECK(co_await mark_unfinished(home_, disk.home()));
   HF_CO_CHECK(co_await wipe_label(disk.home()));
+  // Half a label is one that is unfinished, and so none.
+  own.incompatible = incompatible_unfinished;
+  HF_CO_CHECK(co_await write_label(home_, disk.home(), label));
+  own.incompatible = 0;
   HF_CO_CHECK(co_await write_label(home_, disk.home(), label));
   AddDiskRecord record;
   record.disk = DiskRecord{own.disk_index, own.disk_uuid, uri_hint(disk.uri())};

@@ -22,6 +22,7 @@
 #include "pool/disk_set.h"
 #include "pool/fresh_data.h"
 #include "pool/journal.h"
+#include "pool/memory_limit.h"
 #include "pool/pool.h"
 #include "pool/recovery.h"
 #include "pool/space.h"
@@ -81,10 +82,14 @@ class Pool::Impl final : JournalClient, Space::Log, DiskObserver, VolumeOwner {
  private:
   // pool_create.cc
   Task<Status> open_disks(const std::vector<std::string>& uris);
-  Task<Status> refuse_labelled(Disk& disk) const;
+  Task<Status> refuse_labelled() const;
+  Status refuse_label(const Disk& disk, const Result<Label>& label) const;
   Result<std::vector<Label>> plan_new_disks(const PoolParams& params);
   Task<Status> label_new_disks(std::vector<Label>& labels);
+  Task<Status> finish_labels(std::vector<Label>& labels);
   Task<void> wipe_labels();
+  // False: the disk keeps its label.
+  Task<bool> erase_label(Disk& disk) const;
   std::string user() const { return "pool '" + name() + "'"; }
   Error error(Errc code, const std::string& text) const { return Error(code, user() + ": " + text); }
 
@@ -117,6 +122,8 @@ class Pool::Impl final : JournalClient, Space::Log, DiskObserver, VolumeOwner {
   Result<std::uint64_t> size_of(std::string_view volume_name, std::uint64_t bytes) const;
   Result<const StateVolume*> known(const Uuid& uuid, VolumeKind kind) const;
   Task<Result<Space::Promise>> reserve(std::uint64_t clusters, const std::string& for_what);
+  // The maps may take what this record makes them take. Errors: out_of_space.
+  Status check_memory(const Record& record);
   Task<Status> commit_one(Record record, Durable durable);
   Task<Result<VolumeView>> add_volume(VolumeSpec spec, Durable durable);
   Task<Status> while_paused(VolumeId id, Record record, Durable durable);
@@ -145,6 +152,7 @@ class Pool::Impl final : JournalClient, Space::Log, DiskObserver, VolumeOwner {
   void checkpoint_wanted() noexcept override;
   void journal_failed(const Error& error, std::span<const Record* const> uncertain) noexcept override;
   // Space::Log
+  Status may_grow() noexcept override;
   Task<Status> make_durable() override { return journal_->flush(); }
   void about_to_free(ClusterRun freed) noexcept override { fresh_->forget(freed); }
   void space_returned() noexcept override { watch_space(); }
@@ -169,6 +177,8 @@ class Pool::Impl final : JournalClient, Space::Log, DiskObserver, VolumeOwner {
   std::unique_ptr<Disk> joining_;                 // being added
   std::unique_ptr<State> state_;
   std::unique_ptr<DiskSet> disks_;
+  MemoryLimit memory_;  // of maps that grow
+  bool memory_refused_ = false;
   CoreGuard guard_;
   std::unique_ptr<Space> space_;
   std::unique_ptr<Journal> journal_;

@@ -12,6 +12,7 @@ Pool::Impl::Impl(DeviceRegistry& registry, PoolOptions options, PoolObserver* ob
       home_(registry.cores().home()),
       options_(options),
       observer_(observer),
+      memory_(MemoryLimit::of_growth(options.map_bytes_max)),
       guard_(registry.cores()),
       changes_(home_, 1),
       checkpoint_over_(home_),
@@ -23,7 +24,7 @@ Task<Status> Pool::Impl::open(std::vector<std::string> uris, std::string name, s
   label_.superblock.name = name;
   if (uris.empty()) co_return Error(Errc::invalid_argument, user() + ": no disks are given");
   HF_CO_CHECK(co_await open_disks(uris));
-  HF_CO_TRY(const std::vector<Label> labels, co_await read_labels(home_, new_disks_));
+  HF_CO_TRY(std::vector<Label> labels, co_await read_labels(home_, new_disks_));
   HF_CO_TRY(const std::size_t first, check_labels(new_disks_, labels, name, uuid));
   label_ = labels[first];
   for (std::size_t i = 0; i < labels.size(); ++i) {
@@ -31,8 +32,8 @@ Task<Status> Pool::Impl::open(std::vector<std::string> uris, std::string name, s
     new_disks_[i]->become(own.disk_index, own.disk_uuid, own.data_offset);
     read_only_ = read_only_ || own.read_only() || new_disks_[i]->is_read_only();
   }
-  HF_CO_TRY(Recovered found,
-            co_await recover(home_, new_disks_, label_.superblock, Members::all, RecordObserver()));
+  HF_CO_TRY(Recovered found, co_await recover(home_, new_disks_, label_.superblock, Members::all,
+                                              options_.map_bytes_max, RecordObserver()));
   state_ = std::move(found.state);
   disks_ = std::make_unique<DiskSet>(label_.superblock.cluster_bytes);
   take_members();
@@ -50,6 +51,7 @@ Task<Status> Pool::Impl::open(std::vector<std::string> uris, std::string name, s
     // Durable before the label says that they were there; and the copy of the label that counts, before the other
     // one is written.
     HF_CO_CHECK(co_await disks_->at(0).home().flush());
+    HF_CO_CHECK(co_await finish_labels(labels));
     // Durable before the first commit: what an earlier run left behind the last commit never counts again, even
     // when a torn write of this run happens to make it whole.
     ++s.incarnation;

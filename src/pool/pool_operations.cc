@@ -97,6 +97,22 @@ Task<Status> Pool::Impl::commit_one(Record record, Durable durable) {
   co_return co_await journal_->commit(std::move(records), durable);
 }
 
+Status Pool::Impl::check_memory(const Record& record) {
+  const Status may = memory_.charge(*state_, record);
+  if (may.ok()) return Status();
+  return error(Errc::out_of_space, may.error().message() + " (delete snapshots or volumes)");
+}
+
+Status Pool::Impl::may_grow() noexcept {
+  const Status may = memory_.charge_write(*state_);
+  const bool refused_before = std::exchange(memory_refused_, !may.ok());
+  if (may.ok()) return Status();
+  if (!refused_before)
+    HF_LOG(warn, "pool", "first writes to thin volumes are refused until snapshots or volumes are deleted",
+           {"pool", name()}, {"reason", may.error()});
+  return Error(Errc::out_of_space);
+}
+
 // Records the volume and makes its device.
 Task<Result<VolumeView>> Pool::Impl::add_volume(VolumeSpec spec, Durable durable) {
   spec.id = state_->next_id();
@@ -104,6 +120,7 @@ Task<Result<VolumeView>> Pool::Impl::add_volume(VolumeSpec spec, Durable durable
   const VolumeId id = spec.id;
   CreateRecord create;
   create.spec = std::move(spec);
+  HF_CO_CHECK(check_memory(create));
   HF_CO_CHECK(co_await commit_one(std::move(create), durable));
   const StateVolume& made = *state_->find(id);
   const Status there = add_device(made);
@@ -233,6 +250,12 @@ Task<Result<VolumeView>> Pool::Impl::create_snapshot(Uuid wanted, SnapshotParams
 }
 
 Task<Status> Pool::Impl::take_snapshot(Uuid volume, SnapshotRequest request) {
+  const auto& keys = options_.snapshot_keys;
+  for (const auto& [key, value] : request.attributes) {
+    if (keys.empty() || std::find(keys.begin(), keys.end(), key) != keys.end()) continue;
+    co_return error(Errc::invalid_argument,
+                    fmt::format("attribute '{}' is not for users of a volume to give to a snapshot", key));
+  }
   SnapshotParams params;
   params.name = std::move(request.name);
   params.uuid = request.uuid;
@@ -276,6 +299,7 @@ Task<Status> Pool::Impl::revert_volume(Uuid wanted, Uuid to) {
   RevertRecord record;
   record.volume = spec.id;
   record.snapshot = snapshot->spec().id;
+  HF_CO_CHECK(check_memory(record));
   const std::uint64_t before = spec.size_bytes;
   HF_CO_CHECK(co_await while_paused(record.volume, record, Durable::yes));
   const auto device = devices_.find(record.volume);

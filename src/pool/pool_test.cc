@@ -177,7 +177,7 @@ TEST_F(PoolTest, ReleasesOfOtherTimes) {
   relabel(paths[1], [](auto& w) { w.version = 2; });
   expect(open(paths), Errc::not_supported, {paths[1], "version 2"});
   relabel(paths[1], [](auto& w) { w.version = 1; });
-  relabel(paths[0], [](auto& w) { w.incompatible = 1; });
+  relabel(paths[0], [](auto& w) { w.incompatible = 2; });
   expect(open(paths), Errc::not_supported, {paths[0], "newer release"});
   relabel(paths[0], [](auto& w) {
     w.incompatible = 0;

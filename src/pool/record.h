@@ -79,6 +79,8 @@ struct RegionRecord {
   std::uint32_t first = 0;  // region
   std::uint32_t count = 0;
   std::uint32_t epoch = 0;
+  bool ahead =
+      false;  // not on disk, where it is a record like any other: here they do not count yet (regions_ahead.h)
 };
 // Epochs of the whole volume: announced and sealed. Never lowers either.
 struct EpochRecord {

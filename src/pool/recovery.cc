@@ -5,6 +5,7 @@
 
 #include "pool/checkpoint.h"
 #include "pool/image.h"
+#include "pool/memory_limit.h"
 
 namespace holdfast::pool {
 namespace {
@@ -13,6 +14,12 @@ std::string pool_of(const Superblock& s) { return "pool '" + s.name + "' (" + s.
 
 std::string smaller(const Disk& disk) {
   return "disk '" + disk.uri() + "' has become smaller: it has " + format_size(disk.size_bytes());
+}
+
+std::string unfinished(const Superblock& s) {
+  return "is of " + pool_of(s) +
+         ", which is not there: making or erasing it was cut off; the disk is free, and the pool can be made "
+         "anew";
 }
 
 // The disks that are there, and what a state says of them.
@@ -68,8 +75,9 @@ class Places {
 // Takes the records of the journal, one after the other.
 class Replay {
  public:
-  Replay(Recovered& recovered, const Places& places, Members members, const RecordObserver& each) noexcept
-      : recovered_(recovered), places_(places), members_(members), each_(each) {}
+  Replay(Recovered& recovered, const Places& places, Members members, MemoryLimit& limit,
+         const RecordObserver& each) noexcept
+      : recovered_(recovered), places_(places), members_(members), limit_(limit), each_(each) {}
 
   Status take(std::uint64_t sequence, const Record& record) {
     if (each_) each_(sequence, record);
@@ -78,6 +86,7 @@ class Replay {
     const auto* grown = std::get_if<GrowRecord>(&record);
     if (incomplete_ && added == nullptr && grown == nullptr) return Status();
     HF_CHECK(state.check(record));
+    HF_CHECK(limit_.charge(state, record));
     if (const auto* settled = std::get_if<SettledRecord>(&record);
         settled != nullptr && settled->sequence >= sequence) {
       return Error(Errc::bad_format, "data up to commit " + std::to_string(settled->sequence) +
@@ -99,6 +108,7 @@ class Replay {
   Recovered& recovered_;
   const Places& places_;
   const Members members_;
+  MemoryLimit& limit_;
   const RecordObserver& each_;
   // A disk is missing: what remains to be read is which ones.
   bool incomplete_ = false;
@@ -140,6 +150,7 @@ Result<std::size_t> check_labels(std::span<const std::unique_ptr<Disk>> disks, s
                                          disk(0) + "of " + format_size(any.cluster_bytes));
     if (s.data_offset > disks[i]->size_bytes()) return refused(smaller(*disks[i]));
     if (s.disk_index != 0) continue;
+    if (s.unfinished()) return refused(disk(i) + unfinished(s));
     if (s.members.front() != s.disk_uuid)
       return Error(Errc::bad_format, disk(i) + "has a label that does not name itself");
     if (first)
@@ -147,25 +158,28 @@ Result<std::size_t> check_labels(std::span<const std::unique_ptr<Disk>> disks, s
     first = i;
   }
   if (first) return *first;
+  if (any.unfinished()) return refused(disk(0) + unfinished(any));
   return refused(pool_of(any) + ": disk 0, which has its journal, is missing; give all of its disks");
 }
 
 Task<Result<Recovered>> recover(Reactor& home, std::span<const std::unique_ptr<Disk>> disks,
-                                Superblock superblock, Members members, RecordObserver each) {
+                                Superblock superblock, Members members, std::uint64_t map_bytes_max,
+                                RecordObserver each) {
   const std::string who = "pool '" + superblock.name + "'";
   const Places places(disks, superblock);
   DiskOfIndex member = [&places, &superblock](std::uint16_t index) -> Disk* {
     return index < superblock.members.size() ? places.find(index, superblock.members[index]) : nullptr;
   };
   Recovered recovered;
-  ImageReader reader([&places, members](const State& state) -> Status {
+  ImageReader::Head head = [&places, members](const State& state) -> Status {
     if (members == Members::all) HF_CHECK(places.all_there(state));
     for (const Segment& segment : state.segments()) HF_CHECK(places.fits(state, segment));
     return Status();
-  });
+  };
+  ImageReader reader(std::move(head), map_bytes_max);
   ImageSink sink = [&reader, &who](std::span<const std::byte> bytes) -> Status {
     Status taken = reader.feed(bytes);
-    if (taken.ok() || taken.code() != Errc::bad_format) return taken;
+    if (taken.code() != Errc::bad_format && taken.code() != Errc::resource_exhausted) return taken;
     return taken.error().with_context(who);
   };
   HF_CO_TRY(recovered.image, co_await read_image(home, member, superblock, std::move(sink)));
@@ -179,7 +193,8 @@ Task<Result<Recovered>> recover(Reactor& home, std::span<const std::unique_ptr<D
   recovered.carried = CarriedData(superblock.recovered_sequence);
   recovered.begin = Journal::Mark{root.sequence, root.journal_position};
   const Journal::Ring ring{superblock.journal_offset, superblock.journal_bytes, superblock.instance};
-  Replay replay(recovered, places, members, each);
+  MemoryLimit limit(map_bytes_max);
+  Replay replay(recovered, places, members, limit, each);
   RecordSink take = [&replay](std::uint64_t sequence, Record& record) {
     return replay.take(sequence, record);
   };

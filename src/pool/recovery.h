@@ -34,14 +34,16 @@ struct Recovered {
   CarriedData carried;             // what has to be put in its place before the pool is used
 };
 // Whether all disks that the state knows have to be there. A segment on one that is not there may claim any number of
-// clusters, and memory for them.
+// clusters, and memory for them up to the limit.
 enum class Members : std::uint8_t { all, some };
 // The checkpoint of disk 0's label with the commits after it. `each` (may be empty) sees every record before it is
 // applied. The disks have become() what their labels say. Errors: bad_format; failed_precondition (a disk has become
 // smaller, or is missing: one that the checkpoint lies on, or any with Members::all); io_error.
 using RecordObserver = std::function<void(std::uint64_t sequence, const Record& record)>;
+// map_bytes_max: see MemoryLimit; resource_exhausted.
 Task<Result<Recovered>> recover(Reactor& home, std::span<const std::unique_ptr<Disk>> disks,
-                                Superblock superblock, Members members, RecordObserver each);
+                                Superblock superblock, Members members, std::uint64_t map_bytes_max,
+                                RecordObserver each);
 
 // So many clusters of this size fit behind the disk's data offset.
 std::uint64_t clusters_that_fit(const Disk& disk, std::uint32_t cluster_bytes) noexcept;

@@ -50,6 +50,7 @@ RegionEpochs::Chunk& RegionEpochs::changeable(const ChangeContext& context, Slot
   auto made = is_uniform(now) ? std::make_unique<Chunk>(context.pin.generation, epoch_of(now))
                               : std::make_unique<Chunk>(context.pin.generation, *Chunk::at(now));
   array.set(slot, reinterpret_cast<std::uintptr_t>(made.get()));
+  chunks_ += is_uniform(now) ? 1 : 0;
   if (!is_uniform(now)) context.retire(std::unique_ptr<Chunk>(Chunk::at(now)), Chunk::at(now)->stamp);
   return *made.release();
 }
@@ -71,7 +72,7 @@ void RegionEpochs::raise_slot(const ChangeContext& context, std::size_t slot, st
   SlotArray& array = table_.changeable(context, slot + 1);
   if (count == chunk_regions && higher == 0) {
     array.set(slot, uniform(epoch));
-    if (!is_uniform(now)) context.retire(std::unique_ptr<Chunk>(Chunk::at(now)), Chunk::at(now)->stamp);
+    drop(context, now);
     return;
   }
   Chunk& chunk = changeable(context, array, slot);
@@ -102,15 +103,12 @@ void RegionEpochs::cut(const ChangeContext& context, std::uint64_t first) {
       continue;
     }
     array.set(slot, 0);
-    if (!is_uniform(now)) context.retire(std::unique_ptr<Chunk>(Chunk::at(now)), Chunk::at(now)->stamp);
+    drop(context, now);
   }
 }
 
 void RegionEpochs::clear(const ChangeContext& context) {
-  for (std::size_t slot = 0; slot < table_.size(); ++slot) {
-    const std::uintptr_t now = table_.get(slot);
-    if (!is_uniform(now)) context.retire(std::unique_ptr<Chunk>(Chunk::at(now)), Chunk::at(now)->stamp);
-  }
+  for (std::size_t slot = 0; slot < table_.size(); ++slot) drop(context, table_.get(slot));
   table_.clear(context);
 }
 
@@ -131,12 +129,13 @@ RegionEpochs::Run RegionEpochs::next_run(const SlotArray* array, std::uint64_t f
   return run;
 }
 
-std::size_t RegionEpochs::memory() const noexcept {
-  std::size_t sum = table_.size() * sizeof(std::uintptr_t);
-  for (std::size_t slot = 0; slot < table_.size(); ++slot) {
-    sum += is_uniform(table_.get(slot)) ? 0 : sizeof(Chunk);
-  }
-  return sum;
+std::size_t RegionEpochs::memory() const noexcept { return table_.memory() + chunks_ * sizeof(Chunk); }
+
+// What was in a slot.
+void RegionEpochs::drop(const ChangeContext& context, std::uintptr_t former) {
+  if (is_uniform(former)) return;
+  --chunks_;
+  context.retire(std::unique_ptr<Chunk>(Chunk::at(former)), Chunk::at(former)->stamp);
 }
 
 }  // namespace holdfast::pool

@@ -13,6 +13,8 @@ namespace holdfast::pool {
 class RegionEpochs {
  public:
   static constexpr std::uint32_t chunk_regions = 512;
+  // For a run of regions, besides the table: where it begins and where it ends.
+  static constexpr std::uint64_t run_bytes_max = 2 * (chunk_regions * sizeof(std::uint32_t) + 64);
 
   RegionEpochs() = default;
   RegionEpochs(const RegionEpochs&) = delete;
@@ -45,9 +47,11 @@ class RegionEpochs {
   static std::uint32_t get(std::uintptr_t slot, std::uint64_t region) noexcept;
   void raise_slot(const ChangeContext& context, std::size_t slot, std::uint32_t first, std::uint32_t count,
                   std::uint32_t epoch);
+  void drop(const ChangeContext& context, std::uintptr_t former);
   Chunk& changeable(const ChangeContext& context, SlotArray& array, std::size_t slot);
 
   SlotTable table_;
+  std::size_t chunks_ = 0;
 };
 
 }  // namespace holdfast::pool

@@ -10,15 +10,10 @@
 #include "base/prng.h"
 #include "pool/partial.h"
 #include "pool/state.h"
+#include "pool/testing/needs_slab.h"
 
 namespace holdfast::pool {
 namespace {
-
-#if defined(__SANITIZE_ADDRESS__)
-#define HF_NEEDS_SLAB() GTEST_SKIP() << "objects are the sanitizer's"
-#else
-#define HF_NEEDS_SLAB() static_cast<void>(0)
-#endif
 
 constexpr std::size_t object_bytes = 52;  // 56 in the slab
 

@@ -1,4 +1,5 @@
-// SlotArray: what the home core publishes and every core reads: a fixed number of words that point to chunks.
+// SlotArray: what the home core publishes and every core reads: a fixed number of words that point to chunks. In pages:
+// those that nothing was set in take no memory, so one cluster at the end of a large volume takes one page.
 // SlotTable: an array that grows. Home core; get() on any core.
 #pragma once
 
@@ -13,23 +14,33 @@ namespace holdfast::pool {
 
 class SlotArray final : public Retired {
  public:
-  SlotArray(std::uint32_t stamp, std::size_t size)
-      : stamp_(stamp), size_(size), slots_(std::make_unique<std::atomic<std::uintptr_t>[]>(size)) {}
+  static constexpr std::size_t page_slots = 512;
+
+  using Slot = std::atomic<std::uintptr_t>;
+
+  SlotArray(std::uint32_t stamp, std::size_t size);
+  // The same slots, and empty ones behind them.
+  SlotArray(std::uint32_t stamp, std::size_t size, const SlotArray& from);
+  ~SlotArray() override;
 
   std::uint32_t stamp() const noexcept { return stamp_; }
   std::size_t size() const noexcept { return size_; }
   std::uintptr_t get(std::size_t slot) const noexcept {
-    return slot < size_ ? slots_[slot].load(std::memory_order_acquire) : 0;
+    if (slot >= size_) return 0;
+    const Slot* const page = pages_[slot / page_slots].load(std::memory_order_acquire);
+    return page != nullptr ? page[slot % page_slots].load(std::memory_order_acquire) : 0;
   }
-  void set(std::size_t slot, std::uintptr_t value) noexcept {
-    HF_ASSERT(slot < size_);
-    slots_[slot].store(value, std::memory_order_release);
-  }
+  void set(std::size_t slot, std::uintptr_t value);
+  std::size_t memory() const noexcept { return memory_; }  // bytes
+  std::size_t parts() const noexcept override { return 1 + memory_ / (page_slots * sizeof(Slot)); }
 
  private:
+  std::size_t pages() const noexcept { return (size_ + page_slots - 1) / page_slots; }
+
   std::uint32_t stamp_;
   std::size_t size_;
-  std::unique_ptr<std::atomic<std::uintptr_t>[]> slots_;
+  std::size_t memory_;
+  std::unique_ptr<std::atomic<Slot*>[]> pages_;
 };
 
 // What a change needs besides the thing that it changes.
@@ -56,6 +67,7 @@ class SlotTable {
     return now != nullptr ? now->get(slot) : 0;
   }
   std::size_t size() const noexcept { return array() != nullptr ? array()->size() : 0; }
+  std::size_t memory() const noexcept { return array() != nullptr ? array()->memory() : 0; }  // bytes
   SlotArray* array() const noexcept { return array_.load(std::memory_order_acquire); }
 
   // The array with at least this size, and not seen by a checkpoint: grown or copied where needed.

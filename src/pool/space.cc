@@ -74,10 +74,11 @@ Task<Result<Space::Pick>> Space::pick(VolumeId volume, std::optional<Cluster> af
   for (bool recounted = false;;) {
     const std::uint64_t free = state_.clusters().free_clusters();
     if (may_take(volume, free)) {
+      const bool from_reserve = state_.reserved_clusters(volume) > thick_picks(volume);
+      if (!from_reserve) HF_CO_CHECK(log_.may_grow());
       const auto cluster = choose(after);
       HF_ASSERT(cluster);
       state_.clusters().hold(*cluster);
-      const bool from_reserve = state_.reserved_clusters(volume) > thick_picks(volume);
       if (from_reserve) {
         ++thick_picks_;
         ++thick_picks_of_[volume];

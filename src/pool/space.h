@@ -32,6 +32,8 @@ class Space {
  public:
   class Log {
    public:
+    // Whether the maps may take the memory for one more cluster. Errors: out_of_space.
+    virtual Status may_grow() noexcept = 0;
     // Makes the records that were applied until now durable: Journal::flush.
     virtual Task<Status> make_durable() = 0;
     // Nobody names these clusters any more, durably; they are about to be free.
@@ -79,7 +81,8 @@ class Space {
     VolumeId for_ = VolumeId::none;  // whose thick reserve it is taken from
   };
 
-  // A free cluster for the volume; `after`: the cluster that it would best follow. Errors: out_of_space.
+  // A free cluster for the volume; `after`: the cluster that it would best follow. Errors: out_of_space. What was
+  // reserved for a thick volume it gets whether the maps may grow or not.
   Task<Result<Pick>> pick(VolumeId volume, std::optional<Cluster> after);
   // A free cluster out of the reserve for images. nullopt: none is left.
   std::optional<Cluster> pick_for_image();

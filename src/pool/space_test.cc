@@ -45,6 +45,7 @@ struct Bench final : Space::Log {
     space.reset();
     machine.run(disks.close());
   }
+  Status may_grow() noexcept override { return grows ? Status() : Error(Errc::out_of_space); }
   Task<Status> make_durable() override {
     while (!durable) co_await machine.home().sleep(1ms);
     co_return outcome ? Status(*outcome) : Status();
@@ -101,6 +102,7 @@ struct Bench final : Space::Log {
   bool durable = true;
   std::optional<Error> outcome;
   std::unique_ptr<Space> space;
+  bool grows = true;
 };
 
 TEST(Space, NeighboursLieTogether) {
@@ -117,6 +119,17 @@ TEST(Space, NeighboursLieTogether) {
     last = picked.value().cluster();
     held.push_back(std::move(picked).value());
   }
+}
+
+TEST(Space, WhereMapsMayNotGrowThickVolumesGetWhatTheyReserved) {
+  Bench b({64});
+  const VolumeId thin = b.volume("thin", 8);
+  const VolumeId thick = b.volume("thick", 1, true);
+  b.grows = false;
+  EXPECT_EQ(b.pick(thin).code(), Errc::out_of_space);
+  EXPECT_TRUE(b.pick(thick).ok());
+  b.grows = true;
+  EXPECT_TRUE(b.pick(thin).ok());
 }
 
 TEST(Space, DisksAreUsedByTheirFreeSpace) {

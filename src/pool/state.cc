@@ -168,11 +168,19 @@ std::vector<ByteRange> State::diff(VolumeId earlier, VolumeId later, std::uint64
   return ranges;
 }
 
+std::size_t State::map_bytes() const noexcept {
+  constexpr std::size_t volume_bytes = 1024;
+  std::size_t sum = clusters_.memory() + map_memory_.taken();
+  for (const auto& [id, volume] : volumes_)
+    sum += volume_bytes + volume->epochs_.memory() + volume->map_.memory();
+  return sum;
+}
+
 std::size_t State::memory() const noexcept {
   std::size_t sum = clusters_.memory();
   for (const Leaf* leaf : fallen_) sum += leaf->memory() / leaf->owners();
   for (const auto& [id, volume] : volumes_) {
-    sum += volume->epochs_.memory() + volume->map_.leaves() * sizeof(std::uintptr_t);
+    sum += volume->epochs_.memory() + volume->map_.memory();
     for (std::size_t slot = 0; slot < volume->map_.leaves(); ++slot) {
       const Leaf* leaf = volume->map_.leaf(slot);
       // Shared by n maps, it counts as an n-th in each.

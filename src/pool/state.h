@@ -101,7 +101,11 @@ class State {
                               std::size_t ranges_max) const;
   // Memory of maps, counts and epochs, bytes.
   std::size_t memory() const noexcept;
+  // The same as it was taken from the system, without a look at the leaves; and something for each volume.
+  std::size_t map_bytes() const noexcept;
   const MapMemory& map_memory() const noexcept { return map_memory_; }
+  // +1 when the image of a checkpoint begins.
+  std::uint32_t generation() const noexcept { return pin_.generation; }
 
  private:
   friend class ImageWriter;

@@ -150,6 +150,7 @@ void State::apply_one(const TrimRecord& record, Effects& effects) {
 }
 
 void State::apply_one(const RegionRecord& record, Effects& effects) {
+  if (record.ahead) return;
   get(record.volume)->epochs_.raise(context(effects), record.first, record.count, record.epoch);
 }
 

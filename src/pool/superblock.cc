@@ -109,17 +109,27 @@ Status check_places(const Wire& w) {
   return Status();
 }
 
+bool is_unfinished(const Wire& w) { return (w.incompatible & incompatible_unfinished) != 0; }
+
 Status check_root(const Wire& w) {
   if (w.disk_index != 0) return Status();
   const Root root = from_wire(w.root);
+  if (is_unfinished(w)) {
+    const bool nothing = root == Root() && w.disk_count == 0;
+    return nothing ? Status() : Status(bad("a checkpoint where there is no pool"));
+  }
   const std::uint64_t payloads = std::uint64_t{root.pieces} * wire::image_payload_max;
   const bool fits = root.image_bytes > 0 && root.image_bytes <= payloads &&
                     root.image_bytes + wire::image_payload_max > payloads;
   if (!fits) return bad("the checkpoint's length is impossible");
   if (w.incarnation == 0) return bad("the pool was never opened");
   if (root.journal_position % wire::commit_alignment != 0) return bad("the checkpoint's end is impossible");
-  if (w.disk_count == 0 || w.disk_count > disks_max || root.first.disk >= w.disk_count)
-    return bad("the number of disks is impossible");
+  if (w.disk_count == 0 || root.first.disk >= w.disk_count) return bad("the number of disks is impossible");
+  return Status();
+}
+
+Status check_members(const Wire& w) {
+  if (w.disk_count > disks_max) return bad("the number of disks is impossible");
   for (std::size_t i = 0; i < disks_max; ++i) {
     if (is_zero(w.members[i]) != (i >= w.disk_count)) return bad("the list of disks is impossible");
     for (std::size_t k = 0; k < i && i < w.disk_count; ++k) {
@@ -127,6 +137,13 @@ Status check_root(const Wire& w) {
     }
   }
   return Status();
+}
+
+// A part of an unfinished label, as a write that was cut off leaves it where nothing or another one was.
+bool is_part_of_unfinished(std::span<const std::byte> bytes) {
+  const auto w = load<Wire>(bytes);
+  return w.magic == Wire::magic_value && w.version == wire::format_version && is_unfinished(w) &&
+         w.crc32c != checksum(w);
 }
 
 // Whether two copies can be of one label: what never changes is the same, and so is everything when no update lies
@@ -192,6 +209,7 @@ Result<Superblock> parse_superblock(std::span<const std::byte> bytes, unsigned c
   HF_CHECK(check_identity(w));
   HF_CHECK(check_places(w));
   HF_CHECK(check_root(w));
+  HF_CHECK(check_members(w));
   Superblock s;
   s.sequence = w.sequence;
   s.incompatible = w.incompatible;
@@ -221,6 +239,7 @@ Task<Result<Label>> read_label(Reactor& home, DiskPort& disk) {
   std::optional<Label> best;
   std::optional<Error> worst;  // of what begins as a superblock
   bool agree = true;
+  bool cut_off = false;
   for (unsigned copy = 0; copy < 2; ++copy) {
     const IoVec vec = buffer.vec();
     const Status read = co_await disk.read(wire::superblock_offsets[copy], IoVecs(&vec, 1));
@@ -239,6 +258,10 @@ Task<Result<Label>> read_label(Reactor& home, DiskPort& disk) {
       continue;
     }
     agree = false;
+    if (parsed.code() == Errc::bad_format && is_part_of_unfinished({buffer.data(), buffer.size()})) {
+      cut_off = true;
+      continue;
+    }
     // What is newer than this release must not be taken for damaged.
     if (parsed.code() == Errc::not_supported || (parsed.code() == Errc::bad_format && !worst)) {
       worst = parsed.error();
@@ -248,7 +271,8 @@ Task<Result<Label>> read_label(Reactor& home, DiskPort& disk) {
     co_return disk.disk().explain(*worst, "label");
   if (!best)
     co_return Error(Errc::not_found,
-                    disk.disk().user() + ": disk '" + disk.disk().uri() + "' is not of a pool");
+                    disk.disk().user() + ": disk '" + disk.disk().uri() + "' is not of a pool" +
+                        (cut_off ? "; making one was cut off while its label was written" : ""));
   best->copies_agree = agree;
   co_return std::move(*best);
 }
@@ -267,6 +291,19 @@ Task<Status> write_label(Reactor& home, DiskPort& disk, Label& label) {
   }
   label.copies_agree = true;
   co_return Status();
+}
+
+Task<Status> mark_unfinished(Reactor& home, DiskPort& disk) {
+  auto label = co_await read_label(home, disk);
+  if (label.code() == Errc::io_error) co_return label.error();
+  if (!label.ok()) co_return Status();
+  Superblock& s = label.value().superblock;
+  // Copies that differ would say something else when the newer one is gone.
+  if (s.unfinished() && label.value().copies_agree) co_return Status();
+  s.incompatible |= incompatible_unfinished;
+  s.root = Root();
+  s.members.clear();
+  co_return co_await write_label(home, disk, label.value());
 }
 
 Task<Status> wipe_label(DiskPort& disk) {

@@ -15,8 +15,9 @@
 
 namespace holdfast::pool {
 
-// Feature bits that this release knows: none.
-inline constexpr std::uint64_t incompatible_known = 0;
+// Feature bits that this release knows. Unfinished: there is no pool on the disk, it is being made or erased.
+inline constexpr std::uint64_t incompatible_unfinished = 1;
+inline constexpr std::uint64_t incompatible_known = incompatible_unfinished;
 inline constexpr std::uint64_t read_only_compatible_known = 0;
 
 // A cluster by its disk's own number.
@@ -60,6 +61,8 @@ struct Superblock {
   std::vector<Uuid> members;
   std::string name;
 
+  // The disk is as free as one without a label. Of disk 0: so are all disks with the same instance.
+  bool unfinished() const noexcept { return (incompatible & incompatible_unfinished) != 0; }
   // Has features that a release like this one may read and not write.
   bool read_only() const noexcept { return (read_only_compatible & ~read_only_compatible_known) != 0; }
   bool operator==(const Superblock&) const = default;
@@ -77,12 +80,15 @@ struct Label {
   unsigned newest = 0;       // the copy that it is from: the other one is written first
   bool copies_agree = true;  // false: an update was cut off, or a copy is damaged
 };
-// Errors: not_found when neither copy is a superblock; bad_format when none is whole; not_supported; io_error.
-// Texts name the disk.
+// Errors: not_found when neither copy is a superblock, or what there is of one was unfinished; bad_format when none is
+// whole; not_supported; io_error. Texts name the disk.
 Task<Result<Label>> read_label(Reactor& home, DiskPort& disk);
 // Writes label.superblock with the next sequence, both copies, durable. After an error the old one or the new one
 // counts.
 Task<Status> write_label(Reactor& home, DiskPort& disk, Label& label);
+// A label that is there is unfinished from now on, durably: so no crash leaves a part of it that may be a pool's. Ok
+// when there is none, or none that can be read as one. Errors: io_error.
+Task<Status> mark_unfinished(Reactor& home, DiskPort& disk);
 // The disk is of no pool any more. Durable.
 Task<Status> wipe_label(DiskPort& disk);
 

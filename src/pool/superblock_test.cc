@@ -1,5 +1,6 @@
 #include "pool/superblock.h"
 
+#include <algorithm>
 #include <functional>
 #include <string>
 
@@ -104,6 +105,7 @@ TEST(Superblock, RefusesWhatCannotBe) {
       {"no members", [](auto& w) { w.disk_count = 0; }},
       {"more members than named", [](auto& w) { w.disk_count = 3; }},
       {"image on no member", [](auto& w) { w.root.first_disk = 2; }},
+      {"a checkpoint, and unfinished", [](auto& w) { w.incompatible = 1; }},
       {"journal on disk 1", [](auto& w) { w.disk_index = 1; }},
   };
   for (const Case& c : cases) {
@@ -123,6 +125,37 @@ TEST(Superblock, FeaturesThatAllowReadingMakeItReadOnly) {
   auto parsed = parse_superblock(bytes_of(s), 0);
   ASSERT_TRUE(parsed.ok());
   EXPECT_TRUE(parsed.value().read_only());
+}
+
+Superblock unfinished_disk() {
+  Superblock s = first_disk();
+  s.incompatible = incompatible_unfinished;
+  s.root = Root();
+  s.members.clear();
+  return s;
+}
+
+TEST(Superblock, UnfinishedItHasNoCheckpoint) {
+  auto parsed = parse_superblock(bytes_of(unfinished_disk()), 0);
+  ASSERT_TRUE(parsed.ok()) << parsed.error().message();
+  EXPECT_TRUE(parsed.value().unfinished());
+  EXPECT_EQ(parsed.value(), unfinished_disk());
+  EXPECT_FALSE(first_disk().unfinished());
+}
+
+TEST(Superblock, WithoutACheckpointItNamesNoMembers) {
+  Superblock second = unfinished_disk();
+  second.incompatible = 0;
+  second.disk_index = 1;
+  second.journal_offset = second.journal_bytes = second.incarnation = second.recovered_sequence = 0;
+  for (const Superblock& s : {unfinished_disk(), second}) {
+    auto w = load<wire::Superblock>(bytes_of(s));
+    EXPECT_TRUE(parse_superblock(holdfast::bytes_of(w), 0).ok());
+    w.members[0][0] = 1;
+    w.crc32c = 0;
+    w.crc32c = crc32c(holdfast::bytes_of(w));
+    EXPECT_EQ(parse_superblock(holdfast::bytes_of(w), 0).code(), Errc::bad_format);
+  }
 }
 
 struct LabelTest : testing::Test {
@@ -173,6 +206,59 @@ TEST_F(LabelTest, OneCopyIsEnoughAndTheOtherIsWrittenFirst) {
   }
   disk.write(wire::superblock_offsets[0] + 512, Bytes(512, std::byte{0x55}));
   EXPECT_EQ(read().code(), Errc::bad_format);
+}
+
+// Whatever of the first copy gets to a disk that had no label, or goes last from one that was erased.
+TEST_F(LabelTest, APartOfAnUnfinishedLabelIsNone) {
+  for (unsigned copy : {0u, 1u}) {
+    for (std::size_t kept = 512; kept < wire::superblock_bytes; kept += 512) {
+      Bytes part = bytes_of(unfinished_disk(), copy);
+      std::fill(part.begin() + static_cast<std::ptrdiff_t>(kept), part.end(), std::byte{0x55});
+      disk.write(wire::superblock_offsets[copy], part);
+      disk.write(wire::superblock_offsets[1 - copy], Bytes(wire::superblock_bytes));
+      const auto found = read();
+      EXPECT_EQ(found.code(), Errc::not_found) << kept;
+      EXPECT_NE(found.error().message().find("cut off"), std::string::npos) << found.error().message();
+    }
+  }
+}
+
+// Not beside what was a pool's.
+TEST_F(LabelTest, APartOfAnUnfinishedLabelHidesNoDamage) {
+  for (unsigned copy : {0u, 1u}) {
+    Bytes part = bytes_of(unfinished_disk(), copy);
+    part[700] = std::byte{0x55};
+    disk.write(wire::superblock_offsets[copy], part);
+    disk.write(wire::superblock_offsets[1 - copy], bytes_of(first_disk(), 1 - copy));
+    auto found = read();
+    ASSERT_TRUE(found.ok());
+    EXPECT_EQ(found.value().superblock, first_disk());
+    disk.write(wire::superblock_offsets[1 - copy] + 700, Bytes(512, std::byte{0x55}));
+    EXPECT_EQ(read().code(), Errc::bad_format);
+  }
+}
+
+TEST_F(LabelTest, MarkedUnfinishedItSaysSoInBothCopies) {
+  const auto mark = [this] { return machine.run(mark_unfinished(machine.home(), disk.port())); };
+  ASSERT_TRUE(mark().ok());
+  EXPECT_EQ(read().code(), Errc::not_found) << "there was none";
+  Label label;
+  label.superblock = first_disk();
+  ASSERT_TRUE(write(label).ok());
+  ASSERT_TRUE(mark().ok());
+  auto found = read();
+  ASSERT_TRUE(found.ok());
+  EXPECT_TRUE(found.value().superblock.unfinished());
+  EXPECT_TRUE(found.value().copies_agree);
+  // The one that counts would go first, and the other one would count.
+  const unsigned older = 1 - found.value().newest;
+  disk.write(wire::superblock_offsets[older], bytes_of(first_disk(), older));
+  ASSERT_TRUE(mark().ok());
+  for (const std::uint64_t offset : wire::superblock_offsets) {
+    disk.write(offset, Bytes(wire::superblock_bytes));
+    found = read();
+    EXPECT_TRUE(!found.ok() || found.value().superblock.unfinished());
+  }
 }
 
 TEST_F(LabelTest, ANewerReleasesLabelIsNotTakenForADamagedOne) {

@@ -118,6 +118,7 @@ Task<void> Volume::pause_writes() {
   // The state of a core that has none yet is made, so that a write which comes first of all waits, too.
   auto pause = [this](Reactor& core) -> Task<void> { return core_state(core).gate().pause(); };
   co_await run_on_all(parts_.cores.home(), parts_.cores, pause);
+  writer_->forget_regions_ahead();
 }
 
 Task<void> Volume::resume_writes() {

@@ -57,6 +57,7 @@ class VolumeMap {
   std::uint64_t behinds() const noexcept { return behinds_; }     // of these, with another one behind
   std::uint64_t partials() const noexcept { return partials_; }   // of these, not wholly own
   const SlotArray* array() const noexcept { return leaves_.array(); }
+  std::size_t memory() const noexcept { return leaves_.memory(); }  // bytes, without leaves
 
   // Why the change cannot be made, or nullptr.
   const char* check_write(const ClusterCounts& counts, std::uint32_t blocks_per_cluster, BlockSpan span,

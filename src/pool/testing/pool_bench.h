@@ -60,6 +60,7 @@ class PoolBench final : public PoolObserver {
     paths.push_back("/dev/d" + std::to_string(paths.size()));
     machine.node.add_disk(paths.back(), o);
   }
+  std::uint64_t disk_bytes() const noexcept { return params_.disk_bytes; }
   sim::SimDisk& disk(std::size_t i) { return machine.node.disk(paths[i]); }
 
   void close() {
