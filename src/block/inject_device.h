@@ -22,6 +22,7 @@ class InjectDevice final : public BlockDevice, DeviceObserver {
   Task<IoStats> stats() override { return below_.device().stats(); }
   Task<Status> rescan() override { return below_.device().rescan(); }
   // Not injected into.
+  ReservationClient* reservations() noexcept override { return below_.device().reservations(); }
   EpochClient* epochs() noexcept override { return below_.device().epochs(); }
   SnapshotClient* snapshots() noexcept override { return below_.device().snapshots(); }
   Task<void> close() override;

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "block/inject_device.h"
+#include "block/leaf_device.h"
 #include "block/testing/test_devices.h"
 #include "rt/scope.h"
 
@@ -23,6 +24,34 @@ struct Injected {
 Errc read_code(Injected& i, std::uint64_t lba = 0) {
   Bytes b = filled(512, 0);
   return i.channel->read(lba, b);
+}
+
+// Of a device whose target keeps the reservations; that of any other host would not be seen there.
+class ReservedElsewhere final : public LeafDevice {
+ public:
+  ReservedElsewhere(const Cores& cores, ReservationGuard& guard)
+      : LeafDevice({"far", Uuid(), "far:", "Far"}, cores, Geometry(), Capabilities()),
+        client_(guard.client(Uuid::from_name("host"))) {}
+  ReservationClient* reservations() noexcept override { return client_.get(); }
+  Task<Result<std::unique_ptr<Channel>>> open_channel(Reactor&) override {
+    co_return Error(Errc::not_supported);
+  }
+  Task<void> close() override { co_return; }
+
+ private:
+  std::unique_ptr<ReservationClient> client_;
+};
+
+TEST(Inject, ReservationsAreThoseOfTheDeviceBelow) {
+  Machine machine;
+  ReservationGuard guard(machine.process.cores(), Uuid(), nullptr);
+  const auto far =
+      machine.registry.adopt(std::make_unique<ReservedElsewhere>(machine.process.cores(), guard));
+  ASSERT_TRUE(far.ok());
+  EXPECT_EQ(machine.create("inject://far")->reservations(), far.value()->reservations());
+  machine.create("malloc:///m0?size_mb=1");
+  EXPECT_EQ(machine.create("inject://m0")->reservations(), nullptr);
+  machine.run(machine.registry.close());
 }
 
 TEST(Inject, FailsReadsOnly) {

@@ -101,21 +101,21 @@ Task<Status> ReservationGuard::register_key(Uuid host, RegisterRequest request) 
   Semaphore::Permit turn = co_await turn_.acquire();
   ReservationState next = state_;
   HF_CO_TRY(auto told, next.register_key(host, request));
-  co_return co_await commit(std::move(next), std::move(told), std::move(turn));
+  co_return co_await commit(host, std::move(next), std::move(told), std::move(turn));
 }
 
 Task<Status> ReservationGuard::acquire(Uuid host, AcquireRequest request) {
   Semaphore::Permit turn = co_await turn_.acquire();
   ReservationState next = state_;
   HF_CO_TRY(auto told, next.acquire(host, request));
-  co_return co_await commit(std::move(next), std::move(told), std::move(turn));
+  co_return co_await commit(host, std::move(next), std::move(told), std::move(turn));
 }
 
 Task<Status> ReservationGuard::release(Uuid host, ReleaseRequest request) {
   Semaphore::Permit turn = co_await turn_.acquire();
   ReservationState next = state_;
   HF_CO_TRY(auto told, next.release(host, request));
-  co_return co_await commit(std::move(next), std::move(told), std::move(turn));
+  co_return co_await commit(host, std::move(next), std::move(told), std::move(turn));
 }
 
 Task<Status> ReservationGuard::set_persist(bool on) {
@@ -124,10 +124,10 @@ Task<Status> ReservationGuard::set_persist(bool on) {
   ReservationState next = state_;
   next.set_persist(on);
   ReservationState::Notices nobody;
-  co_return co_await commit(std::move(next), std::move(nobody), std::move(turn));
+  co_return co_await commit(Uuid(), std::move(next), std::move(nobody), std::move(turn));
 }
 
-Task<Status> ReservationGuard::commit(ReservationState next, ReservationState::Notices told,
+Task<Status> ReservationGuard::commit(Uuid by, ReservationState next, ReservationState::Notices told,
                                       Semaphore::Permit turn) {
   const Status saved = co_await save(next);
   if (!saved.ok()) {
@@ -137,14 +137,18 @@ Task<Status> ReservationGuard::commit(ReservationState next, ReservationState::N
   }
   const AccessRules before = state_.rules();
   state_ = std::move(next);
-  const bool revoked = state_.rules().revoke(before);
+  const AccessRules now = state_.rules();
+  const bool revoked = now.revoke(before);
+  // Maybe by a command of which it did not see the end: it has ended when those that took rights away have.
+  const bool has_rights = now.reserved() && now.allows(by, ReservedAccess::write);
   co_await apply();
   for (const auto& [host, notice] : told) {
     for (ReservationObserver* observer : observers_) observer->on_reservation_notice(host, notice);
   }
-  if (!revoked) co_return Status();
+  if (!revoked && !has_rights) co_return Status();
   turn.release();  // a device that hangs keeps nobody from reading or releasing
   const Semaphore::Permit drain_turn = co_await drain_turn_.acquire();
+  if (!revoked) co_return Status();
   auto there = [this](Reactor& core) -> Task<void> { return slots_[core.core()]->drain(); };
   co_await run_on_all(cores_.home(), cores_, there);
   co_return Status();

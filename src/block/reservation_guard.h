@@ -5,7 +5,8 @@
 // pass while the operation is under way. A command that takes rights away is done when every core has the new
 // rules and every operation that was admitted before has ended. So whoever has it done knows that a host
 // without rights changes and reads nothing any more, and that nothing of it is still on its way to the
-// device.
+// device. A host that asks again, because it did not see the answer, waits for the same: so does every
+// command of one that has rights in the reservation afterwards.
 //
 // What persists through power loss is saved before it comes into force.
 #pragma once
@@ -102,7 +103,7 @@ class ReservationGuard {
   void unsubscribe(ReservationObserver& observer) noexcept { std::erase(observers_, &observer); }
 
  private:
-  Task<Status> commit(ReservationState next, ReservationState::Notices told, Semaphore::Permit turn);
+  Task<Status> commit(Uuid by, ReservationState next, ReservationState::Notices told, Semaphore::Permit turn);
   Task<Status> save(const ReservationState& next);
   Task<void> apply();
 

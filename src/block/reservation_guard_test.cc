@@ -154,6 +154,62 @@ TEST(ReservationGuard, WaitsForWhatWasAdmittedBefore) {
   EXPECT_TRUE(taken);
 }
 
+// A host that gave up waiting, or whose answer was lost, asks again: it holds the reservation by then. What it is told
+// then means the same: its predecessor has nothing on its way any more.
+TEST(ReservationGuard, WhoAsksAgainWaitsForTheSame) {
+  for (const bool registers : {true, false}) {
+    SCOPED_TRACE(registers ? "register" : "acquire");
+    Machine m(2);
+    ReservationGuard guard(m.process.cores(), device_uuid, nullptr);
+    ASSERT_TRUE(m.run(guard.register_key(old_host, registration(1))).ok());
+    ASSERT_TRUE(m.run(guard.register_key(new_host, registration(2))).ok());
+    ASSERT_TRUE(m.run(guard.acquire(old_host, acquisition(1))).ok());
+    Event finish(m.process.core(1));
+    unsigned done = 0;
+    auto operation = [&]() -> Task<void> {
+      const ReservationSlot::Pass pass(guard.at(1));
+      co_await finish.wait();
+    };
+    auto take_over = [&]() -> Task<void> {
+      const Status s = co_await guard.acquire(new_host, acquisition(2, 1));
+      EXPECT_TRUE(s.ok());
+      ++done;
+    };
+    auto again = [&]() -> Task<void> {
+      Task<Status> asked =
+          registers ? guard.register_key(new_host, registration(2)) : guard.acquire(new_host, acquisition(2));
+      const Status s = co_await asked;
+      EXPECT_TRUE(s.ok());
+      ++done;
+    };
+    m.world.spawn(m.process.core(1), operation());
+    m.world.run_for(1ms);
+    m.world.spawn(m.process.core(0), take_over());
+    m.world.run_for(1s);
+    m.world.spawn(m.process.core(0), again());
+    m.world.run_for(1s);
+    EXPECT_EQ(done, 0u);
+    bool gave_back = false;
+    auto give_back = [&]() -> Task<void> {
+      RegisterRequest r;
+      r.action = RegisterAction::remove;
+      r.current_key = 2;
+      const Status s = co_await guard.register_key(new_host, r);
+      gave_back = s.ok();
+    };
+    m.world.spawn(m.process.core(0), give_back());
+    m.world.run_for(1s);
+    EXPECT_TRUE(gave_back) << "whoever goes does not wait";
+    auto let_go = [&]() -> Task<void> {
+      finish.set();
+      co_return;
+    };
+    m.world.spawn(m.process.core(1), let_go());
+    m.world.run_for(1s);
+    EXPECT_EQ(done, 2u);
+  }
+}
+
 struct Listener final : ReservationObserver {
   void on_reservation_notice(const Uuid& host, ReservationNotice notice) noexcept override {
     told.push_back({host, notice});

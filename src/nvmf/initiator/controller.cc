@@ -206,7 +206,7 @@ Task<bool> Controller::reconnect() {
 
 // There is an association; it may be lost again already.
 Task<void> Controller::go_live() {
-  if (std::exchange(cache_lost_, false)) co_await owner_.caches_lost();
+  co_await owner_.on_run(flowed_run_, info_);
   // Cores that came into use during the set-up. From `live` on use_core() opens their queues.
   for (unsigned core = 0; core < cores_.count() && !lost_; ++core) {
     if (!wanted_[core] || opened_[core]) continue;
@@ -236,7 +236,10 @@ Task<void> Controller::publish() {
   use.nsid = space_.nsid;
   use.transfer_bytes_max = info_.transfer_bytes_max;
   use.retry_delays = info_.retry_delays;
-  if (use.access != Access::none) flowed_ = true;
+  if (use.access != Access::none) {
+    flowed_ = true;
+    flowed_run_ = info_.run;
+  }
   for (unsigned core = 0; core < cores_.count(); ++core) {
     CorePath& p = *paths_[core];
     auto set = [&p, &use]() -> Task<void> {

@@ -54,8 +54,9 @@ class ControllerOwner {
   // Errors: not_found (another namespace), failed_precondition (smaller, another block size, fewer queues).
   virtual Task<Status> admit(const ControllerInfo& info, const NamespaceInfo& found, unsigned queues,
                              Seen seen) = 0;
-  // The target was restarted since I/O flowed there, and has volatile caches. Before I/O goes there again.
-  virtual Task<void> caches_lost() = 0;
+  // Before I/O goes to a target: the run of it that answers, and the one that I/O of this path went to before (nil: it
+  // went nowhere).
+  virtual Task<void> on_run(const Uuid& before, const ControllerInfo& info) = 0;
   // Somebody may have taken the namespace's reservation, or this host's registration.
   virtual void on_reservations_changed() noexcept = 0;
   // access(), removed() or refused() may be another than before.
@@ -162,6 +163,7 @@ class Controller final : PathOwner, SessionObserver {
   std::unique_ptr<AdminSession> session_;
   ControllerInfo info_;
   Endpoint run_address_;  // where info_.run was seen
+  Uuid flowed_run_;       // that I/O went to last
   NamespaceInfo space_;
   unsigned queues_ = 0;  // granted
   bool removed_ = false;
@@ -174,7 +176,6 @@ class Controller final : PathOwner, SessionObserver {
   Nanos lost_at_{0};             // while there is no association
   bool lost_ = false;            // the association has to be torn down
   bool flowed_ = false;          // I/O was done on this association
-  bool cache_lost_ = false;      // perhaps: the target was restarted since I/O flowed last
   bool doubt_ = false;           // the ANA state is being read again
   bool doubt_again_ = false;     // and may have changed since
   std::uint64_t torn_down_ = 0;  // associations, or attempts at one

@@ -241,6 +241,23 @@ Task<void> PathGroup::push_limits() {
 
 // ---- the flow of I/O
 
+// A target that was restarted has lost its volatile caches. Every path of it finds out by itself, and it is told once.
+// The first connection of a path may be the first to a target that was restarted, too: to one that no other path
+// reaches any more.
+Task<void> PathGroup::on_run(const Uuid& before, const ControllerInfo& info) {
+  if (!remote_.config.fail_after_restart || !info.volatile_cache || info.run.is_nil()) co_return;
+  const auto has_ended = [&](const Uuid& run) {
+    if (run == info.run) return false;
+    if (!before.is_nil()) return run == before;
+    return std::none_of(paths_.begin(), paths_.end(), [&](const auto& path) {
+      return path->access() != Access::none && path->info().run == run;
+    });
+  };
+  const bool lost = std::erase_if(runs_, has_ended) > 0;
+  if (std::find(runs_.begin(), runs_.end(), info.run) == runs_.end()) runs_.push_back(info.run);
+  if (lost) co_await fail("the target was restarted");
+}
+
 void PathGroup::on_path_changed() noexcept {
   changed_ = true;
   wake_.wake_all();

@@ -92,7 +92,7 @@ class PathGroup final : ControllerOwner {
 
   Task<Status> admit(const ControllerInfo& info, const NamespaceInfo& found, unsigned queues,
                      Seen seen) override;
-  Task<void> caches_lost() override { return fail("the target was restarted"); }
+  Task<void> on_run(const Uuid& before, const ControllerInfo& info) override;
   void on_path_changed() noexcept override;
   void on_reservations_changed() noexcept override { raise(DeviceEvent::reservations_changed); }
   bool io_failed() const noexcept override { return flow_ == IoFlow::failed; }
@@ -112,6 +112,8 @@ class PathGroup final : ControllerOwner {
   PathLimits limits_;
   unsigned queues_;  // cores that have I/O queues of their own: the first so many
   bool removed_ = false;
+  // Runs of targets that I/O went to, until it is told that the caches of one are lost.
+  std::vector<Uuid> runs_;
 
   IoFlow flow_ = IoFlow::waiting;
   Nanos waiting_since_{0};

@@ -54,10 +54,7 @@ struct Exporter {
     NamespaceConfig space;
     space.uuid = Uuid::from_name("replica-1");
     HF_CO_CHECK(co_await target.add_namespace(nqn, space, *device));
-    const Endpoint v4{"0.0.0.0", port};
-    const Endpoint v6{"::", port};
-    HF_CO_CHECK(co_await target.listen(v4));
-    HF_CO_CHECK(co_await target.listen(v6));
+    for (const Endpoint& at : addresses) HF_CO_CHECK(co_await target.listen(at));
     co_return Status();
   }
   Task<void> stop() {
@@ -67,6 +64,7 @@ struct Exporter {
   DeviceRegistry registry;
   Target target;
   BlockDevice* device = nullptr;
+  std::vector<Endpoint> addresses{{"0.0.0.0", port}, {"::", port}};
 };
 
 struct Fixture {
@@ -108,8 +106,9 @@ struct Fixture {
 
   sim::SimReactor& home() { return host->core(0); }
   sim::SimReactor& target_home() { return target_node.process()->core(0); }
-  void start_target() {
+  void start_target(std::vector<Endpoint> addresses = {}) {
     exporter = std::make_unique<Exporter>(target_node.start(2));
+    if (!addresses.empty()) exporter->addresses = std::move(addresses);
     const Status started = world.run(target_home(), exporter->start(uri));
     ASSERT_TRUE(started.ok()) << started.error().message();
   }
@@ -124,6 +123,23 @@ struct Fixture {
     remote.config = config;
     complete_identity(remote.config);
     return world.run(home(), RemoteDevice::open(host->cores(), remote, "nvmf://x"));
+  }
+  // By both addresses of the target.
+  void open_two_paths() {
+    RemoteConfig remote;
+    remote.host = Endpoint{target_node.ipv4(), port};
+    remote.more.push_back(Endpoint{target_node.ipv6(), port});
+    remote.nqn = nqn;
+    remote.config = config;
+    complete_identity(remote.config);
+    auto opened = world.run(home(), RemoteDevice::open(host->cores(), remote, "nvmf://x"));
+    ASSERT_TRUE(opened.ok()) << opened.error().message();
+    device = std::move(opened).value();
+    device->subscribe(observer);
+    world.run_for(1s);  // the other path
+  }
+  std::ptrdiff_t times(DeviceEvent event) const {
+    return std::count(observer.seen.begin(), observer.seen.end(), event);
   }
   void open() {
     auto opened = connect(target_node.ipv4());
@@ -407,6 +423,35 @@ TEST(WithTarget, GraceExceededThenRecovered) {
   std::vector<std::byte> back(4096);
   ASSERT_TRUE(f.read(0, back).ok());
   EXPECT_EQ(data, back);
+}
+
+// Each path learns by itself that its target was restarted; what was lost with the caches was lost once.
+TEST(WithTarget, ARestartIsOneLossOfCachesHoweverManyPathsSeeIt) {
+  for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+    Fixture f(seed);
+    f.config.fail_after_restart = true;
+    f.open_two_paths();
+    for (std::ptrdiff_t restarts = 1; restarts <= 2; ++restarts) {
+      f.crash_target(sim::CrashKind::process);
+      f.start_target();
+      f.world.run_for(30s);
+      EXPECT_EQ(f.times(DeviceEvent::failed), restarts) << "seed " << seed;
+      EXPECT_EQ(f.times(DeviceEvent::recovered), restarts) << "seed " << seed;
+    }
+  }
+}
+
+TEST(WithTarget, TheFirstConnectionOfAPathMayBeToATargetThatWasRestarted) {
+  Fixture f(1);
+  f.config.fail_after_restart = true;
+  f.crash_target(sim::CrashKind::process);
+  f.start_target({{"0.0.0.0", port}});
+  f.open_two_paths();
+  f.crash_target(sim::CrashKind::process);
+  f.start_target({{"::", port}});
+  f.world.run_for(30s);
+  EXPECT_EQ(f.times(DeviceEvent::failed), 1);
+  EXPECT_EQ(f.times(DeviceEvent::recovered), 1);
 }
 
 // The machine says that nobody listens: no need to wait as long as for one that says nothing.

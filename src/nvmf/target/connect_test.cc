@@ -254,6 +254,44 @@ TEST(Connect, HostsThatAreNotAllowedAnyMoreAreDisconnected) {
   EXPECT_EQ(rig.run(rig.target->set_allowed_hosts("nqn.none", {})).code(), Errc::not_found);
 }
 
+// Block n is read in 3 n seconds.
+class TrickleDevice final : public BlockDevice {
+ public:
+  class TrickleChannel final : public Channel {
+   public:
+    TrickleChannel(Reactor& core, std::unique_ptr<Channel> below) : core_(core), below_(std::move(below)) {}
+    Task<Status> read(Lba first, IoVecs into) override {
+      co_await core_.sleep(3s * static_cast<std::int64_t>(to_blocks(first)));
+      co_return co_await below_->read(first, into);
+    }
+    Task<Status> write(Lba, IoVecs, Durable) override { co_return Error(Errc::not_supported); }
+    Task<Status> write_zeroes(BlockRange, Unmap, Durable) override { co_return Error(Errc::not_supported); }
+    Task<Status> deallocate(BlockRange) override { co_return Error(Errc::not_supported); }
+    Task<Status> flush() override { return below_->flush(); }
+    Task<Status> compare(Lba, IoVecs) override { co_return Error(Errc::not_supported); }
+    Task<void> close() override { return below_->close(); }
+
+   private:
+    Reactor& core_;
+    std::unique_ptr<Channel> below_;
+  };
+
+  explicit TrickleDevice(BlockDevice& below) : BlockDevice(Identity()), below_(below) {}
+  const Geometry& geometry() const noexcept override { return below_.geometry(); }
+  const Capabilities& capabilities() const noexcept override { return capabilities_; }
+  Task<Result<std::unique_ptr<Channel>>> open_channel(Reactor& core) override {
+    HF_CO_TRY(auto channel, co_await below_.open_channel(core));
+    std::unique_ptr<Channel> mine = std::make_unique<TrickleChannel>(core, std::move(channel));
+    co_return mine;
+  }
+  Task<IoStats> stats() override { co_return IoStats(); }
+  Task<void> close() override { co_return; }
+
+ private:
+  BlockDevice& below_;
+  Capabilities capabilities_;
+};
+
 TEST(KeepAlive, AHostThatFallsSilentLosesItsController) {
   Rig rig;
   ASSERT_EQ(rig.add_volume(), Errc::ok);
@@ -281,6 +319,31 @@ TEST(KeepAlive, CommandsOnIoQueuesCount) {
   }
   rig.world.run_for(12s);
   EXPECT_TRUE(s.io.ends());
+}
+
+// A host that sees commands complete needs no Keep Alive, however long ago it has sent them.
+TEST(KeepAlive, ResponsesOnIoQueuesCount) {
+  Rig rig(2, 2);
+  TrickleDevice slow(*rig.device);
+  ASSERT_EQ(rig.run(rig.target->add_subsystem(Rig::volume())).code(), Errc::ok);
+  ASSERT_EQ(rig.run(rig.target->add_namespace(volume_nqn, NamespaceConfig(), slow)).code(), Errc::ok);
+  Session s(rig, 0, 0, 5000);
+  Bytes burst;
+  for (std::uint16_t i = 1; i <= 10; ++i) {
+    Sqe r = RawHost::io(IoOpcode::read, i, 1);
+    r.cid = i;
+    r.sgl1 = nvme::SglDescriptor::transport(512);
+    append(burst, s.io.make_command(r));
+  }
+  s.io.send(burst);
+  for (std::uint16_t i = 1; i <= 10; ++i) {
+    rig.world.run_for(3s);
+    const Outcome out = s.io.wait_for(i);
+    ASSERT_TRUE(out.answered && out.status.ok()) << i;
+  }
+  rig.world.run_for(8s);
+  EXPECT_TRUE(s.io.ends());
+  ASSERT_EQ(rig.run(rig.target->remove_subsystem(volume_nqn)).code(), Errc::ok);
 }
 
 TEST(KeepAlive, ControllersThatAreNeverEnabledEndAfterTheAssociationTimeout) {

@@ -16,8 +16,10 @@ namespace {
 constexpr Nanos linger_time = 1s;
 // Commands of one connection in a row; then others have a turn.
 constexpr unsigned burst_max = 32;
-// Of requested data: so much has to come within stall_timeout.
+// Of requested data: so much has to come within stall_timeout, or a part of what is awaited altogether, so that who
+// asked for much does not keep it for long.
 constexpr std::uint32_t progress_bytes = 64 << 10;
+constexpr unsigned progress_part = 16;
 
 }  // namespace
 
@@ -198,21 +200,36 @@ Task<bool> Connection::receive_data() {
     terminate(fault, receiver_->head());
     co_return false;
   }
+  const std::uint32_t end = pdu.datao + pdu.datal;
   receiver_->begin_data(tcp::IoSlice(IoVecs(&r->vec, 1), pdu.datao, pdu.datal));
   while (!receiver_->data_done()) {
+    count_arrived(*r, end - static_cast<std::uint32_t>(receiver_->data_left()));
     const bool got = co_await receive_more();
     if (!got) co_return false;
   }
   if (!receiver_->data_digest_ok()) r->transport_error = true;
-  // Less than that is no progress, else a byte now and then would hold a buffer for ever.
-  const std::uint32_t end = r->received + pdu.datal;
-  if (r->received / progress_bytes != end / progress_bytes) r->since = reactor_.now();
-  r->received = end;
+  count_arrived(*r, end);
   if (r->received == r->vec.size) {
     r->state = Request::State::executing;
     if (r->waiter) reactor_.post(std::exchange(r->waiter, {}));
   }
   co_return true;
+}
+
+// Of a request's data, what is before `end` has come. Less than 64 KiB are no progress, else a byte now and then would
+// hold a buffer for ever.
+void Connection::count_arrived(Request& r, std::uint32_t end) noexcept {
+  if (r.received / progress_bytes != end / progress_bytes) {
+    r.since = reactor_.now();
+    if (pdu_since_ != no_deadline) pdu_since_ = r.since;
+  }
+  arrived_bytes_ += end - r.received;
+  r.received = end;
+  if (arrived_bytes_ < progress_bytes_) return;
+  const std::uint64_t awaited = asked_bytes_ - arrived_bytes_;
+  progress_since_ = reactor_.now();
+  progress_bytes_ =
+      arrived_bytes_ + std::min(awaited, std::max<std::uint64_t>(progress_bytes, awaited / progress_part));
 }
 
 void Connection::terminate(nvme::Fault fault, std::span<const std::byte> header) {
@@ -229,6 +246,7 @@ void Connection::terminate(nvme::Fault fault, std::span<const std::byte> header)
 bool Connection::stalled(Nanos now) {
   const TargetConfig& config = context_.config();
   const char* why = nullptr;
+  if (std::exchange(answered_, false)) heard_at_ = now;
   if (closing_ || stop_.stop_requested()) return false;
   if (!is_connected_ && now > accepted_at_ + config.connect_timeout) why = "no Connect in time";
   const bool hurts = held_bytes_ > 0 && context_.short_of_memory();
@@ -236,18 +254,25 @@ bool Connection::stalled(Nanos now) {
   if (sender_.sending_since() != no_deadline && sender_.sending_since() < latest) {
     why = "does not take what is sent";
   }
-  if (pdu_since_ != no_deadline && pdu_since_ < latest) why = "does not finish what it began to send";
-  if (fused_first_ != nullptr && fused_first_->since < latest) {
-    why = "does not send the other half of a fused command";
-  }
-  for (const Request& r : requests_) {
-    if (r.state == Request::State::awaiting_data && r.since < latest) {
-      why = "does not send the data that it was asked for";
-    }
-  }
+  if (const char* owed = owes(latest)) why = owed;
   if (why == nullptr) return false;
   context_.log_peer(peer(), "connection stalled", why);
   return true;
+}
+
+const char* Connection::owes(Nanos latest) const noexcept {
+  if (unread_since_ != no_deadline) return nullptr;
+  if (pdu_since_ != no_deadline && pdu_since_ < latest) return "does not finish what it began to send";
+  if (fused_first_ != nullptr && fused_first_->since < latest) {
+    return "does not send the other half of a fused command";
+  }
+  for (const Request& r : requests_) {
+    if (r.state != Request::State::awaiting_data || r.since >= latest) continue;
+    // Its turn comes when what was asked for before has come. A host that sends that is not to blame yet.
+    if (progress_since_ < latest || arrived_bytes_ >= r.due)
+      return "does not send the data that it was asked for";
+  }
+  return nullptr;
 }
 
 // Our last PDU leaves and ends our direction; then the peer ends the stream. One that we end with unread bytes

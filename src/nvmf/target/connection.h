@@ -52,8 +52,8 @@ class Connection {
   bool idles_before_connect() const noexcept { return !is_connected_ && !connecting_ && !stream_shut_; }
   // Asks a command that waits for memory to look again.
   void memory_may_be_free() noexcept { buffer_wait_.wake_one(); }
-  // When the peer was heard of last: for keep alive.
-  Nanos heard_at() const noexcept { return heard_at_; }
+  // When the peer was heard of last, or got a response: for keep alive. Up to one round of the watchdog too late.
+  Nanos heard_at() const noexcept { return answered_ ? reactor_.now() : heard_at_; }
   // Answers a parked asynchronous event request. No-op when it is not parked any more.
   void complete_parked(std::uint16_t tag, nvme::CommandStatus status, std::uint32_t dw0);
   // Abort: whether the command ended with that status. Waits for its end a little, because it may be taken
@@ -97,8 +97,8 @@ class Connection {
   void complete_with_data(Request& r, std::uint64_t result = 0);
   // An entry for the error log of the controller. False: left out, because many come at once.
   bool report_error(const Request& r, nvme::CommandStatus status, std::uint64_t lba);
-  // r's response has left. Called by Request.
-  void release(Request& r) noexcept;
+  // r's response has left, or never will. Called by Request.
+  void release(Request& r, bool sent) noexcept;
 
  private:
   // --- Receiving (connection.cc). ---
@@ -107,7 +107,10 @@ class Connection {
   Task<bool> receive_data();
   bool on_ic_req();
   Request* match_data(const nvme::H2cData& pdu, nvme::Fault& fault) noexcept;
+  void count_arrived(Request& r, std::uint32_t end) noexcept;
   void terminate(nvme::Fault fault, std::span<const std::byte> header);
+  // For the watchdog: since `latest` the peer owes us something. nullptr: nothing.
+  const char* owes(Nanos latest) const noexcept;
 
   // --- Requests and memory (connection_memory.cc). ---
   Request* claim();
@@ -115,6 +118,8 @@ class Connection {
   std::size_t requests_max() const noexcept;
   bool try_capsule_buffer(Request& r, std::uint32_t bytes) noexcept;
   Task<bool> wait_capsule_buffer(Request& r, std::uint32_t bytes);
+  Task<Wake> wait_unread();
+  void count_asked(Request& r, std::uint32_t bytes) noexcept;
   void grow_staging() noexcept;
   bool take_buffer(Request& r, std::uint32_t bytes) noexcept;
   void give_buffer(Request& r, Buffer buffer) noexcept;
@@ -172,8 +177,12 @@ class Connection {
   std::size_t unanswered_ = 0;
   unsigned burst_ = 0;  // commands since the last time that others had a turn
   WaitQueue claim_wait_;
-  std::size_t held_bytes_ = 0;     // of data buffers
-  Nanos pdu_since_ = no_deadline;  // since when the rest of a PDU, or of its data, is awaited
+  std::size_t held_bytes_ = 0;        // of data buffers
+  Nanos pdu_since_ = no_deadline;     // since when the rest of a PDU, or of its data, is awaited
+  Nanos unread_since_ = no_deadline;  // since when we do not read: what the peer owes us may lie there
+  // Of data that R2Ts asked for: since when the peer has made no progress with it, which is when so much has arrived.
+  Nanos progress_since_{0};
+  std::uint64_t asked_bytes_ = 0, arrived_bytes_ = 0, progress_bytes_ = 0;
   bool wants_large_staging_ = false;
   Semaphore buffer_turn_;  // commands that wait for memory, one after the other
   WaitQueue buffer_wait_;
@@ -190,6 +199,8 @@ class Connection {
   CommandIds ids_;
   Request* fused_first_ = nullptr;  // waits for its other half, which is the next command
   bool is_connected_ = false;
+  bool answered_ =
+      false;  // a response has left; heard_at_ does not know yet, for the clock costs more than this
   bool reporting_error_ = false;
   bool connecting_ = false;
   bool no_sq_flow_control_ = false;

@@ -6,7 +6,7 @@
 
 namespace holdfast::nvmf::target {
 
-void Request::on_sent(bool /*sent*/) noexcept { connection.release(*this); }
+void Request::on_sent(bool sent) noexcept { connection.release(*this, sent); }
 
 // A host may have as many commands under way as its queue has entries. The rest are requests whose response
 // is on its way out while the host, which has it already, sends the next command.
@@ -35,13 +35,26 @@ Task<Request*> Connection::wait_claim() {
       terminate({nvme::Fes::sequence_error, 0}, receiver_->head());
       co_return nullptr;
     }
-    const Wake woken = co_await claim_wait_.wait(no_deadline, stop_.token());
+    const Wake woken = co_await wait_unread();
     if (woken == Wake::stopped) co_return nullptr;
     if (Request* r = claim()) co_return r;
   }
 }
 
-void Connection::release(Request& r) noexcept {
+// The receiving coroutine waits for something of ours. What the peer owes us may lie unread meanwhile, so that this
+// time does not count.
+Task<Wake> Connection::wait_unread() {
+  unread_since_ = reactor_.now();
+  const Wake woken = co_await claim_wait_.wait(no_deadline, stop_.token());
+  const Nanos begun = std::exchange(unread_since_, no_deadline), now = reactor_.now();
+  const auto excuse = [=](Nanos& since) { since += now - std::max(since, begun); };
+  excuse(progress_since_);
+  for (Request& r : requests_) excuse(r.since);
+  co_return woken;
+}
+
+void Connection::release(Request& r, bool sent) noexcept {
+  answered_ = answered_ || sent;
   drop_buffer(r);
   r.state = Request::State::free;
   r.transport_error = false;
@@ -131,7 +144,7 @@ Task<bool> Connection::wait_capsule_buffer(Request& r, std::uint32_t bytes) {
   give_up_fused(nvme::StatusCode::command_interrupted);  // it may hold the reserve
   for (;;) {
     if (try_capsule_buffer(r, bytes)) co_return true;
-    const Wake woken = co_await claim_wait_.wait(no_deadline, stop_.token());
+    const Wake woken = co_await wait_unread();
     if (woken == Wake::stopped) co_return false;
   }
 }
@@ -191,6 +204,16 @@ class DataArrived {
 
 }  // namespace
 
+void Connection::count_asked(Request& r, std::uint32_t bytes) noexcept {
+  r.since = reactor_.now();
+  if (asked_bytes_ == arrived_bytes_) {  // nothing was awaited
+    progress_since_ = r.since;
+    progress_bytes_ = arrived_bytes_;
+  }
+  asked_bytes_ += bytes;
+  r.due = asked_bytes_;
+}
+
 Task<bool> Connection::fetch_host_data(Request& r, std::uint32_t bytes, ForBuffer without) {
   if (r.sqe.sgl1.is_in_capsule()) co_return true;  // prepare_host_data() named it
   if (!try_buffer(r, bytes)) {
@@ -203,7 +226,7 @@ Task<bool> Connection::fetch_host_data(Request& r, std::uint32_t bytes, ForBuffe
   }
   if (closing_) co_return false;
   r.received = 0;
-  r.since = reactor_.now();
+  count_asked(r, bytes);
   r.state = Request::State::awaiting_data;
   // One R2T for all of it: whatever MAXR2T the host allows, it allows one.
   nvme::R2t pdu{};

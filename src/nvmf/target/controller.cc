@@ -226,7 +226,8 @@ void Controller::keep_alive_due() {
   subsystem_.registry().scope().spawn(check_io_traffic());
 }
 
-// Keep alive is traffic based: commands on I/O queues count (NVMe Base 2.0, section 3.9.4).
+// Keep alive is traffic based: commands on I/O queues count (NVMe Base 2.0, section 3.9.4). So do their responses:
+// there are hosts, Linux among them, that send no Keep Alive while commands of theirs complete.
 Task<void> Controller::check_io_traffic() {
   for (std::uint32_t qid = 1; qid <= subsystem_.registry().config().io_queues_max; ++qid) {
     // Looked up anew each time: queues end while we wait.
@@ -292,12 +293,10 @@ void Controller::async_event_config_changed() {
   pump();
 }
 
-std::set<std::uint32_t> Controller::take_changed_namespaces(bool retain) {
-  return retain ? changed_namespaces_ : std::exchange(changed_namespaces_, {});
-}
-
 void Controller::log_was_read(nvme::LogPage page, bool retain) {
   if (retain) return;
+  if (page == nvme::LogPage::changed_namespaces) changed_namespaces_.clear();
+  if (page == nvme::LogPage::reservation && !reservation_events_.empty()) reservation_events_.pop_front();
   static_assert(std::size(kinds) == notices);
   for (std::size_t i = 0; i < notices; ++i) {
     if (kinds[i].page == page) notice_[i].unread = false;

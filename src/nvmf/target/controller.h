@@ -91,8 +91,8 @@ class Controller {
   void discovery_changed() { raise(Notice::discovery); }
   // For the reservation notification log, unless the host masked it (controller_reservations.cc).
   void reservation_changed(std::uint32_t nsid, ReservationNotice notice);
-  // The oldest notification, which is forgotten unless `retain`; zeroes when there is none.
-  nvme::ReservationNotificationLog reservation_log(bool retain);
+  // The oldest notification; zeroes when there is none.
+  nvme::ReservationNotificationLog reservation_log() const;
   // The device of a namespace has failed: an entry in the error log that belongs to no command, an error event
   // and a SMART event.
   void device_failed(std::uint32_t nsid);
@@ -100,9 +100,14 @@ class Controller {
   // Newest first.
   const std::deque<nvme::ErrorLogEntry>& errors() const noexcept { return errors_; }
   std::uint64_t error_count() const noexcept { return error_count_; }
-  // The host has read the log page of an event, which may be raised again. Gives the namespaces that changed.
-  std::set<std::uint32_t> take_changed_namespaces(bool retain);
+  // Since the host read of them.
+  const std::set<std::uint32_t>& changed_namespaces() const noexcept { return changed_namespaces_; }
+  // The host has read a log page, and unless it is to be retained: what is told only once is forgotten (of
+  // reservations: the oldest notification), and the page's event may be raised again.
   void log_was_read(nvme::LogPage page, bool retain);
+  // How long the discovery log was when the host read its header last; 0: it has not.
+  std::size_t discovery_bytes_told() const noexcept { return discovery_bytes_told_; }
+  void set_discovery_bytes_told(std::size_t bytes) noexcept { discovery_bytes_told_ = bytes; }
   // What is wrong already is told to whoever asks for it now.
   void async_event_config_changed();
 
@@ -195,6 +200,7 @@ class Controller {
   std::set<std::uint32_t> changed_namespaces_;
   std::deque<ReservationEvent> reservation_events_;  // not read yet, oldest first
   std::uint64_t reservation_event_count_ = 0;
+  std::size_t discovery_bytes_told_ = 0;
   std::deque<nvme::ErrorLogEntry> errors_;
   std::uint64_t error_count_ = 0;
   KeepAlive keep_alive_;

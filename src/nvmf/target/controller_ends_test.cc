@@ -120,6 +120,22 @@ TEST(Shutdown, FlushesWhatTheDevicesCache) {
   }
 }
 
+TEST(Shutdown, FlushesTheOthersWhereOneFails) {
+  SlowRig rig;
+  rig.slow.flush_error = Errc::io_error;
+  SlowDevice other(*rig.device);
+  NamespaceConfig second;
+  second.nsid = 2;
+  ASSERT_EQ(rig.run(rig.target->add_namespace(volume_nqn, second, other)).code(), Errc::ok);
+  Session s(rig);
+  const nvme::Cc cc{true, 0, 0, 0, nvme::ShutdownNotice::normal, 6, 4};
+  EXPECT_TRUE(s.admin.property_set(nvme::Property::cc, cc.pack()).status.ok());
+  rig.world.run_for(10ms);
+  EXPECT_EQ(rig.slow.flushes, 1u);
+  EXPECT_EQ(other.flushes, 1u);
+  EXPECT_EQ(rig.run(rig.target->remove_namespace(volume_nqn, 2)).code(), Errc::ok);
+}
+
 // Each Property Set is answered at once, so nothing holds up a host that asks again and again.
 TEST(Shutdown, AskedAgainAndAgainFlushesOnceAtATime) {
   SlowRig rig;

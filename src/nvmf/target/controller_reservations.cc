@@ -46,7 +46,7 @@ void Controller::reservation_changed(std::uint32_t nsid, ReservationNotice notic
   raise(Notice::reservation);
 }
 
-nvme::ReservationNotificationLog Controller::reservation_log(bool retain) {
+nvme::ReservationNotificationLog Controller::reservation_log() const {
   nvme::ReservationNotificationLog log{};
   if (reservation_events_.empty()) return log;
   const ReservationEvent event = reservation_events_.front();
@@ -54,7 +54,6 @@ nvme::ReservationNotificationLog Controller::reservation_log(bool retain) {
   log.type = static_cast<std::uint8_t>(event.notice);
   log.available = static_cast<std::uint8_t>(std::min<std::size_t>(reservation_events_.size() - 1, 255));
   log.nsid = event.nsid;
-  if (!retain) reservation_events_.pop_front();
   return log;
 }
 

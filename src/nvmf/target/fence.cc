@@ -1,4 +1,6 @@
 // Subsystem: one fused command has a range of a namespace for itself, on every core.
+#include <algorithm>
+
 #include "nvmf/target/subsystem.h"
 #include "rt/cross_core.h"
 
@@ -21,8 +23,11 @@ Task<bool> Subsystem::fence(std::uint32_t nsid, BlockRange range) {
   co_return false;
 }
 
-// A view whose namespace is on its way out cannot be fenced.
+// A view whose namespace is on its way out cannot be fenced. Asked once: a view that is made while the fence goes up is
+// found by who raises it and by who makes the view.
 Task<void> Subsystem::fence_view(SubsystemView& view, Fence& fence) {
+  if (std::find(fence.asked.begin(), fence.asked.end(), &view) != fence.asked.end()) co_return;
+  fence.asked.push_back(&view);
   const std::uint32_t nsid = fence.ns.config.nsid;
   auto there = [&]() -> Task<NamespaceView*> { return view.fence(nsid, fence.range); };
   NamespaceView* fenced = co_await run_on(registry_.home(), view.core(), there);

@@ -95,6 +95,12 @@ CommandStatus IoCommands::find_namespace(const Request& r, NamespaceView*& ns) n
   return {};
 }
 
+CommandStatus IoCommands::find_again(const Request& r, NamespaceView*& ns) noexcept {
+  const CommandStatus found = find_namespace(r, ns);
+  if (ns != nullptr && ns->incarnation != r.incarnation) return permanent(StatusCode::invalid_namespace);
+  return found;
+}
+
 CommandStatus IoCommands::check_range(const Target& t) const noexcept {
   const std::uint64_t blocks = t.ns->geometry.block_count;
   if (to_blocks(t.first) >= blocks || t.blocks > blocks - to_blocks(t.first)) {
@@ -104,7 +110,7 @@ CommandStatus IoCommands::check_range(const Target& t) const noexcept {
 }
 
 bool IoCommands::still_valid(Request& r, Target& t) {
-  CommandStatus status = r.abort != nullptr ? StatusCode::abort_requested : find_namespace(r, t.ns);
+  CommandStatus status = r.abort != nullptr ? StatusCode::abort_requested : find_again(r, t.ns);
   if (status.ok()) status = check_range(t);
   if (!status.ok()) connection_.complete(r, status);
   return status.ok();
@@ -119,6 +125,7 @@ void IoCommands::start(Request& r) {
     if (opcode == IoOpcode::flush && r.sqe.nsid == nvme::nsid_all) return scope_.spawn(flush_all(r));
     return connection_.complete(r, found);
   }
+  r.incarnation = ns->incarnation;
   switch (opcode) {
     case IoOpcode::read:
       return start_read(r, Target(*ns, nvme::io_range(r.sqe)));
@@ -304,7 +311,7 @@ Task<void> IoCommands::deallocate(Request& r, std::uint32_t ranges) {
   const bool got = co_await connection_.fetch_host_data(r, r.sqe.sgl1.length);
   if (!got) co_return;
   NamespaceView* found = nullptr;  // it may have gone meanwhile
-  const CommandStatus status = find_namespace(r, found);
+  const CommandStatus status = find_again(r, found);
   if (!status.ok()) co_return connection_.complete(r, status);
   NamespaceView& ns = *found;
   const ChannelGate::Hold hold = ns.gate.enter();

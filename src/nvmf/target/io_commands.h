@@ -49,8 +49,11 @@ class IoCommands {
   };
 
   nvme::CommandStatus find_namespace(const Request& r, NamespaceView*& ns) noexcept;
+  // Again, for a command that has waited: its namespace may have changed or gone, and another one may have its
+  // identifier.
+  nvme::CommandStatus find_again(const Request& r, NamespaceView*& ns) noexcept;
   nvme::CommandStatus check_range(const Target& t) const noexcept;
-  // Again, for a command that has waited: its namespace may have changed or gone. False: r was answered.
+  // The same, with the range. False: r was answered.
   bool still_valid(Request& r, Target& t);
   void start_read(Request& r, Target t);
   void start_write(Request& r, Target t);
@@ -78,10 +81,10 @@ class IoCommands {
   Task<void> compare_and_write(Request& first, Request& second, Target t);
 
   // io_reservations.cc
-  void start_reservation(Request& r, NamespaceView& ns);
-  Task<void> change_reservation(Request& r, NamespaceView& ns, std::uint32_t bytes);
+  void start_reservation(Request& r, const NamespaceView& ns);
+  Task<void> change_reservation(Request& r, std::uint32_t bytes);
   Task<Status> apply_reservation(const Request& r, ReservationGuard& guard);
-  Task<void> report_reservation(Request& r, NamespaceView& ns, std::uint32_t bytes);
+  Task<void> report_reservation(Request& r, std::uint32_t bytes);
 
   Task<Status> compare_with(const Request& r, const Target& t);
   Task<Status> compare_by_read(const Request& r, const Target& t);

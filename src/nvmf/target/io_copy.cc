@@ -89,7 +89,7 @@ Task<void> IoCommands::copy(Request& r, std::uint32_t ranges) {
   if (!got_memory) co_return;
   NamespaceView* ns = nullptr;
   Lba to{nvme::io_range(r.sqe).slba};
-  CommandStatus status = find_namespace(r, ns);
+  CommandStatus status = find_again(r, ns);
   if (status.ok()) status = judge_copy(*ns, from, to);
   if (!status.ok()) co_return connection_.complete(r, status);
   const ChannelGate::Hold hold = ns->gate.enter();

@@ -31,6 +31,7 @@ void IoCommands::start_fused(Request& first, Request& second) {
   NamespaceView* ns = nullptr;
   CommandStatus status = find_namespace(second, ns);  // who may write may compare
   if (!status.ok()) return fail_fused(first, second, status);
+  second.incarnation = ns->incarnation;
   const Target t(*ns, range);
   status = check_range(t);
   if (status.ok() && t.bytes > fused_bytes_max) status = permanent(StatusCode::atomic_write_unit_exceeded);
@@ -58,7 +59,7 @@ Task<bool> IoCommands::fetch_fused(Request& first, Request& second, std::uint32_
 Task<void> IoCommands::compare_and_write(Request& first, Request& second, Target t) {
   const bool got = co_await fetch_fused(first, second, static_cast<std::uint32_t>(t.bytes));
   if (!got) co_return;
-  CommandStatus status = find_namespace(second, t.ns);  // it may have changed meanwhile
+  CommandStatus status = find_again(second, t.ns);
   if (status.ok()) status = check_range(t);
   if (!status.ok()) co_return fail_fused(first, second, status);
   const ChannelGate::Hold hold = t.ns->gate.enter();

@@ -209,5 +209,42 @@ TEST(Fused, WhileNamespacesAndHostsGo) {
   }
 }
 
+// A fence goes up on one core after the other. A core that gets its first I/O queue meanwhile has its fence from one
+// of the two ways to it, not from both.
+TEST(Fused, WhileAnotherCoreGetsItsFirstQueue) {
+  Rig rig(1, 2);
+  SlowDevice slow(*rig.device);
+  slow.flush_time = 50ms;
+  ASSERT_EQ(rig.run(rig.target->add_subsystem(Rig::volume())).code(), Errc::ok);
+  ASSERT_EQ(rig.run(rig.target->add_namespace(volume_nqn, NamespaceConfig(), slow)).code(), Errc::ok);
+  // Connections go to the cores in turn: the I/O queue of the first host is to be on the first core, that of the
+  // second host on the second one.
+  const RawHost filler(rig);
+  Session first(rig);
+  ASSERT_EQ(rig.run(rig.target->stats()).connections, 3u);
+  const RawHost another(rig);
+  const Bytes zeroes(512), data = pattern(512, 1);
+  Sqe held = RawHost::io(IoOpcode::read, 8, 1);  // until the flush before it has ended
+  held.cid = 9;
+  held.cdw12 = held.cdw12 | nvme::cdw12_fua;
+  held.sgl1 = nvme::SglDescriptor::transport(512);
+  first.io.send(first.io.make_command(held));
+  send_pair(first.io, half(true, IoOpcode::compare, 8, 512), half(false, IoOpcode::write, 8, 512), zeroes,
+            data);
+  rig.world.run_for(1ms);
+  Session second(rig);
+  ASSERT_EQ(slow.flushing, 1u) << "the fence still waits on the first core";
+  EXPECT_EQ(first.io.wait_for(9).data, zeroes);
+  const Pair p = wait_pair(first.io, zeroes, data);
+  EXPECT_TRUE(p.compared.ok() && p.written.ok());
+  EXPECT_EQ(second.io.read(8, 1).data, data);
+  const auto info = rig.target->subsystem(volume_nqn);
+  ASSERT_TRUE(info.ok());
+  for (const ControllerInfo& c : info.value().controllers) {
+    EXPECT_EQ(c.queues.at(1).core, c.cntlid == first.cntlid ? 0u : 1u);
+  }
+  ASSERT_EQ(rig.run(rig.target->remove_subsystem(volume_nqn)).code(), Errc::ok);
+}
+
 }  // namespace
 }  // namespace holdfast::nvmf::test

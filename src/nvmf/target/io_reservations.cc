@@ -84,7 +84,7 @@ std::vector<std::byte> status_data(const ReservationReport& report) {
 
 }  // namespace
 
-void IoCommands::start_reservation(Request& r, NamespaceView& ns) {
+void IoCommands::start_reservation(Request& r, const NamespaceView& ns) {
   if (ns.guard == nullptr) return connection_.complete(r, permanent(StatusCode::invalid_command_opcode));
   HF_ASSERT(!host_id_.is_nil());  // Registry::connect; registrations are known by it
   const auto opcode = static_cast<IoOpcode>(r.sqe.opc);
@@ -97,22 +97,26 @@ void IoCommands::start_reservation(Request& r, NamespaceView& ns) {
       status = permanent(StatusCode::host_identifier_inconsistent);
     }
     if (!status.ok()) return connection_.complete(r, status);
-    return scope_.spawn(report_reservation(r, ns, static_cast<std::uint32_t>(bytes)));
+    return scope_.spawn(report_reservation(r, static_cast<std::uint32_t>(bytes)));
   }
   const std::uint32_t bytes = data_bytes(opcode);
   CommandStatus status = connection_.prepare_host_data(r, bytes);
   const bool ignore_key = (r.sqe.cdw10 & nvme::cdw10_ignore_existing_key) != 0;
   if (ignore_key && opcode != IoOpcode::reservation_register) status = permanent(StatusCode::invalid_field);
   if (!status.ok()) return connection_.complete(r, status);
-  scope_.spawn(change_reservation(r, ns, bytes));
+  scope_.spawn(change_reservation(r, bytes));
 }
 
-Task<void> IoCommands::change_reservation(Request& r, NamespaceView& ns, std::uint32_t bytes) {
-  const Gate::Hold hold = ns.gate.enter_aside();
+// The namespace is held only when the data is there: a host that does not send it keeps nobody from removing it.
+Task<void> IoCommands::change_reservation(Request& r, std::uint32_t bytes) {
   const bool got = co_await connection_.fetch_host_data(r, bytes);
   if (!got) co_return;
+  NamespaceView* ns = nullptr;
+  const CommandStatus found = find_again(r, ns);
+  if (!found.ok()) co_return connection_.complete(r, found);
+  const Gate::Hold hold = ns->gate.enter_aside();
   Reactor& home = connection_.context().registry().home();
-  auto at_home = [&]() -> Task<Status> { return apply_reservation(r, *ns.guard); };
+  auto at_home = [&]() -> Task<Status> { return apply_reservation(r, *ns->guard); };
   const Status status = co_await run_on(connection_.reactor(), home, at_home);
   if (status.ok()) co_return connection_.complete(r, CommandStatus());
   connection_.complete(r, nvme::to_nvme(status.code(), IoKind::other));
@@ -126,13 +130,16 @@ Task<Status> IoCommands::apply_reservation(const Request& r, ReservationGuard& g
   return guard.release(host_id_, release_request(r));
 }
 
-Task<void> IoCommands::report_reservation(Request& r, NamespaceView& ns, std::uint32_t bytes) {
-  const Gate::Hold hold = ns.gate.enter_aside();
+Task<void> IoCommands::report_reservation(Request& r, std::uint32_t bytes) {
   const bool got = co_await connection_.replace_buffer(r, bytes);
   if (!got) co_return;
+  NamespaceView* ns = nullptr;
+  const CommandStatus found = find_again(r, ns);
+  if (!found.ok()) co_return connection_.complete(r, found);
+  const Gate::Hold hold = ns->gate.enter_aside();
   ReservationReport report;
   auto at_home = [&]() -> Task<void> {
-    report = ns.guard->report();
+    report = ns->guard->report();
     co_return;
   };
   co_await run_on(connection_.reactor(), connection_.context().registry().home(), at_home);

@@ -79,11 +79,10 @@ Bytes firmware_log(const Controller& c) {
   return page;
 }
 
-Bytes changed_namespaces_log(Controller& c, bool retain) {
+Bytes changed_namespaces_log(const Controller& c) {
   nvme::ChangedNamespacesLog log{};
-  const auto changed = c.take_changed_namespaces(retain);  // at most nsid_max, so they fit
   std::size_t n = 0;
-  for (std::uint32_t nsid : changed) log.nsid[n++] = nsid;
+  for (std::uint32_t nsid : c.changed_namespaces()) log.nsid[n++] = nsid;  // at most nsid_max, so they fit
   Bytes page;
   append(page, log);
   return page;
@@ -186,6 +185,15 @@ Bytes discovery_log(const Controller& c) {
   return page;
 }
 
+// A host that was told of more entries than there are any more reads zeroes in their place, and then sees by the
+// generation that it has to begin anew: a refusal would end its discovery.
+Bytes discovery_log_part(Controller& c, std::uint64_t offset) {
+  Bytes page = discovery_log(c);
+  if (offset == 0) c.set_discovery_bytes_told(page.size());
+  page.resize(std::max(page.size(), c.discovery_bytes_told()));
+  return page;
+}
+
 bool offers(const Controller& c, LogPage lid) {
   const Bytes all = supported_pages(c);
   return all[static_cast<std::size_t>(lid) * 4] != std::byte{0};
@@ -224,7 +232,7 @@ Task<CommandStatus> get_log_page(Controller& c, const nvme::Sqe& sqe, std::span<
       page = firmware_log(c);
       break;
     case LogPage::changed_namespaces:
-      page = changed_namespaces_log(c, args.rae);
+      page = changed_namespaces_log(c);
       break;
     case LogPage::command_effects:
       page = effects_log();
@@ -233,10 +241,10 @@ Task<CommandStatus> get_log_page(Controller& c, const nvme::Sqe& sqe, std::span<
       page = ana_log(c.subsystem(), (args.lsp & nvme::lsp_ana_groups_only) != 0);
       break;
     case LogPage::discovery:
-      page = discovery_log(c);
+      page = discovery_log_part(c, args.offset);
       break;
     case LogPage::reservation:
-      append(page, c.reservation_log(args.rae));
+      append(page, c.reservation_log());
       break;
   }
   if (args.offset > page.size()) co_return permanent(StatusCode::invalid_field);

@@ -42,10 +42,12 @@ struct Request final : tcp::SendDone {
   Request* same_chain = nullptr;
   AbortWait* abort = nullptr;  // the command is to end soon, and who waits for that
   nvme::Sqe sqe{};
+  std::uint64_t incarnation = 0;  // of the namespace that an I/O command was sent to
   Buffer buffer;
-  IoVec vec;                       // the part of the buffer that the command transfers
-  std::uint32_t received = 0;      // bytes from the host: in the capsule, or by H2CData so far
-  Nanos since{0};                  // awaiting_data: of the R2T or the newest H2CData
+  IoVec vec;                   // the part of the buffer that the command transfers
+  std::uint32_t received = 0;  // bytes from the host: in the capsule, or by H2CData so far
+  Nanos since{0};              // awaiting_data: of the R2T, or the newest progress
+  std::uint64_t due = 0;       // awaiting_data: what the connection had asked for by then, its own included
   std::coroutine_handle<> waiter;  // of the data
 };
 

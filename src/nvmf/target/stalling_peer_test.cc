@@ -4,6 +4,7 @@
 
 #include "nvmf/target/target.h"
 #include "nvmf/target/testing/raw_host.h"
+#include "rt/wait.h"
 
 namespace holdfast::nvmf::test {
 namespace {
@@ -171,6 +172,150 @@ TEST(StallingPeer, ASlowHostIsNotAStalledOne) {
   }
   EXPECT_TRUE(s.io.wait_for(7).status.ok());
   EXPECT_EQ(s.io.read(0, 2048).data, data);
+}
+
+// Data comes in the order in which it was asked for, so what was asked for last comes when everything else has come: a
+// host behind a slow line is not to blame for that. It makes no difference in how many PDUs it sends it.
+TEST(StallingPeer, ASlowHostOfManyWritesIsNotAStalledOne) {
+  for (const std::uint32_t pdu_bytes : {32768u, 1u << 20}) {
+    SCOPED_TRACE(pdu_bytes);
+    TargetConfig config;
+    config.stall_timeout = 10s;
+    Rig rig(8, 1, config);
+    ASSERT_EQ(rig.add_volume(), Errc::ok);
+    Session s(rig);
+    const Bytes data = pattern(1 << 20, 1);
+    constexpr std::uint16_t writes = 4;
+    std::vector<nvme::R2t> asked;
+    for (std::uint16_t i = 0; i < writes; ++i) {
+      Sqe w = big_write(1 << 20);
+      nvme::set_io_range(w, i * 2048, 2048);
+      w.cid = i;
+      s.io.send(s.io.make_command(w));
+      const Pdu pdu = s.io.receive();
+      ASSERT_EQ(pdu.type(), PduType::r2t);
+      asked.push_back(pdu.as<nvme::R2t>());
+    }
+    Bytes stream;
+    for (const nvme::R2t& r2t : asked) {
+      for (std::uint32_t at = 0; at < data.size(); at += pdu_bytes) {
+        const Bytes piece(data.begin() + at, data.begin() + at + pdu_bytes);
+        append(stream, s.io.make_h2c(r2t.cccid, r2t.ttag, at, piece, at + pdu_bytes == data.size()));
+      }
+    }
+    for (std::size_t at = 0; at < stream.size(); at += 65536) {  // 128 KiB a second
+      const std::size_t end = std::min<std::size_t>(at + 65536, stream.size());
+      s.io.send(Bytes(stream.begin() + static_cast<std::ptrdiff_t>(at),
+                      stream.begin() + static_cast<std::ptrdiff_t>(end)));
+      rig.world.run_for(500ms);
+    }
+    EXPECT_EQ(rig.run(rig.target->stats()).connections_stalled, 0u);
+    for (std::uint16_t i = 0; i < writes; ++i) {
+      const Outcome out = s.io.wait_for(i);
+      EXPECT_TRUE(out.answered && out.status.ok()) << i;
+    }
+    EXPECT_EQ(s.io.read(3 * 2048, 2048).data, data);
+  }
+}
+
+// But one that keeps what it was asked for to itself, and goes on with what it was asked for later, is.
+TEST(StallingPeer, ProgressOfOtherWritesDoesNotExcuseAHost) {
+  TargetConfig config;
+  config.stall_timeout = 10s;
+  Rig rig(8, 1, config);
+  ASSERT_EQ(rig.add_volume(), Errc::ok);
+  Session s(rig);
+  const Nanos begun = rig.world.now();
+  ask(s.io, 1 << 20);
+  const Bytes data = pattern(1 << 20, 1);
+  bool ended = false;
+  while (!ended && rig.world.now() - begun < 30s) {
+    Sqe w = big_write(1 << 20);
+    w.cid = 8;
+    const Outcome out = s.io.execute(w, data);
+    ended = !out.answered;
+    rig.world.run_for(1s);
+  }
+  EXPECT_TRUE(ended);
+  EXPECT_LT(rig.world.now() - begun, 15s);
+}
+
+// A device whose writes wait until the test lets them.
+class HeldDevice final : public BlockDevice {
+ public:
+  class HeldChannel final : public Channel {
+   public:
+    HeldChannel(HeldDevice& device, std::unique_ptr<Channel> below)
+        : device_(device), below_(std::move(below)) {}
+    Task<Status> read(Lba first, IoVecs into) override { return below_->read(first, into); }
+    Task<Status> write(Lba first, IoVecs from, Durable durable) override {
+      (void)co_await device_.let_.wait();
+      co_return co_await below_->write(first, from, durable);
+    }
+    Task<Status> write_zeroes(BlockRange, Unmap, Durable) override { co_return Error(Errc::not_supported); }
+    Task<Status> deallocate(BlockRange) override { co_return Error(Errc::not_supported); }
+    Task<Status> flush() override { return below_->flush(); }
+    Task<Status> compare(Lba, IoVecs) override { co_return Error(Errc::not_supported); }
+    Task<void> close() override { return below_->close(); }
+
+   private:
+    HeldDevice& device_;
+    std::unique_ptr<Channel> below_;
+  };
+
+  HeldDevice(BlockDevice& below, Reactor& core) : BlockDevice(Identity()), below_(below), let_(core) {}
+  const Geometry& geometry() const noexcept override { return below_.geometry(); }
+  const Capabilities& capabilities() const noexcept override { return capabilities_; }
+  Task<Result<std::unique_ptr<Channel>>> open_channel(Reactor& core) override {
+    HF_CO_TRY(auto channel, co_await below_.open_channel(core));
+    std::unique_ptr<Channel> mine = std::make_unique<HeldChannel>(*this, std::move(channel));
+    co_return mine;
+  }
+  Task<IoStats> stats() override { co_return IoStats(); }
+  Task<void> close() override { co_return; }
+  void let() { let_.set(); }
+
+ private:
+  BlockDevice& below_;
+  Capabilities capabilities_;
+  Event let_;
+};
+
+// While the target does not read, because a disk keeps the memory that it would need, a host cannot have sent anything.
+TEST(StallingPeer, AHostIsNotToBlameForADiskThatStandsStill) {
+  TargetConfig config;
+  config.stall_timeout = 20s;
+  config.connection_buffer_bytes_max = transfer_bytes_max;
+  Rig rig(8, 1, config);
+  HeldDevice held(*rig.device, rig.process->core(0));
+  ASSERT_EQ(rig.run(rig.target->add_subsystem(Rig::volume())).code(), Errc::ok);
+  ASSERT_EQ(rig.run(rig.target->add_namespace(volume_nqn, NamespaceConfig(), held)).code(), Errc::ok);
+  Session s(rig);
+  const auto r2t = ask(s.io, 1 << 20);  // all that the connection may hold
+  const Bytes small = pattern(4096, 2), data = pattern(1 << 20, 1);
+  for (const std::uint16_t cid :
+       {std::uint16_t{1},
+        std::uint16_t{2}}) {  // the first one has the queue's reserve, the second one waits for it
+    Sqe w = RawHost::io(IoOpcode::write, 4096, 8);
+    w.cid = cid;
+    w.sgl1 = nvme::SglDescriptor::in_capsule(4096);
+    s.io.send(s.io.make_command(w, small));
+  }
+  rig.world.run_for(60s);
+  EXPECT_EQ(rig.run(rig.target->stats()).connections_stalled, 0u);
+  held.let();
+  rig.world.run_for(3s);
+  s.io.send_data(r2t, data);
+  for (const std::uint16_t cid : std::initializer_list<std::uint16_t>{1, 2, 7}) {
+    const Outcome out = s.io.wait_for(cid);
+    EXPECT_TRUE(out.answered && out.status.ok()) << cid;
+  }
+  EXPECT_EQ(s.io.read(0, 2048).data, data);
+  // The time counts again.
+  ask(s.io, 1 << 20);
+  rig.world.run_for(25s);
+  EXPECT_TRUE(s.io.ends());
+  ASSERT_EQ(rig.run(rig.target->remove_subsystem(volume_nqn)).code(), Errc::ok);
 }
 
 TEST(StallingPeer, MoreCommandsThanTheQueueHoldsTerminates) {

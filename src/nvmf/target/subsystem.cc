@@ -88,7 +88,14 @@ Task<void> Subsystem::for_each_view(std::uint32_t nsid, F& f) {
 
 Task<void> Subsystem::add_to_view(SubsystemView& view, Namespace& ns) {
   auto there = [&]() -> Task<void> {
-    return view.add(ns.config.nsid, ns.device, ns.geometry, ns.capabilities, ns.config.ana_state, ns.guard);
+    SubsystemView::Added added;
+    added.nsid = ns.config.nsid;
+    added.incarnation = ns.incarnation;
+    added.geometry = ns.geometry;
+    added.capabilities = ns.capabilities;
+    added.state = ns.config.ana_state;
+    added.guard = ns.guard;
+    return view.add(added, ns.device);
   };
   co_await run_on(registry_.home(), view.core(), there);
 }
@@ -126,13 +133,15 @@ Task<Status> Subsystem::add_namespace(NamespaceConfig config, BlockDevice& devic
   }
   auto added = std::make_unique<Namespace>(*this, config, device, guard);
   Namespace& ns = *added;
+  ns.incarnation = ++namespaces_added_;
+  device.subscribe(ns);  // before anything is waited for: no event is missed, and refresh() comes after us
   for (auto& view : views_) {
     if (view) co_await add_to_view(*view, ns);
   }
   namespaces_.emplace(config.nsid, std::move(added));
-  device.subscribe(ns);
-  ++ana_changes_;
+  ns.ana_changes = ++ana_changes_;
   tell_namespace_changed(config.nsid);
+  if (ns.failed) tell_device_failed(ns);
   HF_LOG(info, "nvmf", "namespace added", {"nqn", config_.nqn}, {"nsid", config.nsid},
          {"device", device.name()});
   co_return Status();
@@ -195,6 +204,10 @@ Task<void> Subsystem::refresh(std::uint32_t nsid) {
 
 void Subsystem::device_failed(Namespace& ns, bool failed) {
   if (std::exchange(ns.failed, failed) == failed || !failed) return;
+  if (find(ns.config.nsid) == &ns) tell_device_failed(ns);  // else it is being added
+}
+
+void Subsystem::tell_device_failed(const Namespace& ns) {
   for (auto& [cntlid, controller] : controllers_) controller->device_failed(ns.config.nsid);
 }
 

@@ -40,6 +40,8 @@ class Subsystem {
     Geometry geometry;
     Capabilities capabilities;
     bool failed = false;  // its device, which says so
+    // Tells it from others that had, or will have, the same identifier.
+    std::uint64_t incarnation = 0;
     std::uint64_t ana_changes =
         0;                 // of its ANA group: each namespace is a group of its own, named by its nsid
     Semaphore fence_turn;  // of fused commands
@@ -104,6 +106,7 @@ class Subsystem {
     Namespace& ns;
     const BlockRange range;
     const Semaphore::Permit turn;
+    std::vector<const SubsystemView*> asked;  // those whose fence is up, or about to be
     std::vector<FencedView> views;
     unsigned joining = 0;
     WaitQueue joined;
@@ -125,6 +128,7 @@ class Subsystem {
   Task<void> for_each_view(std::uint32_t nsid, F& f);
   Task<void> refresh(std::uint32_t nsid);
   void device_failed(Namespace& ns, bool failed);
+  void tell_device_failed(const Namespace& ns);
   void tell_namespace_changed(std::uint32_t nsid);
 
   Registry& registry_;
@@ -138,6 +142,7 @@ class Subsystem {
   Semaphore lock_;
   std::uint32_t next_cntlid_;
   std::uint64_t ana_changes_ = 0;
+  std::uint64_t namespaces_added_ = 0;
   bool closing_ = false;
 };
 

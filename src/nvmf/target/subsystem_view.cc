@@ -1,21 +1,21 @@
 #include "nvmf/target/subsystem_view.h"
 
+#include <optional>
 #include <utility>
 
 #include "base/log.h"
 
 namespace holdfast::nvmf::target {
 
-Task<void> SubsystemView::add(std::uint32_t nsid, BlockDevice& device, const Geometry& geometry,
-                              const Capabilities& capabilities, nvme::AnaState state,
-                              ReservationGuard* guard) {
+Task<void> SubsystemView::add(Added what, BlockDevice& device) {
+  const std::uint32_t nsid = what.nsid;
   HF_ASSERT(find(nsid) == nullptr);
-  auto view = std::make_unique<NamespaceView>(core_, nsid);
-  view->geometry = geometry;
-  view->capabilities = capabilities;
-  view->ana_state = state;
-  view->guard = guard;
-  if (guard != nullptr) view->slot = &guard->at(core_.core());
+  auto view = std::make_unique<NamespaceView>(core_, nsid, what.incarnation);
+  view->geometry = what.geometry;
+  view->capabilities = what.capabilities;
+  view->ana_state = what.state;
+  view->guard = what.guard;
+  if (what.guard != nullptr) view->slot = &what.guard->at(core_.core());
   view->gate.set_slot(view->slot);
   auto channel = co_await device.open_channel(core_);
   if (channel.ok()) {
@@ -41,13 +41,16 @@ Task<void> SubsystemView::remove_all() {
 }
 
 Task<Status> SubsystemView::flush() {
+  std::optional<Error> first;
   for (std::uint32_t nsid = 1; nsid < nsid_end(); ++nsid) {
     NamespaceView* ns = find(nsid);
     if (ns == nullptr || !ns->channel || !ns->capabilities.flush || !ns->capabilities.volatile_cache)
       continue;
     const ChannelGate::Hold hold = ns->gate.enter();
-    HF_CO_CHECK(co_await ns->channel->flush());
+    const Status flushed = co_await ns->channel->flush();
+    if (!flushed.ok() && !first) first = flushed.error();
   }
+  if (first) co_return *first;
   co_return Status();
 }
 

@@ -48,9 +48,11 @@ class ChannelGate {
 };
 
 struct NamespaceView {
-  NamespaceView(Reactor& core, std::uint32_t id) noexcept : nsid(id), gate(core), fence(core) {}
+  NamespaceView(Reactor& core, std::uint32_t id, std::uint64_t nth) noexcept
+      : nsid(id), incarnation(nth), gate(core), fence(core) {}
 
   const std::uint32_t nsid;
+  const std::uint64_t incarnation;  // another namespace that gets the identifier later has another one
   Geometry geometry;
   Capabilities capabilities;
   nvme::AnaState ana_state = nvme::AnaState::optimized;
@@ -79,13 +81,21 @@ class SubsystemView {
   }
   // Every namespace identifier is less.
   std::uint32_t nsid_end() const noexcept { return static_cast<std::uint32_t>(table_.size()); }
+  struct Added {
+    Added() = default;
+    std::uint32_t nsid = 0;
+    std::uint64_t incarnation = 0;
+    Geometry geometry;
+    Capabilities capabilities;
+    nvme::AnaState state = nvme::AnaState::optimized;
+    ReservationGuard* guard = nullptr;  // no reservations
+  };
   // Opens a channel. A device that refuses leaves a namespace whose commands fail with its error.
-  Task<void> add(std::uint32_t nsid, BlockDevice& device, const Geometry& geometry,
-                 const Capabilities& capabilities, nvme::AnaState state, ReservationGuard* guard);
+  Task<void> add(Added what, BlockDevice& device);
   // New commands find nothing; waits for those under way, then closes the channel.
   Task<void> remove(std::uint32_t nsid);
   Task<void> remove_all();
-  // Every device that caches. The first error ends it.
+  // Every device that caches, also where one fails: the first error.
   Task<Status> flush();
   // Raises the fence of a namespace. nullptr: it does not exist, or is being removed.
   Task<NamespaceView*> fence(std::uint32_t nsid, BlockRange range);

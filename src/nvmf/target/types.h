@@ -49,7 +49,8 @@ struct TargetConfig {
   std::array<std::uint16_t, 3> crdt{10, 10, 10};  // command retry delay times 1 to 3, units of 100 ms
   Nanos connect_timeout{10s};                     // from accept to a successful Connect
   // A peer that does not take what is sent, finish the PDU that it began, or send what it was asked for
-  // (64 KiB of it, or the rest).
+  // (64 KiB of it, or the rest). What was asked for later is due later, as long as the rest comes: a sixteenth
+  // of all of it in this time. While the target does not read the time stands still.
   Nanos stall_timeout{60s};
   Nanos shortage_timeout{5s};       // the same, of a peer that holds buffers while others wait for memory
   Nanos association_timeout{120s};  // a controller that is not enabled: Fabrics hosts count on 2 min

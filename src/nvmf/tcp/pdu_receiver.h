@@ -71,6 +71,8 @@ class PduReceiver {
   // False: receive into room() until data_done().
   bool begin_data(IoSlice into) noexcept;
   bool data_done() const noexcept { return data_state_ != DataState::moving; }
+  // Bytes of the data being moved, without its digest, that have not come.
+  std::size_t data_left() const noexcept { return into_.bytes(); }
   // After data_done(), or staged_data(): false when the peer's data digest does not match the data.
   bool data_digest_ok() const noexcept { return data_digest_ok_; }
 

@@ -34,6 +34,7 @@ class SlowDevice final : public BlockDevice {
       co_await core_.sleep(device_.flush_time);
       --device_.flushing;
       ++device_.flushes;
+      if (device_.flush_error != Errc::ok) co_return Error(device_.flush_error);
       co_return Status();
     }
     Task<Status> compare(Lba, IoVecs) override { co_return Error(Errc::not_supported); }
@@ -63,6 +64,7 @@ class SlowDevice final : public BlockDevice {
   unsigned flushes = 0;  // of one core
   unsigned flushing = 0;
   Nanos flush_time{0};  // besides the pause
+  Errc flush_error = Errc::ok;
 
  private:
   BlockDevice& below_;
