@@ -295,6 +295,22 @@ void Cluster::check_joined(const Replica& r) {
                      to_string(there), block, history_->describe(block)));
     return;
   }
+  for (const Replica& other : replicas_) {
+    if (&other != &r && recorded_healthy(other) && !check_equal(r, other)) return;
+  }
+}
+
+// What the host has no operation under way on, and knows the outcome of, is the same on both.
+bool Cluster::check_equal(const Replica& joined, const Replica& other) {
+  if (other.suspect || other.dead) return true;
+  for (std::uint64_t block = 0; block < history_->block_count(); ++block) {
+    if (!history_->quiet(block) || on_disk(joined, block) == on_disk(other, block)) continue;
+    fail(fmt::format("P1: {} is recorded healthy and has {} in block {}, {} has {} ({})", joined.node->name(),
+                     to_string(on_disk(joined, block)), block, other.node->name(),
+                     to_string(on_disk(other, block)), history_->describe(block)));
+    return false;
+  }
+  return true;
 }
 
 // nullopt: its engine is down, and nobody can tell.

@@ -101,6 +101,7 @@ class Cluster {
   void add_replica(bool local);
   void watch_record(const nexus::Record& before, const nexus::Record& now);
   void check_joined(const Replica& r);
+  bool check_equal(const Replica& joined, const Replica& other);
   std::optional<std::vector<bool>> changed_since(const Replica& r, std::uint64_t epoch) const;
   void lost_cache(Replica& r);
   void check_suspects();

@@ -13,7 +13,7 @@ Nemesis::Nemesis(Cluster& cluster) : cluster_(cluster), random_(cluster.world().
   const auto enable = [&](bool on, Fault fault) {
     if (on) enabled_.push_back(fault);
   };
-  enable(s.replica_crash, &Nemesis::crash_replica);
+  enable(s.replica_crash, s.lone_copy ? &Nemesis::hunt_lone_copy : &Nemesis::crash_replica);
   enable(s.nexus_crash, &Nemesis::crash_nexus);
   enable(s.partition, &Nemesis::partition);
   enable(s.cut, &Nemesis::cut);
@@ -63,9 +63,29 @@ Node& Nemesis::any_node() { return cluster_.world().node(random_.below(cluster_.
 void Nemesis::crash_replica() {
   Replica& r = any_replica();
   if (r.local || r.node->process() == nullptr) return;
-  const bool power = cluster_.swarm().power_loss && random_.chance(1, 2);
+  crash(r, cluster_.swarm().power_loss && random_.chance(1, 2), 8s);
+}
+
+void Nemesis::crash(Replica& r, bool power, Nanos longest) {
   cluster_.crash_replica(r, power ? CrashKind::power : CrashKind::process);
-  end_after(10ms, 8s, [this, &r] { cluster_.start_replica(r); });
+  end_after(10ms, longest, [this, &r] { cluster_.start_replica(r); });
+}
+
+// One after the other, until one copy is left; and that one when others are being rebuilt. Whoever is rebuilt is
+// left alone.
+void Nemesis::hunt_lone_copy() {
+  NexusEngine* engine = cluster_.nexus();
+  if (engine == nullptr || !engine->up()) return;
+  std::vector<Replica*> in_sync;
+  for (Replica& r : cluster_.replicas()) {
+    if (engine->uses(r)) in_sync.push_back(&r);
+  }
+  if (in_sync.empty()) return;
+  const bool alone = in_sync.size() == 1;
+  if (alone && engine->volume()->view().rebuilds == 0) return;
+  Replica& r = *in_sync[random_.below(in_sync.size())];
+  if (r.node->process() == nullptr) return;
+  crash(r, alone || random_.chance(1, 4), 500ms);
 }
 
 void Nemesis::crash_nexus() {

@@ -21,6 +21,8 @@ class Nemesis {
   using Fault = void (Nemesis::*)();
   void strike();
   void crash_replica();
+  void crash(Replica& r, bool power, Nanos longest);
+  void hunt_lone_copy();
   void crash_nexus();
   void partition();
   void cut();

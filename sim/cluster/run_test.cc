@@ -22,6 +22,7 @@ struct Regression {
 // Seeds that once failed. What a seed does changes with the code, so most of these bugs are also planted by
 // tools/mutate.sh; here they keep the neighbourhood of the fault under test.
 constexpr Regression regressions[] = {
+    {15, "the last in-sync copy lost its cache, and one that was being rebuilt kept what it had lost"},
     {83, "the target of a child was restarted within the grace period, its cache was lost, nobody noticed"},
     {332, "after an unclean restart the source lost power, and nothing counted as missed"},
     {633, "the same, and a person took the child offline meanwhile"},

@@ -95,11 +95,32 @@ void draw_pace(Swarm& s, Prng& p) {
   if (p.chance(1, 8)) s.pause_max = 1ms;
 }
 
+// Little is written and hardly ever flushed, in windows that a slow rebuild has copied, or will copy: what the last
+// copy loses then, another one may have.
+void draw_lone_copy(Swarm& s, Prng& p) {
+  s.lone_copy = true;
+  s.remote_replicas = static_cast<unsigned>(p.between(2, 3));
+  s.local_child = false;
+  s.disk.volatile_cache = true;
+  s.link.bytes_per_second = p.between(1, 8) * 1'000'000;
+  s.nexus.settle_interval = between(p, 500ms, 10s);
+  s.nexus.rebuild.windows_in_flight = static_cast<unsigned>(p.between(1, 2));
+  s.child.grace = p.chance(1, 2) ? 20s : between(p, 100ms, 5s);
+  s.operations = static_cast<unsigned>(p.between(60, 200));
+  s.queue_depth = static_cast<unsigned>(p.between(1, 3));
+  s.operation_blocks_max = static_cast<unsigned>(p.between(1, 8));
+  s.flush_weight = 0;
+  s.hot_blocks = 0;
+  s.replica_crash = s.power_loss = true;
+  s.nexus_crash = s.partition = s.cut = s.refuse = s.freeze = s.disk_dies = false;
+  s.disk_errors = s.disk_stall = s.disk_slow = s.store_outage = s.child_operations = false;
+  s.fault_interval = between(p, 200ms, 1s);
+  draw_pace(s, p);
+}
+
 double ms(Nanos n) { return static_cast<double>(n.count()) / 1e6; }
 
-}  // namespace
-
-Swarm Swarm::draw(std::uint64_t seed) {
+Swarm draw_any(std::uint64_t seed) {
   Swarm s;
   s.seed = seed;
   Prng p(seed ^ 0x5eed5eed5eed5eed);
@@ -113,8 +134,17 @@ Swarm Swarm::draw(std::uint64_t seed) {
   return s;
 }
 
+}  // namespace
+
+Swarm Swarm::draw(std::uint64_t seed) {
+  Swarm s = draw_any(seed);
+  Prng p(seed ^ 0x10ec0b710ec0b7);
+  if (seed % 8 == 7) draw_lone_copy(s, p);
+  return s;
+}
+
 Swarm Swarm::draw_epochs(std::uint64_t seed) {
-  Swarm s = draw(seed);
+  Swarm s = draw_any(seed);
   Prng p(seed ^ 0xe90c45e90c45);
   s.epochs = true;
   s.remote_replicas = 3;
@@ -139,6 +169,10 @@ Swarm Swarm::draw_epochs(std::uint64_t seed) {
     if (s.hot_blocks > 0) s.hot_blocks = 3 * MiB / s.block_bytes;
     // A pool that could not write its journal waits for a person.
     s.disk_errors = false;
+  }
+  if (seed % 8 == 3) {
+    draw_lone_copy(s, p);
+    s.nexus_crash = p.chance(1, 2);
   }
   return s;
 }
@@ -181,6 +215,7 @@ std::string Swarm::to_string() const {
   fault(disk_dies, "disk-dies");
   fault(store_outage, "store-outage");
   fault(child_operations, "child-operations");
+  fault(lone_copy, "lone-copy");
   if (damage_per_mille > 0) text += fmt::format(" damage ({} per mille)", damage_per_mille);
   return text + "\n";
 }

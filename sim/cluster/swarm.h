@@ -63,6 +63,8 @@ struct Swarm {
   bool store_outage = false;
   bool child_operations = false;
   unsigned damage_per_mille = 0;  // of pieces; only with digests
+  // Replicas crash until one in-sync copy is left; that one loses power while others are rebuilt from it.
+  bool lone_copy = false;
 };
 
 }  // namespace holdfast::sim

@@ -78,8 +78,10 @@ struct Child {
   // What it has not got, beside what the cores tracked since it left. nullopt: see `since`.
   std::optional<DirtyMap> missed;
   // It has what was written in epochs up to this one; the regions' epochs tell the rest. nullopt, too: its past
-  // is unknown, so it gets everything.
+  // is unknown, so it gets everything. Kept beside `missed` until the volume has settled: until then the cores track
+  // too much of a child that leaves.
   std::optional<std::uint32_t> since;
+  bool left_unsettled = false;  // the volume had not settled when it left last: the cores tracked too much
   std::unique_ptr<RebuildJob> job;
 
   Event attached;  // of this opening: home knows that it is in the lists of the cores; or it was closed

@@ -38,6 +38,7 @@
 
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -142,7 +143,7 @@ class Control final : public FaultSink, public RebuildHost, ReservationObserver 
   Task<Status> admit(Child& c, Mode mode);
   Task<void> seal_children();
   Task<void> seal_all();
-  void recall_former(Child& c);
+  std::optional<ChildRecord> recall_former(Child& c);
   void believe(Child& c, std::uint32_t in_sync_through) const;
   Task<void> seal_at(Child& c, std::uint32_t epoch);
   bool may_seal(const std::vector<ChildId>& flushed) const;

@@ -163,7 +163,8 @@ class CoreState final : Timer {
   void caught_up(ChildId id, const Span& span) noexcept;
   // The last in-sync child failed and stays: its next success is reported.
   void doubt(ChildId id) noexcept;
-  // The last in-sync child may have lost what it had not flushed: a write that is under way goes there again.
+  // The last in-sync child may have lost what it had not flushed: a write that is under way goes there again, one
+  // that waits for the record ends with not_connected.
   void cache_lost() noexcept;
   // Out of the lists; what it misses from now on is tracked. `recorded`: the record calls it healthy, so
   // writes without it are held until settled(). `give_up`: its operations are asked to end.
@@ -185,6 +186,8 @@ class CoreState final : Timer {
   // Single operations on one child, for rebuild and repair (home core). not_connected when it left.
   Task<Status> child_read(ChildId id, Span blocks, IoVecs into);
   Task<Status> child_write(ChildId id, Span blocks, IoVecs from);
+  // As child_write(); until the next settling the child counts as one that may lose it, as it does with the host's.
+  Task<Status> child_repair(ChildId id, Span blocks, IoVecs from);
   Task<Status> child_zero(ChildId id, Span blocks);
   Task<Status> child_flush(ChildId id);
   bool child_can_zero(ChildId id) const noexcept;
@@ -226,16 +229,17 @@ class CoreState final : Timer {
   CoreChild* find(ChildId id) const noexcept;
   CoreChild* pick_reader(const Span& span, const IdSet& tried) noexcept;
 
-  Task<Status> fan_out(const Modify& m, IdSet& done);
-  Task<void> drop_followers(const IdSet& done);
+  Task<Status> fan_out(const Modify& m, IdSet& done, unsigned& losses);
+  Task<void> drop_holders(const IdSet& done);
   Task<void> run_attempt(Attempt& a, const Modify& m);
   Task<Errc> judge(const Attempt& a, IdSet& done);
   Task<Status> child_modify(Target& t, const Modify& m);
   Task<Status> issue(CoreChild& c, const Modify& m);
   Task<Status> write_zero_blocks(CoreChild& c, const Span& span, Durable durable);
   bool complete(const IdSet& done) const noexcept;
+  bool has_reader(const IdSet& done) const noexcept;
   bool must_hold(const IdSet& done) const noexcept;
-  Task<Status> hold_for_membership(const IdSet& done);
+  Task<Status> hold_for_membership(const IdSet& done, unsigned losses);
   void count(const Modify& m, const Status& s, Nanos took) noexcept;
   // Waits for a change of the lists, a pause that doubles, or the deadline (armed at the first call).
   struct Patience {

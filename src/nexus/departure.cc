@@ -7,6 +7,12 @@
 #include "nexus/device_events.h"
 
 namespace holdfast::nexus {
+namespace {
+
+// How long the last in-sync child waits for its turn to be opened again.
+constexpr Nanos join_patience = 5s;
+
+}  // namespace
 
 Task<Verdict> Control::child_failed(ChildId id, Errc code) {
   if (code == Errc::reservation_conflict || code == Errc::fenced) {
@@ -82,7 +88,8 @@ void Control::begin_leave(Child& c, std::optional<Fault> fault) {
   if (c.in_sync || c.joining) c.missed = DirtyMap(geometry_.block_bytes, geometry_.block_count);
   if (recorded) c.in_sync_through = sealed_;
   if (recorded && by_epochs) c.since = sealed_;
-  if (by_epochs && c.since && c.job == nullptr) c.missed.reset();
+  if (by_epochs && c.job == nullptr) c.missed.reset();
+  c.left_unsettled = by_epochs;
   c.phase = Phase::leaving;
   c.in_sync = c.joining = c.catching_up = c.recorded_healthy = c.suspended = false;
   c.fault = fault;
@@ -157,10 +164,11 @@ Task<void> Control::close_device(Child& c) {
 // The copy is complete and flushed: counted on every core, then recorded, then read. False when the child
 // left meanwhile, or the record could not be changed.
 Task<bool> Control::join(Child& c, ChildId id) {
-  const Semaphore::Permit turn = co_await in_sync_turn_.acquire(no_deadline, stop_.token());
-  if (!turn || c.phase != Phase::open || c.id != id) co_return false;
+  // Before it is its turn: as long as the last in-sync child is away nothing is sealed, and that one may need the turn.
   const bool outlived = co_await outlast_its_seal(c, id);
   if (!outlived) co_return false;
+  const Semaphore::Permit turn = co_await in_sync_turn_.acquire(no_deadline, stop_.token());
+  if (!turn || c.phase != Phase::open || c.id != id) co_return false;
   c.joining = true;
   auto count_it = [&](CoreState& s) { s.set_mode(id, Mode::joining); };
   co_await tell_cores(count_it);
@@ -239,9 +247,15 @@ Task<bool> Control::retire_absent() {
 // The last in-sync child never leaves the record; its device is closed and opened again while its I/O is
 // held.
 Task<Status> Control::reopen_last(Child& c) {
-  // No other child joins meanwhile: a write that it completes would miss this one.
-  const Semaphore::Permit turn = co_await in_sync_turn_.acquire(no_deadline, stop_.token());
-  if (!turn) co_return Error(Errc::cancelled);
+  // No other child joins meanwhile: a write that it completes would miss this one. One that does may wait for the
+  // store; the turn of the API's operations is not kept for so long.
+  const Semaphore::Permit turn = co_await in_sync_turn_.acquire(home_.now() + join_patience, stop_.token());
+  if (!turn) {
+    co_return Error(Errc::busy,
+                    fmt::format("another child of {} is about to be recorded as healthy; try again "
+                                "when it is",
+                                label()));
+  }
   if (!c.suspended) co_return Status();  // it answers again, or another one took its place
   if (in_sync_count() > 1) {
     begin_leave(c, fault_for(c.suspended_by));
@@ -269,7 +283,6 @@ Task<Status> Control::reopen_last(Child& c) {
     co_await close_device(c);
     co_return opened;
   }
-  c.suspended = false;
   changed(&c);
   co_return Status();
 }

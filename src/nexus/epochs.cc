@@ -266,16 +266,19 @@ Task<std::optional<DirtyMap>> Control::plan_rebuild(Child& c) {
   co_return todo;
 }
 
-// A child that was one before, and is given again.
-void Control::recall_former(Child& c) {
+// A child that was one before, and is given again. What was known of it.
+std::optional<ChildRecord> Control::recall_former(Child& c) {
   const auto it =
       std::find_if(former_.begin(), former_.end(), [&](const auto& r) { return r.uuid == c.uuid; });
-  if (it == former_.end()) return;
-  const std::uint64_t through = it->in_sync_through;
+  if (it == former_.end()) return std::nullopt;
+  ChildRecord known = *it;
   former_.erase(it);
-  if (c.epochs == nullptr || through == 0 || c.epoch_state.current <= through) return;
-  c.in_sync_through = through;
-  c.since = static_cast<std::uint32_t>(through);
+  const std::uint64_t through = known.in_sync_through;
+  if (c.epochs != nullptr && through > 0 && c.epoch_state.current > through) {
+    c.in_sync_through = through;
+    c.since = static_cast<std::uint32_t>(through);
+  }
+  return known;
 }
 
 // A child that was given the volume's content elsewhere. Not beyond what is sealed: in later epochs a write may

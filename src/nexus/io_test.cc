@@ -165,6 +165,25 @@ TEST(Io, RepairDoesNotOverwriteAConcurrentWrite) {
   }
 }
 
+// What a repair wrote is in a cache like any other write.
+TEST(Io, RepairThatALaterLossOfPowerTearsIsCopiedAgain) {
+  Rig rig;
+  ASSERT_TRUE(rig.create({"a", "b"}).ok());
+  ASSERT_EQ(rig.write(0, 0, 64, 3), Errc::ok);
+  rig.pass(25s);  // settled
+  FakeDisk& a = rig.disks["a"];
+  a.bad_count = 8;
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(rig.read(0, 0, 64), 3);
+  rig.pass(100ms);
+  ASSERT_EQ(a.bad_count, 0u);
+  std::fill_n(a.bytes.begin() + 5 * MiB, 8 * 512, std::byte{0xee});
+  a.device->tell(DeviceEvent::failed);
+  rig.pass(100ms);
+  EXPECT_TRUE(rig.run(rig.nexus->online_child(Rig::uri("a"))).ok());
+  EXPECT_TRUE(rig.wait_for([&] { return rig.all_online(); }));
+  EXPECT_TRUE(rig.same("a", "b"));
+}
+
 TEST(Io, MediaErrorOfTheOnlyCopyReachesTheHost) {
   Rig rig(1);
   ASSERT_TRUE(rig.create({"a"}).ok());

@@ -95,7 +95,6 @@ Task<Status> Control::open_first_time() {
   for (const auto& c : children_) {
     const Mode behind = c->catching_up ? Mode::catching_up : Mode::rebuilding;
     co_await attach(*c, c->recorded_healthy ? Mode::in_sync : behind);
-    c->in_sync = c->recorded_healthy;
     if (!c->catching_up) continue;
     auto tell = [&](CoreState& s) { s.set_behind(c->id, c->missed->copy()); };
     co_await tell_cores(tell);
@@ -169,6 +168,7 @@ Task<Status> Control::doubt_healthy(Child& c, Child& source) {
   HF_CO_CHECK(co_await add_changes(c, source, sealed_, differs));
   if (differs.empty()) co_return Status();
   c.missed = std::move(differs);
+  c.since = sealed_;
   c.catching_up = true;
   c.recorded_healthy = false;
   c.in_sync_through = sealed_;
@@ -222,6 +222,10 @@ Task<Status> Control::open_device(Child& c) {
   c.device = device;
   c.device_is_ours = ours;
   c.local = is_local(uri);
+  c.id = ChildId{next_id_++};
+  c.attached.reset();
+  events_.push_back(std::make_unique<DeviceEvents>(*this, c.id));
+  device->subscribe(*events_.back());
   if (device->capabilities().read_only)
     co_return Error(Errc::invalid_argument, context + " is read-only; give a device that can be written");
   for (const auto& other : children_) {
@@ -255,8 +259,6 @@ Task<Result<std::unique_ptr<Channel>>> open_child_channel(const Child& c, Uuid h
 }  // namespace
 
 Task<Status> Control::open_channels(Child& c) {
-  c.id = ChildId{next_id_++};
-  c.attached.reset();
   const Capabilities can = c.device->capabilities();
   const bool reads_zero = c.device->geometry().deallocated_reads_zero;
   std::vector<std::optional<Error>> failures(cores_.count());
@@ -277,6 +279,10 @@ Task<Status> Control::open_channels(Child& c) {
 }
 
 Task<void> Control::attach(Child& c, Mode mode) {
+  const auto subscribed =
+      std::find_if(events_.begin(), events_.end(), [&](const auto& e) { return e->id() == c.id; });
+  DeviceEvents& events = **subscribed;
+  events.expect_use();
   std::vector<DirtyMap> missed(cores_.count());
   auto join_lists = [&](CoreState& s) { missed[s.reactor().core()] = s.attach(c.id, c.key, mode); };
   co_await tell_cores(join_lists);
@@ -284,10 +290,11 @@ Task<void> Control::attach(Child& c, Mode mode) {
     for (const auto& m : missed) c.missed->merge(m);
   }
   c.phase = Phase::open;
+  c.in_sync = mode == Mode::in_sync;
+  c.suspended = false;
   c.attached.set();
   c.fault.reset();
-  events_.push_back(std::make_unique<DeviceEvents>(*this, c.id));
-  c.device->subscribe(*events_.back());
+  events.tell_all();
   // It may have been taken again before anybody listened.
   if (c.reserved && c.guard == nullptr) scope_.spawn(check_reservation(c.id));
 }

@@ -74,7 +74,8 @@ Task<Status> Control::add_locked(std::string uri, bool norebuild, std::uint32_t 
   Status s = co_await open_device(c);
   if (s.ok()) s = check_fits(c.geometry(), geometry_.block_bytes, geometry_.block_count);
   if (s.ok()) s = co_await open_channels(c);
-  if (s.ok()) recall_former(c);
+  std::optional<ChildRecord> former;
+  if (s.ok()) former = recall_former(c);
   if (s.ok()) believe(c, in_sync_through);
   if (s.ok()) {
     c.removing = false;
@@ -89,6 +90,7 @@ Task<Status> Control::add_locked(std::string uri, bool norebuild, std::uint32_t 
     co_await unreserve(c);
     co_await close_device(c);
     erase(c);
+    if (former) former_.push_back(std::move(*former));
     if (s.code() == Errc::fenced) co_await fence();
     co_return s.error().with_context(fmt::format("child '{}' was not added to {}", uri, label()));
   }

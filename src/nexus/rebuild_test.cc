@@ -230,69 +230,6 @@ TEST_F(Rebuild, OnlySourceAwayForAWhileDelaysTheJob) {
   EXPECT_TRUE(rig.same("a", "c"));
 }
 
-// The source loses what it had not flushed. The destination has that from the host, in a window that was copied before;
-// what the source has is what counts.
-struct SourceLosesItsCache : Rebuild {
-  std::vector<std::byte> flushed;
-  void write_behind_the_copy() {
-    begin({"a"});
-    ASSERT_TRUE(rig.wait_for([&] { return rig.nexus->rebuild_stats(c).value().progress_percent > 50; }));
-    ASSERT_TRUE(rig.run(rig.nexus->pause_rebuild(c)).ok());
-    rig.pass(100ms);
-    flushed = rig.disks["a"].bytes;
-    ASSERT_EQ(rig.write(1, 0, 8, 60), Errc::ok);
-    ASSERT_EQ(rig.disks["c"].at(0), std::byte{60});
-  }
-  void expect_equal_copies() {
-    EXPECT_EQ(rig.state_of("a"), "online/none");
-    rig.run(rig.nexus->resume_rebuild(c)).ignore("the job may have ended");
-    EXPECT_TRUE(rig.run(rig.nexus->online_child(c)).ok());
-    EXPECT_TRUE(online());
-    EXPECT_TRUE(rig.same("a", "c"));
-    EXPECT_EQ(rig.read(0, 0, 8), 1);
-  }
-};
-
-TEST_F(SourceLosesItsCache, AndItsDeviceSaysSo) {
-  write_behind_the_copy();
-  rig.disks["a"].bytes = flushed;
-  rig.disks["a"].device->tell(DeviceEvent::failed);
-  rig.disks["a"].device->tell(DeviceEvent::recovered);
-  rig.pass(100ms);
-  expect_equal_copies();
-}
-
-TEST_F(SourceLosesItsCache, BeforeItIsOpenedAgain) {
-  write_behind_the_copy();
-  rig.disks["a"].write_error = Errc::not_connected;
-  Started& w = rig.start_write(0, 3000, 8, 61);
-  rig.pass(100ms);
-  rig.disks["a"].bytes = flushed;
-  ASSERT_TRUE(rig.run(rig.nexus->online_child(a)).ok());
-  EXPECT_EQ(rig.disks["a"].opened, 2u);
-  rig.disks["a"].write_error = Errc::ok;
-  EXPECT_EQ(rig.finish(w), Errc::ok);
-  expect_equal_copies();
-}
-
-// The source had it and lost it while the destination was still writing it.
-TEST_F(SourceLosesItsCache, WithAWriteThatIsNotAcknowledgedYet) {
-  write_behind_the_copy();
-  rig.disks["c"].hold_writes = true;
-  Started& w = rig.start_write(1, 64, 8, 61);
-  rig.pass(100ms);
-  ASSERT_EQ(rig.disks["a"].at(64), std::byte{61});
-  ASSERT_FALSE(w.done());
-  rig.disks["a"].bytes = flushed;
-  rig.disks["a"].device->tell(DeviceEvent::failed);
-  rig.disks["a"].device->tell(DeviceEvent::recovered);
-  EXPECT_EQ(rig.finish(w), Errc::ok);
-  EXPECT_EQ(rig.disks["a"].at(64), std::byte{61});
-  rig.disks["c"].hold_writes = false;
-  rig.pass(100ms);
-  expect_equal_copies();
-}
-
 TEST_F(Rebuild, LocalSourceIsPreferred) {
   begin({"nvmffake:///a", "b"});
   EXPECT_TRUE(online());

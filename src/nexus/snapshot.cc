@@ -9,6 +9,14 @@
 #include "rt/when_all.h"
 
 namespace holdfast::nexus {
+namespace {
+
+Task<Status> make_snapshot(Child& c, SnapshotRequest request) {
+  const DeviceCall call(c);
+  co_return co_await c.device->snapshots()->create(std::move(request));
+}
+
+}  // namespace
 
 Status Control::check_snapshots(const std::vector<ChildSnapshot>& wanted) const {
   for (const auto& w : wanted) {
@@ -49,10 +57,19 @@ Task<Result<std::vector<ChildSnapshot>>> Control::snapshot(std::vector<ChildSnap
   if (still.ok()) still = check_snapshots(wanted);
   if (still.ok()) {
     std::vector<Task<Status>> tasks;
-    for (const auto& w : wanted) tasks.push_back(find(w.uri)->device->snapshots()->create(w.request));
+    std::vector<ChildId> openings;
+    for (const auto& w : wanted) {
+      Child& c = *find(w.uri);
+      openings.push_back(c.id);
+      tasks.push_back(make_snapshot(c, w.request));
+    }
     co_await when_all(std::span<Task<Status>>(tasks));
     for (std::size_t i = 0; i < tasks.size(); ++i) {
-      const Status made = tasks[i].take();
+      Status made = tasks[i].take();
+      // Who left may have lost what the others have in theirs.
+      const Child* c = find(openings[i]);
+      const bool stayed = c != nullptr && c->phase == Phase::open && c->in_sync;
+      if (made.ok() && !stayed) made = Error(Errc::not_connected, "it left while the snapshot was made");
       wanted[i].outcome = made.code();
       if (!made.ok()) wanted[i].text = made.error().message();
     }

@@ -43,13 +43,15 @@ Task<void> Control::run_job(Child& c) {
            {"error", job.error()});
   }
   // Until the volume has settled, what the cores track of a child is everything: epochs know better.
-  if (unsettled_ && c.since && c.phase != Phase::open) {
+  const bool away = c.phase != Phase::open;
+  const bool by_epochs = away ? c.left_unsettled : unsettled_ && c.epochs != nullptr;
+  if (by_epochs && away) {
     c.missed.reset();
   } else {
     DirtyMap left_over(geometry_.block_bytes, geometry_.block_count);
     left_over.merge(job.left_over());
     c.missed = std::move(left_over);
-    c.since.reset();
+    if (!by_epochs) c.since.reset();  // else needed when it leaves before that
   }
   // What has no room needs another place, not another attempt.
   const Fault why = job.error().code() == Errc::out_of_space ? Fault::no_space : Fault::rebuild_failed;
@@ -89,7 +91,7 @@ Task<void> Control::repair(ChildId id, Span blocks) {
 
 // A block that was written and still cannot be read is the end of this child.
 Task<Errc> Control::rewrite(ChildId id, Span blocks, IoVecs good) {
-  const Status written = co_await home_state().child_write(id, blocks, good);
+  const Status written = co_await home_state().child_repair(id, blocks, good);
   if (!written.ok()) co_return written.code();
   const Status read_back = co_await home_state().child_read(id, blocks, good);
   co_return read_back.code();

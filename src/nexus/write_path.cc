@@ -28,19 +28,20 @@ Task<Status> CoreState::modify(Modify m) {
   const unsigned generation = generation_;
   ++writes_of_generation_[generation];
   IdSet done;
-  Status outcome = co_await fan_out(m, done);
+  unsigned losses = losses_;
+  Status outcome = co_await fan_out(m, done, losses);
   if (--writes_of_generation_[generation] == 0) generation_idle_.wake_all();
   if (ranged) ranges_.leave(entry);
-  if (outcome.ok() && must_hold(done)) outcome = co_await hold_for_membership(done);
+  if (outcome.ok() && must_hold(done)) outcome = co_await hold_for_membership(done, losses);
   if (outcome.ok() && fenced_) outcome = Error(Errc::fenced);
   count(m, outcome, core_.now() - began);
   co_return outcome;
 }
 
-// Until every in-sync child has it, or the host gets an error. `done` are the openings that have it.
-Task<Status> CoreState::fan_out(const Modify& m, IdSet& done) {
+// Until every in-sync child has it, or the host gets an error. `done` are the openings that have it, `losses` how many
+// losses of a cache that was after.
+Task<Status> CoreState::fan_out(const Modify& m, IdSet& done, unsigned& losses) {
   Patience patience;
-  unsigned losses = losses_;
   for (;;) {
     HF_CO_CHECK(admit());
     Attempt a;
@@ -60,23 +61,25 @@ Task<Status> CoreState::fan_out(const Modify& m, IdSet& done) {
     }
     if (complete(done)) co_return Status();
     Errc given_up = refused;
-    if (refused == Errc::ok || is_path_error(refused)) {
+    // Where another one that has it is in sync by now, whoever refused it is not the last, and leaves the next time.
+    if (refused == Errc::ok || is_path_error(refused) || has_reader(done)) {
       const bool again = co_await wait_for_change(patience);
       if (again) continue;
       given_up = Errc::not_connected;
     }
-    co_await drop_followers(done);
+    co_await drop_holders(done);
     co_return Error(given_up);
   }
 }
 
 // A write that the last in-sync child refused may be on a child that is being rebuilt, whose window of it was
-// copied before. That child would differ when it joins, so it leaves, and the range counts as missed.
-Task<void> CoreState::drop_followers(const IdSet& done) {
+// copied before. That child would differ when it joins, so it leaves, and the range counts as missed. It may have
+// joined already: home decides who stays.
+Task<void> CoreState::drop_holders(const IdSet& done) {
   std::array<ChildId, children_max> ids{};
   unsigned count = 0;
   for (const auto& c : members_) {
-    if (c->mode != Mode::in_sync && done.has(c->id)) ids[count++] = c->id;
+    if (done.has(c->id)) ids[count++] = c->id;
   }
   for (unsigned i = 0; i < count; ++i) co_await report(ids[i], Errc::io_error);
 }
@@ -121,22 +124,31 @@ bool CoreState::complete(const IdSet& done) const noexcept {
   return any;
 }
 
+// Whether an in-sync child has it.
+bool CoreState::has_reader(const IdSet& done) const noexcept {
+  return std::any_of(members_.begin(), members_.end(),
+                     [&](const auto& c) { return c->mode == Mode::in_sync && done.has(c->id); });
+}
+
 bool CoreState::must_hold(const IdSet& done) const noexcept {
   return std::any_of(pending_leaves_.begin(), pending_leaves_.end(),
                      [&](ChildId id) { return !done.has(id); });
 }
 
-Task<Status> CoreState::hold_for_membership(const IdSet& done) {
+// What the last copy has lost meanwhile is the host's to send again: its range is free, and others may have written
+// there since.
+Task<Status> CoreState::hold_for_membership(const IdSet& done, unsigned losses) {
   ++counters_.held_writes;
   ++counters_.held_writes_now;
   const Nanos deadline = core_.now() + options_.hold_timeout;
   bool expired = false;
-  while (!fenced_ && !stopped_ && !expired && must_hold(done)) {
+  while (!fenced_ && !stopped_ && !expired && must_hold(done) && losses == losses_) {
     co_await changed_.wait(deadline);
     expired = core_.now() >= deadline;
   }
   --counters_.held_writes_now;
   if (fenced_) co_return Error(Errc::fenced);
+  if (losses != losses_) co_return Error(Errc::not_connected);
   if (!must_hold(done)) co_return Status();
   if (expired) ++counters_.hold_timeouts;
   co_return Error(Errc::not_connected);
@@ -208,6 +220,15 @@ Task<Status> CoreState::child_write(ChildId id, Span blocks, IoVecs from) {
   if (c == nullptr) co_return Error(Errc::not_connected);
   const Busy busy(*c);
   co_return co_await c->channel->write(Lba{blocks.first + volume_.data_start}, from, Durable::no);
+}
+
+Task<Status> CoreState::child_repair(ChildId id, Span blocks, IoVecs from) {
+  mark(blocks);
+  const unsigned generation = generation_;
+  ++writes_of_generation_[generation];
+  Status s = co_await child_write(id, blocks, from);
+  if (--writes_of_generation_[generation] == 0) generation_idle_.wake_all();
+  co_return s;
 }
 
 Task<Status> CoreState::child_zero(ChildId id, Span blocks) {

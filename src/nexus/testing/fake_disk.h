@@ -37,10 +37,20 @@ class FakeEpochs final : public EpochClient {
   FakeDisk& disk_;
 };
 
+// Snapshots are counted, no more.
+class FakeSnapshots final : public SnapshotClient {
+ public:
+  explicit FakeSnapshots(FakeDisk& disk) : disk_(disk) {}
+  Task<Status> create(SnapshotRequest request) override;
+
+ private:
+  FakeDisk& disk_;
+};
+
 class FakeDevice final : public BlockDevice {
  public:
   FakeDevice(Identity identity, FakeDisk& disk, Reactor& home)
-      : BlockDevice(std::move(identity)), disk_(disk), home_(home), epochs_(disk) {}
+      : BlockDevice(std::move(identity)), disk_(disk), home_(home), epochs_(disk), snapshots_(disk) {}
   ~FakeDevice() override;
   const Geometry& geometry() const noexcept override;
   const Capabilities& capabilities() const noexcept override;
@@ -49,6 +59,7 @@ class FakeDevice final : public BlockDevice {
   Task<Status> rescan() override;
   ReservationClient* reservations() noexcept override;
   EpochClient* epochs() noexcept override;
+  SnapshotClient* snapshots() noexcept override;
   Task<void> close() override { co_return; }
   void tell(DeviceEvent event) noexcept { raise(event); }
   Reactor& home() noexcept { return home_; }
@@ -57,6 +68,7 @@ class FakeDevice final : public BlockDevice {
   FakeDisk& disk_;
   Reactor& home_;
   FakeEpochs epochs_;
+  FakeSnapshots snapshots_;
 };
 
 // What outlives the device: the medium and the script.
@@ -101,6 +113,9 @@ struct FakeDisk {
   Errc regions_error = Errc::ok;  // of asking what changed
   bool hold_epochs = false;       // announcing waits
   Reactor* reactor = nullptr;     // of the device
+  bool makes_snapshots = false;
+  Errc snapshot_error = Errc::ok;
+  bool hold_snapshots = false;
   void fit_regions() {
     region_epochs.resize(geometry.size_bytes() / epoch_region_bytes);
     region_allocated.resize(region_epochs.size());
@@ -122,8 +137,9 @@ struct FakeDisk {
   };
   std::vector<Op> log;
   std::vector<std::pair<std::uint64_t, std::vector<std::byte>>> late;
-  unsigned opened = 0;             // devices made
-  bool outlived = false;           // a call of rescan() found its device gone
+  unsigned opened = 0;  // devices made
+  unsigned snapshots = 0;
+  bool outlived = false;           // a call of rescan(), or for a snapshot, found its device gone
   unsigned channels = 0;           // open now
   unsigned under_way = 0;          // operations
   unsigned under_way_at_open = 0;  // the most that were under way when the device was opened again
@@ -302,8 +318,21 @@ inline Task<Result<RegionBitmap>> FakeEpochs::allocated(std::uint64_t first, std
   co_return collect(first, count, has);
 }
 
+inline Task<Status> FakeSnapshots::create(SnapshotRequest) {
+  FakeDisk& disk = disk_;
+  const unsigned opening = disk.opened;
+  while (disk.hold_snapshots) co_await disk.reactor->sleep(1ms);
+  if (disk.device == nullptr || disk.opened != opening) disk.outlived = true;
+  if (disk.snapshot_error != Errc::ok) co_return Error(disk.snapshot_error);
+  ++disk.snapshots;
+  co_return Status();
+}
+
 inline FakeDevice::~FakeDevice() { disk_.device = nullptr; }
 inline ReservationClient* FakeDevice::reservations() noexcept { return disk_.reservations; }
+inline SnapshotClient* FakeDevice::snapshots() noexcept {
+  return disk_.makes_snapshots ? &snapshots_ : nullptr;
+}
 inline const Geometry& FakeDevice::geometry() const noexcept { return disk_.geometry; }
 inline const Capabilities& FakeDevice::capabilities() const noexcept { return disk_.can; }
 inline Task<Result<std::unique_ptr<Channel>>> FakeDevice::open_channel(Reactor& core) {

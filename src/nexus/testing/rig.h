@@ -23,6 +23,7 @@ class TestStore final : public MembershipStore {
   Errc error = Errc::ok;          // of every call, before it does anything
   bool lose_next_answer = false;  // the next swap is done and says timed_out
   bool hang = false;              // calls wait
+  Nanos hang_step{1ms};           // how soon they notice that they need not any more
   unsigned swaps = 0;
   Reactor* reactor = nullptr;
   std::vector<Record> written;
@@ -32,7 +33,7 @@ class TestStore final : public MembershipStore {
     co_return co_await inner_.load(std::move(key));
   }
   Task<Result<std::uint64_t>> swap(std::string key, std::uint64_t expected, Record next) override {
-    while (hang) co_await reactor->sleep(1ms);
+    while (hang) co_await reactor->sleep(hang_step);
     if (error != Errc::ok) co_return Error(error);
     ++swaps;
     Record copy = next;
