@@ -14,6 +14,7 @@
 #include <libudev.h>
 #include <sys/sysmacros.h>
 
+#include "base/log.h"
 #include "engine/naming.h"
 
 namespace holdfast::engine {
@@ -32,13 +33,6 @@ struct ProbeDeleter {
 using Udev = std::unique_ptr<udev, UdevDeleter>;
 using UdevDevice = std::unique_ptr<udev_device, UdevDeleter>;
 using Probe = std::unique_ptr<std::remove_pointer_t<blkid_probe>, ProbeDeleter>;
-
-// What is found on a device beyond what BlockDevice shows.
-struct Findings {
-  BlockDevice device;
-  // A filesystem, RAID member, LVM volume, ... of whatever kind; also when that could not be found out.
-  bool has_signature = false;
-};
 
 std::string text(const char* s) { return s == nullptr ? std::string() : std::string(s); }
 
@@ -60,7 +54,7 @@ std::string whole_file(const char* path) {
   return content.str();
 }
 
-void from_udev(udev_device* d, Findings& f) {
+void from_udev(udev_device* d, FoundDevice& f) {
   if (const auto type = property(d, "ID_FS_TYPE"); !type.empty()) {
     f.device.mutable_filesystem()->set_fstype(type);
     f.device.mutable_filesystem()->set_label(property(d, "ID_FS_LABEL"));
@@ -83,10 +77,10 @@ std::string probed(const Probe& probe, const char* key) {
 }
 
 // Without udev's database (no udevd, or a container that does not see it) the device itself is asked.
-void from_blkid(Findings& f) {
+FoundDevice from_blkid(FoundDevice f) {
   const Probe probe(blkid_new_probe_from_filename(f.device.devname().c_str()));
   f.has_signature = probe == nullptr;
-  if (probe == nullptr) return;
+  if (probe == nullptr) return f;
   blkid_probe_enable_superblocks(probe.get(), 1);
   blkid_probe_set_superblocks_flags(
       probe.get(), BLKID_SUBLKS_TYPE | BLKID_SUBLKS_LABEL | BLKID_SUBLKS_UUID | BLKID_SUBLKS_USAGE);
@@ -94,24 +88,25 @@ void from_blkid(Findings& f) {
   blkid_probe_set_partitions_flags(probe.get(), BLKID_PARTS_ENTRY_DETAILS);
   const int found = blkid_do_safeprobe(probe.get());
   f.has_signature = found < 0;  // a read error, or several signatures that contradict each other
-  if (found != 0) return;
+  if (found != 0) return f;
   if (const auto type = probed(probe, "TYPE"); !type.empty()) {
     f.device.mutable_filesystem()->set_fstype(type);
     f.device.mutable_filesystem()->set_label(probed(probe, "LABEL"));
     f.device.mutable_filesystem()->set_uuid(probed(probe, "UUID"));
     f.has_signature = true;
   }
-  if (f.device.devtype() != "partition") return;
+  if (f.device.devtype() != "partition") return f;
   auto* p = f.device.mutable_partition();
   p->set_number(number<std::uint32_t>(probed(probe, "PART_ENTRY_NUMBER")));
   p->set_name(probed(probe, "PART_ENTRY_NAME"));
   p->set_scheme(probed(probe, "PART_ENTRY_SCHEME"));
   p->set_typeid_(probed(probe, "PART_ENTRY_TYPE"));
   p->set_uuid(probed(probe, "PART_ENTRY_UUID"));
+  return f;
 }
 
-Findings describe(udev_device* d) {
-  Findings f;
+FoundDevice describe(udev_device* d) {
+  FoundDevice f;
   BlockDevice& b = f.device;
   const dev_t id = udev_device_get_devnum(d);
   b.set_devname(text(udev_device_get_devnode(d)));
@@ -137,14 +132,14 @@ Findings describe(udev_device* d) {
   }
   if (udev_device_get_is_initialized(d) > 0) {
     from_udev(d, f);
-  } else if (b.size() > 0) {
-    from_blkid(f);
+  } else {
+    f.asks_itself = b.size() > 0;
   }
   return f;
 }
 
-std::vector<Findings> scan(udev* context) {
-  std::vector<Findings> found;
+std::vector<FoundDevice> scan(udev* context) {
+  std::vector<FoundDevice> found;
   const std::unique_ptr<udev_enumerate, UdevDeleter> all(udev_enumerate_new(context));
   udev_enumerate_add_match_subsystem(all.get(), "block");
   udev_enumerate_scan_devices(all.get());
@@ -153,8 +148,9 @@ std::vector<Findings> scan(udev* context) {
     if (d == nullptr || udev_device_get_devnode(d.get()) == nullptr) continue;  // it went away meanwhile
     found.push_back(describe(d.get()));
   }
-  std::sort(found.begin(), found.end(),
-            [](const Findings& a, const Findings& b) { return a.device.devname() < b.device.devname(); });
+  std::sort(found.begin(), found.end(), [](const FoundDevice& a, const FoundDevice& b) {
+    return a.device.devname() < b.device.devname();
+  });
   return found;
 }
 
@@ -218,10 +214,33 @@ bool is_available(const BlockDevice& d, bool disk_major, bool has_partitions, bo
   return d.devtype() == "partition" && (type == linux_data_gpt || type == linux_data_mbr);
 }
 
-Result<std::vector<BlockDevice>> list_block_devices(bool all) {
+std::vector<std::string> ask_disks(std::vector<FoundDevice>& found, DiskQuestions& disks,
+                                   const std::function<FoundDevice(FoundDevice)>& ask,
+                                   std::chrono::milliseconds patience) {
+  std::vector<std::pair<FoundDevice*, DiskQuestions::Pending>> asked;
+  for (FoundDevice& f : found) {
+    if (f.asks_itself) asked.emplace_back(&f, disks.begin(f.device.devname(), [ask, f] { return ask(f); }));
+  }
+  const auto until = DiskQuestions::Clock::now() + patience;
+  std::vector<std::string> silent;
+  for (const auto& [f, question] : asked) {
+    if (auto answer = question.wait(until)) {
+      *f = std::move(*answer);
+    } else {
+      f->has_signature = true;
+      silent.push_back(f->device.devname());
+    }
+  }
+  return silent;
+}
+
+Result<std::vector<BlockDevice>> list_block_devices(bool all, DiskQuestions& disks) {
   const Udev context(udev_new());
   if (context == nullptr) return Error(Errc::internal, "libudev could not be initialised: out of memory");
   auto found = scan(context.get());
+  for (const auto& name : ask_disks(found, disks, from_blkid, disk_patience)) {
+    HF_LOG(warn, "engine", "a disk does not answer; it is not offered for pools", {"disk", name});
+  }
   const auto mounts = whole_file("/proc/self/mountinfo");
   const auto majors = whole_file("/proc/devices");
   std::set<std::string> parents;

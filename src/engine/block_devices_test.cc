@@ -1,5 +1,9 @@
 #include "engine/block_devices.h"
 
+#include <atomic>
+#include <future>
+#include <memory>
+
 #include <gtest/gtest.h>
 
 namespace holdfast::engine {
@@ -70,10 +74,53 @@ TEST(BlockDevices, OnlyPartitionsForLinuxDataAreAvailable) {
   EXPECT_FALSE(is_available(partition, true, false, false));
 }
 
+FoundDevice found(const char* name, bool asks_itself = true) {
+  FoundDevice f;
+  f.device = disk();
+  f.device.set_devname(name);
+  f.asks_itself = asks_itself;
+  return f;
+}
+
+// It keeps neither the others nor whoever asks, nor a thread for each time that it is asked.
+TEST(BlockDevices, ADiskThatDoesNotAnswerIsNamedAndNotWaitedFor) {
+  struct Answers {
+    std::promise<void> hung;
+    std::atomic<int> asked_of_hung{0};
+  };
+  const auto answers = std::make_shared<Answers>();
+  const auto ask = [answers, hung = answers->hung.get_future().share()](FoundDevice f) {
+    if (f.device.devname() == "/dev/hung") {
+      ++answers->asked_of_hung;
+      hung.wait();
+    }
+    f.device.set_model("asked");
+    return f;
+  };
+  DiskQuestions disks;
+  const auto look = [&](std::chrono::milliseconds patience) {
+    std::vector<FoundDevice> all{found("/dev/a"), found("/dev/hung"), found("/dev/known", false)};
+    auto silent = ask_disks(all, disks, ask, patience);
+    EXPECT_EQ(all[0].device.model(), "asked");
+    EXPECT_FALSE(all[0].has_signature);
+    EXPECT_EQ(all[2].device.model(), "");
+    EXPECT_EQ(all[1].has_signature, !silent.empty());
+    return silent;
+  };
+  const auto began = std::chrono::steady_clock::now();
+  for (int i = 0; i < 3; ++i)
+    EXPECT_EQ(look(std::chrono::milliseconds(300)), std::vector<std::string>{"/dev/hung"});
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(10));
+  EXPECT_EQ(answers->asked_of_hung, 1);
+  answers->hung.set_value();
+  EXPECT_TRUE(look(std::chrono::seconds(20)).empty());
+}
+
 TEST(BlockDevices, ThisMachineCanBeListed) {
-  const auto all = list_block_devices(true);
+  DiskQuestions disks;
+  const auto all = list_block_devices(true, disks);
   ASSERT_TRUE(all.ok());
-  const auto available = list_block_devices(false);
+  const auto available = list_block_devices(false, disks);
   ASSERT_TRUE(available.ok());
   EXPECT_LE(available.value().size(), all.value().size());
   for (const auto& d : available.value()) EXPECT_TRUE(d.available()) << d.devname();

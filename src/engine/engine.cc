@@ -33,6 +33,13 @@ nexus::NexusOptions nexus_options(const Options& o) {
   return options;
 }
 
+pool::PoolOptions pool_options(const Options& o) {
+  pool::PoolOptions options;
+  options.disk_health = o.disk_health;
+  options.map_bytes_max = o.pool_map_bytes;
+  return options;
+}
+
 mayastor::v1::RegisterRequest introduce(const Options& o, const std::string& version, const Uuid& instance) {
   mayastor::v1::RegisterRequest r;
   r.set_id(o.node_name);
@@ -83,7 +90,7 @@ Engine::Engine(const Cores& cores, Options options, std::string version, const D
       nexuses_(std::make_unique<nexus::Nexuses>(*devices_, membership_store(), nexus_options(options_))),
       target_(std::make_unique<nvmf::Target>(cores, target_config(options_, version_))),
       exports_(std::make_unique<Exports>(*devices_, *target_, options_.nvmf)),
-      pools_(std::make_unique<Pools>(*devices_, *exports_, locks_, data.pools(), options_.disk_health)),
+      pools_(std::make_unique<Pools>(*devices_, *exports_, locks_, data.pools(), pool_options(options_))),
       snapshot_rebuilds_(std::make_unique<SnapshotRebuilds>(*devices_, *pools_)),
       replica_rebuilds_(std::make_unique<ReplicaRebuilds>(*this)) {
   add_schemes();

@@ -79,7 +79,7 @@ grpc::Status HostService::GetMayastorInfo(grpc::ServerContext*, const Empty*,
 
 grpc::Status HostService::ListBlockDevices(grpc::ServerContext*, const v1::ListBlockDevicesRequest* request,
                                            v1::ListBlockDevicesResponse* reply) {
-  auto listed = list_block_devices(request->all());
+  auto listed = list_block_devices(request->all(), disks_);
   if (!listed.ok()) return host_status(listed.error());
   for (auto& device : listed.value()) *reply->add_devices() = std::move(device);
   return grpc::Status::OK;

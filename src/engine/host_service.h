@@ -1,6 +1,7 @@
 // mayastor.v1.HostRpc: the process and the machine.
 #pragma once
 
+#include "engine/block_devices.h"
 #include "engine/engine.h"
 #include "mayastor/v1/host.grpc.pb.h"
 
@@ -25,6 +26,7 @@ class HostService final : public mayastor::v1::HostRpc::Service {
 
  private:
   Engine& engine_;
+  DiskQuestions disks_;
 };
 
 }  // namespace holdfast::engine

@@ -13,7 +13,11 @@ class IoBaselines {
  public:
   IoStats since_reset(const std::string& device, const IoStats& now) const;
   void reset(const std::string& device, const IoStats& now) { at_reset_[device] = now; }
-  void forget_all() { at_reset_.clear(); }
+  // Those of devices that are gone.
+  template <class IsThere>
+  void forget_unless(const IsThere& is_there) {
+    std::erase_if(at_reset_, [&](const auto& at) { return !is_there(at.first); });
+  }
 
  private:
   std::map<std::string, IoStats, std::less<>> at_reset_;

@@ -119,17 +119,32 @@ std::vector<PoolVolumes> open_pools(Engine& engine) {
   return pools;
 }
 
-Task<Status> reset_latencies(Engine& engine) {
-  std::vector<Uuid> nexuses;
-  for (const nexus::Nexus* n : engine.nexuses().list()) nexuses.push_back(n->params().uuid);
-  for (const Uuid& uuid : nexuses) HF_CO_CHECK(co_await nexus_latencies(engine, uuid, true, no_deadline));
-  const auto pools = open_pools(engine);
-  for (const auto& p : pools) {
-    HF_CO_TRY(const auto lock, co_await engine.locks().acquire(Pools::lock_key(p.name)));
-    for (const auto& spec : p.volumes) {
-      const Pools::Known* known = engine.pools().find(p.uuid);
-      if (known != nullptr && known->pool != nullptr) co_await known->pool->reset_latencies(spec.uuid);
-    }
+// The first reason for which something was left as it was.
+class FirstError {
+ public:
+  void note(const Status& s) {
+    if (!s.ok() && !first_) first_ = s.error();
+  }
+  Status take() const { return first_ ? Status(*first_) : Status(); }
+
+ private:
+  std::optional<Error> first_;
+};
+
+// Errors: resource_exhausted.
+Task<Status> reset_device(Engine& engine, std::string device, Nanos until) {
+  HF_CO_TRY(const auto lock, co_await engine.locks().acquire(engine.lock_key(device), until));
+  const auto now = co_await engine.devices().stats(device);
+  if (now.ok()) engine.baselines().reset(device, now.value());
+  co_return Status();
+}
+
+// Errors: resource_exhausted.
+Task<Status> reset_latencies(Engine& engine, PoolVolumes pool, Nanos until) {
+  HF_CO_TRY(const auto lock, co_await engine.locks().acquire(Pools::lock_key(pool.name), until));
+  for (const auto& spec : pool.volumes) {
+    const Pools::Known* known = engine.pools().find(pool.uuid);
+    if (known != nullptr && known->pool != nullptr) co_await known->pool->reset_latencies(spec.uuid);
   }
   co_return Status();
 }
@@ -200,15 +215,22 @@ Task<Result<v1::NexusIoStatsResponse>> nexuses(Engine& engine, const v1::ListSta
 }
 
 Task<Result<google::protobuf::Empty>> reset(Engine& engine, const google::protobuf::Empty&) {
+  const auto& devices = engine.devices().entries();
   std::vector<std::string> names;
-  for (const auto& [name, entry] : engine.devices().entries()) names.push_back(name);
-  engine.baselines().forget_all();
-  for (const auto& name : names) {
-    HF_CO_TRY(const auto lock, co_await engine.locks().acquire(engine.lock_key(name)));
-    const auto now = co_await engine.devices().stats(name);
-    if (now.ok()) engine.baselines().reset(name, now.value());
+  for (const auto& [name, entry] : devices) names.push_back(name);
+  engine.baselines().forget_unless([&](const std::string& name) { return devices.contains(name); });
+  std::vector<Uuid> nexuses;
+  for (const nexus::Nexus* n : engine.nexuses().list()) nexuses.push_back(n->params().uuid);
+  const auto pools = open_pools(engine);
+  const Nanos until = wait_until(engine);
+  FirstError left_out;
+  for (const auto& name : names) left_out.note(co_await reset_device(engine, name, until));
+  for (const Uuid& uuid : nexuses) {
+    const auto latencies = co_await nexus_latencies(engine, uuid, true, until);
+    if (!latencies.ok()) left_out.note(latencies.error());
   }
-  HF_CO_CHECK(co_await reset_latencies(engine));
+  for (const auto& pool : pools) left_out.note(co_await reset_latencies(engine, pool, until));
+  HF_CO_CHECK(left_out.take());
   co_return google::protobuf::Empty();
 }
 

@@ -41,6 +41,7 @@ struct Raw {
   unsigned disk_error_limit = pool::DiskHealthLimits().errors;
   std::string disk_health_window;
   std::string disk_quiet_time;
+  std::string pool_map_memory;
   std::string log_level = "info";
   std::string log_format = "text";
 };
@@ -93,6 +94,8 @@ void describe_disks(CLI::App& app, Raw& raw) {
                  "In which errors and stalls of a disk are counted together [10m]");
   app.add_option("--disk-quiet-time", raw.disk_quiet_time,
                  "After so long without errors and stalls a disk counts as fit again [30m]");
+  app.add_option("--pool-map-memory", raw.pool_map_memory,
+                 "Memory that the maps of one pool may take [half of what there is]");
 }
 
 void describe(CLI::App& app, Raw& raw) {
@@ -121,6 +124,13 @@ std::string or_default(const std::string& given, const char* environment, std::s
   if (!given.empty()) return given;
   if (environment != nullptr && *environment != '\0') return environment;
   return std::string(otherwise);
+}
+
+Result<std::uint64_t> size_of(const char* flag, const std::string& text) {
+  auto size = parse_size(text);
+  if (!size.ok()) return size.error().with_context(flag);
+  if (size.value() >= 16 * MiB) return size;
+  return Error(Errc::invalid_argument, fmt::format("{}: {} is less than 16 MiB", flag, text));
 }
 
 Result<Nanos> duration_of(const char* flag, const std::string& text) {
@@ -248,6 +258,8 @@ Status fill_disks(Options& o, const Raw& raw) {
   }
   limits.stalls = raw.disk_stall_limit;
   limits.errors = raw.disk_error_limit;
+  if (raw.pool_map_memory.empty()) return Status();
+  HF_TRY(o.pool_map_bytes, size_of("--pool-map-memory", raw.pool_map_memory));
   return Status();
 }
 
@@ -267,12 +279,7 @@ Result<Options> check(const Raw& raw, const Surroundings& s) {
                  fmt::format("--spin-us: {}: give microseconds, or -1 to poll always", raw.spin_us));
   }
   o.spin = std::chrono::microseconds(raw.spin_us);
-  auto memory = parse_size(raw.memory);
-  if (!memory.ok()) return memory.error().with_context("--memory");
-  o.memory_bytes = memory.value();
-  if (o.memory_bytes < 16 * MiB) {
-    return Error(Errc::invalid_argument, fmt::format("--memory: {} is less than 16 MiB", raw.memory));
-  }
+  HF_TRY(o.memory_bytes, size_of("--memory", raw.memory));
   if (raw.data_dir.empty() || raw.data_dir.front() != '/') {
     return Error(Errc::invalid_argument,
                  fmt::format("--data-dir: '{}' is not an absolute path", raw.data_dir));

@@ -43,6 +43,7 @@ struct Options {
   Nanos hold_timeout{0};          // 0: the nexus's own default
   Nanos child_latency_budget{0};  // 0: the nexus's own default
   pool::DiskHealthLimits disk_health;
+  std::uint64_t pool_map_bytes = 0;  // 0: the pool's own default
   log::Level log_level = log::Level::info;
   log::Format log_format = log::Format::text;
 };

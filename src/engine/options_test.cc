@@ -112,6 +112,8 @@ TEST(Options, FlagsWinOverTheEnvironment) {
                           "1h",
                           "--disk-quiet-time",
                           "1d",
+                          "--pool-map-memory",
+                          "3GiB",
                           "--log-format",
                           "json"},
                          {{"MY_POD_IP", "10.1.2.3"}, {"HOSTNAME", "worker-7"}});
@@ -130,6 +132,7 @@ TEST(Options, FlagsWinOverTheEnvironment) {
   EXPECT_EQ(o.disk_health.errors, 64u);
   EXPECT_EQ(o.disk_health.window, 1h);
   EXPECT_EQ(o.disk_health.quiet, 24h);
+  EXPECT_EQ(o.pool_map_bytes, 3 * GiB);
   EXPECT_EQ(o.log_format, log::Format::json);
 }
 
@@ -163,6 +166,8 @@ TEST(Options, EveryRefusalNamesTheFlag) {
   EXPECT_THAT(refusal({"--spin-us", "-2"}), HasSubstr("--spin-us"));
   EXPECT_THAT(refusal({"--memory", "lots"}), HasSubstr("--memory"));
   EXPECT_THAT(refusal({"--memory", "1MiB"}), HasSubstr("--memory: 1MiB is less than 16 MiB"));
+  EXPECT_THAT(refusal({"--pool-map-memory", "1MiB"}),
+              HasSubstr("--pool-map-memory: 1MiB is less than 16 MiB"));
   EXPECT_THAT(refusal({"--data-dir", "relative"}), HasSubstr("--data-dir"));
   EXPECT_THAT(refusal({"--hold-timeout", "soon"}), HasSubstr("--hold-timeout: 'soon' is not a duration"));
   EXPECT_THAT(refusal({"--child-latency-budget", "0s"}), HasSubstr("--child-latency-budget"));

@@ -76,6 +76,10 @@ Status check_free(const KnownPools& all, const std::string& disk) {
   return Status();
 }
 
+bool is_faulted(const Pools::Known& known) {
+  return known.pool != nullptr && known.pool->view().status == pool::PoolStatus::faulted;
+}
+
 // Not open; or it takes no changes any more although all of its disks answer: a write of the journal had failed.
 bool is_to_heal(const Pools::Known& known) {
   if (known.pool == nullptr) return true;
@@ -98,20 +102,20 @@ std::string disk_uri(std::string_view uri_or_path) {
 }
 
 Pools::Pools(DeviceRegistry& devices, Exports& exports, KeyedLocks& locks, std::string directory,
-             const pool::DiskHealthLimits& disk_health)
+             const pool::PoolOptions& defaults)
     : devices_(devices),
       exports_(exports),
       locks_(locks),
       directory_(std::move(directory)),
-      disk_health_(disk_health),
+      defaults_(defaults),
       opened_(devices.cores().home()),
       scope_(devices.cores().home()) {}
 
 Pools::~Pools() { HF_ASSERT(known_.empty()); }
 
 pool::PoolOptions Pools::options_of(const Known& known) const {
-  pool::PoolOptions options;
-  options.disk_health = disk_health_;
+  pool::PoolOptions options = defaults_;
+  options.snapshot_keys = attribute::of_snapshots;
   options.used_percent_warning = known.used_percent_warning;
   options.used_percent_critical = known.used_percent_critical;
   return options;
@@ -203,9 +207,19 @@ Task<Status> Pools::open(Known& known) {
   known.pool = std::move(opened).value();
   known.reason.clear();
   known.status_changed = false;
+  co_await keep_members(known);
   HF_LOG(info, "pool", "opened", {"pool", known.name}, {"uuid", known.uuid.to_string()});
   co_await share_all(known);
   co_return Status();
+}
+
+// One that was being added when the pool ended, and is none of its disks, can be added again.
+Task<void> Pools::keep_members(Known& known) {
+  const pool::PoolView view = known.pool->view();
+  const std::size_t others = std::erase_if(known.disks, [&view](const std::string& uri) {
+    return std::none_of(view.disks.begin(), view.disks.end(), [&uri](const auto& d) { return d.uri == uri; });
+  });
+  if (others > 0) co_await try_to_remember(known);
 }
 
 // A disk that was to be added when the engine ended may be none of the pool's.
@@ -239,10 +253,13 @@ Task<std::vector<std::string>> Pools::labelled_disks(const Known& known) {
 
 Task<Status> Pools::add_disk(Known& known, std::string disk, bool force) {
   HF_CO_CHECK(check_free(known_, disk));
+  const bool was_faulted = is_faulted(known);
   known.disks.push_back(disk);
   Status done = co_await remember(known);
   if (done.ok()) done = co_await known.pool->add_disk(disk, force);
   if (done.ok()) co_return done;
+  // The journal could not be written: the pool tells when it is opened again whether the disk is one of it.
+  if (!was_faulted && is_faulted(known)) co_return done;
   known.disks.pop_back();
   const Status back = co_await remember(known);
   back.ignore("a disk that is not a member is left out when the pool is opened");
@@ -266,8 +283,7 @@ Task<void> Pools::share_all(Known& known) {
 }
 
 Task<Status> Pools::share_again(Known& known, const pool::VolumeSpec& volume) {
-  BlockDevice* device = known.pool->device(volume.uuid);
-  HF_ASSERT(device != nullptr);
+  HF_CO_TRY(BlockDevice * device, device_of(known, volume));
   Exports::Request how;
   how.allowed_hosts = split_at_commas(text_of(volume.attributes, attribute::allowed_hosts));
   co_return co_await exports_.share(*device, std::move(how));
@@ -304,11 +320,8 @@ namespace {
 Status check_label(const std::string& disk, const std::optional<pool::DiskLabel>& label,
                    const std::string& name, const std::optional<Uuid>& uuid) {
   if (!label) {
-    return Error(
-        Errc::invalid_argument,
-        fmt::format("disk {} holds no pool: name the disks of '{}'; when making it was cut off, make it anew "
-                    "by 'holdfast engine pool create --force'",
-                    disk, name));
+    return Error(Errc::invalid_argument,
+                 fmt::format("disk {} holds no pool: name the disks of '{}'", disk, name));
   }
   if (label->pool == name && (!uuid || *uuid == label->pool_uuid)) return Status();
   return Error(
@@ -319,13 +332,33 @@ Status check_label(const std::string& disk, const std::optional<pool::DiskLabel>
           disk, label->pool, label->pool_uuid.to_string(), name, uuid ? " (" + uuid->to_string() + ")" : ""));
 }
 
+using Labels = std::vector<std::pair<std::string, std::optional<pool::DiskLabel>>>;  // by disk
+
+Task<Result<Labels>> read_labels(DeviceRegistry& devices, std::vector<std::string> disks) {
+  Labels labels;
+  for (const auto& disk : disks) {
+    HF_CO_TRY(auto label, co_await pool::Pool::probe(devices, disk));
+    labels.emplace_back(disk, std::move(label));
+  }
+  co_return labels;
+}
+
+// There is no pool on the disk: making or erasing one was cut off.
+bool is_free(const pool::DiskLabel& label, const Labels& all) {
+  return label.unfinished || std::any_of(all.begin(), all.end(), [&](const auto& other) {
+           const auto& first = other.second;
+           return first && first->unfinished && first->disk_index == 0 && first->instance == label.instance;
+         });
+}
+
 }  // namespace
 
 Task<Result<Pools::Known*>> Pools::create(pool::PoolParams params) {
   HF_CO_CHECK(check_names(params.name, params.disks));
   if (!params.force) {
-    for (const auto& disk : params.disks) {
-      HF_CO_TRY(const auto label, co_await pool::Pool::probe(devices_, disk));
+    HF_CO_TRY(const Labels labels, co_await read_labels(devices_, params.disks));
+    for (const auto& [disk, label] : labels) {
+      if (label && is_free(*label, labels)) continue;
       if (label) {
         HF_CO_CHECK(check_label(disk, label, params.name, params.uuid));
         co_return co_await import(params.name, params.uuid, params.disks);
@@ -336,6 +369,12 @@ Task<Result<Pools::Known*>> Pools::create(pool::PoolParams params) {
   const std::vector<std::string> disks = params.disks;
   const pool::PoolOptions options = options_of(Known());
   HF_CO_TRY(auto made, co_await pool::Pool::create(devices_, std::move(params), options, this));
+  if (const Known* other = find(made->uuid()); other != nullptr) {  // made meanwhile, under another name
+    const std::string text = fmt::format("uuid: pool '{}' has {}", other->name, other->uuid.to_string());
+    const Status gone = co_await made->destroy();
+    gone.ignore("the error that matters is that there is another pool");
+    co_return Error(Errc::already_exists, text);
+  }
   HF_CO_TRY(Known * known, add(std::move(made), disks));
   co_await try_to_remember(*known);
   co_return known;
@@ -400,8 +439,8 @@ Task<Status> Pools::end_export(const pool::VolumeSpec& volume) {
 
 namespace {
 
-// Whether all disks answer, and none is the pool's first any more, without whose label there is no pool: what an engine
-// leaves that ended after it had erased a pool, and before it forgot it.
+// Whether all disks answer, and none is the pool's first any more, without whose finished label there is no pool: what
+// an engine leaves that ended while it erased a pool, or before it forgot it.
 Task<bool> is_erased(DeviceRegistry& devices, const Pools::Known& known) {
   const std::vector<std::string> disks = known.disks;
   const Uuid uuid = known.uuid;
@@ -409,7 +448,7 @@ Task<bool> is_erased(DeviceRegistry& devices, const Pools::Known& known) {
     const auto label = co_await pool::Pool::probe(devices, disk);
     if (!label.ok()) co_return false;
     const auto& found = label.value();
-    if (found && found->pool_uuid == uuid && found->disk_index == 0) co_return false;
+    if (found && found->pool_uuid == uuid && found->disk_index == 0 && !found->unfinished) co_return false;
   }
   co_return true;
 }
@@ -520,6 +559,14 @@ bool Pools::is_volume(const BlockDevice& device) const {
     if (known->pool != nullptr && known->pool->device(device.identity().uuid) == &device) return true;
   }
   return false;
+}
+
+Result<BlockDevice*> Pools::device_of(const Known& known, const pool::VolumeSpec& volume) {
+  BlockDevice* device = known.pool->device(volume.uuid);
+  if (device != nullptr) return device;
+  return Error(Errc::failed_precondition,
+               fmt::format("'{}' has no device, which was taken away: export pool '{}' and import it again",
+                           volume.name, known.name));
 }
 
 const Pools::Known* Pools::closed_one() const {

@@ -36,6 +36,8 @@ inline constexpr const char* created = "created";
 // What the control plane keeps with a replica (holdfast.v1.ReplicaRecordRpc), and its digest, a decimal number.
 inline constexpr const char* record = "record";
 inline constexpr const char* record_digest = "record_digest";
+// What whoever uses a replica may say of a snapshot that he takes by way of it.
+inline constexpr std::string_view of_snapshots[] = {entity_id, txn_id, created};
 }  // namespace attribute
 
 // The text of an attribute, empty when it is not there.
@@ -61,9 +63,9 @@ class Pools final : pool::PoolObserver {
     pool::VolumeView volume;
   };
 
-  // `directory` exists. All references outlive the pools. `disk_health` is for every pool.
+  // `directory` exists. All references outlive the pools. `defaults` are for every pool.
   Pools(DeviceRegistry& devices, Exports& exports, KeyedLocks& locks, std::string directory,
-        const pool::DiskHealthLimits& disk_health);
+        const pool::PoolOptions& defaults);
   ~Pools();  // stop() was awaited
   Pools(const Pools&) = delete;
   Pools& operator=(const Pools&) = delete;
@@ -101,6 +103,8 @@ class Pools final : pool::PoolObserver {
   std::optional<Found> find_volume(const Uuid& uuid) const;
   std::optional<Found> find_volume(std::string_view name) const;
   bool is_volume(const BlockDevice& device) const;
+  // Of a volume or snapshot of an open pool. Errors: failed_precondition when somebody took the device away.
+  static Result<BlockDevice*> device_of(const Known& known, const pool::VolumeSpec& volume);
   // The first pool that is not open: what is not found elsewhere may be in it.
   const Known* closed_one() const;
 
@@ -115,6 +119,7 @@ class Pools final : pool::PoolObserver {
   Task<void> load(std::string path);
   Task<Status> open(Known& known);
   Task<Result<std::unique_ptr<pool::Pool>>> open_members(Known& known);
+  Task<void> keep_members(Known& known);
   Task<std::vector<std::string>> labelled_disks(const Known& known);
   // Ends the exports of its replicas, and closes it.
   Task<Status> close(Known& known, bool erase);
@@ -137,7 +142,7 @@ class Pools final : pool::PoolObserver {
   Exports& exports_;
   KeyedLocks& locks_;
   const std::string directory_;
-  const pool::DiskHealthLimits disk_health_;
+  const pool::PoolOptions defaults_;
   std::map<std::string, std::unique_ptr<Known>, std::less<>> known_;  // by name
   StopSource stop_;
   std::size_t opening_ = 0;

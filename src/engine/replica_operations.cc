@@ -230,7 +230,8 @@ Task<Result<v1::Replica>> share(Engine& engine, const v1::ShareReplicaRequest& r
   HF_CO_TRY(const Uuid uuid, to_uuid("uuid", request.uuid()));
   HF_CO_TRY(auto locked, co_await lock_volume(engine, "replica", uuid));  // or a snapshot, for others to read
   Pools::Known& known = *locked.known;
-  BlockDevice& device = *known.pool->device(uuid);
+  HF_CO_TRY(BlockDevice * of, Pools::device_of(known, locked.volume.spec));
+  BlockDevice& device = *of;
   std::optional<Exports::Request> before;
   if (const auto* shared = engine.exports().find(device.name())) {
     before.emplace();
@@ -314,7 +315,7 @@ Task<Result<own::DiffSnapshotsResponse>> diff(Engine& engine, const own::DiffSna
 
 Task<Result<own::ReplicaEpochs>> epochs(Engine& engine, const own::GetReplicaEpochsRequest& request) {
   HF_CO_TRY(auto locked, co_await lock_replica(engine, request.uuid()));
-  BlockDevice* device = locked.known->pool->device(locked.volume.spec.uuid);
+  HF_CO_TRY(BlockDevice * device, Pools::device_of(*locked.known, locked.volume.spec));
   EpochClient* epochs = device->epochs();
   if (epochs == nullptr) {
     co_return Error(Errc::failed_precondition, fmt::format("replica {} keeps no epochs", request.uuid()));

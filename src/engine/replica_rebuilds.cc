@@ -58,6 +58,13 @@ struct ReplicaRebuilds::Job {
   ScratchBuffer buffer;
   StopSource stop;
   Event ended;
+
+  // An end that does not answer is not waited for.
+  void give_up() noexcept {
+    stop.request_stop();
+    if (source) source.channel().cancel_all();
+    if (replica) replica.channel().cancel_all();
+  }
 };
 
 ReplicaRebuilds::ReplicaRebuilds(Engine& engine)
@@ -172,8 +179,7 @@ std::size_t ReplicaRebuilds::count_present(const Job& job, const Chain& chain) c
 Task<Status> ReplicaRebuilds::begin(Job& job, const Layer* newest) {
   HF_CO_CHECK(co_await discard_rest(job, newest));
   HF_CO_TRY(const auto locked, co_await lock_volume(engine_, "replica", job.view.params.replica));
-  BlockDevice* device = locked.known->pool->device(job.view.params.replica);
-  if (device == nullptr) co_return Error(Errc::not_connected, "the replica's device is gone");
+  HF_CO_TRY(BlockDevice * device, Pools::device_of(*locked.known, locked.volume.spec));
   HF_CO_CHECK(
       co_await job.replica.open(engine_.devices(), *device, "a rebuild with snapshots", DeviceUse::sole));
   if (newest != nullptr) {
@@ -384,7 +390,7 @@ Task<Status> ReplicaRebuilds::destroy(Uuid replica) {
   if (found == jobs_.end()) {
     co_return Error(Errc::not_found, fmt::format("replica {} is not being rebuilt", replica.to_string()));
   }
-  found->second->stop.request_stop();
+  found->second->give_up();
   co_await found->second->ended.wait();
   jobs_.erase(replica);
   co_return Status();
@@ -397,10 +403,7 @@ std::vector<ReplicaRebuildView> ReplicaRebuilds::list() const {
 }
 
 Task<void> ReplicaRebuilds::close() {
-  for (const auto& [replica, job] : jobs_) {
-    job->stop.request_stop();
-    if (job->source) job->source.channel().cancel_all();
-  }
+  for (const auto& [replica, job] : jobs_) job->give_up();
   co_await scope_.join();
   jobs_.clear();
 }

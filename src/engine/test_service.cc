@@ -98,7 +98,7 @@ Task<Result<Empty>> run(Engine& engine, v1::WipeReplicaRequest request, Reports&
   HF_CO_TRY(const Uuid uuid, to_uuid("uuid", request.uuid()));
   HF_CO_TRY(auto locked, co_await lock_volume(engine, "replica", uuid, &named));
   HF_CO_CHECK(check_in_pool(named, "replica", locked));
-  BlockDevice* device = locked.known->pool->device(uuid);
+  HF_CO_TRY(BlockDevice * device, Pools::device_of(*locked.known, locked.volume.spec));
   locked.lock.release();
   std::function<void(const WipeProgress&)> report = [&reports](const WipeProgress& p) { reports.put(p); };
   // An engine that stops waits for its calls.

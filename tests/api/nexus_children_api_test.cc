@@ -3,6 +3,7 @@
 #include <thread>
 
 #include "api/api_test.h"
+#include "support/silent_server.h"
 
 namespace holdfast::api_test {
 namespace {
@@ -232,6 +233,27 @@ TEST_F(NexusChildrenApi, HistoriesAreListedSinceATime) {
   request.mutable_since_end_time()->set_seconds(-5);
   EXPECT_CODE(call(engine_.nexus(), &Stub::ListRebuildHistory, request, &reply), INVALID_ARGUMENT,
               "since_end_time");
+}
+
+// It waits for a child that does not answer; the counters of everything else are set back meanwhile.
+TEST_F(NexusChildrenApi, CountersAreSetBackBesideANexusThatIsWorkedOn) {
+  const auto uris = make_children(1);
+  create_nexus({uris[0]});
+  v1::ListStatsOption all;
+  v1::NexusIoStatsResponse counted;
+  EXPECT_OK(call(engine_.stats(), &v1::StatsRpc::Stub::GetNexusIoStats, all, &counted));
+  ASSERT_EQ(counted.stats_size(), 1);
+  const testing_support::SilentServer silent;
+  const std::string nobody =
+      "nvmf://127.0.0.1:" + std::to_string(silent.port()) + "/nqn.2019-05.io.openebs:none";
+  std::thread waits([&] { EXPECT_FALSE(add(uuid, nobody).ok()); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  const auto began = std::chrono::steady_clock::now();
+  google::protobuf::Empty nothing;
+  EXPECT_CODE(call(engine_.stats(), &v1::StatsRpc::Stub::ResetIoStats, nothing, &nothing), ABORTED, uuid);
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(2));
+  waits.join();
+  EXPECT_OK(call(engine_.stats(), &v1::StatsRpc::Stub::ResetIoStats, nothing, &nothing));
 }
 
 }  // namespace

@@ -99,6 +99,24 @@ TEST_F(PoolRecovery, LimitsOfDisksCountFromTheFirstDayOfAPool) {
   }
 }
 
+// The first disk takes its time, so that the second one is labelled and the first one is not, or is half of it.
+TEST_F(PoolRecovery, MakingAPoolCanBeRepeatedAfterACrash) {
+  const std::string a = disk("a"), b = disk("b");
+  const std::string slow = "inject://" + escaped("aio://" + a) + "?op=w&delay=500";
+  for (const auto after : {300ms, 700ms, 1200ms, 1700ms}) {
+    SCOPED_TRACE(after.count());
+    std::thread making([&] { EXPECT_FALSE(create_pool("p1", {slow, b}).status.ok()); });
+    std::this_thread::sleep_for(after);
+    engine_.kill();
+    making.join();
+    ASSERT_TRUE(engine_.start());
+    EXPECT_OK(create_pool("p1", {a, b}).status);
+    EXPECT_EQ(pool("p1").state(), v1::POOL_ONLINE);
+    ASSERT_TRUE(create(replica_request()).status.ok());
+    EXPECT_OK(destroy_pool("p1"));
+  }
+}
+
 // The engine was killed when the disks were erased and the pool was not yet forgotten.
 TEST_F(PoolRecovery, DestroyingAPoolCanBeRepeatedAfterACrash) {
   const std::string a = disk("a"), b = disk("b");
@@ -204,6 +222,55 @@ TEST_F(PoolRecovery, ADiskOfAPoolThatIsClosedIsNotTakenByAnother) {
               "belongs to pool 'p2'");
   std::filesystem::rename(c + ".away", c);
   EXPECT_TRUE(within(15s, [this] { return pool("p2").state() == v1::POOL_ONLINE; })) << reason("p2");
+}
+
+// The commit that makes it one is on the disk, and the engine was told that it is not.
+TEST_F(PoolRecovery, ADiskOfWhichItIsNotKnownWhetherItWasAddedStaysWithItsPool) {
+  make_pool_on_inject("p1", "m0");
+  ASSERT_TRUE(
+      testing_support::inject(engine_, "inject://m0?op=w&stage=compl&method=status&retries=1", true).ok());
+  own::AddDiskRequest add;
+  add.set_pool("p1");
+  add.set_disk(disk("b"));
+  EXPECT_FALSE(ask(engine_.pool_extras(), &own::PoolRpc::Stub::AddDisk, add).status.ok());
+  EXPECT_TRUE(within(15s, [this] { return pool("p1").state() == v1::POOL_ONLINE; })) << reason("p1");
+  EXPECT_TRUE(create(replica_request()).status.ok());
+}
+
+TEST_F(PoolRecovery, AddingADiskCanBeRepeatedAfterACrash) {
+  const std::string a = disk("a");
+  const std::string slow = create_bdev("aio://" + a).name() + "-inject";
+  create_bdev("inject:///" + a);
+  ASSERT_TRUE(create_pool("p1", {slow}, pool_uuid).status.ok());
+  ASSERT_TRUE(testing_support::inject(engine_, "inject:///" + a + "?op=w&delay=20000", true).ok());
+  own::AddDiskRequest add;
+  add.set_pool("p1");
+  add.set_disk(disk("b"));
+  std::thread adding(
+      [&] { EXPECT_FALSE(ask(engine_.pool_extras(), &own::PoolRpc::Stub::AddDisk, add).status.ok()); });
+  std::this_thread::sleep_for(1500ms);  // it has its label
+  engine_.kill();
+  adding.join();
+  edit_remembered(pool_uuid, slow, a);
+  ASSERT_TRUE(engine_.start());
+  ASSERT_EQ(pool("p1").state(), v1::POOL_ONLINE) << reason("p1");
+  EXPECT_EQ(pool("p1").disks_size(), 1);
+  EXPECT_OK(ask(engine_.pool_extras(), &own::PoolRpc::Stub::AddDisk, add).status);
+  EXPECT_EQ(pool("p1").disks_size(), 2);
+}
+
+TEST_F(PoolRecovery, TwoPoolsThatAreMadeAtOnceDoNotShareAUuid) {
+  const std::string a = disk("a"), b = disk("b");
+  const std::string slow = "inject://" + escaped("aio://" + a) + "?op=w&delay=400";
+  std::thread making([&] { EXPECT_CODE(create_pool("p1", {slow}, pool_uuid).status, ALREADY_EXISTS, "p2"); });
+  std::this_thread::sleep_for(300ms);
+  EXPECT_OK(create_pool("p2", {b}, pool_uuid).status);
+  making.join();
+  EXPECT_EQ(pools().size(), 1u);
+  EXPECT_OK(create_pool("p3", {a}).status);  // its disk is free again
+  restart(true);
+  EXPECT_EQ(pools().size(), 2u);
+  EXPECT_EQ(pool("p2").state(), v1::POOL_ONLINE) << reason("p2");
 }
 
 // A disk that takes its time to fail keeps its own pool closed, and no other.

@@ -342,6 +342,38 @@ TEST_F(ReplicaRebuildApi, EnginesThatDoNotAnswerHoldUpNothingElse) {
   EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(2));
 }
 
+// A disk of the source that does not answer holds up neither the end of the job nor that of the engine.
+TEST_F(ReplicaRebuildApi, ARebuildFromADiskThatDoesNotAnswerCanBeGivenUp) {
+  create_bdev("malloc:///m0?size_mb=128");
+  create_bdev("inject:///m0");
+  ASSERT_TRUE(create_pool("slow", {"m0-inject"}).status.ok());
+  auto request = replica_request("r9", replica_uuid2, 16 * MB);
+  request.set_pooluuid("slow");
+  ASSERT_TRUE(create(request).status.ok());
+  fill(replica_uuid2, 7);
+  ASSERT_TRUE(snap(replica_uuid2, "s9", snapshot_id(9)).status.ok());
+  start_other(disk("b"));
+  ASSERT_TRUE(testing_support::inject(engine_, "inject://m0?op=r&delay=40000", true).ok());
+  own::DestroyReplicaRebuildRequest end;
+  end.set_replica_uuid(new_uuid);
+  for (const bool stops : {false, true}) {
+    SCOPED_TRACE(stops ? "the engine stops" : "the job is destroyed");
+    EXPECT_OK(rebuild(other_, new_uuid, replica_uuid2, endpoint()).status);
+    ASSERT_TRUE(eventually([&] { return replica_on(engine_, snapshot_id(9)).share() == v1::NVMF; }));
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    const auto began = std::chrono::steady_clock::now();
+    if (stops) {
+      other_.signal(SIGTERM);
+      EXPECT_EQ(other_.wait_exit(std::chrono::seconds(30)), 0);
+    } else {
+      EXPECT_OK(
+          ask(other_.replica_rebuild(), &own::ReplicaRebuildRpc::Stub::DestroyReplicaRebuild, end).status);
+    }
+    EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(8));
+  }
+  ASSERT_TRUE(testing_support::inject(engine_, "inject://m0?op=r&delay=40000", false).ok());
+}
+
 // An engine whose peer stands still ends all the same, and so does a job that is destroyed.
 TEST_F(ReplicaRebuildApi, ASnapshotRebuildIntoAnEngineThatStandsStillCanBeGivenUp) {
   start_other(disk("b"));

@@ -1,0 +1,136 @@
+// What no caller can bring about from outside: a replica whose device was taken away, and attributes that come with a
+// host's own command.
+#include "engine/replica_operations.h"
+
+#include <filesystem>
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "engine/data_dir.h"
+#include "sim/node.h"
+#include "sim/reactor.h"
+#include "sim/world.h"
+
+namespace holdfast::engine {
+namespace {
+
+namespace v1 = mayastor::v1;
+
+constexpr const char* replica_uuid = "aaaaaaaa-0000-4000-8000-000000000001";
+
+// An engine with a pool, and in it a replica.
+struct ReplicaOperations : testing::Test {
+  ReplicaOperations() {
+    log::configure(log::Level::off, log::Format::text);
+    sim::DiskOptions disk;
+    disk.size_bytes = 64 << 20;
+    node.add_disk("/dev/d0", disk);
+    const Status started = run(engine.start());
+    EXPECT_TRUE(started.ok()) << started.error().message();
+    v1::CreatePoolRequest pool;
+    pool.set_name("p1");
+    pool.add_disks("/dev/d0");
+    const auto made = run(pool_operations::create(engine, pool));
+    EXPECT_TRUE(made.ok()) << made.error().message();
+    v1::CreateReplicaRequest replica;
+    replica.set_name("r1");
+    replica.set_uuid(replica_uuid);
+    replica.set_pooluuid("p1");
+    replica.set_size(8 << 20);
+    replica.set_thin(true);
+    const auto created = run(replica_operations::create(engine, replica));
+    EXPECT_TRUE(created.ok()) << created.error().message();
+  }
+  ~ReplicaOperations() override {
+    run(engine.stop());
+    data.reset();
+    std::filesystem::remove_all(directory());
+  }
+  template <class T>
+  T run(Task<T> t) {
+    return world.run(process.core(0), std::move(t));
+  }
+  static std::string directory() {
+    return testing::TempDir() + "holdfast-replica-operations-" + std::to_string(::getpid());
+  }
+  static Options options() {
+    Options o;
+    o.node_name = "a";
+    o.nvmf = {Endpoint{"0.0.0.0", default_nvmf_port}};
+    return o;
+  }
+  static v1::ShareReplicaRequest share_request(const std::string& uuid) {
+    v1::ShareReplicaRequest share;
+    share.set_uuid(uuid);
+    share.set_share(v1::NVMF);
+    return share;
+  }
+
+  sim::World world{1};
+  sim::Node& node = world.add_node("a");
+  sim::Process& process = node.start();
+  std::unique_ptr<DataDir> data = DataDir::open(directory()).value();
+  Engine engine{process.cores(), options(), "test", *data, nullptr};
+};
+
+struct LostDevice : ReplicaOperations {
+  LostDevice() { EXPECT_TRUE(run(engine.devices().destroy("r1")).ok()); }
+  template <class T>
+  static void expect_refused(const Result<T>& outcome) {
+    ASSERT_EQ(outcome.code(), Errc::failed_precondition);
+    EXPECT_NE(outcome.error().message().find("'r1' has no device"), std::string::npos)
+        << outcome.error().message();
+  }
+};
+
+TEST_F(LostDevice, IsNotShared) {
+  expect_refused(run(replica_operations::share(engine, share_request(replica_uuid))));
+}
+
+TEST_F(LostDevice, TellsNoEpochs) {
+  holdfast::v1::GetReplicaEpochsRequest request;
+  request.set_uuid(replica_uuid);
+  expect_refused(run(replica_operations::epochs(engine, request)));
+}
+
+// A change of its pool goes on to export it as before.
+TEST_F(LostDevice, IsNotSharedAgain) {
+  const auto found = engine.pools().find_volume(Uuid::parse(replica_uuid).value());
+  ASSERT_TRUE(found);
+  const Status shared = run(engine.pools().share_again(*found->known, found->volume.spec));
+  EXPECT_EQ(shared.code(), Errc::failed_precondition);
+}
+
+// It is there again when its pool is opened.
+TEST_F(LostDevice, ComesBackWithItsPool) {
+  auto* known = engine.pools().find("p1");
+  ASSERT_NE(known, nullptr);
+  ASSERT_TRUE(run(engine.pools().reopen(*known)).ok());
+  EXPECT_TRUE(run(replica_operations::share(engine, share_request(replica_uuid))).ok());
+}
+
+// A host with write access takes snapshots by a command of its own, and says what attributes they have.
+TEST_F(ReplicaOperations, AHostGivesItsSnapshotsNoAttributesOfTheEngine) {
+  BlockDevice* device = engine.devices().find("r1");
+  ASSERT_NE(device, nullptr);
+  SnapshotRequest wanted;
+  wanted.name = "s1";
+  wanted.uuid = Uuid::from_name("s1");
+  for (const char* key : {attribute::shared, attribute::allowed_hosts, attribute::record, "unheard-of"}) {
+    SnapshotRequest bad = wanted;
+    bad.attributes[attribute::txn_id] = "t";
+    bad.attributes[key] = "nvmf";
+    const Status refused = run(device->snapshots()->create(std::move(bad)));
+    EXPECT_EQ(refused.code(), Errc::invalid_argument) << key;
+  }
+  EXPECT_FALSE(engine.pools().find_volume("s1"));
+  for (const char* key : {attribute::entity_id, attribute::txn_id, attribute::created})
+    wanted.attributes[key] = "1";
+  EXPECT_TRUE(run(device->snapshots()->create(std::move(wanted))).ok());
+  EXPECT_TRUE(engine.pools().find_volume("s1"));
+}
+
+}  // namespace
+}  // namespace holdfast::engine
