@@ -34,8 +34,10 @@ Tree full_tree(const Attachments& known, const Attachment& a) {
 
 int list(Tool& tool, const CommandOptions& o) {
   const Attachments known = attachments(o);
+  const auto all = known.all();
+  if (!all.ok()) return tool.output().error(all.error());
   Tree tree = Tree::array();
-  for (const Attachment& a : known.all()) tree.push_back(full_tree(known, a));
+  for (const Attachment& a : all.value()) tree.push_back(full_tree(known, a));
   tool.output().answer(tree, [&] {
     Table table{{"ID"}, {"DEVICE"}, {"VIA"}, {"STATE"}, {"MOUNTPOINTS"}, {"URI"}};
     for (const auto& a : tree) {
@@ -93,7 +95,9 @@ int detach(Tool& tool, const CommandOptions& o) {
   Attachments known = attachments(o);
   if (o.all) {
     int status = exit_ok;
-    for (const Attachment& a : known.all()) status = std::max(status, detach_one(tool, known, a, o));
+    const auto everything = known.all();
+    if (!everything.ok()) return tool.output().error(everything.error());
+    for (const Attachment& a : everything.value()) status = std::max(status, detach_one(tool, known, a, o));
     return status;
   }
   if (o.what.empty()) {
@@ -101,7 +105,10 @@ int detach(Tool& tool, const CommandOptions& o) {
     return exit_usage;
   }
   const auto found = known.find(o.what);
-  if (!found.ok()) return tool.output().error(found.error(), "'holdfast attach --list' shows what is");
+  if (!found.ok()) {
+    const bool none = found.code() == Errc::not_found;
+    return tool.output().error(found.error(), none ? "'holdfast attach --list' shows what is" : "");
+  }
   return detach_one(tool, known, found.value(), o);
 }
 

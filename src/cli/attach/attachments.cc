@@ -40,6 +40,12 @@ Result<nvmf::RemoteConfig> parse_target(const AttachOptions& options) {
   return nvmf::parse_remote(uri, defaults);
 }
 
+Result<nvmf::RemoteConfig> target_of(const Attachment& attachment) {
+  AttachOptions options;
+  options.uri = attachment.uri;
+  return parse_target(options);
+}
+
 // Waits until the process has ended. False: not within the time.
 bool wait_for_end(const FileDescriptor& process, double seconds) {
   pollfd fd{process.get(), POLLIN, 0};
@@ -59,11 +65,11 @@ FileDescriptor open_process(int pid) {
 }  // namespace
 
 bool Attachments::is_served(const Attachment& attachment) const {
-  if (attachment.via == AttachVia::kernel) return true;
-  return store_.lock(attachment.id).code() == Errc::busy;
+  if (attachment.via == AttachVia::user) return store_.lock(attachment.id).code() == Errc::busy;
+  const auto remote = target_of(attachment);
+  return remote.ok() && is_controller_of(remote.value(), attachment.controller, sys_) &&
+         owner_of(attachment.device, remote.value(), sys_) == DeviceOwner::remote;
 }
-
-std::vector<Attachment> Attachments::all() const { return store_.all(); }
 
 Result<Attachment> Attachments::attach(const AttachOptions& options) {
   HF_TRY(const auto remote, parse_target(options));
@@ -78,7 +84,8 @@ Result<Attachment> Attachments::attach(const AttachOptions& options) {
   auto attachment = store_.load(id);
   const bool was_there = attachment.ok() && is_served(attachment.value());
   if (!was_there) {
-    if (attachment.ok()) clean_up(attachment.value());  // left by a process that died
+    if (attachment.ok())
+      clean_up(attachment.value());  // of a process that died, or a connection that is gone
     attachment = make(options, remote, id);
     if (!attachment.ok()) return attachment;
   }
@@ -100,11 +107,14 @@ Result<Attachment> Attachments::make(const AttachOptions& options, const nvmf::R
   if (options.via == AttachVia::kernel && missing) return Error(Errc::not_supported, *missing);
   attachment.via = options.via.value_or(missing ? AttachVia::user : AttachVia::kernel);
   if (attachment.via == AttachVia::kernel) {
-    HF_TRY(const KernelDevice made, connect_kernel(remote));
+    HF_TRY(const KernelDevice made, connect_kernel(remote, sys_));
     attachment.device = made.device;
     attachment.controller = made.controller;
-    HF_CHECK(store_.save(attachment));
-    return attachment;
+    attachment.found = made.found;
+    const Status saved = store_.save(attachment);
+    if (saved.ok()) return attachment;
+    leave_connection(attachment).ignore("the first error counts");
+    return saved.error();
   }
   HF_TRY(FileDescriptor lock, store_.lock(id));
   DaemonPlan plan{store_, std::move(lock), std::move(attachment), remote, options.read_only, options.spin_us};
@@ -113,7 +123,8 @@ Result<Attachment> Attachments::make(const AttachOptions& options, const nvmf::R
 
 Result<Attachment> Attachments::find(const std::string& what) const {
   const std::string place = canonical(what);
-  for (const Attachment& a : store_.all()) {
+  HF_TRY(const auto known, store_.all());
+  for (const Attachment& a : known) {
     if (what == a.id || what == a.uri || place == a.device || is_mounted_at(a.device, place)) return a;
   }
   // The same target under other parameters.
@@ -136,23 +147,48 @@ Status Attachments::unmount_all(const Attachment& attachment, bool force) const 
 
 Status Attachments::detach(const Attachment& attachment, const DetachOptions& options) {
   if (::geteuid() != 0) return Error(Errc::failed_precondition, "detaching needs root: run this with sudo");
+  if (attachment.via == AttachVia::kernel) return detach_kernel(attachment, options);
   const bool served = is_served(attachment);
-  const bool user = attachment.via == AttachVia::user;
-  if (user && served && !options.force && attachment.state != "online") {
+  if (served && !options.force && attachment.state != "online") {
     return Error(Errc::failed_precondition,
                  fmt::format("the target of {} is out of reach ({}): what was written last would be lost",
                              attachment.device, attachment.state));
   }
-  if (user && served && options.force) ::kill(attachment.pid, SIGUSR1);
-  HF_CHECK(unmount_all(attachment, options.force || !served));
-  if (!user) {
-    HF_CHECK(disconnect_kernel(attachment.controller));
-    store_.forget(attachment.id);
-    return Status();
-  }
+  if (served && options.force) ::kill(attachment.pid, SIGUSR1);
+  if (served || owns_loop(attachment)) HF_CHECK(unmount_all(attachment, options.force || !served));
   if (served) return end_process(attachment, options);
   clean_up(attachment);
   return Status();
+}
+
+Status Attachments::detach_kernel(const Attachment& attachment, const DetachOptions& options) {
+  const auto remote = target_of(attachment);
+  if (remote.ok()) {
+    const DeviceOwner owner = owner_of(attachment.device, remote.value(), sys_);
+    const bool gone = owner == DeviceOwner::nobody;
+    if (owner != DeviceOwner::somebody_else) HF_CHECK(unmount_all(attachment, options.force || gone));
+    if (is_controller_of(remote.value(), attachment.controller, sys_)) HF_CHECK(leave_connection(attachment));
+  }
+  store_.forget(attachment.id);
+  return Status();
+}
+
+// Whoever of those with the same connection is the last one takes it away, unless it was there before all of them.
+Status Attachments::leave_connection(const Attachment& attachment) const {
+  if (attachment.found) return Status();
+  HF_TRY(const auto known, store_.all());
+  for (Attachment other : known) {
+    if (other.id == attachment.id || other.controller != attachment.controller) continue;
+    other.found = false;
+    return store_.save(other);
+  }
+  return disconnect_kernel(attachment.controller, sys_);
+}
+
+// The number of a loop device that was released is given to others.
+bool Attachments::owns_loop(const Attachment& attachment) const {
+  const auto remote = target_of(attachment);
+  return remote.ok() && loop_may_have_label(attachment.device, remote.value().nqn);
 }
 
 Status Attachments::end_process(const Attachment& attachment, const DetachOptions& options) {
@@ -181,8 +217,11 @@ Status Attachments::end_process(const Attachment& attachment, const DetachOption
 
 // Undoes what a process that is no more has left.
 void Attachments::clean_up(const Attachment& attachment) const {
-  const Status released = detach_loop(attachment.device);
-  released.ignore("the device may be gone already");
+  if (attachment.via == AttachVia::kernel) return store_.forget(attachment.id);
+  if (owns_loop(attachment)) {
+    const Status released = detach_loop(attachment.device);
+    released.ignore("the device may be gone already");
+  }
   ::umount2(store_.mount_directory(attachment.id).c_str(), MNT_DETACH);
   store_.forget(attachment.id);
 }

@@ -20,8 +20,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr double namespace_wait_seconds = 10;
-
 std::string text_of(const std::string& path) {
   const auto text = read_text(path);
   return text.ok() ? text.value() : std::string();
@@ -100,6 +98,18 @@ std::optional<std::string> find_controller(const nvmf::RemoteConfig& remote, con
   return std::nullopt;
 }
 
+bool is_controller_of(const nvmf::RemoteConfig& remote, const std::string& controller,
+                      const std::string& sys) {
+  return text_of(sys + "/class/nvme/" + controller + "/subsysnqn") == remote.nqn;
+}
+
+DeviceOwner owner_of(const std::string& device, const nvmf::RemoteConfig& remote, const std::string& sys) {
+  const std::string block = sys + "/block/" + fs::path(device).filename().string();
+  std::error_code error;
+  if (!fs::exists(block, error)) return DeviceOwner::nobody;
+  return is_the_namespace(remote, block) ? DeviceOwner::remote : DeviceOwner::somebody_else;
+}
+
 namespace {
 
 // Makes the connection. Returns the controller's name.
@@ -128,20 +138,24 @@ Result<std::string> add_controller(const nvmf::RemoteConfig& remote) {
 
 }  // namespace
 
-Result<KernelDevice> connect_kernel(nvmf::RemoteConfig remote) {
+Result<KernelDevice> connect_kernel(nvmf::RemoteConfig remote, const std::string& sys, double wait_seconds) {
   HF_CHECK(resolve(remote.host));
-  std::optional<std::string> controller = find_controller(remote);
-  if (!controller) {
+  std::optional<std::string> controller = find_controller(remote, sys);
+  const bool found = controller.has_value();
+  if (!found) {
     HF_TRY(controller, add_controller(remote));
   }
-  const double give_up_at = monotonic_seconds() + namespace_wait_seconds;
+  const double give_up_at = monotonic_seconds() + wait_seconds;
   for (;;) {
-    if (const auto name = find_namespace(remote)) return KernelDevice{"/dev/" + *name, *controller};
+    if (const auto name = find_namespace(remote, sys))
+      return KernelDevice{"/dev/" + *name, *controller, found};
     if (monotonic_seconds() > give_up_at) break;
     sleep_seconds(0.05);
   }
-  const Status undone = disconnect_kernel(*controller);
-  undone.ignore("the first error counts");
+  if (!found) {
+    const Status undone = disconnect_kernel(*controller, sys);
+    undone.ignore("the first error counts");
+  }
   return Error(Errc::not_found, fmt::format("{} is connected and shows no such namespace", remote.nqn));
 }
 

@@ -1,6 +1,7 @@
 // The kernel's own NVMe/TCP initiator.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -15,11 +16,14 @@ std::optional<std::string> kernel_initiator_missing();
 struct KernelDevice {
   std::string device;      // "/dev/nvme0n1"
   std::string controller;  // "nvme0"
+  bool found = false;      // the connection was there already: somebody else may use it
 };
 
-// Connects, or finds the connection that is there already, and waits for the namespace. Errors:
-// not_connected, not_found (the namespace does not appear), system_error.
-Result<KernelDevice> connect_kernel(nvmf::RemoteConfig remote);
+// Connects, or finds the connection that is there already, and waits for the namespace. After an error a
+// connection that was found is still there. Errors: not_connected, not_found (the namespace does not appear within
+// `wait_seconds`), system_error.
+Result<KernelDevice> connect_kernel(nvmf::RemoteConfig remote, const std::string& sys = "/sys",
+                                    double wait_seconds = 10);
 // Disconnects the controller. Ok when it is gone already.
 Status disconnect_kernel(const std::string& controller, const std::string& sys = "/sys");
 
@@ -28,6 +32,15 @@ Status disconnect_kernel(const std::string& controller, const std::string& sys =
 std::optional<std::string> find_namespace(const nvmf::RemoteConfig& remote, const std::string& sys = "/sys");
 // A live controller of the subsystem at that address: "nvme0".
 std::optional<std::string> find_controller(const nvmf::RemoteConfig& remote, const std::string& sys = "/sys");
+
+// Whether "nvme0" is a controller of the subsystem. The kernel gives the names of controllers and devices that are
+// gone to others.
+bool is_controller_of(const nvmf::RemoteConfig& remote, const std::string& controller,
+                      const std::string& sys = "/sys");
+// Whose "/dev/nvme0n1" is.
+enum class DeviceOwner : std::uint8_t { nobody, remote, somebody_else };
+DeviceOwner owner_of(const std::string& device, const nvmf::RemoteConfig& remote,
+                     const std::string& sys = "/sys");
 
 // Who this host is towards targets: /etc/nvme/hostnqn and hostid as other tools use them, else made from the
 // machine's id, the same at every call.

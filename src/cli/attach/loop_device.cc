@@ -42,6 +42,12 @@ void set_label(loop_info64& info, const std::string& label) {
   std::memcpy(info.lo_file_name, label.data(), size);
 }
 
+bool has_label(const loop_info64& info, const std::string& label) {
+  loop_info64 wanted{};
+  set_label(wanted, label);
+  return std::memcmp(info.lo_file_name, wanted.lo_file_name, sizeof wanted.lo_file_name) == 0;
+}
+
 // 0, or the errno.
 int configure(int loop, int file, const LoopOptions& options, bool direct) {
   loop_config config{};
@@ -80,6 +86,14 @@ bool loop_is_bound(const std::string& device) {
   const FileDescriptor loop(::open(device.c_str(), O_RDONLY | O_CLOEXEC));
   loop_info64 info{};
   return loop && ::ioctl(loop.get(), LOOP_GET_STATUS64, &info) == 0;
+}
+
+bool loop_may_have_label(const std::string& device, const std::string& label) {
+  const FileDescriptor loop(::open(device.c_str(), O_RDONLY | O_CLOEXEC));
+  loop_info64 info{};
+  if (!loop) return false;
+  if (::ioctl(loop.get(), LOOP_GET_STATUS64, &info) == 0) return has_label(info, label);
+  return errno != ENXIO && errno != ENOTTY;
 }
 
 Status detach_loop(const std::string& device) {

@@ -20,6 +20,9 @@ Result<std::string> attach_loop(const std::string& file, const LoopOptions& opti
 // Ends the binding; the kernel does it later when somebody has the device open. Ok when there is none.
 Status detach_loop(const std::string& device);
 bool loop_is_bound(const std::string& device);
+// Whether the device is bound, and to nothing that has another label. True also when the file behind it is dead, as
+// that of a process that was killed: then the kernel does not tell.
+bool loop_may_have_label(const std::string& device, const std::string& label);
 // The file has grown or shrunk.
 Status refresh_loop_size(const std::string& device);
 

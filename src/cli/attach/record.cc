@@ -19,6 +19,7 @@ nlohmann::ordered_json Attachment::to_tree() const {
   nlohmann::ordered_json tree = {{"id", id}, {"uri", uri}, {"via", word(via)}, {"device", device}};
   if (via == AttachVia::kernel) {
     tree["controller"] = controller;
+    if (found) tree["found"] = true;
   } else {
     tree["pid"] = pid;
     tree["state"] = state;
@@ -42,6 +43,8 @@ Result<Attachment> Attachment::from_text(const std::string& text) {
   a.controller = field("controller");
   if (const auto pid = tree.find("pid"); pid != tree.end() && pid->is_number_integer())
     a.pid = pid->get<int>();
+  if (const auto found = tree.find("found"); found != tree.end() && found->is_boolean())
+    a.found = found->get<bool>();
   a.state = field("state");
   a.error = field("error");
   if (a.id.empty() || a.uri.empty() || a.device.empty())
@@ -85,14 +88,21 @@ void AttachStore::forget(const std::string& id) const {
   ::rmdir(mount_directory(id).c_str());
 }
 
-std::vector<Attachment> AttachStore::all() const {
+Result<std::vector<Attachment>> AttachStore::all() const {
   std::vector<Attachment> found;
   std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(directory_, error)) {
-    if (entry.path().extension() != ".json") continue;
-    auto attachment = load(entry.path().stem().string());
+  std::filesystem::directory_iterator entry(directory_, error);
+  for (; !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
+    if (entry->path().extension() != ".json") continue;
+    auto attachment = load(entry->path().stem().string());
     if (attachment.ok()) found.push_back(std::move(attachment).value());
   }
+  if (error == std::errc::permission_denied) {
+    return Error(
+        Errc::failed_precondition,
+        fmt::format("what is attached is for root alone to see ({}): run this with sudo", directory_));
+  }
+  if (error && error != std::errc::no_such_file_or_directory) return system_error(directory_, error.value());
   std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.device < b.device; });
   return found;
 }

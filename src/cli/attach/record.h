@@ -26,6 +26,7 @@ struct Attachment {
   AttachVia via = AttachVia::user;
   std::string device;      // "/dev/loop0", "/dev/nvme0n1"
   std::string controller;  // kernel: "nvme0"
+  bool found = false;      // kernel: the connection was there before, and stays
   int pid = 0;             // user: of the process that serves it
   std::string state;       // user: "online", or "lost" while the target is out of reach for too long
   std::string error;       // user: what went wrong at the end: then data may be missing at the target
@@ -51,8 +52,9 @@ class AttachStore {
   Result<Attachment> load(const std::string& id) const;  // not_found, bad_format
   // Everything that a record stands for is gone.
   void forget(const std::string& id) const;
-  // Records that cannot be read are left out.
-  std::vector<Attachment> all() const;
+  // Records that cannot be read are left out; none without the directory. Errors: failed_precondition (it is for
+  // its owner alone).
+  Result<std::vector<Attachment>> all() const;
 
   std::string mount_directory(const std::string& id) const { return path(id, ".fuse"); }
   std::string log_file(const std::string& id) const { return path(id, ".log"); }

@@ -7,6 +7,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+#include <unistd.h>
 
 #include "block/uri.h"
 
@@ -46,10 +47,10 @@ TEST_F(RecordTest, IsReadAsItWasWritten) {
   const auto read = store().load("0011aabb");
   ASSERT_TRUE(read.ok()) << read.error().message();
   EXPECT_EQ(read.value().to_tree(), sample().to_tree());
-  EXPECT_EQ(store().all().size(), 1u);
+  EXPECT_EQ(store().all().value().size(), 1u);
   store().forget("0011aabb");
   EXPECT_EQ(store().load("0011aabb").code(), Errc::not_found);
-  EXPECT_TRUE(store().all().empty());
+  EXPECT_TRUE(store().all().value().empty());
 }
 
 TEST_F(RecordTest, DamagedRecordsAreNamedAndLeftOut) {
@@ -62,7 +63,19 @@ TEST_F(RecordTest, DamagedRecordsAreNamedAndLeftOut) {
     EXPECT_EQ(read.code(), Errc::bad_format);
     EXPECT_THAT(read.error().message(), HasSubstr("bad.json"));
   }
-  EXPECT_EQ(store().all().size(), 1u);
+  EXPECT_EQ(store().all().value().size(), 1u);
+}
+
+TEST_F(RecordTest, WhatIsForRootAloneIsNotAnEmptyList) {
+  if (::geteuid() != 0) GTEST_SKIP() << "the directory is to be another's";
+  ASSERT_TRUE(store().prepare().ok());
+  ASSERT_TRUE(store().save(sample()).ok());
+  ASSERT_EQ(::seteuid(65534), 0);
+  const auto seen = store().all();
+  ASSERT_EQ(::seteuid(0), 0);
+  ASSERT_FALSE(seen.ok());
+  EXPECT_EQ(seen.code(), Errc::failed_precondition);
+  EXPECT_THAT(seen.error().message(), HasSubstr("sudo"));
 }
 
 TEST_F(RecordTest, TheLockIsHeldUntilItIsClosed) {
@@ -76,7 +89,7 @@ TEST_F(RecordTest, TheLockIsHeldUntilItIsClosed) {
 }
 
 TEST_F(RecordTest, NothingAttachedIsAnEmptyList) {
-  EXPECT_TRUE(AttachStore(directory + "/none").all().empty());
+  EXPECT_TRUE(AttachStore(directory + "/none").all().value().empty());
 }
 
 TEST_F(RecordTest, TheIdIsThatOfTheNamespaceNotOfTheParameters) {

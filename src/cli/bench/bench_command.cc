@@ -22,6 +22,8 @@
 namespace holdfast::cli {
 namespace {
 
+constexpr unsigned cores_by_default_max = 4;
+
 struct CommandOptions {
   BenchOptions bench;
   std::string uri;
@@ -77,7 +79,7 @@ uring::Runtime::Options runtime_options(const CommandOptions& o) {
   const std::uint64_t in_flight =
       o.bench.queue_depth * round_up(std::max<std::uint64_t>(o.bench.io_bytes, 4 * KiB), 4 * KiB);
   // Pieces are powers of two of whole slabs: twice as much always does. The rest is for the device itself.
-  options.memory_bytes = std::max(1u, o.cores) * (2 * in_flight + 64 * MiB);
+  options.memory_bytes = o.cores * (2 * in_flight + 64 * MiB);
   return options;
 }
 
@@ -104,9 +106,10 @@ int run(Tool& tool, CommandOptions& o) {
   o.bench.time = seconds(o.time_seconds);
   o.bench.warmup = seconds(o.warmup_seconds);
   if (o.bench.seed == 0) o.bench.seed = random_seed();
+  // The memory is for each of them.
+  if (o.cores == 0) o.cores = std::min(cores_by_default_max, uring::Runtime::usable_cpus());
   auto runtime = uring::Runtime::create(runtime_options(o));
   if (!runtime.ok()) return out.error(runtime.error());
-  o.cores = runtime.value()->cores().count();
   BenchSurroundings surroundings;
   surroundings.cpu_time = process_cpu_time;
   surroundings.on_progress = [&out, &o](const BenchProgress& p) { out.live_line(progress_line(o.bench, p)); };

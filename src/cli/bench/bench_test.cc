@@ -4,6 +4,7 @@
 #include <cstring>
 #include <map>
 #include <set>
+#include <sstream>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -12,6 +13,7 @@
 #include "base/units.h"
 #include "block/builtin.h"
 #include "block/registry.h"
+#include "cli/bench/bench_command.h"
 #include "cli/bench/workload.h"
 #include "uring/runtime.h"
 
@@ -290,6 +292,17 @@ TEST(Workload, RandomAccessMeetsEachPlaceOnce) {
     EXPECT_EQ(*met.rbegin(), units - 1);
     EXPECT_FALSE(w.next().has_value());
   }
+}
+
+// Operations of half a MiB and a little take pieces of twice as much.
+TEST(BenchCommand, EveryCoreHasTheMemoryThatItNeeds) {
+  std::ostringstream out, err;
+  Tool tool(out, err, false);
+  add_bench_command(tool);
+  EXPECT_EQ(tool.run({"bench", "null:///n?size_mb=2048", "--cores", "0", "--qd", "128", "--bs", "516KiB",
+                      "--time", "0.01", "--warmup", "0"}),
+            0)
+      << err.str();
 }
 
 TEST_F(BenchTest, AStrideLeavesGaps) {

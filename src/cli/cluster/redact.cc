@@ -27,17 +27,25 @@ bool names_a_secret(const std::string& member) {
                      [&](std::string_view word) { return name.find(word) != std::string::npos; });
 }
 
-bool of_a_token(char c) {
-  return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
-         std::string_view("-._~+/=:").find(c) != std::string_view::npos;
+struct Span {
+  std::size_t begin, end;
+};
+
+// The value at a place: what is in quotes, which may be escaped themselves, or a word.
+Span value_at(const std::string& text, std::size_t begin) {
+  const std::size_t quote = text.find_first_not_of("\\ ", begin);
+  if (quote == std::string::npos || (text[quote] != '"' && text[quote] != '\''))
+    return {begin, std::min(text.find_first_of(" \t\r\n\"',;&<>()[]{}", begin), text.size())};
+  const bool escaped = quote > begin && text[quote - 1] == '\\';
+  std::size_t end = quote;
+  do {
+    end = text.find(text[quote], end + 1);
+    if (end == std::string::npos) return {quote + 1, text.size()};
+  } while (!escaped && text[end - 1] == '\\');
+  return {quote + 1, escaped && text[end - 1] == '\\' ? end - 1 : end};
 }
 
-std::size_t token_end(const std::string& text, std::size_t begin) {
-  while (begin < text.size() && of_a_token(text[begin])) ++begin;
-  return begin;
-}
-
-// Replaces the token that follows each `mark`; `keep_mark`: the mark itself stays.
+// Replaces the value that follows each `mark`; `keep_mark`: the mark itself stays.
 void replace_after(std::string& text, std::string_view mark, bool keep_mark) {
   const std::string lowered = lower(text);
   std::string result;
@@ -45,11 +53,10 @@ void replace_after(std::string& text, std::string_view mark, bool keep_mark) {
   for (;;) {
     const std::size_t found = lowered.find(mark, from);
     if (found == std::string::npos) break;
-    const std::size_t begin = found + mark.size();
-    const std::size_t end = token_end(text, begin);
-    result.append(text, from, (keep_mark ? begin : found) - from);
-    if (end > begin) result += redacted;
-    from = end;
+    const Span value = value_at(text, found + mark.size());
+    result.append(text, from, (keep_mark ? value.begin : found) - from);
+    if (value.end > value.begin) result += redacted;
+    from = value.end;
   }
   if (from > 0) text = result + text.substr(from);
 }
@@ -82,9 +89,12 @@ void remove_url_credentials(std::string& text) {
 
 std::string redact_text(std::string text) {
   remove_private_keys(text);
-  for (const char* mark : {"bearer ", "password=", "passwd=", "secret=", "token=", "passphrase=",
-                           "password: ", "secret: ", "dhchap_key=", "dhchap_ctrl_key="}) {
+  for (const char* mark : {"bearer ", "password: ", "secret: ", "dhchap_key=", "dhchap_ctrl_key="}) {
     replace_after(text, mark, true);
+  }
+  for (const char* word : {"password", "passwd", "passphrase", "secret", "token", "private_key", "api_key"}) {
+    // As key=value and as JSON, which may be a string within JSON.
+    for (const char* joint : {"=", "\":", "\\\":"}) replace_after(text, std::string(word) + joint, true);
   }
   replace_after(text, "dhhc_1:", false);  // as lower() writes it
   replace_after(text, "eyjhbgci", false);

@@ -226,6 +226,42 @@ TEST_F(CliTest, AReplicaOfAnotherEngineGetsTheSnapshotsOfOne) {
   EXPECT_THAT(again.output, StartsWith("error: NOT_FOUND: "));
 }
 
+TEST_F(CliTest, TheDisksOfAPoolAreLookedAtWhenItIsExported) {
+  const std::string disk = scratch.path("p.img");
+  std::ofstream(disk).put('\0');
+  fs::resize_file(disk, 128 << 20);
+  const auto look = [&](std::vector<std::string> words) {
+    words.insert(words.begin(), {program(), "pool"});
+    return testing_support::run(words);
+  };
+  {
+    EngineProcess e(scratch, "a");
+    ASSERT_TRUE(e.start());
+    engine(e, {"pool", "create", "p", disk});
+    engine(e, {"replica", "create", "v", "aaaaaaaa-0000-4000-8000-000000000001", "p", "-s", "16MiB"});
+    const Finished open = look({"check", disk});
+    EXPECT_EQ(open.status, 2);
+    EXPECT_THAT(open.output, HasSubstr("Export it first"));
+    engine(e, {"pool", "export", "p"});
+    const Finished clean = look({"check", disk, "-o", "json"});
+    ASSERT_EQ(clean.status, 0) << clean.output;
+    const json seen = json::parse(clean.output);
+    EXPECT_EQ(seen["pool"], "p") << seen.dump(1);
+    EXPECT_EQ(seen["volumes"], 1u);
+    EXPECT_EQ(json::parse(look({"dump", disk}).output)["volumes"][0]["name"], "v");
+  }
+  const Finished too_much = look({"check", disk, "--map-memory", "1"});
+  EXPECT_EQ(too_much.status, 2);
+  EXPECT_THAT(too_much.output, HasSubstr("more than 1 B of memory"));
+  EXPECT_THAT(too_much.output, HasSubstr("--map-memory"));
+  std::fstream file(disk);
+  file.seekp(20).put('x');  // in the first copy of the label
+  file.close();
+  const Finished damaged = look({"check", disk});
+  EXPECT_EQ(damaged.status, 0) << "the other copy is whole: " << damaged.output;
+  EXPECT_EQ(look({"check", scratch.path("none.img")}).status, 2);
+}
+
 TEST_F(CliTest, EveryCommandThatOnlyLooks) {
   EngineProcess e(scratch, "a");
   ASSERT_TRUE(e.start());

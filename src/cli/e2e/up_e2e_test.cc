@@ -158,6 +158,21 @@ TEST_F(UpTest, TheProcessesGoWithTheirKeeper) {
   ASSERT_EQ(up().status, 0);
 }
 
+// As under nohup, and from a parent that does not care for its children.
+TEST_F(UpTest, WhatTheCallerIgnoresIsIgnoredButTheEndOfItsProcesses) {
+  const Finished started = testing_support::run(
+      {"/usr/bin/env", "--ignore-signal=CHLD", "--ignore-signal=HUP", program(), "up", "-d", "--nodes", "1",
+       "--disk-size", "256MiB", "--port-offset", offset, "--state-dir", dir});
+  ASSERT_EQ(started.status, 0) << started.output;
+  const pid_t keeper = status()["pid"];
+  ::kill(keeper, SIGHUP);
+  const pid_t killed = process("node-1")["pid"];
+  ::kill(killed, SIGKILL);
+  EXPECT_TRUE(becomes("node-1", "running", killed));
+  EXPECT_EQ(status()["stopping"], false);
+  EXPECT_EQ(tool({"down"}).status, 0);
+}
+
 TEST_F(UpTest, APortInUseIsExplained) {
   testing_support::EngineProcess other(scratch, "other");
   ASSERT_TRUE(other.start());

@@ -22,12 +22,13 @@ constexpr int exit_unreadable = 2;
 
 struct CommandOptions {
   std::vector<std::string> disks;
+  std::uint64_t map_bytes_max = 0;
 };
 
-Task<Result<pool::PoolOnDisk>> look(const Cores& cores, std::vector<std::string> disks, bool keep_records) {
+Task<Result<pool::PoolOnDisk>> look(const Cores& cores, CommandOptions o, bool keep_records) {
   DeviceRegistry registry(cores);
   register_builtin_schemes(registry, cores);
-  auto found = co_await pool::check_pool(registry, std::move(disks), keep_records);
+  auto found = co_await pool::check_pool(registry, std::move(o.disks), keep_records, o.map_bytes_max);
   co_await registry.close();
   co_return found;
 }
@@ -44,9 +45,11 @@ std::optional<pool::PoolOnDisk> look(Tool& tool, const CommandOptions& o, bool k
     out.error(runtime.error());
     return std::nullopt;
   }
-  auto found = runtime.value()->run(look(runtime.value()->cores(), o.disks, keep_records));
+  auto found = runtime.value()->run(look(runtime.value()->cores(), o, keep_records));
   if (!found.ok()) {
-    out.error(found.error(), "is the pool open in an engine? Export it first");
+    const bool too_much = found.code() == Errc::resource_exhausted;
+    out.error(found.error(), too_much ? "give more by --map-memory, or look at it on a machine that has more"
+                                      : "is the pool open in an engine? Export it first");
     return std::nullopt;
   }
   return std::move(found).value();
@@ -58,6 +61,11 @@ void show(Output& out, const pool::PoolOnDisk& pool) {
   if (!pool.findings.empty()) {
     out.line(fmt::format("{} findings", pool.findings.size()));
     return;
+  }
+  for (const auto& disk : pool.disks) {
+    if (disk.label.superblock.unfinished())
+      out.note(fmt::format(
+          "disk '{}': making its pool was cut off at its end; who opens the pool finishes it", disk.uri));
   }
   out.line(
       fmt::format("pool '{}' is clean: {} disks, {} volumes and snapshots, {} commits after the checkpoint",
@@ -81,8 +89,10 @@ int dump(Tool& tool, const CommandOptions& o) {
   return pool->findings.empty() ? exit_ok : exit_failed;
 }
 
-void add_disks(CLI::App& to, CommandOptions& o) {
+void add_options(CLI::App& to, CommandOptions& o) {
   to.add_option("DISK", o.disks, "Paths or device URIs: all disks of the pool, in any order")->required();
+  add_size(to, "--map-memory", o.map_bytes_max,
+           "Memory that the maps of its volumes may take [half of what there is]");
 }
 
 }  // namespace
@@ -92,14 +102,14 @@ void add_pool_disk_commands(Tool& tool) {
   auto& checked = tool.keep<CommandOptions>();
   auto& c = tool.add_command(group, "check", "Check every rule of the on-disk format; nothing is written",
                              [&tool, &checked] { return check(tool, checked); });
-  add_disks(c, checked);
+  add_options(c, checked);
   c.footer(
       "Exit status: 0 the pool is clean, 1 something was found, 2 the disks cannot be read.\n\n"
       "  holdfast pool check /dev/sdb /dev/sdc -o json");
   auto& dumped = tool.keep<CommandOptions>();
   auto& d = tool.add_command(group, "dump", "Show labels, segments, volumes and the journal as JSON",
                              [&tool, &dumped] { return dump(tool, dumped); });
-  add_disks(d, dumped);
+  add_options(d, dumped);
   tool.add_output_options(group);
 }
 

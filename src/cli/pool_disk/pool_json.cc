@@ -36,6 +36,7 @@ Json label_json(const PoolOnDisk::DiskLabel& disk) {
                {"sequence", s.sequence},
                {"newest_copy", disk.label.newest},
                {"copies_agree", disk.label.copies_agree},
+               {"unfinished", s.unfinished()},
                {"features", features_json(s)},
                {"cluster_bytes", s.cluster_bytes},
                {"data_offset", s.data_offset},
@@ -176,7 +177,8 @@ Json check_json(const PoolOnDisk& pool) {
     disks.push_back({{"uri", disk.uri},
                      {"uuid", s.disk_uuid.to_string()},
                      {"index", s.disk_index},
-                     {"size_bytes", disk.size_bytes}});
+                     {"size_bytes", disk.size_bytes},
+                     {"unfinished", s.unfinished()}});
   }
   if (pool.state == nullptr) return tree;
   const State& state = *pool.state;

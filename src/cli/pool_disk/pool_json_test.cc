@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "pool/testing/pool_bench.h"
+#include "pool/testing/pool_machine.h"
 
 namespace holdfast::cli {
 namespace {
@@ -68,6 +69,20 @@ TEST_F(PoolJson, ADumpShowsTheJournal) {
   for (const auto& record : tree["journal"]) types.push_back(record["type"]);
   EXPECT_EQ(types, (std::vector<std::string>{"create", "write_data", "create"}));
   EXPECT_EQ(tree["journal"][1]["block_count"], 2);
+}
+
+TEST_F(PoolJson, APoolThatWasNeverFinishedIsNamed) {
+  for (std::size_t i = 0; i < 2; ++i) {
+    pool::testing_support::OpenDisk disk(bench.machine, bench.paths[i]);
+    ASSERT_TRUE(bench.machine.run(pool::mark_unfinished(bench.machine.home(), disk.port())).ok());
+  }
+  const auto checked = check_json(look());
+  EXPECT_EQ(checked["clean"], false);
+  EXPECT_EQ(checked["disks"][1]["unfinished"], true);
+  EXPECT_NE(checked["findings"][0].get<std::string>().find("was cut off"), std::string::npos);
+  const auto dumped = dump_json(look());
+  EXPECT_EQ(dumped["labels"][0]["unfinished"], true);
+  EXPECT_EQ(dumped["labels"][0]["features"]["incompatible"], 1);
 }
 
 TEST_F(PoolJson, DamageIsAFinding) {

@@ -18,7 +18,8 @@ void Output::answer(const nlohmann::ordered_json& tree, const std::function<void
       table();
       break;
     case Format::json:
-      out_ << tree.dump(2) << '\n';
+      // What is no UTF-8, such as a name from a file system, cannot be shown as it is.
+      out_ << tree.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << '\n';
       break;
     case Format::yaml:
       out_ << to_yaml(tree);

@@ -54,6 +54,27 @@ TEST(Table, CountsCharactersNotBytesAndDefusesControls) {
   EXPECT_EQ(t.to_string(false), "\xC3\xA9t\xC3\xA9   x\nabcd  ?[31mred?\n");
 }
 
+TEST(Table, DefusesControlsBeyondAsciiAndBytesThatAreNoText) {
+  Table t{{"A"}, {"B"}};
+  t.add_row(
+      {"a\xC2\x9B"
+       "31m",
+       "1"});  // what some terminals take for ESC [
+  t.add_row({"\xFF\x80\xC3", "2"});
+  t.add_row({"\xE2\x82", "3"});
+  t.add_row({"\xE2\x82\xAC\xC2\xA0.", "4"});
+  EXPECT_EQ(t.to_string(false), "a?31m  1\n???    2\n??     3\n\xE2\x82\xAC\xC2\xA0.    4\n");
+}
+
+TEST(Output, BytesThatAreNoTextStopNoAnswer) {
+  for (const Format format : {Format::json, Format::yaml}) {
+    Screen s;
+    s.output.format = format;
+    s.output.answer({{"mountpoint", "/mnt/\xE9t\xE9"}}, [] {});
+    EXPECT_THAT(s.out.str(), HasSubstr("/mnt/\xEF\xBF\xBDt\xEF\xBF\xBD"));
+  }
+}
+
 TEST(Output, TheFormatChoosesWhatAnAnswerBecomes) {
   const ordered_json tree = {{"b", 1}, {"a", {{"list", {1, 2}}}}};
   Screen s;

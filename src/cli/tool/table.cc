@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/assert.h"
+#include "base/utf8.h"
 
 namespace holdfast::cli {
 namespace {
@@ -19,6 +20,21 @@ void append_line(std::string& to, std::string line) {
   to += '\n';
 }
 
+// One '?' for each control character, and for each byte that is no UTF-8.
+std::string printable(std::string_view text) {
+  std::string shown;
+  while (!text.empty()) {
+    const std::size_t size = utf8_size(text);
+    if (size == 0 || is_control(text)) {
+      shown += '?';
+    } else {
+      shown += text.substr(0, size);
+    }
+    text.remove_prefix(std::max<std::size_t>(size, 1));
+  }
+  return shown;
+}
+
 }  // namespace
 
 std::size_t display_width(std::string_view text) noexcept {
@@ -29,10 +45,7 @@ std::size_t display_width(std::string_view text) noexcept {
 void Table::add_row(std::vector<std::string> cells) {
   HF_ASSERT(cells.size() == columns_.size());
   for (auto& cell : cells) {
-    if (cell.empty()) cell = "-";
-    for (char& c : cell) {
-      if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = '?';
-    }
+    cell = cell.empty() ? "-" : printable(cell);
   }
   rows_.push_back(std::move(cells));
 }

@@ -29,8 +29,8 @@ class Table {
   void add_row(std::vector<std::string> cells);
   bool empty() const noexcept { return rows_.empty(); }
 
-  // With or without the line of titles. Control characters in cells show as '?': names come from elsewhere
-  // and must not steer a terminal.
+  // With or without the line of titles. Control characters in cells, and what is no UTF-8, show as '?': names come
+  // from elsewhere and must not steer a terminal.
   std::string to_string(bool with_titles) const;
 
  private:

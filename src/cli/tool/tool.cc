@@ -77,6 +77,13 @@ void Tool::add_completion() {
 }
 
 int Tool::run(std::vector<std::string> arguments) {
+  const int status = parse_and_run(std::move(arguments));
+  out_.flush();
+  if (status != exit_ok || out_.good()) return status;
+  return output_.error(name(Errc::io_error), "standard output takes no more: the answer is not complete");
+}
+
+int Tool::parse_and_run(std::vector<std::string> arguments) {
   if (!arguments.empty() && arguments[0] == "__complete") {
     const std::size_t skipped = arguments.size() > 1 && arguments[1] == "--" ? 2 : 1;
     const std::vector<std::string> words(arguments.begin() + static_cast<std::ptrdiff_t>(skipped),

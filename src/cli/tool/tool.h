@@ -50,11 +50,13 @@ class Tool {
   // What shells complete arguments with that only a running system knows.
   void set_names(NamesOf names_of) { names_of_ = std::move(names_of); }
 
-  // Arguments without the program's name. Returns the exit status; help and usage errors are written.
+  // Arguments without the program's name. Returns the exit status; help and usage errors are written. It is
+  // exit_failed when the answer could not be.
   int run(std::vector<std::string> arguments);
 
  private:
   void add_completion();
+  int parse_and_run(std::vector<std::string> arguments);
 
   struct KeptBase {
     virtual ~KeptBase() = default;

@@ -1,5 +1,6 @@
 #include "cli/tool/tool.h"
 
+#include <fstream>
 #include <sstream>
 
 #include <CLI/CLI.hpp>
@@ -40,6 +41,18 @@ TEST_F(ToolTest, RunsTheCommandGivenAndReturnsItsStatus) {
   EXPECT_EQ(tool.run({"box", "lid", "open", "a", "--size", "4KiB"}), 7);
   EXPECT_EQ(options.name, "a");
   EXPECT_EQ(options.size, 4096u);
+}
+
+TEST(Tool, AnAnswerThatCannotBeWrittenIsAFailure) {
+  std::ofstream full("/dev/full");
+  std::ostringstream err;
+  Tool tool(full, err, false);
+  tool.add_command(tool.app(), "tell", "Says something", [&tool] {
+    tool.output().line("something");
+    return exit_ok;
+  });
+  EXPECT_EQ(tool.run({"tell"}), exit_failed);
+  EXPECT_THAT(err.str(), HasSubstr("standard output"));
 }
 
 TEST_F(ToolTest, GroupOptionsMayFollowTheCommand) {

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <yaml-cpp/yaml.h>
 
+#include "base/utf8.h"
 #include "cli/tool/output.h"
 
 namespace holdfast::cli {
@@ -27,7 +28,7 @@ bool reads_as_other_type(const std::string& s) {
 
 void emit_string(YAML::Emitter& to, const std::string& s) {
   if (reads_as_other_type(s)) to << YAML::DoubleQuoted;
-  to << s;
+  to << to_utf8(s);
 }
 
 void emit(YAML::Emitter& to, const Tree& tree) {

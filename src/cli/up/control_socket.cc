@@ -48,6 +48,21 @@ Tree receive_message(int fd) {
   return Tree::parse(buffer.begin(), buffer.begin() + n, nullptr, false);
 }
 
+Error connect_error(int error, const std::string& path) {
+  const std::string dir = path.substr(0, path.rfind('/'));
+  switch (error) {
+    case EACCES:
+    case EPERM:
+      return Error(
+          Errc::failed_precondition,
+          fmt::format("the cluster in {} is another user's: run this as that user, or with sudo", dir));
+    case EAGAIN:
+      return Error(Errc::timed_out, fmt::format("no answer from {}", path));
+    default:
+      return Error(Errc::not_found, fmt::format("no cluster runs from {}", dir));
+  }
+}
+
 }  // namespace
 
 ControlSocket::~ControlSocket() {
@@ -86,8 +101,9 @@ Result<Tree> ask(const std::string& path, const Tree& request) {
   if (fd < 0) return error_from_errno(errno).with_context("socket");
   set_patience(fd, 10);
   if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    const int connect_errno = errno;
     ::close(fd);
-    return Error(Errc::not_found, fmt::format("no cluster runs from {}", path.substr(0, path.rfind('/'))));
+    return connect_error(connect_errno, path);
   }
   const bool sent = send_message(fd, request);
   Tree reply = sent ? receive_message(fd) : Tree(Tree::value_t::discarded);

@@ -30,7 +30,7 @@ class ControlSocket {
   std::string path_;
 };
 
-// Errors: not_found when nobody listens; timed_out; bad_format.
+// Errors: not_found when nobody listens; failed_precondition when it is another user's; timed_out.
 Result<Tree> ask(const std::string& path, const Tree& request);
 
 }  // namespace holdfast::cli

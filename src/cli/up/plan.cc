@@ -1,11 +1,15 @@
 #include "cli/up/plan.h"
 
+#include <cerrno>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#include <unistd.h>
 
 #include "base/units.h"
 #include "cli/rest/json_view.h"
@@ -40,6 +44,9 @@ Status check_nodes(unsigned nodes) {
   return Error(Errc::invalid_argument,
                fmt::format("{} nodes on one machine: at most {} are possible", nodes, up_nodes_max));
 }
+
+// A part of one counts: 0 means that nothing was said.
+std::uint64_t whole_seconds(double seconds) { return static_cast<std::uint64_t>(std::ceil(seconds)); }
 
 std::uint16_t port_at(const Tree& tree, const char* name) {
   const std::uint64_t port = number(tree, name);
@@ -82,7 +89,7 @@ Result<ClusterPlan> make_plan(const std::string& dir, const UpOptions& options) 
   plan.registration_port = static_cast<std::uint16_t>(registration_port + options.port_offset);
   plan.store_port = static_cast<std::uint16_t>(store_port + options.port_offset);
   plan.disk_bytes = options.disk_bytes == 0 ? default_disk_bytes : options.disk_bytes;
-  plan.replace_after_seconds = static_cast<std::uint64_t>(options.replace_after_seconds);
+  plan.replace_after_seconds = whole_seconds(options.replace_after_seconds);
   if (plan.disk_bytes < smallest_disk_bytes) {
     return Error(Errc::invalid_argument,
                  fmt::format("disks of {} are too small: at least {}", format_size(plan.disk_bytes),
@@ -107,7 +114,7 @@ Status extend_plan(ClusterPlan& plan, const UpOptions& options) {
                  fmt::format("the cluster in {} has disks of {}", plan.dir, format_size(plan.disk_bytes)));
   }
   if (options.replace_after_seconds > 0) {
-    plan.replace_after_seconds = static_cast<std::uint64_t>(options.replace_after_seconds);
+    plan.replace_after_seconds = whole_seconds(options.replace_after_seconds);
   }
   const auto offset = static_cast<std::uint32_t>(plan.rest_port - rest_port);
   for (unsigned i = planned + 1; i <= options.nodes; ++i) plan.engines.push_back(engine_plan(i, offset));
@@ -167,7 +174,14 @@ Result<ClusterPlan> parse_plan(const std::string& text_form, const std::string& 
 
 Result<ClusterPlan> load_plan(const std::string& dir) {
   std::ifstream file(dir + "/cluster.json");
-  if (!file.is_open()) return Error(Errc::not_found, fmt::format("no cluster is kept in {}", dir));
+  if (!file.is_open()) {
+    if (::faccessat(AT_FDCWD, (dir + "/cluster.json").c_str(), R_OK, AT_EACCESS) != 0 && errno == EACCES) {
+      return Error(
+          Errc::failed_precondition,
+          fmt::format("what is kept in {} is another user's: run this as that user, or with sudo", dir));
+    }
+    return Error(Errc::not_found, fmt::format("no cluster is kept in {}", dir));
+  }
   const std::string text_form(std::istreambuf_iterator<char>(file), {});
   return parse_plan(text_form, dir);
 }

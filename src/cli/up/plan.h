@@ -56,7 +56,8 @@ struct UpOptions {
 
 // A new plan. Errors: invalid_argument when a port would be too high.
 Result<ClusterPlan> make_plan(const std::string& dir, const UpOptions& options);
-// What a state directory holds. Errors: not_found; bad_format, naming the file.
+// What a state directory holds. Errors: not_found; failed_precondition when it is another user's; bad_format, naming
+// the file.
 Result<ClusterPlan> load_plan(const std::string& dir);
 Status save_plan(const ClusterPlan& plan);
 // More engines than before are added at the end. Errors: invalid_argument for fewer, or disks of another size.

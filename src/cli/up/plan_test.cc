@@ -36,6 +36,8 @@ TEST(ClusterPlan, IsTheSameAfterItWasKept) {
   EXPECT_EQ(plan_json(again.value()), plan_json(plan.value()));
   EXPECT_EQ(again.value().rest_port, 8181);
   EXPECT_EQ(again.value().replace_after_seconds, 20u);
+  options.replace_after_seconds = 0.5;
+  EXPECT_EQ(make_plan("/tmp/x", options).value().replace_after_seconds, 1u) << "said, and not nothing";
 }
 
 TEST(ClusterPlan, WhatCannotBeIsRefused) {

@@ -41,7 +41,7 @@ void rotate(const std::string& log_file) {
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  std::signal(SIGPIPE, SIG_DFL);
+  for (const int s : {SIGPIPE, SIGCHLD, SIGINT, SIGHUP}) std::signal(s, SIG_DFL);
   const int null = ::open("/dev/null", O_RDONLY);
   ::dup2(null, STDIN_FILENO);
   ::dup2(log, STDOUT_FILENO);
@@ -55,6 +55,17 @@ void rotate(const std::string& log_file) {
 }  // namespace
 
 Status Process::start(double now) {
+  Status spawned = spawn(now);
+  if (!spawned.ok() && state_ == State::waiting) wait_longer(now);
+  return spawned;
+}
+
+void Process::wait_longer(double now) {
+  delay_ = delay_ == 0 ? first_delay_seconds : std::min(delay_ * 2, longest_delay_seconds);
+  restart_at_ = now + delay_;
+}
+
+Status Process::spawn(double now) {
   rotate(log_file_);
   const int log = ::open(log_file_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
   if (log < 0) return error_from_errno(errno).with_context(log_file_);
@@ -94,8 +105,8 @@ bool Process::ended(int wait_status, double now) {
     delay_ = 0;
     return true;
   }
-  delay_ = delay_ == 0 || stable ? first_delay_seconds : std::min(delay_ * 2, longest_delay_seconds);
-  restart_at_ = now + delay_;
+  if (stable) delay_ = 0;
+  wait_longer(now);
   state_ = State::waiting;
   ++restarts_;
   return false;

@@ -24,8 +24,8 @@ class Process {
   Process(std::string name, std::vector<std::string> command, std::string log_file)
       : name_(std::move(name)), command_(std::move(command)), log_file_(std::move(log_file)) {}
 
-  // Errors: of the system. The process dies with the one that calls this, by a clean stop. Its environment and
-  // working directory are the caller's; its signals are not.
+  // Errors: of the system; one that is to be started again waits longer then. The process dies with the one that
+  // calls this, by a clean stop. Its environment and working directory are the caller's; its signals are not.
   Status start(double now);
   // SIGTERM, or SIGKILL. It stays off. Nothing when it does not run.
   void stop(double now, bool kill);
@@ -47,6 +47,9 @@ class Process {
   std::string log_tail(unsigned lines = 5) const;
 
  private:
+  Status spawn(double now);
+  void wait_longer(double now);
+
   const std::string name_;
   const std::vector<std::string> command_;
   const std::string log_file_;

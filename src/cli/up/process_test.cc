@@ -62,6 +62,20 @@ TEST_F(ProcessTest, WhoDiesIsStartedAgainLaterAndLater) {
   EXPECT_DOUBLE_EQ(p.restart_at() - now - 61, 0.5);
 }
 
+TEST_F(ProcessTest, WhoCannotBeStartedAgainIsTriedLaterAndLater) {
+  Process p = shell("exit 1");
+  ASSERT_TRUE(p.start(0).ok());
+  EXPECT_FALSE(p.ended(wait_for(p), 0));
+  fs::remove_all(dir);  // no log can be opened
+  double now = p.restart_at();
+  for (const double delay : {1.0, 2.0, 4.0}) {
+    EXPECT_FALSE(p.start(now).ok());
+    EXPECT_EQ(p.state(), Process::State::waiting);
+    EXPECT_DOUBLE_EQ(p.restart_at() - now, delay);
+    now = p.restart_at();
+  }
+}
+
 TEST_F(ProcessTest, WhoIsToldToStopStaysOff) {
   Process p = shell("exec sleep 100");
   ASSERT_TRUE(p.start(0).ok());
@@ -88,7 +102,45 @@ TEST_F(ProcessTest, ADirectoryHasOneKeeper) {
     EXPECT_EQ(second.error().code(), Errc::busy);
     EXPECT_EQ(wait_unlocked(dir, 0.1).code(), Errc::timed_out);
   }
-  EXPECT_TRUE(wait_unlocked(dir, 0.1).ok());
+  const auto waited = wait_unlocked(dir, 0.1);
+  ASSERT_TRUE(waited.ok());
+  EXPECT_EQ(StateLock::take(dir).code(), Errc::busy) << "who waited keeps others out: he may delete it all";
+}
+
+TEST_F(ProcessTest, ADirectoryOfAnotherUserIsNotTrustedWhereEverybodyMayMakeOne) {
+  if (::geteuid() != 0) GTEST_SKIP() << "another user is wanted";
+  const std::string state = dir + "/cluster";
+  fs::create_directory(state);
+  ASSERT_EQ(::chown(state.c_str(), 65534, 65534), 0);
+  EXPECT_TRUE(StateLock::take(state).ok()) << "its owner let root in, as under sudo";
+  ASSERT_EQ(::chmod(dir.c_str(), 01777), 0);
+  const auto refused = StateLock::take(state);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code(), Errc::failed_precondition);
+  EXPECT_THAT(refused.error().message(), HasSubstr("--state-dir"));
+}
+
+TEST_F(ProcessTest, AnotherUsersClusterIsNotOneThatIsMissing) {
+  if (::geteuid() != 0) GTEST_SKIP() << "another user is wanted";
+  ControlSocket socket;
+  ASSERT_TRUE(socket.listen(dir + "/control").ok());
+  ASSERT_EQ(::seteuid(65534), 0);
+  const auto asked = ask(dir + "/control", Tree{{"do", "status"}});
+  const auto plan = load_plan(dir);
+  ASSERT_EQ(::seteuid(0), 0);
+  for (const Errc code : {asked.code(), plan.code()}) EXPECT_EQ(code, Errc::failed_precondition);
+  EXPECT_THAT(asked.error().message(), HasSubstr("another user"));
+}
+
+TEST_F(ProcessTest, ADiskThatWasOnlyBegunIsFinished) {
+  UpOptions options;
+  options.nodes = 1;
+  const ClusterPlan plan = make_plan(dir + "/c", options).value();
+  const std::string disk = plan.disks(plan.engines[0])[0];
+  fs::create_directories(fs::path(disk).parent_path());
+  std::ofstream(disk) << "";
+  ASSERT_TRUE(prepare_files(plan).ok());
+  EXPECT_EQ(fs::file_size(disk), plan.disk_bytes);
 }
 
 TEST_F(ProcessTest, DisksAreMadeOnceAndPurgedWithTheRest) {

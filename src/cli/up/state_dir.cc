@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/tool/progress.h"
@@ -24,10 +25,11 @@ Status make_dir(const std::string& path) {
   return {};
 }
 
+// An empty one was begun by somebody who was killed.
 Status make_disk(const std::string& path, std::uint64_t bytes) {
   std::error_code error;
-  if (fs::exists(path, error)) return {};
-  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (fs::exists(path, error) && !fs::is_empty(path, error)) return {};
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) return error_from_errno(errno).with_context(path);
   const bool sized = ::ftruncate(fd, static_cast<off_t>(bytes)) == 0;
   const int size_errno = errno;
@@ -35,6 +37,18 @@ Status make_disk(const std::string& path, std::uint64_t bytes) {
   if (sized) return {};
   fs::remove(path, error);
   return error_from_errno(size_errno).with_context(path);
+}
+
+Status check_owner(const std::string& dir) {
+  struct stat own {
+  }, above{};
+  const std::string parent = fs::path(dir).parent_path();
+  if (::lstat(dir.c_str(), &own) != 0 || ::stat(parent.c_str(), &above) != 0)
+    return error_from_errno(errno).with_context(dir);
+  if (own.st_uid == ::geteuid() || own.st_uid == 0 || (above.st_mode & S_IWOTH) == 0) return {};
+  return Error(Errc::failed_precondition,
+               fmt::format("{} was made by another user, in {} where everybody may: use another --state-dir",
+                           dir, parent));
 }
 
 }  // namespace
@@ -45,6 +59,7 @@ StateLock::~StateLock() {
 
 Result<StateLock> StateLock::take(const std::string& dir) {
   HF_CHECK(make_dir(dir));
+  HF_CHECK(check_owner(dir));
   StateLock lock;
   const std::string path = dir + "/lock";
   lock.fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -54,12 +69,11 @@ Result<StateLock> StateLock::take(const std::string& dir) {
   return Error(Errc::busy, fmt::format("a cluster runs from {} already", dir));
 }
 
-Status wait_unlocked(const std::string& dir, double seconds) {
+Result<StateLock> wait_unlocked(const std::string& dir, double seconds) {
   const double deadline = monotonic_seconds() + seconds;
   for (;;) {
     auto lock = StateLock::take(dir);
-    if (lock.ok()) return {};
-    if (lock.error().code() != Errc::busy) return lock.error();
+    if (lock.ok() || lock.error().code() != Errc::busy) return lock;
     if (monotonic_seconds() > deadline) {
       return Error(Errc::timed_out,
                    fmt::format("the cluster in {} has not stopped after {}; its log: {}/logs/up.log", dir,

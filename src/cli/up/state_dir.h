@@ -15,15 +15,16 @@ class StateLock {
   StateLock(StateLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
   StateLock& operator=(StateLock&&) = delete;
   ~StateLock();
-  // Makes the directory. Errors: busy when another process holds it; of the system.
+  // Makes the directory. Errors: busy when another process holds it; failed_precondition when another user has made
+  // it where everybody may, who would decide what is started; of the system.
   static Result<StateLock> take(const std::string& dir);
 
  private:
   int fd_ = -1;
 };
 
-// Waits until nobody holds it. Errors: timed_out.
-Status wait_unlocked(const std::string& dir, double seconds);
+// Takes it as soon as nobody holds it. Errors: timed_out.
+Result<StateLock> wait_unlocked(const std::string& dir, double seconds);
 // The folders of every process and the files that are its disks: sparse, and kept when they are there.
 Status prepare_files(const ClusterPlan& plan);
 // Every port of the plan that something else listens on. Errors: busy, naming each with its owner.

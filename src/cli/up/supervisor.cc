@@ -78,6 +78,18 @@ Result<Programs> find_programs() {
   return Error(Errc::not_found, "holdfast-engine is neither beside this program nor in PATH");
 }
 
+sigset_t supervised_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int s : {SIGTERM, SIGCHLD}) sigaddset(&set, s);
+  for (const int s : {SIGINT, SIGHUP}) {
+    struct sigaction now {};
+    ::sigaction(s, nullptr, &now);
+    if (now.sa_handler != SIG_IGN) sigaddset(&set, s);
+  }
+  return set;
+}
+
 Supervisor::Supervisor(ClusterPlan plan, const Programs& programs,
                        std::function<void(const std::string&)> say, std::function<void()> ready)
     : plan_(std::move(plan)),
@@ -99,9 +111,9 @@ Status Supervisor::start() {
 }
 
 Status Supervisor::run() {
-  sigset_t set;
-  sigemptyset(&set);
-  for (const int s : {SIGTERM, SIGINT, SIGHUP, SIGCHLD}) sigaddset(&set, s);
+  // Ignored, as by some parents, it would let children vanish without a trace.
+  std::signal(SIGCHLD, SIG_DFL);
+  const sigset_t set = supervised_signals();
   const int signals = ::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
   if (signals < 0) return error_from_errno(errno).with_context("signalfd");
   if (Status started = start(); !started.ok()) {

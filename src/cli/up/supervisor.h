@@ -1,6 +1,7 @@
 // Keeps the processes of a cluster on this machine running, until it is told to stop.
 #pragma once
 
+#include <csignal>
 #include <functional>
 #include <optional>
 #include <string>
@@ -21,6 +22,10 @@ struct Programs {
 // Errors: not_found, naming the engine's.
 Result<Programs> find_programs();
 
+// The signals that Supervisor::run() takes. SIGINT and SIGHUP are not among them where whoever started this has them
+// ignored: under nohup, or in the background of a script.
+sigset_t supervised_signals();
+
 class Supervisor {
  public:
   // say: what people should know. ready: called once, when the cluster can be used.
@@ -28,7 +33,7 @@ class Supervisor {
              std::function<void()> ready);
 
   // Starts everything and keeps it until a signal, or a request over the control socket, ends it; then stops
-  // everything cleanly. SIGTERM, SIGINT, SIGHUP and SIGCHLD must be blocked. Errors: what kept the cluster from
+  // everything cleanly. The supervised_signals() must be blocked. Errors: what kept the cluster from
   // becoming ready, after all of it was stopped again.
   Status run();
 

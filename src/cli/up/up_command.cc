@@ -120,13 +120,6 @@ void say_ready(Output& out, const ClusterPlan& plan, bool agent) {
   out.note("  holdfast create volume --size 1GiB --replicas 3 --thin");
 }
 
-sigset_t kept_signals() {
-  sigset_t set;
-  sigemptyset(&set);
-  for (const int s : {SIGTERM, SIGINT, SIGHUP, SIGCHLD}) sigaddset(&set, s);
-  return set;
-}
-
 struct Preparation {
   ClusterPlan plan;
   Programs programs;
@@ -151,7 +144,7 @@ Status run_supervisor(const Preparation& p, std::function<void(const std::string
 
 int keep_in_foreground(Tool& tool, const Options& o, Preparation& p) {
   Output& out = tool.output();
-  const sigset_t set = kept_signals();
+  const sigset_t set = supervised_signals();
   sigprocmask(SIG_BLOCK, &set, nullptr);
   const auto ready = [&] {
     say_ready(out, p.plan, !p.programs.agent.empty());
@@ -189,7 +182,7 @@ void tell(int pipe, char kind, const std::string& text) {
   ::dup2(log >= 0 ? log : null, STDOUT_FILENO);
   ::dup2(log >= 0 ? log : null, STDERR_FILENO);
   std::signal(SIGPIPE, SIG_IGN);  // the command may have been interrupted
-  const sigset_t set = kept_signals();
+  const sigset_t set = supervised_signals();
   sigprocmask(SIG_BLOCK, &set, nullptr);
   const auto say = [&pipe](const std::string& text) {
     log_line(text);
@@ -272,9 +265,8 @@ int down(Tool& tool, Options& o) {
   const auto asked = request(o, Tree{{"do", "down"}});
   if (!asked.ok() && asked.error().code() != Errc::not_found) return fail(tool, asked.error(), o);
   if (asked.ok()) tool.output().note("stopping every process cleanly");
-  if (const Status stopped = wait_unlocked(o.dir, down_patience_seconds); !stopped.ok()) {
-    return fail(tool, stopped.error(), o);
-  }
+  const auto stopped = wait_unlocked(o.dir, down_patience_seconds);  // held while files are deleted
+  if (!stopped.ok()) return fail(tool, stopped.error(), o);
   tool.output().note(asked.ok() ? fmt::format("The cluster in {} has stopped", o.dir)
                                 : fmt::format("The cluster in {} was not running", o.dir));
   if (!o.purge) return exit_ok;

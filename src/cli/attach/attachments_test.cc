@@ -1,0 +1,163 @@
+// Attachments whose devices or connections others have by now, or have as well.
+#include "cli/attach/attachments.h"
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "block/uri.h"
+#include "cli/attach/kernel_nvme.h"
+#include "cli/attach/loop_device.h"
+#include "cli/attach/system.h"
+
+namespace holdfast::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+class AttachmentsTest : public testing::Test {
+ protected:
+  AttachmentsTest() {
+    char name[] = "/tmp/holdfast-attachments-XXXXXX";
+    directory = ::mkdtemp(name);
+    sys = directory + "/sys";
+  }
+  ~AttachmentsTest() override { fs::remove_all(directory); }
+  void SetUp() override {
+    if (::geteuid() != 0) GTEST_SKIP() << "detaching needs root";
+    ASSERT_TRUE(store().prepare().ok());
+  }
+
+  AttachStore store() const { return AttachStore(directory + "/run"); }
+  Attachments attachments() const { return Attachments(store(), sys); }
+  void file(const std::string& path, const std::string& text) const {
+    fs::create_directories(fs::path(sys + path).parent_path());
+    std::ofstream(sys + path) << text << "\n";
+  }
+  void controller(const std::string& name, const std::string& subsystem) const {
+    file("/class/nvme/" + name + "/subsysnqn", subsystem);
+    file("/class/nvme/" + name + "/address", "traddr=10.0.0.1,trsvcid=8420");
+    file("/class/nvme/" + name + "/delete_controller", "0");
+  }
+  void space(const std::string& name, const std::string& subsystem, const std::string& nsid) const {
+    file("/block/" + name + "/device/subsysnqn", subsystem);
+    file("/block/" + name + "/nsid", nsid);
+  }
+  bool is_deleted(const std::string& name) const {
+    return read_text(sys + "/class/nvme/" + name + "/delete_controller").value().starts_with('1');
+  }
+  Attachment record(const std::string& id, const std::string& of, const std::string& device) const {
+    Attachment a;
+    a.id = id;
+    a.uri = of;
+    a.via = AttachVia::kernel;
+    a.device = device;
+    a.controller = "nvme3";
+    EXPECT_TRUE(store().save(a).ok());
+    return a;
+  }
+  static nvmf::RemoteConfig remote_of(const std::string& of) {
+    return nvmf::parse_remote(Uri::parse(of).value(), nvmf::InitiatorConfig()).value();
+  }
+  static std::string id_of(const std::string& of) { return attachment_id(remote_of(of)); }
+
+  std::string directory;
+  std::string sys;
+  static constexpr const char* nqn = "nqn.2019-05.io.openebs:v";
+  const std::string uri = std::string("nvmf://10.0.0.1:8420/") + nqn;
+};
+
+TEST_F(AttachmentsTest, TheKernelsConnectionGoesWithItsAttachment) {
+  controller("nvme3", nqn);
+  space("nvme3n1", nqn, "1");
+  const Attachment a = record("a", uri, "/dev/nvme3n1");
+  EXPECT_TRUE(attachments().is_served(a));
+  EXPECT_TRUE(attachments().detach(a, DetachOptions()).ok());
+  EXPECT_TRUE(is_deleted("nvme3"));
+  EXPECT_TRUE(store().all().value().empty());
+}
+
+TEST_F(AttachmentsTest, AControllerThatIsAnothersByNowIsLeftAlone) {
+  controller("nvme3", "nqn.other");
+  space("nvme3n1", "nqn.other", "1");
+  const Attachment a = record("a", uri, "/dev/nvme3n1");
+  EXPECT_FALSE(attachments().is_served(a));
+  EXPECT_TRUE(attachments().detach(a, DetachOptions()).ok());
+  EXPECT_FALSE(is_deleted("nvme3"));
+  EXPECT_TRUE(store().all().value().empty());
+}
+
+TEST_F(AttachmentsTest, ADeviceThatIsAnothersByNowIsNotTheOneAttached) {
+  controller("nvme3", "nqn.other");
+  space("nvme3n1", "nqn.other", "1");
+  record(id_of(uri), uri, "/dev/nvme3n1");
+  if (!kernel_initiator_missing()) GTEST_SKIP() << "this machine would connect";
+  AttachOptions options;
+  options.uri = uri;
+  options.via = AttachVia::kernel;
+  const auto attached = attachments().attach(options);
+  ASSERT_FALSE(attached.ok()) << attached.value().device;
+  EXPECT_EQ(attached.code(), Errc::not_supported);
+}
+
+TEST_F(AttachmentsTest, TheLastOfAConnectionTakesItAway) {
+  controller("nvme3", nqn);
+  space("nvme3n1", nqn, "1");
+  space("nvme3n2", nqn, "2");
+  const Attachment first = record("a", uri + "?nsid=1", "/dev/nvme3n1");
+  Attachment second = record("b", uri + "?nsid=2", "/dev/nvme3n2");
+  second.found = true;  // as the second one finds it
+  ASSERT_TRUE(store().save(second).ok());
+  EXPECT_TRUE(attachments().detach(first, DetachOptions()).ok());
+  EXPECT_FALSE(is_deleted("nvme3"));
+  EXPECT_TRUE(attachments().detach(store().load("b").value(), DetachOptions()).ok());
+  EXPECT_TRUE(is_deleted("nvme3"));
+}
+
+TEST_F(AttachmentsTest, AConnectionThatWasThereBeforeStays) {
+  controller("nvme3", nqn);
+  space("nvme3n1", nqn, "1");
+  const auto made = connect_kernel(remote_of(uri), sys);
+  ASSERT_TRUE(made.ok()) << made.error().message();
+  EXPECT_EQ(made.value().device, "/dev/nvme3n1");
+  EXPECT_TRUE(made.value().found);
+  Attachment a = record("a", uri, made.value().device);
+  a.found = made.value().found;
+  ASSERT_TRUE(store().save(a).ok());
+  EXPECT_TRUE(attachments().detach(store().load("a").value(), DetachOptions()).ok());
+  EXPECT_FALSE(is_deleted("nvme3"));
+}
+
+// As when the URI names a namespace that the subsystem does not have.
+TEST_F(AttachmentsTest, ANamespaceThatIsMissingEndsNobodyElsesConnection) {
+  controller("nvme3", nqn);
+  space("nvme3n1", nqn, "1");
+  EXPECT_EQ(connect_kernel(remote_of(uri + "?nsid=7"), sys, 0.1).code(), Errc::not_found);
+  EXPECT_FALSE(is_deleted("nvme3"));
+}
+
+TEST_F(AttachmentsTest, ALoopDeviceThatIsAnothersByNowIsLeftAlone) {
+  if (::access("/dev/loop-control", R_OK | W_OK) != 0) GTEST_SKIP() << "this machine has no loop devices";
+  const std::string image = directory + "/image";
+  std::ofstream(image) << "";
+  fs::resize_file(image, 1 << 20);
+  for (const bool ours : {false, true}) {
+    LoopOptions loop;
+    loop.label = ours ? nqn : "of somebody else";
+    const auto device = attach_loop(image, loop);
+    ASSERT_TRUE(device.ok()) << device.error().message();
+    Attachment a = record("a", uri, device.value());
+    a.via = AttachVia::user;
+    ASSERT_TRUE(store().save(a).ok());
+    EXPECT_TRUE(attachments().detach(a, DetachOptions()).ok());
+    EXPECT_EQ(loop_is_bound(device.value()), !ours);
+    EXPECT_TRUE(store().all().value().empty());
+    EXPECT_TRUE(detach_loop(device.value()).ok());
+  }
+}
+
+}  // namespace
+}  // namespace holdfast::cli
