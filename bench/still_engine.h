@@ -36,7 +36,7 @@ class StillEngine final : public Engine {
   Task<Result<std::string>> json_rpc(std::string, std::string) override { return refuse<std::string>(); }
   Task<Result<PoolState>> create_pool(NewPool) override { return refuse<PoolState>(); }
   Task<Result<PoolState>> import_pool(NewPool) override { return refuse<PoolState>(); }
-  Task<Status> destroy_pool(PoolId) override { return refuse(); }
+  Task<Status> destroy_pool(PoolId, std::optional<Uuid>) override { return refuse(); }
   Task<Status> export_pool(PoolId) override { return refuse(); }
   Task<Result<PoolState>> add_disk(PoolId, std::string) override { return refuse<PoolState>(); }
   Task<Result<PoolState>> grow_pool(PoolId) override { return refuse<PoolState>(); }

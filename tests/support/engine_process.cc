@@ -1,11 +1,11 @@
 #include "support/engine_process.h"
 
-#include <atomic>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <mutex>
 #include <sstream>
 #include <thread>
 
@@ -62,6 +62,46 @@ bool can_listen_at(const Place& place, std::uint16_t port) {
   return free;
 }
 
+// Below those that the kernel gives to outgoing connections: one of these could take a port between the moment it was
+// found free and the moment its process listens. In blocks that no other test program has while this one runs: while a
+// process is stopped, another program's must not take its place, nor be found there by its peers.
+class Ports {
+ public:
+  std::uint16_t next() {
+    const std::scoped_lock lock(mutex_);
+    for (unsigned tried = 0; tried < blocks * block_ports; ++tried) {
+      if (at_ == mine_.size() * block_ports && !take_block()) at_ = 0;
+      if (mine_.empty()) break;
+      const std::size_t port = first + mine_[at_ / block_ports] * block_ports + at_ % block_ports;
+      ++at_;
+      if (can_listen(static_cast<std::uint16_t>(port))) return static_cast<std::uint16_t>(port);
+    }
+    std::abort();
+  }
+
+ private:
+  static constexpr unsigned first = 17000, blocks = 160, block_ports = 50;
+
+  bool take_block() {
+    for (unsigned i = 0; i < blocks; ++i) {
+      const unsigned block = (static_cast<unsigned>(::getpid()) + i) % blocks;
+      const auto path = fs::temp_directory_path() / ("holdfast-test-ports-" + std::to_string(block));
+      // Open, and locked, until the program ends.
+      const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+      if (file >= 0 && ::flock(file, LOCK_EX | LOCK_NB) == 0) {
+        mine_.push_back(block);
+        return true;
+      }
+      if (file >= 0) ::close(file);
+    }
+    return false;
+  }
+
+  std::mutex mutex_;
+  std::vector<unsigned> mine_;
+  std::size_t at_ = 0;
+};
+
 }  // namespace
 
 pid_t spawn_program(std::vector<std::string> words, const std::string& log_path, const Place& place) {
@@ -86,17 +126,9 @@ pid_t spawn_program(std::vector<std::string> words, const std::string& log_path,
   return pid;
 }
 
-// Below the ports that the kernel gives to outgoing connections: one of those could take the port between the
-// moment it was found free and the moment its process listens. Test programs that run side by side begin at
-// different places.
 std::uint16_t free_port() {
-  constexpr unsigned first = 17000, count = 8000;
-  static std::atomic<unsigned> next{static_cast<unsigned>(::getpid()) * 61};
-  for (unsigned tried = 0; tried < count; ++tried) {
-    const auto port = static_cast<std::uint16_t>(first + next++ % count);
-    if (can_listen(port)) return port;
-  }
-  std::abort();
+  static Ports ports;
+  return ports.next();
 }
 
 ScratchDir::ScratchDir() {
