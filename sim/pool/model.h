@@ -48,7 +48,7 @@ struct Object {
   Epochs epochs = {};
 
   std::uint64_t bytes() const { return sectors->size() * DiskImage::sector_bytes; }
-  std::uint64_t regions() const { return (bytes() + pool::region_bytes - 1) / pool::region_bytes; }
+  std::uint64_t regions() const { return pool::regions_of(bytes()); }
 };
 using Objects = std::map<std::string, Object>;
 

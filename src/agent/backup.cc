@@ -24,10 +24,10 @@ Task<Status> restore(Reactor& home, store::Kv& kv, store::Keys keys, std::string
   if (!restored.ok()) co_return restored.error().with_context("--restore");
   HF_LOG(info, "agent", "backup restored", {"file", file}, {"written", restored.value().written},
          {"removed", restored.value().removed}, {"left_out", restored.value().left_out});
-  HF_LOG(info, "agent",
-         "start the agents; when all nodes are Online, 'holdfast adopt' asks the replicas of each volume "
-         "which of "
-         "them hold all data");
+  HF_LOG(
+      info, "agent",
+      "start the agents; when all nodes are Online, 'holdfast adopt' asks the replicas of each volume which "
+      "of them hold all data");
   co_return Status();
 }
 

@@ -119,18 +119,6 @@ std::vector<PoolVolumes> open_pools(Engine& engine) {
   return pools;
 }
 
-// The first reason for which something was left as it was.
-class FirstError {
- public:
-  void note(const Status& s) {
-    if (!s.ok() && !first_) first_ = s.error();
-  }
-  Status take() const { return first_ ? Status(*first_) : Status(); }
-
- private:
-  std::optional<Error> first_;
-};
-
 // Errors: resource_exhausted.
 Task<Status> reset_device(Engine& engine, std::string device, Nanos until) {
   HF_CO_TRY(const auto lock, co_await engine.locks().acquire(engine.lock_key(device), until));
@@ -223,14 +211,17 @@ Task<Result<google::protobuf::Empty>> reset(Engine& engine, const google::protob
   for (const nexus::Nexus* n : engine.nexuses().list()) nexuses.push_back(n->params().uuid);
   const auto pools = open_pools(engine);
   const Nanos until = wait_until(engine);
-  FirstError left_out;
-  for (const auto& name : names) left_out.note(co_await reset_device(engine, name, until));
+  Status left_out;  // the first; the others are set back all the same
+  const auto note = [&](Status done) {
+    if (!done.ok() && left_out.ok()) left_out = std::move(done);
+  };
+  for (const auto& name : names) note(co_await reset_device(engine, name, until));
   for (const Uuid& uuid : nexuses) {
     const auto latencies = co_await nexus_latencies(engine, uuid, true, until);
-    if (!latencies.ok()) left_out.note(latencies.error());
+    if (!latencies.ok()) note(latencies.error());
   }
-  for (const auto& pool : pools) left_out.note(co_await reset_latencies(engine, pool, until));
-  HF_CO_CHECK(left_out.take());
+  for (const auto& pool : pools) note(co_await reset_latencies(engine, pool, until));
+  HF_CO_CHECK(std::move(left_out));
   co_return google::protobuf::Empty();
 }
 

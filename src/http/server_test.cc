@@ -11,18 +11,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "http/testing/plain_refusal.h"
+
 namespace holdfast::http {
 namespace {
 
 using namespace std::chrono_literals;
-
-Reply refusal(int status, std::string why) {
-  Reply reply;
-  reply.status = status;
-  reply.content_type = "text/plain";
-  reply.body = "refused: " + std::move(why);
-  return reply;
-}
 
 // Answers with what it was asked.
 Reply echo(const Request& request) {
@@ -40,7 +34,7 @@ Reply echo(const Request& request) {
 
 std::unique_ptr<Server> start(Server::Handler handler, ServerOptions options = {}) {
   options.at = {"127.0.0.1", 0};
-  auto server = Server::start(options, std::move(handler), refusal);
+  auto server = Server::start(options, std::move(handler), test::plain_refusal);
   EXPECT_TRUE(server.ok()) << server.error().message();
   return std::move(server).value();
 }
@@ -244,7 +238,7 @@ TEST(HttpServer, APortInUseIsNamed) {
   const auto server = start(echo);
   ServerOptions same;
   same.at = {"127.0.0.1", server->port()};
-  const auto second = Server::start(same, echo, refusal);
+  const auto second = Server::start(same, echo, test::plain_refusal);
   ASSERT_FALSE(second.ok());
   EXPECT_EQ(second.error().code(), Errc::busy);
   EXPECT_NE(second.error().message().find("127.0.0.1:" + std::to_string(server->port())), std::string::npos);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "http/server.h"
+#include "http/testing/plain_refusal.h"
 
 namespace holdfast::http {
 namespace {
@@ -20,14 +21,6 @@ using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t big_bytes = 6 * 1024 * 1024;  // more than sockets hold
-
-Reply refusal(int status, std::string why) {
-  Reply reply;
-  reply.status = status;
-  reply.content_type = "text/plain";
-  reply.body = "refused: " + std::move(why);
-  return reply;
-}
 
 Reply answer(const Request& request) {
   Reply reply;
@@ -38,7 +31,7 @@ Reply answer(const Request& request) {
 
 std::unique_ptr<Server> start(ServerOptions options) {
   options.at = {"127.0.0.1", 0};
-  auto server = Server::start(options, answer, refusal);
+  auto server = Server::start(options, answer, test::plain_refusal);
   EXPECT_TRUE(server.ok()) << server.error().message();
   return std::move(server).value();
 }
@@ -229,7 +222,7 @@ TEST(SlowPeers, WhatIsNotUnderstoodEndsTheConnection) {
         ++served;
         return answer(request);
       },
-      refusal);
+      test::plain_refusal);
   ASSERT_TRUE(started.ok());
   const Peer peer(*started.value());
   const std::string hidden = "PUT /hidden HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
@@ -315,7 +308,7 @@ TEST(SlowPeers, StreamsTakeHalfOfTheThreads) {
         }
         return reply;
       },
-      refusal);
+      test::plain_refusal);
   ASSERT_TRUE(started.ok());
   std::vector<std::unique_ptr<Peer>> listeners;
   for (int i = 0; i < 6; ++i) {

@@ -295,7 +295,7 @@ class ImageReader::Impl {
     HF_TRY(StateVolume* const volume, take_volume_of_runs(from, ItemType::epochs, runs));
     const VolumeSpec& spec = volume->spec();
     if (spec.kind == VolumeKind::snapshot) return from.bad("a snapshot has no epochs");
-    const std::uint64_t regions = (spec.size_bytes + region_bytes - 1) / region_bytes;
+    const std::uint64_t regions = regions_of(spec.size_bytes);
     for (; runs > 0; --runs) {
       HF_TRY(const auto run, from.take<wire::EpochRun>());
       const std::uint64_t end = std::uint64_t{run.first} + run.count;

@@ -181,7 +181,7 @@ void check_spec(const State& state, const StateVolume& volume, Lines& lines) {
 
 void check_epochs(const StateVolume& volume, Lines& lines) {
   const VolumeSpec& spec = volume.spec();
-  const std::uint64_t regions = (spec.size_bytes + region_bytes - 1) / region_bytes;
+  const std::uint64_t regions = regions_of(spec.size_bytes);
   RegionEpochs::Run run;
   for (;;) {
     run = RegionEpochs::next_run(volume.epochs().array(), run.first + run.count);

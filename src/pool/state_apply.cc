@@ -75,7 +75,7 @@ void State::apply_one(const ResizeRecord& record, Effects& effects) {
     change_map(volume, after, before, [&volume, after, before, &effects, this] {
       volume.map_.unmap(map_context(effects), after, before - after);
     });
-    volume.epochs_.cut(context(effects), (record.size_bytes + region_bytes - 1) / region_bytes);
+    volume.epochs_.cut(context(effects), regions_of(record.size_bytes));
   }
   reserved_ -= reserve_of(volume);
   volume.spec_.size_bytes = record.size_bytes;
@@ -97,7 +97,7 @@ void State::apply_one(const RevertRecord& record, Effects& effects) {
   StateVolume& volume = *get(record.volume);
   const StateVolume& snapshot = *find(record.snapshot);
   const std::uint64_t size = snapshot.spec_.size_bytes;
-  volume.epochs_.cut(context(effects), (size + region_bytes - 1) / region_bytes);
+  volume.epochs_.cut(context(effects), regions_of(size));
   if (volume.spec_.epoch != 0) {
     // For a mirror, this is a write that its other members may not have seen.
     const std::uint32_t epoch = ++volume.spec_.epoch;

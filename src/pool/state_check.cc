@@ -12,10 +12,6 @@ Error bad(VolumeId volume, const std::string& why) {
   return bad("volume " + std::to_string(to_index(volume)) + ": " + why);
 }
 
-std::uint64_t regions_of(const VolumeSpec& spec) noexcept {
-  return (spec.size_bytes + region_bytes - 1) / region_bytes;
-}
-
 }  // namespace
 
 Status State::check(const Record& record) const {
@@ -145,7 +141,8 @@ Status State::check_one(const TrimRecord& record) const {
 Status State::check_one(const RegionRecord& record) const {
   HF_TRY(const StateVolume* volume, check_writable(record.volume));
   const std::uint64_t end = std::uint64_t{record.first} + record.count;
-  if (record.count == 0 || end > regions_of(volume->spec())) return bad(record.volume, "no such regions");
+  if (record.count == 0 || end > regions_of(volume->spec().size_bytes))
+    return bad(record.volume, "no such regions");
   if (record.epoch == 0 || record.epoch > volume->spec().epoch) {
     return bad(record.volume, "regions are of an epoch that was not announced");
   }

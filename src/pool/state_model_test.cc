@@ -230,7 +230,7 @@ class World {
     cut_epochs(model(*volume), clusters);
   }
   static void cut_epochs(ModelVolume& model, std::uint64_t clusters) {
-    const std::uint64_t end = (clusters * cluster_bytes + region_bytes - 1) / region_bytes;
+    const std::uint64_t end = regions_of(clusters * cluster_bytes);
     model.epochs.erase(model.epochs.lower_bound(end), model.epochs.end());
   }
   void revert() {
@@ -244,7 +244,7 @@ class World {
     cut_epochs(to, snapshot->spec().size_bytes / cluster_bytes);
     // Regions whose content is another one are of the new epoch; those that may be are free to be.
     const std::uint32_t epoch = volume->spec().epoch;
-    const std::uint64_t regions = (volume->spec().size_bytes + region_bytes - 1) / region_bytes;
+    const std::uint64_t regions = regions_of(volume->spec().size_bytes);
     constexpr std::uint64_t region_blocks = region_bytes / block_bytes;
     for (std::uint64_t region = 0; epoch != 0 && region < regions; ++region) {
       const std::uint32_t now = volume->epochs().get(region);
@@ -272,7 +272,7 @@ class World {
       return apply(
           EpochRecord{spec.id, spec.epoch + 1, static_cast<std::uint32_t>(prng_.below(spec.epoch + 1))});
     }
-    const std::uint64_t regions = (spec.size_bytes + region_bytes - 1) / region_bytes;
+    const std::uint64_t regions = regions_of(spec.size_bytes);
     const std::uint64_t first = prng_.below(regions), count = prng_.between(1, regions - first);
     const auto epoch = static_cast<std::uint32_t>(prng_.between(1, spec.epoch));
     apply(RegionRecord{spec.id, static_cast<std::uint32_t>(first), static_cast<std::uint32_t>(count), epoch});

@@ -25,6 +25,10 @@ constexpr std::uint32_t to_index(VolumeId v) noexcept { return static_cast<std::
 inline constexpr std::uint32_t block_bytes = 4096;
 // The unit of epochs (datapath.md 5.3), whatever the cluster size.
 inline constexpr std::uint64_t region_bytes = MiB;
+// Of what has so many bytes, the last one in part.
+constexpr std::uint64_t regions_of(std::uint64_t bytes) noexcept {
+  return (bytes + region_bytes - 1) / region_bytes;
+}
 
 inline constexpr std::uint32_t cluster_bytes_min = 64 * KiB;
 inline constexpr std::uint32_t cluster_bytes_max = 16 * MiB;

@@ -6,9 +6,7 @@
 
 namespace holdfast::pool {
 
-std::uint64_t VolumeEpochs::regions() const noexcept {
-  return (volume_.spec().size_bytes + region_bytes - 1) / region_bytes;
-}
+std::uint64_t VolumeEpochs::regions() const noexcept { return regions_of(volume_.spec().size_bytes); }
 
 Status VolumeEpochs::check(std::uint64_t first, std::uint64_t count) const {
   if (count <= regions_per_call_max && first <= regions() && count <= regions() - first) return Status();

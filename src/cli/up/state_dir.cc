@@ -40,8 +40,8 @@ Status make_disk(const std::string& path, std::uint64_t bytes) {
 }
 
 Status check_owner(const std::string& dir) {
-  struct stat own {
-  }, above{};
+  struct stat own {};
+  struct stat above {};
   const std::string parent = fs::path(dir).parent_path();
   if (::lstat(dir.c_str(), &own) != 0 || ::stat(parent.c_str(), &above) != 0)
     return error_from_errno(errno).with_context(dir);

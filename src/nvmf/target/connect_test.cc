@@ -2,6 +2,7 @@
 // and says where the wrong parameter is; controllers end when they should, and only then.
 #include "base/log.h"
 #include "nvmf/target/target.h"
+#include "nvmf/target/testing/device_over.h"
 #include "nvmf/target/testing/raw_host.h"
 
 namespace holdfast::nvmf::test {
@@ -255,41 +256,27 @@ TEST(Connect, HostsThatAreNotAllowedAnyMoreAreDisconnected) {
 }
 
 // Block n is read in 3 n seconds.
-class TrickleDevice final : public BlockDevice {
+class TrickleDevice final : public DeviceOver {
  public:
-  class TrickleChannel final : public Channel {
+  class TrickleChannel final : public ChannelOver {
    public:
-    TrickleChannel(Reactor& core, std::unique_ptr<Channel> below) : core_(core), below_(std::move(below)) {}
+    TrickleChannel(Reactor& core, std::unique_ptr<Channel> below)
+        : ChannelOver(std::move(below)), core_(core) {}
     Task<Status> read(Lba first, IoVecs into) override {
       co_await core_.sleep(3s * static_cast<std::int64_t>(to_blocks(first)));
-      co_return co_await below_->read(first, into);
+      co_return co_await ChannelOver::read(first, into);
     }
-    Task<Status> write(Lba, IoVecs, Durable) override { co_return Error(Errc::not_supported); }
-    Task<Status> write_zeroes(BlockRange, Unmap, Durable) override { co_return Error(Errc::not_supported); }
-    Task<Status> deallocate(BlockRange) override { co_return Error(Errc::not_supported); }
-    Task<Status> flush() override { return below_->flush(); }
-    Task<Status> compare(Lba, IoVecs) override { co_return Error(Errc::not_supported); }
-    Task<void> close() override { return below_->close(); }
 
    private:
     Reactor& core_;
-    std::unique_ptr<Channel> below_;
   };
 
-  explicit TrickleDevice(BlockDevice& below) : BlockDevice(Identity()), below_(below) {}
-  const Geometry& geometry() const noexcept override { return below_.geometry(); }
-  const Capabilities& capabilities() const noexcept override { return capabilities_; }
-  Task<Result<std::unique_ptr<Channel>>> open_channel(Reactor& core) override {
-    HF_CO_TRY(auto channel, co_await below_.open_channel(core));
-    std::unique_ptr<Channel> mine = std::make_unique<TrickleChannel>(core, std::move(channel));
-    co_return mine;
-  }
-  Task<IoStats> stats() override { co_return IoStats(); }
-  Task<void> close() override { co_return; }
+  using DeviceOver::DeviceOver;
 
  private:
-  BlockDevice& below_;
-  Capabilities capabilities_;
+  std::unique_ptr<Channel> channel_over(Reactor& core, std::unique_ptr<Channel> below) override {
+    return std::make_unique<TrickleChannel>(core, std::move(below));
+  }
 };
 
 TEST(KeepAlive, AHostThatFallsSilentLosesItsController) {

@@ -199,8 +199,8 @@ class Connection {
   CommandIds ids_;
   Request* fused_first_ = nullptr;  // waits for its other half, which is the next command
   bool is_connected_ = false;
-  bool answered_ =
-      false;  // a response has left; heard_at_ does not know yet, for the clock costs more than this
+  // A response has left that heard_at_ does not know of yet: reading the clock costs more than this.
+  bool answered_ = false;
   bool reporting_error_ = false;
   bool connecting_ = false;
   bool no_sq_flow_control_ = false;

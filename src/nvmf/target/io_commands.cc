@@ -109,6 +109,14 @@ CommandStatus IoCommands::check_range(const Target& t) const noexcept {
   return {};
 }
 
+NamespaceView* IoCommands::still_there(Request& r) {
+  NamespaceView* ns = nullptr;
+  const CommandStatus status = find_again(r, ns);
+  if (status.ok()) return ns;
+  connection_.complete(r, status);
+  return nullptr;
+}
+
 bool IoCommands::still_valid(Request& r, Target& t) {
   CommandStatus status = r.abort != nullptr ? StatusCode::abort_requested : find_again(r, t.ns);
   if (status.ok()) status = check_range(t);
@@ -310,9 +318,8 @@ Task<Status> IoCommands::zero_by_write(Request& r, Target t, Durable durable) {
 Task<void> IoCommands::deallocate(Request& r, std::uint32_t ranges) {
   const bool got = co_await connection_.fetch_host_data(r, r.sqe.sgl1.length);
   if (!got) co_return;
-  NamespaceView* found = nullptr;  // it may have gone meanwhile
-  const CommandStatus status = find_again(r, found);
-  if (!status.ok()) co_return connection_.complete(r, status);
+  NamespaceView* const found = still_there(r);
+  if (found == nullptr) co_return;
   NamespaceView& ns = *found;
   const ChannelGate::Hold hold = ns.gate.enter();
   if (ns.fence.stops(RangeFence::anywhere)) [[unlikely]]

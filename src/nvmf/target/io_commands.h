@@ -52,8 +52,10 @@ class IoCommands {
   // Again, for a command that has waited: its namespace may have changed or gone, and another one may have its
   // identifier.
   nvme::CommandStatus find_again(const Request& r, NamespaceView*& ns) noexcept;
+  // The same. nullptr: r was answered.
+  NamespaceView* still_there(Request& r);
   nvme::CommandStatus check_range(const Target& t) const noexcept;
-  // The same, with the range. False: r was answered.
+  // Of find_again() and the range, where r was not aborted. False: r was answered.
   bool still_valid(Request& r, Target& t);
   void start_read(Request& r, Target t);
   void start_write(Request& r, Target t);

@@ -111,9 +111,8 @@ void IoCommands::start_reservation(Request& r, const NamespaceView& ns) {
 Task<void> IoCommands::change_reservation(Request& r, std::uint32_t bytes) {
   const bool got = co_await connection_.fetch_host_data(r, bytes);
   if (!got) co_return;
-  NamespaceView* ns = nullptr;
-  const CommandStatus found = find_again(r, ns);
-  if (!found.ok()) co_return connection_.complete(r, found);
+  NamespaceView* const ns = still_there(r);
+  if (ns == nullptr) co_return;
   const Gate::Hold hold = ns->gate.enter_aside();
   Reactor& home = connection_.context().registry().home();
   auto at_home = [&]() -> Task<Status> { return apply_reservation(r, *ns->guard); };
@@ -133,9 +132,8 @@ Task<Status> IoCommands::apply_reservation(const Request& r, ReservationGuard& g
 Task<void> IoCommands::report_reservation(Request& r, std::uint32_t bytes) {
   const bool got = co_await connection_.replace_buffer(r, bytes);
   if (!got) co_return;
-  NamespaceView* ns = nullptr;
-  const CommandStatus found = find_again(r, ns);
-  if (!found.ok()) co_return connection_.complete(r, found);
+  NamespaceView* const ns = still_there(r);
+  if (ns == nullptr) co_return;
   const Gate::Hold hold = ns->gate.enter_aside();
   ReservationReport report;
   auto at_home = [&]() -> Task<void> {

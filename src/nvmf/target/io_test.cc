@@ -1,6 +1,7 @@
 // Goal: every command of an I/O queue does what it says, and each way to ask for something wrong has its
 // status.
 #include "nvmf/target/target.h"
+#include "nvmf/target/testing/device_over.h"
 #include "nvmf/target/testing/raw_host.h"
 
 namespace holdfast::nvmf::test {
@@ -202,24 +203,21 @@ TEST(Io, DatasetManagement) {
 }
 
 // A device that does little by itself, and what is asked of it when it fails.
-class PlainDevice final : public BlockDevice {
+class PlainDevice final : public DeviceOver {
  public:
-  class PlainChannel final : public Channel {
+  class PlainChannel final : public ChannelOver {
    public:
-    PlainChannel(PlainDevice& d, std::unique_ptr<Channel> below) : device_(d), below_(std::move(below)) {}
+    PlainChannel(PlainDevice& d, std::unique_ptr<Channel> below)
+        : ChannelOver(std::move(below)), device_(d) {}
     Task<Status> read(Lba first, IoVecs into) override {
       if (device_.fails_with != Errc::ok) return refuse(device_.fails_with);
-      return below_->read(first, into);
+      return ChannelOver::read(first, into);
     }
     Task<Status> write(Lba first, IoVecs from, Durable durable) override {
       if (device_.fails_with != Errc::ok) return refuse(device_.fails_with);
-      return below_->write(first, from, durable);
+      return ChannelOver::write(first, from, durable);
     }
-    Task<Status> write_zeroes(BlockRange, Unmap, Durable) override { return refuse(Errc::not_supported); }
-    Task<Status> deallocate(BlockRange) override { return refuse(Errc::not_supported); }
     Task<Status> flush() override { return refuse(device_.fails_with); }
-    Task<Status> compare(Lba, IoVecs) override { return refuse(Errc::not_supported); }
-    Task<void> close() override { co_await below_->close(); }
 
    private:
     static Task<Status> refuse(Errc code) {
@@ -227,35 +225,27 @@ class PlainDevice final : public BlockDevice {
       co_return Error(code);
     }
     PlainDevice& device_;
-    std::unique_ptr<Channel> below_;
   };
 
-  explicit PlainDevice(BlockDevice& below) : BlockDevice(identity_of()), below_(below) {}
+  explicit PlainDevice(BlockDevice& below, Capabilities can) : DeviceOver(below, identity_of()) {
+    capabilities_ = can;
+  }
   static Identity identity_of() {
     Identity id;
     id.name = "plain";
     return id;
   }
-  const Geometry& geometry() const noexcept override { return below_.geometry(); }
-  const Capabilities& capabilities() const noexcept override { return capabilities_; }
-  Task<Result<std::unique_ptr<Channel>>> open_channel(Reactor& core) override {
-    HF_CO_TRY(auto channel, co_await below_.open_channel(core));
-    std::unique_ptr<Channel> mine = std::make_unique<PlainChannel>(*this, std::move(channel));
-    co_return mine;
-  }
-  Task<IoStats> stats() override { co_return IoStats(); }
-  Task<void> close() override { co_return; }
 
   Errc fails_with = Errc::ok;
-  Capabilities capabilities_;
 
  private:
-  BlockDevice& below_;
+  std::unique_ptr<Channel> channel_over(Reactor&, std::unique_ptr<Channel> below) override {
+    return std::make_unique<PlainChannel>(*this, std::move(below));
+  }
 };
 
 struct PlainRig : Rig {
-  explicit PlainRig(Capabilities can = {}) : plain(*device) {
-    plain.capabilities_ = can;
+  explicit PlainRig(Capabilities can = {}) : plain(*device, can) {
     if (!run(target->add_subsystem(volume())).ok()) panic("no subsystem");
     if (!run(target->add_namespace(volume_nqn, NamespaceConfig(), plain)).ok()) panic("no namespace");
   }

@@ -3,6 +3,7 @@
 #include <functional>
 
 #include "nvmf/target/target.h"
+#include "nvmf/target/testing/device_over.h"
 #include "nvmf/target/testing/raw_host.h"
 #include "rt/wait.h"
 
@@ -241,43 +242,28 @@ TEST(StallingPeer, ProgressOfOtherWritesDoesNotExcuseAHost) {
 }
 
 // A device whose writes wait until the test lets them.
-class HeldDevice final : public BlockDevice {
+class HeldDevice final : public DeviceOver {
  public:
-  class HeldChannel final : public Channel {
+  class HeldChannel final : public ChannelOver {
    public:
     HeldChannel(HeldDevice& device, std::unique_ptr<Channel> below)
-        : device_(device), below_(std::move(below)) {}
-    Task<Status> read(Lba first, IoVecs into) override { return below_->read(first, into); }
+        : ChannelOver(std::move(below)), device_(device) {}
     Task<Status> write(Lba first, IoVecs from, Durable durable) override {
       (void)co_await device_.let_.wait();
-      co_return co_await below_->write(first, from, durable);
+      co_return co_await ChannelOver::write(first, from, durable);
     }
-    Task<Status> write_zeroes(BlockRange, Unmap, Durable) override { co_return Error(Errc::not_supported); }
-    Task<Status> deallocate(BlockRange) override { co_return Error(Errc::not_supported); }
-    Task<Status> flush() override { return below_->flush(); }
-    Task<Status> compare(Lba, IoVecs) override { co_return Error(Errc::not_supported); }
-    Task<void> close() override { return below_->close(); }
 
    private:
     HeldDevice& device_;
-    std::unique_ptr<Channel> below_;
   };
 
-  HeldDevice(BlockDevice& below, Reactor& core) : BlockDevice(Identity()), below_(below), let_(core) {}
-  const Geometry& geometry() const noexcept override { return below_.geometry(); }
-  const Capabilities& capabilities() const noexcept override { return capabilities_; }
-  Task<Result<std::unique_ptr<Channel>>> open_channel(Reactor& core) override {
-    HF_CO_TRY(auto channel, co_await below_.open_channel(core));
-    std::unique_ptr<Channel> mine = std::make_unique<HeldChannel>(*this, std::move(channel));
-    co_return mine;
-  }
-  Task<IoStats> stats() override { co_return IoStats(); }
-  Task<void> close() override { co_return; }
+  HeldDevice(BlockDevice& below, Reactor& core) : DeviceOver(below), let_(core) {}
   void let() { let_.set(); }
 
  private:
-  BlockDevice& below_;
-  Capabilities capabilities_;
+  std::unique_ptr<Channel> channel_over(Reactor&, std::unique_ptr<Channel> below) override {
+    return std::make_unique<HeldChannel>(*this, std::move(below));
+  }
   Event let_;
 };
 
@@ -293,9 +279,8 @@ TEST(StallingPeer, AHostIsNotToBlameForADiskThatStandsStill) {
   Session s(rig);
   const auto r2t = ask(s.io, 1 << 20);  // all that the connection may hold
   const Bytes small = pattern(4096, 2), data = pattern(1 << 20, 1);
-  for (const std::uint16_t cid :
-       {std::uint16_t{1},
-        std::uint16_t{2}}) {  // the first one has the queue's reserve, the second one waits for it
+  // The first one has the queue's reserve, the second one waits for it.
+  for (const std::uint16_t cid : std::initializer_list<std::uint16_t>{1, 2}) {
     Sqe w = RawHost::io(IoOpcode::write, 4096, 8);
     w.cid = cid;
     w.sgl1 = nvme::SglDescriptor::in_capsule(4096);

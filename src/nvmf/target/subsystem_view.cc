@@ -1,6 +1,5 @@
 #include "nvmf/target/subsystem_view.h"
 
-#include <optional>
 #include <utility>
 
 #include "base/log.h"
@@ -41,17 +40,16 @@ Task<void> SubsystemView::remove_all() {
 }
 
 Task<Status> SubsystemView::flush() {
-  std::optional<Error> first;
+  Status outcome;  // of the first one that fails; the others are flushed all the same
   for (std::uint32_t nsid = 1; nsid < nsid_end(); ++nsid) {
     NamespaceView* ns = find(nsid);
     if (ns == nullptr || !ns->channel || !ns->capabilities.flush || !ns->capabilities.volatile_cache)
       continue;
     const ChannelGate::Hold hold = ns->gate.enter();
-    const Status flushed = co_await ns->channel->flush();
-    if (!flushed.ok() && !first) first = flushed.error();
+    Status flushed = co_await ns->channel->flush();
+    if (!flushed.ok() && outcome.ok()) outcome = std::move(flushed);
   }
-  if (first) co_return *first;
-  co_return Status();
+  co_return outcome;
 }
 
 Task<NamespaceView*> SubsystemView::fence(std::uint32_t nsid, BlockRange range) {

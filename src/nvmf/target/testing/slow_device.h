@@ -4,30 +4,28 @@
 #include <memory>
 #include <utility>
 
-#include "block/block_device.h"
+#include "nvmf/target/testing/device_over.h"
 
 namespace holdfast::nvmf::test {
 
-class SlowDevice final : public BlockDevice {
+class SlowDevice final : public DeviceOver {
  public:
-  class SlowChannel final : public Channel {
+  class SlowChannel final : public ChannelOver {
    public:
     SlowChannel(SlowDevice& device, Reactor& core, std::unique_ptr<Channel> below)
-        : device_(device), core_(core), below_(std::move(below)) {}
+        : ChannelOver(std::move(below)), device_(device), core_(core) {}
     Task<Status> read(Lba first, IoVecs into) override {
       co_await pause();
-      HF_CO_CHECK(co_await below_->read(first, into));
+      HF_CO_CHECK(co_await ChannelOver::read(first, into));
       co_await pause();
       co_return Status();
     }
     Task<Status> write(Lba first, IoVecs from, Durable durable) override {
       co_await pause();
-      HF_CO_CHECK(co_await below_->write(first, from, durable));
+      HF_CO_CHECK(co_await ChannelOver::write(first, from, durable));
       co_await pause();
       co_return Status();
     }
-    Task<Status> write_zeroes(BlockRange, Unmap, Durable) override { co_return Error(Errc::not_supported); }
-    Task<Status> deallocate(BlockRange) override { co_return Error(Errc::not_supported); }
     Task<Status> flush() override {
       ++device_.flushing;
       co_await pause();
@@ -37,8 +35,6 @@ class SlowDevice final : public BlockDevice {
       if (device_.flush_error != Errc::ok) co_return Error(device_.flush_error);
       co_return Status();
     }
-    Task<Status> compare(Lba, IoVecs) override { co_return Error(Errc::not_supported); }
-    Task<void> close() override { co_await below_->close(); }
 
    private:
     Task<void> pause() {
@@ -47,19 +43,9 @@ class SlowDevice final : public BlockDevice {
     }
     SlowDevice& device_;
     Reactor& core_;
-    std::unique_ptr<Channel> below_;
   };
 
-  explicit SlowDevice(BlockDevice& below) : BlockDevice(Identity()), below_(below) {}
-  const Geometry& geometry() const noexcept override { return below_.geometry(); }
-  const Capabilities& capabilities() const noexcept override { return capabilities_; }
-  Task<Result<std::unique_ptr<Channel>>> open_channel(Reactor& core) override {
-    HF_CO_TRY(auto channel, co_await below_.open_channel(core));
-    std::unique_ptr<Channel> mine = std::make_unique<SlowChannel>(*this, core, std::move(channel));
-    co_return mine;
-  }
-  Task<IoStats> stats() override { co_return IoStats(); }
-  Task<void> close() override { co_return; }
+  using DeviceOver::DeviceOver;
 
   unsigned flushes = 0;  // of one core
   unsigned flushing = 0;
@@ -67,8 +53,9 @@ class SlowDevice final : public BlockDevice {
   Errc flush_error = Errc::ok;
 
  private:
-  BlockDevice& below_;
-  Capabilities capabilities_;
+  std::unique_ptr<Channel> channel_over(Reactor& core, std::unique_ptr<Channel> below) override {
+    return std::make_unique<SlowChannel>(*this, core, std::move(below));
+  }
 };
 
 }  // namespace holdfast::nvmf::test
