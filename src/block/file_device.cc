@@ -236,6 +236,10 @@ FileDevice::FileDevice(Identity identity, const Cores& cores, const Geometry& ge
 Task<Result<std::unique_ptr<Channel>>> FileDevice::open_channel(Reactor& core) {
   HF_CO_TRY(std::unique_ptr<File> file,
             co_await core.open_file(options_.path, open_options(options_, false)));
+  if (file->info().id != file_->info().id) {
+    co_await file->close();
+    co_return Error(Errc::not_found, "'" + options_.path + "' is another file or device than the one in use");
+  }
   std::unique_ptr<Channel> channel = std::make_unique<FileChannel>(*this, core, std::move(file));
   co_return channel;
 }

@@ -186,6 +186,19 @@ TEST_F(RealFile, IsSharedByTwoCores) {
   EXPECT_TRUE(runtime_->run(share(runtime_->cores(), *made.value())));
 }
 
+TEST_F(RealFile, ChannelsAreOfTheFileThatWasOpened) {
+  const std::string file = make_file("disk", 1 * MiB);
+  auto made = runtime_->run(registry_->create("aio://" + file));
+  ASSERT_TRUE(made.ok());
+  std::filesystem::rename(file, file + ".old");
+  make_file("disk", 1 * MiB);
+  const auto other = runtime_->run(made.value()->open_channel(runtime_->home()));
+  EXPECT_EQ(other.code(), Errc::not_found);
+  EXPECT_NE(other.error().message().find("another file"), std::string::npos);
+  std::filesystem::rename(file + ".old", file);
+  EXPECT_TRUE(runtime_->run(share(runtime_->cores(), *made.value())));
+}
+
 TEST_F(RealFile, RescanSeesANewSize) {
   const std::string file = make_file("disk", 1 * MiB);
   auto made = runtime_->run(registry_->create("aio://" + file));

@@ -163,7 +163,6 @@ Errc to_errc(const CommandStatus& status) noexcept {
     case StatusCode::keep_alive_timeout_invalid:
     case StatusCode::thin_provisioning_not_supported:
     case StatusCode::command_set_combination_rejected:
-    // Also conflicting attributes, which no command of ours can cause.
     case StatusCode::connect_incompatible_format:
       return Errc::invalid_argument;
     case StatusCode::namespace_identifier_unavailable:
@@ -191,6 +190,13 @@ Errc to_errc(const CommandStatus& status) noexcept {
       return Errc::io_error;
   }
   return by_type(status.type());
+}
+
+Errc to_errc_of_io(const CommandStatus& status) noexcept {
+  if (status.code == write_to_read_only_range) return Errc::read_only;
+  const bool wrong = status.code == conflicting_attributes || status.code == command_size_limit_exceeded ||
+                     status.code == invalid_protection_information;
+  return wrong ? Errc::invalid_argument : to_errc(status);
 }
 
 }  // namespace holdfast::nvme

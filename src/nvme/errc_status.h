@@ -18,5 +18,7 @@ CommandStatus to_nvme(Errc code, IoKind kind) noexcept;
 
 // The code for a status that a controller sent; Errc::ok for success. Unknown values go by their type.
 Errc to_errc(const CommandStatus& status) noexcept;
+// The same for a command of an I/O queue: some values mean another thing there than with Fabrics commands.
+Errc to_errc_of_io(const CommandStatus& status) noexcept;
 
 }  // namespace holdfast::nvme

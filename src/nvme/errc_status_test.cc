@@ -45,6 +45,17 @@ TEST(ErrcStatus, RetryDelaysAndDoNotRetry) {
   EXPECT_TRUE(to_nvme(Errc::miscompare, IoKind::compare).dnr);
 }
 
+TEST(ErrcStatus, SomeValuesMeanAnotherThingToIoCommands) {
+  EXPECT_EQ(to_errc_of_io(write_to_read_only_range), Errc::read_only);
+  EXPECT_EQ(to_errc(StatusCode::connect_invalid_parameters), Errc::not_found);
+  for (const StatusCode code :
+       {conflicting_attributes, invalid_protection_information, command_size_limit_exceeded}) {
+    EXPECT_EQ(to_errc_of_io(code), Errc::invalid_argument);
+  }
+  EXPECT_EQ(to_errc_of_io(StatusCode::success), Errc::ok);
+  EXPECT_EQ(to_errc_of_io(StatusCode::lba_out_of_range), Errc::out_of_range);
+}
+
 TEST(ErrcStatus, UnknownValuesGoByTheirType) {
   EXPECT_EQ(to_errc(CommandStatus(static_cast<StatusCode>(0x3ff))), Errc::not_connected);
   EXPECT_EQ(to_errc(CommandStatus(static_cast<StatusCode>(0x7c0))), Errc::io_error);

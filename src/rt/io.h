@@ -82,7 +82,14 @@ class [[nodiscard]] FileOp final : public IoOp {
 // An open file or block device. One reactor.
 class File {
  public:
+  // Which file or block device it is, whatever its path names by now; for as long as it is open.
+  struct Id {
+    std::uint64_t device = 0;  // that it is on; a block device's own number
+    std::uint64_t inode = 0;   // 0: a block device
+    bool operator==(const Id&) const = default;
+  };
   struct Info {
+    Id id;
     std::uint64_t size_bytes = 0;
     std::uint32_t block_bytes = 512;  // alignment that direct I/O asks for: offset, length and memory
     bool is_block_device = false;

@@ -2,14 +2,23 @@
 #include "uring/direct_receives.h"
 
 #include <array>
+#include <atomic>
+#include <cstdio>
 #include <cstring>
+#include <fstream>
+#include <string>
+#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <liburing.h>
+#include <sys/socket.h>
 
 #include "rt/scope.h"
+#include "rt/stop.h"
 #include "rt/wait.h"
 #include "uring/testing/stream_pair.h"
+#include "uring/uring_stream.h"
 
 namespace holdfast::uring {
 namespace {
@@ -115,6 +124,64 @@ TEST(DirectReceives, OtherWorkDoesNotStarveThem) {
     co_await table.scope.join();
     for (const std::uint64_t count : table.done) EXPECT_EQ(count, messages);
     co_await table.close();
+  };
+  rt->run(run());
+}
+
+// Where the kernel announces work, in the one io_uring that this process has mapped; nullptr when it is not found.
+std::uint32_t* announcement() {
+  unsigned long rings = 0;
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    unsigned long from = 0, to = 0, offset = 0;
+    if (line.find("[io_uring]") == std::string::npos) continue;
+    if (std::sscanf(line.c_str(), "%lx-%lx %*4s %lx", &from, &to, &offset) == 3 &&
+        offset == IORING_OFF_SQ_RING)
+      rings = from;
+  }
+  io_uring other{};
+  io_uring_params params{};  // says where the flags lie in every ring of this kernel
+  if (rings == 0 || io_uring_queue_init_params(1, &other, &params) != 0) return nullptr;
+  io_uring_queue_exit(&other);
+  return reinterpret_cast<std::uint32_t*>(rings + params.sq_off.flags);
+}
+
+Task<void> sleep_until_stopped(Reactor& r, StopToken stop) {
+  const bool whole = co_await r.sleep(2s, stop);
+  static_cast<void>(whole);
+}
+
+// The kernel may announce work that was taken already, for as long as nothing else ends.
+TEST(DirectReceives, AreLookedAtWhileTheKernelAnnouncesWork) {
+  Runtime::Options options;
+  options.spin_us = -1;
+  auto rt = make_runtime(options);
+  std::uint32_t* const flags = announcement();
+  if (flags == nullptr) GTEST_SKIP() << "the ring's memory is not to be found";
+  auto run = [&]() -> Task<void> {
+    Reactor& home = rt->home();
+    StreamPair pair = co_await make_pair(home);
+    StopSource over;
+    TaskScope scope(home);
+    scope.spawn(sleep_until_stopped(home, over.token()));
+    const int fd = static_cast<UringStream&>(*pair.server).fd();
+    std::thread peer([fd] {
+      std::this_thread::sleep_for(20ms);
+      const char byte = 0;
+      static_cast<void>(::send(fd, &byte, 1, MSG_NOSIGNAL));
+    });
+    std::atomic_ref<std::uint32_t>(*flags).fetch_or(IORING_SQ_TASKRUN);
+    const Nanos from = home.now();
+    std::byte byte{};
+    const IoVec into{&byte, 1};
+    const auto got = co_await pair.client->receive(IoVecs(&into, 1));
+    const Nanos took = home.now() - from;
+    EXPECT_TRUE(got.ok());
+    EXPECT_LT(took, 1s);
+    peer.join();
+    over.request_stop();
+    co_await scope.join();
+    co_await close_pair(pair);
   };
   rt->run(run());
 }

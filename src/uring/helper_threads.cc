@@ -1,5 +1,6 @@
 #include "uring/helper_threads.h"
 
+#include <system_error>
 #include <utility>
 
 #include <pthread.h>
@@ -25,11 +26,16 @@ void HelperThreads::submit(HelperJob job) {
     work_.notify_one();
     return;
   }
-  threads_.emplace_back([this] { serve(); });
+  try {
+    threads_.emplace_back([this] { serve(); });
+  } catch (const std::system_error&) {
+    if (threads_.empty()) panic("the system gives no thread");
+    work_.notify_one();  // those that there are do it, later
+  }
 }
 
 void HelperThreads::serve() noexcept {
-  pthread_setname_np(pthread_self(), "helper");
+  pthread_setname_np(pthread_self(), name_);
   static_cast<void>(pthread_setaffinity_np(pthread_self(), sizeof affinity_, &affinity_));
   std::unique_lock lock(mutex_);
   for (;;) {

@@ -1,4 +1,4 @@
-// HelperThreads: a few threads for calls that may block (opening devices, resolving names, discards).
+// HelperThreads: threads for calls that may block (opening devices, resolving names, discards).
 #pragma once
 
 #include <condition_variable>
@@ -25,10 +25,10 @@ struct HelperJob {
 
 class HelperThreads {
  public:
-  static constexpr std::size_t threads_max = 8;
+  static constexpr std::size_t threads_max = 32;
 
-  // Helper threads run on `affinity`, not on the one CPU that a pinned reactor has.
-  explicit HelperThreads(const cpu_set_t& affinity) : affinity_(affinity) {}
+  // They run on `affinity`, not on the one CPU that a pinned reactor has. `name`: of each thread, up to 15 characters.
+  HelperThreads(const cpu_set_t& affinity, const char* name) : affinity_(affinity), name_(name) {}
   HelperThreads(const HelperThreads&) = delete;
   HelperThreads& operator=(const HelperThreads&) = delete;
   // Every job has been done by then.
@@ -41,12 +41,21 @@ class HelperThreads {
   void serve() noexcept;
 
   const cpu_set_t affinity_;
+  const char* const name_;
   std::mutex mutex_;
   std::condition_variable work_;
   std::deque<HelperJob> jobs_;
   std::vector<std::thread> threads_;
   std::size_t idle_ = 0;
   bool closing_ = false;
+};
+
+// Discards have threads of their own: a disk that answers none of them keeps nobody from opening another one, nor from
+// resolving a name.
+struct Helpers {
+  explicit Helpers(const cpu_set_t& affinity) : calls(affinity, "helper"), discards(affinity, "discard") {}
+  HelperThreads calls;
+  HelperThreads discards;
 };
 
 }  // namespace holdfast::uring

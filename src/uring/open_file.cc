@@ -58,6 +58,17 @@ std::uint64_t queue_limit(dev_t device, const char* limit) {
   return 0;
 }
 
+// `looked_at`: what the path named before it was opened.
+Result<File::Id> id_of(int fd, const struct stat& looked_at, const std::string& path) {
+  const auto id = [](const struct stat& st) {
+    return S_ISBLK(st.st_mode) ? File::Id{st.st_rdev, 0} : File::Id{st.st_dev, st.st_ino};
+  };
+  struct stat st {};
+  if (::fstat(fd, &st) != 0) return path_error(errno, path, "cannot look at");
+  if (id(st) == id(looked_at)) return id(st);
+  return Error(Errc::busy, "cannot open '" + path + "': another file or device took its place meanwhile");
+}
+
 Status measure_device(int fd, dev_t device, const std::string& path, File::Info& info) {
   int logical = 512;
   int read_only = 0;
@@ -140,6 +151,7 @@ Result<OpenedFile> open_blocking(const std::string& path, const OpenOptions& opt
   }
   OpenedFile opened;
   HF_TRY(opened.fd, open_descriptor(path, options, is_device, opened.info.direct));
+  HF_TRY(opened.info.id, id_of(opened.fd.get(), st, path));
   opened.info.read_only = options.read_only;
   if (is_device) {
     HF_CHECK(measure_device(opened.fd.get(), st.st_rdev, path, opened.info));

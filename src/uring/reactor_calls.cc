@@ -17,8 +17,8 @@ namespace {
 // Waits for a job of the helper threads.
 class BlockingCall final : Message {
  public:
-  BlockingCall(UringReactor& reactor, std::function<void()>& work) noexcept
-      : reactor_(reactor), work_(work) {}
+  BlockingCall(UringReactor& reactor, HelperThreads& threads, std::function<void()>& work) noexcept
+      : reactor_(reactor), threads_(threads), work_(work) {}
   bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<> h) {
     waiter_ = h;
@@ -26,13 +26,14 @@ class BlockingCall final : Message {
     job.work = std::move(work_);
     job.reactor = &reactor_;
     job.done = this;
-    reactor_.helpers().submit(std::move(job));
+    threads_.submit(std::move(job));
   }
   void await_resume() const noexcept {}
 
  private:
   void run() noexcept override { reactor_.post(waiter_); }
   UringReactor& reactor_;
+  HelperThreads& threads_;
   std::function<void()>& work_;
   std::coroutine_handle<> waiter_;
 };
@@ -60,7 +61,13 @@ Result<std::vector<Endpoint>> resolve_blocking(const Endpoint& name) {
 
 }  // namespace
 
-Task<void> UringReactor::run_blocking(std::function<void()> work) { co_await BlockingCall(*this, work); }
+Task<void> UringReactor::run_blocking(std::function<void()> work) {
+  co_await BlockingCall(*this, helpers_.calls, work);
+}
+
+Task<void> UringReactor::run_discard(std::function<void()> work) {
+  co_await BlockingCall(*this, helpers_.discards, work);
+}
 
 Task<Result<std::unique_ptr<File>>> UringReactor::open_file(std::string path, OpenOptions options) {
   return UringFile::open(*this, std::move(path), options);

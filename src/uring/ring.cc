@@ -43,6 +43,8 @@ Status Ring::open() {
   open_ = true;
   // Saves the descriptor look-up of every call; without it all works as well.
   static_cast<void>(io_uring_register_ring_fd(&ring_));
+  unsigned threads[2] = {kernel_threads_max, 0};  // 0: as it is
+  static_cast<void>(io_uring_register_iowq_max_workers(&ring_, threads));
   return Status();
 }
 

@@ -27,6 +27,10 @@ class Ring {
  public:
   static constexpr unsigned submission_entries = 1024;
   static constexpr unsigned completion_entries = 4096;
+  // Threads of the kernel for what it cannot begin without waiting: syncs, zeroing, more requests than a disk takes at
+  // once. By itself it has four per processor, all of which one disk that does not answer would keep from the others.
+  // They are made when they are needed.
+  static constexpr unsigned kernel_threads_max = 512;
 
   Ring() = default;
   Ring(const Ring&) = delete;

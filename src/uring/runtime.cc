@@ -48,9 +48,9 @@ unsigned cgroup_cpus(unsigned otherwise) {
 }  // namespace
 
 struct Runtime::Shared {
-  explicit Shared(const cpu_set_t& set) : affinity(set), helpers(std::make_unique<HelperThreads>(set)) {}
+  explicit Shared(const cpu_set_t& set) : affinity(set), helpers(std::make_unique<Helpers>(set)) {}
   const cpu_set_t affinity;
-  std::unique_ptr<HelperThreads> helpers;
+  std::unique_ptr<Helpers> helpers;
 };
 
 // A core with a thread of its own.
@@ -61,7 +61,7 @@ struct Runtime::Worker {
     bool now = false;
   };
 
-  void serve(const UringReactor::Options& options, HelperThreads& helpers) {
+  void serve(const UringReactor::Options& options, Helpers& helpers) {
     pthread_setname_np(pthread_self(), ("core" + std::to_string(options.core)).c_str());
     auto own = std::make_unique<UringReactor>(options, helpers);
     opened.emplace(own->open());

@@ -27,6 +27,9 @@ iovec* kernel_vectors(IoVecs vectors) noexcept {
 // 16 as many, for a tenth more CPU time at depth 128.
 constexpr std::size_t under_way_per_batch = 16;
 
+// Of one disk and core: each holds a thread that other disks need as well.
+constexpr std::size_t discards_at_once = 2;
+
 constexpr std::uint64_t zero_bytes = 256 * KiB;
 // Aligned for every device; never written to.
 const std::byte* zeroes() noexcept {
@@ -39,7 +42,12 @@ bool unsupported(std::int32_t result) noexcept { return result == -EOPNOTSUPP ||
 }  // namespace
 
 UringFile::UringFile(UringReactor& reactor, Fd fd, std::string path, const Info& info)
-    : reactor_(reactor), fd_(std::move(fd)), path_(std::move(path)), info_(info), scope_(reactor) {}
+    : reactor_(reactor),
+      fd_(std::move(fd)),
+      path_(std::move(path)),
+      info_(info),
+      scope_(reactor),
+      discards_(reactor, discards_at_once) {}
 
 UringFile::~UringFile() { HF_ASSERT(!fd_ && under_way_ == 0); }
 
@@ -167,15 +175,16 @@ Task<std::int32_t> UringFile::fallocate(int mode, std::uint64_t offset, std::uin
   co_return result;
 }
 
-// The ring's own discard command came with Linux 6.12 only.
+// By a thread: the ring's own discard command came with Linux 6.12 only.
 Task<std::int32_t> UringFile::discard_device(std::uint64_t offset, std::uint64_t length) {
+  const Semaphore::Permit turn = co_await discards_.acquire();
   std::int32_t result = 0;
   auto work = [&] {
     std::uint64_t range[2] = {offset, length};
     if (::ioctl(fd_.get(), BLKDISCARD, range) != 0) result = -errno;
   };
   std::function<void()> call(std::ref(work));
-  co_await reactor_.run_blocking(std::move(call));
+  co_await reactor_.run_discard(std::move(call));
   co_return result;
 }
 

@@ -6,6 +6,7 @@
 
 #include "rt/io.h"
 #include "rt/scope.h"
+#include "rt/wait.h"
 #include "uring/ring.h"
 #include "uring/socket.h"
 
@@ -54,6 +55,7 @@ class UringFile final : public File {
   const std::string path_;
   Info info_;
   TaskScope scope_;
+  Semaphore discards_;
   std::size_t under_way_ = 0;
   std::vector<std::unique_ptr<Slot>> slots_;
   Slot* free_slots_ = nullptr;

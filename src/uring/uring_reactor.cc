@@ -49,7 +49,7 @@ void UringReactor::ReadyQueue::grow() noexcept {
   tail_ = count;
 }
 
-UringReactor::UringReactor(const Options& options, HelperThreads& helpers)
+UringReactor::UringReactor(const Options& options, Helpers& helpers)
     : options_(options),
       helpers_(helpers),
       random_(seed_from_system()),
@@ -156,12 +156,14 @@ bool UringReactor::run_deferred() noexcept {
   return true;
 }
 
-// Without other work the core polls next, and looks there.
+// Without other work the core polls next, and looks there; but not while the kernel announces work, which ends a poll
+// before it has begun, and may stay announced without being there (Ring::has_kernel_work).
 bool UringReactor::try_receives(bool other_work) noexcept {
   if (receives_.empty()) return false;
   const Nanos time = now();
   bool ended = receives_.try_new(time);
-  if ((other_work || ended) && receives_.look_due(time)) ended |= receives_.look_and_give_up(time);
+  const bool polls_next = !other_work && !ended && !ring_.has_kernel_work();
+  if (!polls_next && receives_.look_due(time)) ended |= receives_.look_and_give_up(time);
   return ended;
 }
 

@@ -32,7 +32,7 @@ class UringReactor final : public Reactor {
     std::size_t buffer_bytes = 0;
   };
 
-  UringReactor(const Options& options, HelperThreads& helpers);
+  UringReactor(const Options& options, Helpers& helpers);
   // On the reactor's thread, as all that follows; nothing is under way.
   ~UringReactor() override;
 
@@ -76,7 +76,8 @@ class UringReactor final : public Reactor {
   void disk_answer_is_due() noexcept { ++disk_answers_due_; }
   void disk_answer_came() noexcept { --disk_answers_due_; }
   void receive_at_end_of_turn(UringStream& s) { receives_.add(s); }
-  HelperThreads& helpers() noexcept { return helpers_; }
+  // As run_blocking(), for a disk's discard.
+  Task<void> run_discard(std::function<void()> work);
   Sends& send_counts() noexcept { return sends_; }
   // False once this kernel has refused to.
   bool may_send_without_copy() const noexcept { return may_send_without_copy_; }
@@ -122,7 +123,7 @@ class UringReactor final : public Reactor {
   bool has_news() const noexcept { return ring_.has_news() || !messages_.empty(); }
 
   const Options options_;
-  HelperThreads& helpers_;
+  Helpers& helpers_;
   Ring ring_;
   Prng random_;
   ReadyQueue ready_;

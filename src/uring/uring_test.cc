@@ -1,13 +1,22 @@
 // The production reactor against the real kernel: loop, timers, messages, idle cost.
+#include <filesystem>
+#include <semaphore>
 #include <thread>
 
 #include <gtest/gtest.h>
+#include <liburing.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "rt/cross_core.h"
 #include "rt/scope.h"
 #include "rt/wait.h"
+#include "uring/helper_threads.h"
 #include "uring/testing/stream_pair.h"
+#include "uring/uring_reactor.h"
 
 namespace holdfast::uring {
 namespace {
@@ -180,6 +189,63 @@ Task<int> many_blocking(Reactor& r) {
 TEST(Runtime, BlockingWorkQueuesWhenHelpersAreBusy) {
   auto rt = make_runtime();
   EXPECT_EQ(rt->run(many_blocking(rt->home())), 100);
+}
+
+Task<bool> opens_beside_dead_discards(UringReactor& r) {
+  std::binary_semaphore dead(0);
+  struct One {
+    static Task<void> run(UringReactor& reactor, std::binary_semaphore& until) {
+      auto work = [&] {
+        until.acquire();
+        until.release();
+      };
+      std::function<void()> call(work);
+      co_await reactor.run_discard(std::move(call));
+    }
+  };
+  TaskScope scope(r);
+  for (std::size_t i = 0; i < 2 * HelperThreads::threads_max; ++i) scope.spawn(One::run(r, dead));
+  const auto opened = co_await r.open_file("/", OpenOptions());
+  dead.release();
+  co_await scope.join();
+  co_return opened.code() == Errc::invalid_argument;
+}
+
+TEST(Runtime, DiscardsThatHangHoldUpNothingElse) {
+  auto rt = make_runtime();
+  EXPECT_TRUE(rt->run(opens_beside_dead_discards(static_cast<UringReactor&>(rt->home()))));
+}
+
+TEST(Runtime, BlockingWorkNeedsNoMoreThreadsThanTheSystemGives) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can limit the threads of nobody else";
+  const pid_t child = ::fork();
+  if (child == 0) {
+    auto rt = make_runtime();
+    static_cast<void>(rt->run(thread_of_blocking_work(rt->home())));  // one helper
+    const rlimit none{1, 1};
+    if (::setrlimit(RLIMIT_NPROC, &none) != 0 || ::setuid(65534) != 0) ::_exit(2);
+    const int done = rt->run(many_blocking(rt->home()));
+    rt.reset();
+    ::_exit(done == 100 ? 0 : 1);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+}
+
+// A disk that does not answer keeps threads of the kernel; the others need some, too.
+TEST(Runtime, TheKernelMayHaveThreadsForManyDisks) {
+  auto rt = make_runtime();
+  int ring = -1;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code gone;
+    if (std::filesystem::read_symlink(entry.path(), gone) == "anon_inode:[io_uring]")
+      ring = std::stoi(entry.path().filename().string());
+  }
+  ASSERT_GE(ring, 0);
+  unsigned threads[2] = {0, 0};  // asks only
+  ASSERT_EQ(::syscall(__NR_io_uring_register, ring, IORING_REGISTER_IOWQ_MAX_WORKERS, threads, 2), 0);
+  EXPECT_GE(threads[0], 512u);
 }
 
 Task<std::string> order_in_a_turn(Reactor& r) {

@@ -52,7 +52,7 @@ Task<bool> IoCommands::fetch_fused(Request& first, Request& second, std::uint32_
     co_return false;
   }
   const bool got_second = co_await connection_.fetch_host_data(second, bytes, Connection::ForBuffer::fail);
-  if (!got_second) connection_.complete(first, StatusCode::command_interrupted);
+  if (!got_second) connection_.complete(first, StatusCode::aborted_failed_fused);
   co_return got_second;
 }
 
