@@ -217,7 +217,8 @@ Task<void> Controller::go_live() {
   state_ = ControllerState::live;
   live_at_ = home_.now();
   co_await publish();
-  if (access() == Access::none) on_path_doubt();
+  // A notice that came during the set-up was only remembered.
+  if (access() == Access::none || doubt_again_) on_path_doubt();
   // What the target would have told meanwhile went with the old association.
   if (reconnects_ > 0 && info_.reservations) owner_.on_reservations_changed();
 }

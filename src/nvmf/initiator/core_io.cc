@@ -112,8 +112,11 @@ Task<Status> CoreIo::execute(Command& command, bool modifies, const bool& cancel
     command.timeout = config_.io_timeout;
     co_await first.path->queue().issue(command);
     if (command.end == CommandEnd::completed && nvme::CommandStatus::unpack(command.cqe.status).ok())
-        [[likely]]
+        [[likely]] {
+      if (modifies && in_doubt_) [[unlikely]]
+        co_return co_await outlast_failed(cancelled);
       co_return Status();
+    }
   }
   co_return co_await rescue(command, modifies, cancelled, first);
 }
@@ -149,18 +152,18 @@ bool CoreIo::judge(Rescue& r) {
     r.outcome = Errc::ok;
     return true;
   }
-  const bool aborted = r.command.late;
-  r.outcome = aborted ? Errc::timed_out : nvme::to_errc(status);
-  if (aborted) return choose(r.command, tried.path) == nullptr || core_.now() >= r.give_up;
-  if (was_damaged(r.command)) return judge_damage(r);
-  const bool trouble = is_path_trouble(status);
-  if (!may_retry(status) || !(trouble || is_delayed(status))) return true;
-  if (trouble) tried.path->doubt();
   if (ends_association(status)) {
     if (r.modifies) r.doubt(tried);
     if (tried.path->generation() == tried.generation)
       tried.path->fail(Error(Errc::not_connected, "the target aborts commands as their queue ends"));
   }
+  const bool aborted = r.command.late;
+  r.outcome = aborted ? Errc::timed_out : nvme::to_errc_of_io(status);
+  if (aborted) return choose(r.command, tried.path) == nullptr || core_.now() >= r.give_up;
+  if (was_damaged(r.command)) return judge_damage(r);
+  const bool trouble = is_path_trouble(status);
+  if (!may_retry(status) || !(trouble || is_delayed(status))) return true;
+  if (trouble) tried.path->doubt();
   const Nanos named = tried.path->use().retry_delays[status.crd];
   r.not_before = core_.now() + (named > Nanos{0} ? named : retry_interval);
   return config_.grace == Nanos{0} ? choose(r.command, tried.path) == nullptr : r.not_before >= r.give_up;
@@ -186,7 +189,12 @@ Task<CorePath*> CoreIo::next_path(Rescue& r) {
     const bool wait_there = core_.now() < r.not_before;
     CorePath* path = choose(r.command, wait_there ? r.last.path : nullptr);
     if (path != nullptr) co_return path;
-    co_await changed_.wait(wait_there ? r.not_before : no_deadline);
+    // A path that keeps the device from failing need not be one for this command.
+    if (core_.now() >= r.give_up) {
+      r.outcome = Errc::not_connected;
+      co_return nullptr;
+    }
+    co_await changed_.wait(wait_there ? std::min(r.not_before, r.give_up) : r.give_up);
   }
 }
 
@@ -196,9 +204,25 @@ Task<Status> CoreIo::settle(Rescue& r) {
     co_await changed_.wait(r.quiet_from());
   if (core_.now() < r.quiet_from()) {
     for (std::size_t i = 0; i < r.lost_count; ++i) r.lost[i].path->leave_unresolved(r.lost[i].generation);
+    in_doubt_ = true;
     if (r.outcome == Errc::ok) co_return Error(Errc::not_connected);
   }
   if (r.outcome != Errc::ok) co_return Error(r.outcome);
+  if (r.modifies && in_doubt_) co_return co_await outlast_failed(r.cancelled);
+  co_return Status();
+}
+
+// A command that was reported as failed may still be executed, and undo what was written after it: that is
+// acknowledged when it cannot be executed any more.
+Task<Status> CoreIo::outlast_failed(const bool& cancelled) {
+  for (;;) {
+    Nanos when{0};
+    for (const CorePath* path : paths_) when = std::max(when, path->resolved_from());
+    if (core_.now() >= when) break;
+    if (cancelled) co_return Error(Errc::not_connected);
+    co_await changed_.wait(when);
+  }
+  in_doubt_ = false;
   co_return Status();
 }
 

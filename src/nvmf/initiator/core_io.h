@@ -13,7 +13,8 @@
 // not LATE: a first try that is still on its way to a target could undo a newer write. So a command that
 // changes data and whose fate on some association is unknown is not acknowledged before that association is
 // quiet (core_path.h), however early a later try succeeds. Until then the issuer has the command in flight,
-// and overlapping writes in flight may leave either content. Other I/O does not wait.
+// and overlapping writes in flight may leave either content. Other I/O does not wait. Nor is a command that changes
+// data acknowledged while one that was reported as failed may still be executed: its issuer may have written anew.
 #pragma once
 
 #include <array>
@@ -70,6 +71,7 @@ class CoreIo {
   bool judge(Rescue& rescue);
   bool judge_damage(Rescue& rescue);
   Task<Status> settle(Rescue& rescue);
+  Task<Status> outlast_failed(const bool& cancelled);
 
   Reactor& core_;
   const InitiatorConfig config_;
@@ -77,6 +79,7 @@ class CoreIo {
   std::vector<CorePath*> paths_;
   std::size_t turn_ = 0;  // where the search for equals begins
   bool failed_ = false;
+  bool in_doubt_ = false;  // a command that may still be executed was reported as failed
   WaitQueue changed_;
 };
 

@@ -107,8 +107,10 @@ class CorePath final : QueueObserver {
   void leave_unresolved(std::uint64_t generation) noexcept {
     unresolved_ = std::max(unresolved_, generation);
   }
+  // From when on there is no such command; no_deadline as long as that is not known.
+  Nanos resolved_from() const noexcept { return unresolved_ == 0 ? Nanos{0} : quiet_from(unresolved_); }
   // There is such a command.
-  bool unresolved() const noexcept { return unresolved_ != 0 && core_.now() < quiet_from(unresolved_); }
+  bool unresolved() const noexcept { return core_.now() < resolved_from(); }
   void doubt() noexcept { doubt_.post(); }
   // Ends the connection.
   void fail(Error why) noexcept;

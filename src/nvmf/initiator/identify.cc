@@ -194,8 +194,8 @@ Task<Result<NamespaceInfo>> identify_namespace(Admin& admin, const ControllerInf
       co_await admin.identify(nvme::Cns::namespace_descriptors, info.nsid, 0, descriptors.span());
   if (listed.ok()) {
     take_descriptors(descriptors.span(), info);
-  } else if (!admin.queue().alive()) {
-    co_return listed.error();
+  } else if (listed.code() != Errc::invalid_argument && listed.code() != Errc::not_supported) {
+    co_return listed.error();  // it has one, and the UUID may be there
   }
   if (info.uuid.is_nil()) info.uuid = info.nguid;
   HF_CO_CHECK(check_uuid(info, remote));

@@ -1,6 +1,7 @@
 // The initiator against a scripted target in the simulated world: what a well-behaved target never does.
 #include "nvmf/initiator/initiator.h"
 
+#include <cstring>
 #include <optional>
 #include <vector>
 
@@ -505,6 +506,42 @@ TEST(Initiator, ServesEveryCoreWithAQueueOfItsOwnOrWithoutOne) {
     EXPECT_EQ(stats.write_ops, 3u);
     EXPECT_EQ(stats.read_bytes, 3u * 16384);
   }
+}
+
+TEST(Initiator, ADescriptorListThatFailsOnceIsNoOtherNamespace) {
+  Fixture f;
+  Prng prng(99);
+  const Uuid uuid = Uuid::random(prng);  // not the NGUID
+  bool fails = false;
+  f.target->hook = [&](test::FakeConnection& c, const nvme::Sqe& sqe, std::span<const std::byte>) {
+    if (c.qid() != 0 || sqe.opc != static_cast<std::uint8_t>(nvme::AdminOpcode::identify) ||
+        (sqe.cdw10.get() & 0xff) != static_cast<std::uint32_t>(nvme::Cns::namespace_descriptors))
+      return false;
+    if (fails) {
+      c.respond(sqe.cid, nvme::StatusCode::command_interrupted);
+      return true;
+    }
+    std::vector<std::byte> page(nvme::identify_bytes);
+    store(page, nvme::NamespaceIdDescriptor{static_cast<std::uint8_t>(nvme::NamespaceIdType::uuid), 16, {}});
+    std::memcpy(page.data() + 4, uuid.bytes.data(), 16);
+    c.data(sqe.cid, 0, page, nvme::flag_last_pdu | nvme::flag_success);
+    return true;
+  };
+  ASSERT_TRUE(f.open().ok());
+  fails = true;
+  const nvme::AsyncEvent event{nvme::AsyncEventType::notice,
+                               static_cast<std::uint8_t>(nvme::AsyncNotice::namespace_attribute_changed),
+                               static_cast<std::uint8_t>(nvme::LogPage::changed_namespaces)};
+  auto raise = [&]() -> Task<void> {
+    f.target->raise(event);
+    co_return;
+  };
+  f.run_target(raise());
+  f.world.run_for(100ms);
+  EXPECT_FALSE(f.observer.saw(DeviceEvent::removed));
+  auto data = pattern(4096, 1);
+  EXPECT_TRUE(f.write(0, data).ok());
+  f.target->hook = {};
 }
 
 }  // namespace

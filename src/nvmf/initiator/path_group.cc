@@ -248,7 +248,9 @@ Task<void> PathGroup::on_run(const Uuid& before, const ControllerInfo& info) {
   if (!remote_.config.fail_after_restart || !info.volatile_cache || info.run.is_nil()) co_return;
   const auto has_ended = [&](const Uuid& run) {
     if (run == info.run) return false;
-    if (!before.is_nil()) return run == before;
+    if (run == before) return true;
+    if (before == info.run) return false;
+    // This path's first connection, or one after restarts that it did not see.
     return std::none_of(paths_.begin(), paths_.end(), [&](const auto& path) {
       return path->access() != Access::none && path->info().run == run;
     });

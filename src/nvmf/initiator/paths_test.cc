@@ -1,6 +1,8 @@
 // One device with several paths, each to a scripted target of its own with the same namespace.
 #include <algorithm>
 #include <memory>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -291,6 +293,76 @@ TEST(Paths, AChangeOfAnaThatTakesTooLongResetsThePath) {
   EXPECT_GE(f.targets[0]->accepted, 4u);
   f.targets[0]->ana_state = nvme::AnaState::optimized;
   EXPECT_TRUE(f.read().ok());
+}
+
+TEST(Paths, ACommandThatNoPathTakesEnds) {
+  Fixture f;
+  f.targets[1]->mdts = 1;  // 8 KiB
+  f.world.net().refuse(*f.nodes[1], true);
+  ASSERT_TRUE(f.open().ok());
+  f.targets[0]->hook = [](test::FakeConnection& c, const nvme::Sqe& sqe, std::span<const std::byte>) {
+    return c.qid() != 0 && sqe.opc == write_opcode;  // never answered
+  };
+  std::vector<std::byte> data(65536);
+  const IoVec vec{data.data(), data.size()};
+  std::optional<Errc> ended;
+  auto writer = [&]() -> Task<void> {
+    const Status s = co_await f.channel->write(Lba{0}, IoVecs(&vec, 1), Durable::no);
+    ended = s.code();
+  };
+  f.world.spawn(f.home(), writer());
+  f.world.after(10ms, [&] {
+    f.world.net().refuse(*f.nodes[0], true);
+    f.world.net().cut(f.host_node, *f.nodes[0]);
+    f.world.net().refuse(*f.nodes[1], false);
+  });
+  ASSERT_TRUE(f.world.run_until([&] { return ended.has_value(); }, f.world.now() + 20s));
+  EXPECT_EQ(*ended, Errc::not_connected);
+  EXPECT_EQ(f.paths().flow(), host::IoFlow::flowing);
+}
+
+TEST(Paths, ALateWriteWhoseQueueWasDeletedWaitsForItsFence) {
+  Fixture f;
+  f.targets[1]->ana_state = nvme::AnaState::non_optimized;
+  ASSERT_TRUE(f.open().ok());
+  bool armed = true, first = true;
+  f.targets[0]->hook = [&](test::FakeConnection& c, const nvme::Sqe& sqe, std::span<const std::byte>) {
+    if (!armed) return false;
+    if (c.qid() == 0) return sqe.opc == static_cast<std::uint8_t>(nvme::AdminOpcode::fabrics);  // no reset
+    if (sqe.opc != write_opcode || !std::exchange(first, false)) return false;
+    f.world.after(
+        1500ms, [&c, cid = sqe.cid.get()] { c.respond(cid, nvme::StatusCode::aborted_sq_deletion); },
+        &f.nodes[0]->process()->core(0));
+    return true;
+  };
+  const Nanos began = f.world.now();
+  EXPECT_TRUE(f.write().ok());
+  EXPECT_GE(f.world.now() - began, Nanos(1500ms) + f.config.keep_alive);
+  armed = false;
+}
+
+TEST(Paths, AnAnaChangeDuringAReconnectIsSeen) {
+  Fixture f;
+  for (auto& t : f.targets) t->ana_state = nvme::AnaState::non_optimized;
+  ASSERT_TRUE(f.open().ok());
+  bool once = true;
+  f.targets[0]->hook = [&](test::FakeConnection&, const nvme::Sqe& sqe, std::span<const std::byte>) {
+    const auto cmd = nvme::as<nvme::ConnectCmd>(sqe);
+    const bool connects = sqe.opc == static_cast<std::uint8_t>(nvme::AdminOpcode::fabrics) &&
+                          cmd.fctype == static_cast<std::uint8_t>(nvme::FabricsType::connect);
+    if (connects && cmd.qid.get() == 1 && std::exchange(once, false)) {
+      f.targets[0]->ana_state = nvme::AnaState::optimized;
+      f.targets[0]->raise({nvme::AsyncEventType::notice,
+                           static_cast<std::uint8_t>(nvme::AsyncNotice::ana_change),
+                           static_cast<std::uint8_t>(nvme::LogPage::ana)});
+    }
+    return false;
+  };
+  f.world.net().cut(f.host_node, *f.nodes[0]);
+  f.world.run_for(3s);
+  const unsigned before = f.reads(0);
+  for (unsigned i = 0; i < 10; ++i) ASSERT_TRUE(f.read().ok());
+  EXPECT_EQ(f.reads(0), before + 10);
 }
 
 }  // namespace

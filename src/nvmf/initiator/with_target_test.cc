@@ -605,5 +605,42 @@ TEST(WithTarget, WaitsForTheAnaGroup) {
   EXPECT_TRUE(f.world.run_until([&] { return ended; }, f.world.now() + 1s));
 }
 
+// As a mirror repeats a write at its last child. The first try lies in the disk's queue.
+TEST(WithTarget, AWriteThatTimedOutUndoesNothingThatIsWrittenAfterIt) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    Fixture f(seed);
+    f.config.io_timeout = 1s;
+    f.config.abort_timeout = 500ms;
+    f.open();
+    auto old_data = pattern(4096, 1);
+    auto new_data = pattern(4096, 2);
+    const Nanos began = f.world.now();
+    f.target_node.disk("/dev/sda").faults().stalled_until = began + 3s;
+    ASSERT_EQ(f.write(0, old_data).code(), Errc::timed_out);
+    ASSERT_TRUE(f.write(0, old_data).ok());
+    EXPECT_GE(f.world.now() - began, Nanos(1500ms) + f.config.keep_alive) << "seed " << seed;
+    ASSERT_TRUE(f.write(0, new_data).ok());
+    f.world.run_for(10s);
+    std::vector<std::byte> back(4096);
+    ASSERT_TRUE(f.read(0, back).ok());
+    EXPECT_EQ(back, new_data) << "seed " << seed;
+  }
+}
+
+TEST(WithTarget, ARestartIsSeenByAPathThatMissedTheOneBefore) {
+  Fixture f(1);
+  f.config.fail_after_restart = true;
+  f.open_two_paths();
+  f.crash_target(sim::CrashKind::process);
+  f.start_target({{"0.0.0.0", port}});
+  f.world.run_for(30s);
+  EXPECT_EQ(f.times(DeviceEvent::failed), 1);
+  f.crash_target(sim::CrashKind::process);
+  f.start_target({{"::", port}});
+  f.world.run_for(30s);
+  EXPECT_EQ(f.times(DeviceEvent::failed), 2);
+  EXPECT_EQ(f.times(DeviceEvent::recovered), 2);
+}
+
 }  // namespace
 }  // namespace holdfast::nvmf
