@@ -23,7 +23,8 @@ Task<Status> Control::reserve(Child& c) {
   if (c.was_reserved) {
     // By the policy it would be taken back from a newer nexus of the volume.
     const auto found = co_await client_of(c).report();
-    if (found.ok() && is_taken(found.value(), options_.host_id)) {
+    if (!found.ok()) co_return found.error();  // whose it is now is not known
+    if (is_taken(found.value(), options_.host_id)) {
       HF_LOG(warn, "nexus", "a child was taken away", {"nexus", params_.name}, {"child", c.uri});
       co_await fence();
       co_return usable();

@@ -225,5 +225,25 @@ TEST(Io, StatsCountWhatTheHostDid) {
   EXPECT_EQ(s.read_bytes, 8192u);
 }
 
+TEST(Io, AForeignTargetIsToldToZeroWhatIsDeallocated) {
+  Rig rig(1);
+  rig.add_disk("b").has_epochs = true;
+  ASSERT_TRUE(rig.create({"nvmffake:///a", "nvmffake:///b", "c"}).ok());
+  ASSERT_EQ(rig.write(0, 0, 1024, 9), Errc::ok);
+  EXPECT_TRUE(rig.run(rig.channels[0]->deallocate({Lba{8}, 600})).ok());
+  EXPECT_EQ(rig.disks["a"].count_of('d'), 0u) << "it may do nothing";
+  EXPECT_EQ(rig.disks["a"].count_of('z'), 1u);
+  EXPECT_EQ(rig.disks["b"].count_of('d'), 1u);
+  EXPECT_EQ(rig.disks["c"].count_of('d'), 1u);
+}
+
+// A child that has a cache may come later, and whoever looked at the beginning would not flush it.
+TEST(Io, ANexusHasACacheWhateverItBeganWith) {
+  Rig rig(1);
+  for (const char* name : {"a", "b", "c"}) rig.add_disk(name).can.volatile_cache = false;
+  ASSERT_TRUE(rig.create({"a", "b", "c"}).ok());
+  EXPECT_TRUE(rig.nexus->capabilities().volatile_cache);
+}
+
 }  // namespace
 }  // namespace holdfast::nexus

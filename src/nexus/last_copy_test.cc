@@ -185,5 +185,27 @@ TEST_F(LastCopy, IsToBeOpenedAgainWhileAnotherWaitsForTheRecord) {
   EXPECT_TRUE(rig.same("a", "c"));
 }
 
+// The last in-sync child has not got a write that one has which is about to join, and the nexus is shut down.
+TEST_F(LastCopy, IsNotCalledEqualToAnotherAtACleanEnd) {
+  begin();
+  rig.store.hang = true;
+  rig.pass(1s);
+  ASSERT_EQ(rig.nexus->view().rebuilds, 1u) << "c waits for the record";
+  rig.disks["a"].write_error = Errc::not_connected;  // its flushes go well
+  Started& w = rig.start_write(1, 0, 8, 60);
+  rig.pass(100ms);
+  ASSERT_FALSE(w.done());
+  ASSERT_EQ(rig.disks["c"].at(0), std::byte{60});
+  ASSERT_EQ(rig.disks["a"].at(0), std::byte{1});
+  Started& end = rig.start_operation(rig.nexus->shutdown());
+  rig.pass(100ms);
+  rig.store.hang = false;
+  EXPECT_EQ(rig.finish(end), Errc::ok);
+  EXPECT_EQ(rig.finish(w), Errc::not_connected);
+  EXPECT_TRUE(rig.record().clean_shutdown);
+  EXPECT_TRUE(rig.recorded_healthy("a"));
+  EXPECT_FALSE(rig.recorded_healthy("c") && !rig.same("a", "c")) << "both healthy, and different";
+}
+
 }  // namespace
 }  // namespace holdfast::nexus

@@ -260,7 +260,8 @@ Task<Result<std::unique_ptr<Channel>>> open_child_channel(const Child& c, Uuid h
 
 Task<Status> Control::open_channels(Child& c) {
   const Capabilities can = c.device->capabilities();
-  const bool reads_zero = c.device->geometry().deallocated_reads_zero;
+  // To another target than ours it is a hint, whatever a block reads as that was deallocated.
+  const bool reads_zero = c.device->geometry().deallocated_reads_zero && (c.local || c.epochs != nullptr);
   std::vector<std::optional<Error>> failures(cores_.count());
   auto there = [&](Reactor& core) -> Task<void> {
     auto channel = co_await open_child_channel(c, options_.host_id, core);
@@ -308,14 +309,12 @@ void Control::shape() {
   capabilities_.write_zeroes = true;
   capabilities_.deallocate = true;
   capabilities_.compare = true;
-  capabilities_.volatile_cache = false;
+  capabilities_.volatile_cache = true;  // of a child that comes later, perhaps; others are not flushed
   for (const auto& c : children_) {
     const Geometry& g = c->device->geometry();
-    const Capabilities& can = c->device->capabilities();
     geometry_.optimal_io_blocks = std::max(geometry_.optimal_io_blocks, g.optimal_io_blocks);
     geometry_.atomic_write_blocks = std::min(geometry_.atomic_write_blocks, g.atomic_write_blocks);
     geometry_.buffer_alignment = std::max(geometry_.buffer_alignment, g.buffer_alignment);
-    capabilities_.volatile_cache = capabilities_.volatile_cache || (can.flush && can.volatile_cache);
   }
 }
 

@@ -392,5 +392,17 @@ TEST(NexusReservation, IsTakenUpAgainAfterACrash) {
   EXPECT_TRUE(rig.run(records.load(Uuid::from_name("a"))).value() == std::nullopt) << "nothing is left over";
 }
 
+TEST(NexusReservation, AChildOfWhichNothingIsKnownWhenItComesBackIsNotTaken) {
+  RemoteChild r;
+  ASSERT_TRUE(r.rig.run(r.rig.nexus->offline_child(Rig::uri("b"))).ok());
+  r.taken_by_another();
+  r.target.broken = true;
+  EXPECT_EQ(r.rig.run(r.rig.nexus->online_child(Rig::uri("b"))).code(), Errc::not_connected);
+  ASSERT_EQ(r.target.kept.registrants.size(), 1u) << "we are registered there again";
+  EXPECT_EQ(r.target.kept.registrants.front().host, other);
+  r.target.broken = false;
+  EXPECT_EQ(r.rig.run(r.rig.nexus->online_child(Rig::uri("b"))).code(), Errc::fenced);
+}
+
 }  // namespace
 }  // namespace holdfast::nexus

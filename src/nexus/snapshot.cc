@@ -21,7 +21,7 @@ Task<Status> make_snapshot(Child& c, SnapshotRequest request) {
 Status Control::check_snapshots(const std::vector<ChildSnapshot>& wanted) const {
   for (const auto& w : wanted) {
     HF_TRY(const Child* c, named(w.uri));
-    if (!c->in_sync || c->phase != Phase::open) {
+    if (!c->in_sync || c->phase != Phase::open || c->device == nullptr) {
       return Error(
           Errc::failed_precondition,
           fmt::format("child '{}' of {} is not in sync: a snapshot of it would not be the volume's; skip it",

@@ -82,5 +82,20 @@ TEST_F(Snapshots, AChildThatLeavesMeanwhileKeepsItsDeviceUntilTheyAreMade) {
   EXPECT_EQ(rig.disks["b"].device, nullptr);
 }
 
+TEST_F(Snapshots, AreNotMadeOfALastChildWhoseDeviceIsAway) {
+  ASSERT_TRUE(rig.run(rig.nexus->remove_child(b)).ok());
+  rig.disks["a"].write_error = Errc::not_connected;
+  Started& w = rig.start_write(1, 0, 8, 1);
+  rig.pass(100ms);
+  rig.disks["a"].absent = true;
+  EXPECT_FALSE(rig.run(rig.nexus->online_child(a)).ok());
+  ASSERT_EQ(rig.disks["a"].device, nullptr);
+  EXPECT_EQ(rig.finish(start({a})), Errc::failed_precondition);
+  rig.disks["a"].absent = false;
+  rig.disks["a"].write_error = Errc::ok;
+  EXPECT_TRUE(rig.run(rig.nexus->online_child(a)).ok());
+  EXPECT_EQ(rig.finish(w), Errc::ok);
+}
+
 }  // namespace
 }  // namespace holdfast::nexus

@@ -43,7 +43,12 @@ Task<Status> CoreState::modify(Modify m) {
 Task<Status> CoreState::fan_out(const Modify& m, IdSet& done, unsigned& losses) {
   Patience patience;
   for (;;) {
-    HF_CO_CHECK(admit());
+    const Status admitted = admit();
+    if (!admitted.ok()) {
+      // A clean end must not call copies equal of which one has it and another has not.
+      if (!fenced_) co_await drop_holders(done);
+      co_return admitted.error();
+    }
     Attempt a;
     for (const auto& c : members_) {
       if (done.has(c->id)) continue;
