@@ -122,7 +122,9 @@ MapWriter::Way MapWriter::way_of(BlockSpan span) const noexcept {
   if (!view.mapped()) return Way::fresh;
   const Leaf* leaf = volume_.map().leaf(span.index / Leaf::entries);
   const bool alone = leaf->owners() == 1 && parts_.state.clusters().count(view.own()) == 1;
-  if (parts_.state.exclusive(view) || (alone && parts_.fresh.alone_holds(view.own())))
+  // Nor may another map have the leaf back, until what let go of it is durable.
+  const bool fresh_alone = alone && !view.leaf_shared() && parts_.fresh.alone_holds(view.own());
+  if (parts_.state.exclusive(view) || fresh_alone)
     return view.owns(span.first, span.count) ? Way::own : Way::more;
   return alone ? Way::wait : Way::fresh;
 }

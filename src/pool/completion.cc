@@ -59,12 +59,15 @@ Task<Status> MapWriter::complete(std::uint32_t index) {
   whole.index = index;
   whole.count = blocks_;
   const RangeLock::Hold hold = co_await lock(whole);
+  if (!can_complete(index)) co_return Status();
+  const Cluster own = volume_.map().find(index).own();
   HF_CO_CHECK(co_await copy_behind(index));
   WriteGate& gate = volume_.home_gate();
   while (gate.paused()) co_await gate.open();
   const WriteGate::Inside writing(gate);
   // A snapshot may have been taken meanwhile. What was copied does no harm: nobody reads those blocks.
-  if (!can_complete(index)) co_return Status();
+  // After a revert it may be another cluster, which was not copied.
+  if (!can_complete(index) || volume_.map().find(index).own() != own) co_return Status();
   CompleteRecord complete;
   complete.volume = volume_.spec().id;
   complete.index = index;
@@ -82,7 +85,7 @@ Task<Status> MapWriter::copy_behind(std::uint32_t index) {
   const Cluster own = volume_.map().find(index).own();
   for (std::uint32_t block = 0; block < blocks_;) {
     const ClusterView view = volume_.map().find(index);
-    if (!view.mapped() || view.own() != own) co_return Status();
+    if (!view.mapped() || view.own() != own) co_return Error(Errc::cancelled);  // reverted meanwhile
     const BlockRun run = view.run(block, std::min(copy_blocks_max, blocks_ - block));
     const std::uint32_t at = block;
     block += run.blocks;

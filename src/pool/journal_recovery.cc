@@ -15,6 +15,7 @@ namespace {
 // How far behind the end a commit is looked for that knew of a damaged one. The first commit after the damage
 // begins within the longest commit, and a flush between two commits is known to the one after it.
 constexpr std::uint64_t lookahead_bytes = 4 * MiB;
+constexpr std::uint64_t records_per_turn = 64;
 
 class Reader {
  public:
@@ -127,6 +128,8 @@ Task<Result<JournalScan>> recover_journal(Reactor& home, DiskPort& disk, Journal
       if (!taken.ok())
         co_return damaged(disk, found->header.sequence, "is wrong: " + taken.error().message());
       ++scan.records;
+      // A few bytes may be much work.
+      if (scan.records % records_per_turn == 0) co_await home.yield();
     }
     ++scan.commits;
     ++scan.end.sequence;

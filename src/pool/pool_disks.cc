@@ -142,8 +142,11 @@ Task<Status> Pool::Impl::before_commit(std::span<const Record* const> records) {
 
 void Pool::Impl::apply(Record& record) noexcept {
   Effects effects;
-  if (const auto* write = std::get_if<WriteDataRecord>(&record))
+  if (const auto* write = std::get_if<WriteRecord>(&record)) space_->recorded(write->cluster);
+  if (const auto* write = std::get_if<WriteDataRecord>(&record)) {
+    space_->recorded(write->write.cluster);
     fresh_->recorded(write->write, journal_->mark().sequence);
+  }
   state_->apply_lazily(record, effects);
   if (std::holds_alternative<AddDiskRecord>(record)) {
     joining_->observe(this);

@@ -203,12 +203,30 @@ Task<Status> Pool::Impl::while_paused(VolumeId id, Record record, Durable durabl
   if (found == devices_.end()) co_return co_await commit_one(std::move(record), durable);
   Volume& device = *found->second;
   const Gate::Hold hold = device.hold();
+  // As for a snapshot: who waits for a cluster that is being completed ends first, for completion waits for the gate.
+  co_await device.writer().hold_back();
   co_await device.pause_writes();
   Status done = co_await commit_one(std::move(record), durable);
   if (done.ok()) device.size_changed();
   if (done.ok()) co_await device.epoch_changed();
   co_await device.resume_writes();
+  device.writer().resume();
   co_return done;
+}
+
+// How much is missing changes meanwhile: writes claim what was reserved, and counting anew finds less that has to be.
+Task<Status> Pool::Impl::reserve_whole(VolumeId thick, std::uint64_t whole, std::string for_what,
+                                       std::vector<Space::Promise>& room) {
+  std::uint64_t promised = 0;
+  for (const Space::Promise& part : room) promised += part.clusters();
+  for (;;) {
+    const std::uint64_t now = state_->reserved_clusters(thick);
+    const std::uint64_t needed = whole > now ? whole - now : 0;
+    if (needed <= promised) co_return Status();
+    HF_CO_TRY(Space::Promise more, co_await reserve(needed - promised, for_what));
+    room.push_back(std::move(more));
+    promised = needed;
+  }
 }
 
 Task<Result<VolumeView>> Pool::Impl::create_snapshot(Uuid wanted, SnapshotParams params) {
@@ -218,10 +236,10 @@ Task<Result<VolumeView>> Pool::Impl::create_snapshot(Uuid wanted, SnapshotParams
   HF_CO_CHECK(check_new("snapshot", params.name, params.uuid, params.attributes));
   const VolumeSpec& source = volume->spec();
   // A thick volume shares all that it has from now on, and may want it a second time.
-  const std::uint64_t whole = source.size_bytes / state_->cluster_bytes();
-  const std::uint64_t more = source.thick ? whole - state_->reserved_clusters(source.id) : 0;
-  HF_CO_TRY(const Space::Promise room,
-            co_await reserve(more, "a snapshot of thick volume '" + source.name + "'"));
+  const std::uint64_t whole = source.thick ? source.size_bytes / state_->cluster_bytes() : 0;
+  const std::string for_what = "a snapshot of thick volume '" + source.name + "'";
+  std::vector<Space::Promise> room;
+  HF_CO_CHECK(co_await reserve_whole(source.id, whole, for_what, room));
   VolumeSpec spec;
   spec.kind = VolumeKind::snapshot;
   spec.source = source.id;
@@ -238,6 +256,12 @@ Task<Result<VolumeView>> Pool::Impl::create_snapshot(Uuid wanted, SnapshotParams
   const Gate::Hold hold = device != nullptr ? device->hold() : Gate::Hold();
   // What takes long ends first, while writes in place go on.
   if (device != nullptr) co_await device->writer().hold_back();
+  // Once more: nothing is claimed any more.
+  const Status has_room = co_await reserve_whole(source.id, whole, for_what, room);
+  if (!has_room.ok()) {
+    if (device != nullptr) device->writer().resume();
+    co_return has_room.error();
+  }
   const Nanos paused = home_.now();
   if (device != nullptr) co_await device->pause_writes();
   // Durable is only what the caller waits for; writes go on before.
@@ -292,10 +316,9 @@ Task<Status> Pool::Impl::revert_volume(Uuid wanted, Uuid to) {
                                                         snapshot->spec().name, spec.name));
   }
   HF_CO_CHECK(check_unused(spec.id));
-  const std::uint64_t whole = snapshot->spec().size_bytes / state_->cluster_bytes();
-  const std::uint64_t now = state_->reserved_clusters(spec.id);
-  const std::uint64_t more = spec.thick && whole > now ? whole - now : 0;
-  HF_CO_TRY(const Space::Promise room, co_await reserve(more, "thick volume '" + spec.name + "'"));
+  const std::uint64_t whole = spec.thick ? snapshot->spec().size_bytes / state_->cluster_bytes() : 0;
+  std::vector<Space::Promise> room;
+  HF_CO_CHECK(co_await reserve_whole(spec.id, whole, "thick volume '" + spec.name + "'", room));
   RevertRecord record;
   record.volume = spec.id;
   record.snapshot = snapshot->spec().id;
@@ -341,7 +364,7 @@ Task<Status> Pool::Impl::raise_regions(Uuid wanted, std::vector<RegionRun> runs)
   HF_CO_CHECK(check_changeable());
   HF_CO_TRY(const StateVolume* volume, known(wanted, VolumeKind::volume));
   const VolumeId id = volume->spec().id;
-  const std::uint64_t regions = (volume->spec().size_bytes + region_bytes - 1) / region_bytes;
+  const std::uint64_t regions = regions_of(volume->spec().size_bytes);
   for (const RegionRun& run : runs) {
     const bool there = run.count > 0 && run.first < regions && run.count <= regions - run.first;
     if (there && run.epoch > 0 && run.epoch <= volume->spec().epoch) continue;

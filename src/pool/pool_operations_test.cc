@@ -273,5 +273,102 @@ TEST(PoolOperations, PartialClustersAreCompletedInTheBackground) {
   EXPECT_EQ(s.difference_to(then), "");
 }
 
+// A volume with a cluster whose completion waits for the disk, for a second.
+void begin_completion(PoolBench& b, Tracked& v, const std::string& volume) {
+  ASSERT_EQ(v.write(0, cluster), Errc::ok);
+  ASSERT_EQ(b.snapshot(volume, "s"), Errc::ok);
+  ASSERT_EQ(v.write(0, 20 * KiB), Errc::ok);  // more than the journal carries: it can be completed at once
+  b.disk(0).faults().stalled_until = b.machine.world.now() + std::chrono::seconds(1);
+  b.machine.world.run_for(std::chrono::milliseconds(500));
+}
+
+TEST(PoolOperations, AVolumeIsResizedWhileAWriteWaitsForTheCompletionOfItsCluster) {
+  struct Together {
+    static Task<void> write(Channel& channel, Bytes& data, bool& done) {
+      const IoVec from = vec(data);
+      const Status written = co_await channel.write(Lba{40 * KiB / 512}, IoVecs(&from, 1), Durable::no);
+      EXPECT_TRUE(written.ok());
+      done = true;
+    }
+    static Task<void> resize(Pool& pool, bool& done) {
+      const Status resized = co_await pool.resize_volume(uuid_of("v"), 2 * size);
+      EXPECT_TRUE(resized.ok());
+      done = true;
+    }
+  };
+  BenchParams with;
+  with.completion = true;
+  PoolBench b(with);
+  Tracked v(b, b.volume("v", size));
+  begin_completion(b, v, "v");
+  bool written = false, resized = false;
+  Bytes data = filled(4 * KiB, 1);
+  b.machine.world.spawn(b.machine.process.core(0), Together::write(*v.channel.channel, data, written));
+  b.machine.world.spawn(b.machine.process.core(0), Together::resize(*b.pool, resized));
+  b.machine.world.run_for(std::chrono::seconds(10));
+  EXPECT_TRUE(written);
+  EXPECT_TRUE(resized);
+}
+
+TEST(PoolOperations, NoDeviceIsThereAnyMoreOnceThePoolIsBeingClosed) {
+  struct Closing {
+    static Task<void> run(Pool& pool, bool& done) {
+      const Status closed = co_await pool.close();
+      EXPECT_TRUE(closed.ok());
+      done = true;
+    }
+  };
+  BenchParams with;
+  with.completion = true;
+  PoolBench b(with);
+  {
+    Tracked v(b, b.volume("v", size));
+    b.volume("w", size);
+    begin_completion(b, v, "v");
+  }
+  bool done = false;
+  b.machine.world.spawn(b.machine.process.core(0), Closing::run(*b.pool, done));
+  b.machine.world.run_for(std::chrono::milliseconds(1));
+  EXPECT_FALSE(done);
+  EXPECT_EQ(b.machine.registry.find("w"), nullptr);
+  b.machine.world.run_for(std::chrono::seconds(10));
+  EXPECT_TRUE(done);
+  b.pool.reset();
+}
+
+TEST(PoolOperations, ACompletionThatARevertOvertookCompletesNothing) {
+  for (std::uint64_t seed = 1; seed <= 4; ++seed) {
+    BenchParams with;
+    with.completion = true;
+    with.seed = seed;
+    with.disk.read_latency = std::chrono::seconds(2);
+    with.disk.tail_per_mille = 0;
+    PoolBench b(with);
+    b.volume("v", size);
+    Bytes then;
+    {
+      Tracked v(b, b.device("v"));
+      ASSERT_EQ(v.write(0, cluster), Errc::ok);
+      ASSERT_EQ(b.snapshot("v", "a"), Errc::ok);
+      ASSERT_EQ(v.write(0, 20 * KiB), Errc::ok);  // partial, the snapshot's behind it
+      ASSERT_EQ(b.snapshot("v", "s0"), Errc::ok);
+      then = v.bytes;
+      ASSERT_EQ(v.write(0, 20 * KiB), Errc::ok);  // whole
+      ASSERT_EQ(b.snapshot("v", "s1"), Errc::ok);
+      ASSERT_EQ(v.write(0, 20 * KiB), Errc::ok);  // partial again, and v's alone
+    }
+    b.machine.world.run_for(std::chrono::milliseconds(300));  // its completion reads
+    ASSERT_TRUE(b.machine.run(b.pool->revert_volume(uuid_of("v"), uuid_of("s0"))).ok());
+    ASSERT_EQ(b.destroy("s0"), Errc::ok);
+    const Nanos began = b.machine.world.now();
+    while (b.machine.world.now() - began < std::chrono::seconds(5)) {
+      ASSERT_TRUE(b.machine.run(b.pool->resize_volume(uuid_of("v"), size + cluster)).ok());
+      ASSERT_TRUE(b.machine.run(b.pool->resize_volume(uuid_of("v"), size)).ok());
+    }
+    Tracked v(b, b.device("v"));
+    EXPECT_EQ(v.difference_to(then), "") << "seed " << seed;
+  }
+}
+
 }  // namespace
 }  // namespace holdfast::pool

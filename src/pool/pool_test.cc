@@ -295,5 +295,26 @@ TEST_F(PoolTest, ASlowDiskIsCounted) {
   EXPECT_EQ(bench.pool->view().disks[0].stalls, 0u);
 }
 
+TEST_F(PoolTest, NothingIsWrittenInAPoolThatIsReadOnly) {
+  const auto paths = bench.paths;
+  {
+    Tracked v(bench, bench.volume("v", MiB));
+    ASSERT_EQ(v.write(0, MiB), Errc::ok);
+  }
+  bench.close();
+  relabel(paths[0], [](auto& w) { w.read_only_compatible = 1; });
+  ASSERT_EQ(open(paths).code, Errc::ok);
+  EXPECT_TRUE(bench.device("v").capabilities().read_only);
+  const auto writes = [this] { return bench.disk(0).stats().writes + bench.disk(1).stats().writes; };
+  const std::uint64_t before = writes();
+  {
+    Tracked v(bench, bench.device("v"));
+    EXPECT_EQ(v.write(0, 4 * KiB), Errc::read_only);
+    EXPECT_EQ(v.write_zeroes(0, 4 * KiB, Unmap::no), Errc::read_only);
+    EXPECT_EQ(v.deallocate(0, 64 * KiB), Errc::read_only);
+  }
+  EXPECT_EQ(writes(), before);
+}
+
 }  // namespace
 }  // namespace holdfast::pool

@@ -44,11 +44,15 @@ Status Pool::Impl::add_device(const StateVolume& volume) {
 Task<void> Pool::Impl::remove_device(VolumeId id) {
   const auto found = devices_.find(id);
   if (found == devices_.end()) co_return;
-  Volume& volume = *found->second;
-  devices_.erase(found);
+  const std::unique_ptr<BlockDevice> last = withdraw_device(found);
+  co_await last->close();
+}
+
+std::unique_ptr<BlockDevice> Pool::Impl::withdraw_device(std::map<VolumeId, Volume*>::iterator at) {
+  Volume& volume = *at->second;
+  devices_.erase(at);
   volume.disown();
-  const std::unique_ptr<BlockDevice> last = registry_.withdraw(volume);
-  co_await volume.close();
+  return registry_.withdraw(volume);
 }
 
 Status Pool::Impl::check_unused(VolumeId id) const {
@@ -70,7 +74,10 @@ Task<Status> Pool::Impl::open_volumes() {
 Task<Status> Pool::Impl::close_volumes(bool force) {
   for (auto at = devices_.begin(); at != devices_.end() && !force; ++at) HF_CO_CHECK(check_unused(at->first));
   completion_stop_.request_stop();
-  while (!devices_.empty()) co_await remove_device(devices_.begin()->first);
+  // All at once: nobody begins to use one while another one ends what it does.
+  std::vector<std::unique_ptr<BlockDevice>> going;
+  while (!devices_.empty()) going.push_back(withdraw_device(devices_.begin()));
+  for (const auto& device : going) co_await device->close();
   co_return Status();
 }
 

@@ -1,5 +1,6 @@
 // The epochs of the regions that are written.
 #include <algorithm>
+#include <iterator>
 #include <vector>
 
 #include "base/units.h"
@@ -12,11 +13,10 @@ namespace {
 // A write so near to the beginning of its region may be one of many that come from the region before.
 constexpr std::uint64_t entry_bytes = 128 * KiB;
 constexpr std::uint64_t regions_ahead_max = 8;
+constexpr std::size_t records_per_commit = 256;
 
 // The first one behind those that the range is in.
-std::uint64_t region_after(ByteRange range) {
-  return (range.offset + range.length + region_bytes - 1) / region_bytes;
-}
+std::uint64_t region_after(ByteRange range) { return regions_of(range.offset + range.length); }
 
 }  // namespace
 
@@ -32,6 +32,13 @@ Task<Status> MapWriter::renew_epoch(ByteRange range) {
   if (volume_.epoch_is_current(range)) co_return Status();
   std::vector<Record> records;
   add_epochs(range, records);
+  // A long range may have more runs than a commit takes. The last one makes all before it durable.
+  while (records.size() > records_per_commit) {
+    const auto from = records.end() - static_cast<std::ptrdiff_t>(records_per_commit);
+    std::vector<Record> some(std::make_move_iterator(from), std::make_move_iterator(records.end()));
+    records.erase(from, records.end());
+    HF_CO_CHECK(co_await parts_.journal.commit(std::move(some), Durable::no));
+  }
   const RegionsAhead::Basis basis = ahead_basis();
   RegionRecord behind;
   behind.volume = volume_.spec().id;

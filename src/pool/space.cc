@@ -40,8 +40,9 @@ Space::~Space() { HF_ASSERT(retired_.empty() && scope_.running() == 0); }
 
 // The reserve of thick volumes sinks when a pick of theirs is recorded; until then the pick is in it, too.
 std::uint64_t Space::spare(std::uint64_t free) const noexcept {
-  const std::uint64_t kept = state_.reserved_clusters() - std::min(thick_picks_, state_.reserved_clusters()) +
-                             promised_ + image_reserve_;
+  const std::uint64_t reserved = state_.reserved_clusters();
+  const std::uint64_t kept =
+      reserved - std::min<std::uint64_t>(thick_picks_.size(), reserved) + promised_ + image_reserve_;
   return free > kept ? free - kept : 0;
 }
 
@@ -64,10 +65,15 @@ void Space::Pick::reset() noexcept {
   if (space == nullptr) return;
   space->state_.clusters().release(cluster_);
   space->changed_.wake_all();
-  if (for_ == VolumeId::none) return;
-  --space->thick_picks_;
-  const auto found = space->thick_picks_of_.find(for_);
-  if (--found->second == 0) space->thick_picks_of_.erase(found);
+  space->recorded(cluster_);
+}
+
+void Space::recorded(Cluster cluster) noexcept {
+  const auto pick = thick_picks_.find(cluster);
+  if (pick == thick_picks_.end()) return;
+  const auto of = thick_picks_of_.find(pick->second);
+  if (--of->second == 0) thick_picks_of_.erase(of);
+  thick_picks_.erase(pick);
 }
 
 Task<Result<Space::Pick>> Space::pick(VolumeId volume, std::optional<Cluster> after) {
@@ -80,10 +86,10 @@ Task<Result<Space::Pick>> Space::pick(VolumeId volume, std::optional<Cluster> af
       HF_ASSERT(cluster);
       state_.clusters().hold(*cluster);
       if (from_reserve) {
-        ++thick_picks_;
+        thick_picks_.emplace(*cluster, volume);
         ++thick_picks_of_[volume];
       }
-      co_return Pick(*this, *cluster, from_reserve ? volume : VolumeId::none);
+      co_return Pick(*this, *cluster);
     }
     if (!recounted) {
       state_.recount_reserved();

@@ -56,13 +56,12 @@ class Space {
   class Pick {
    public:
     Pick() noexcept = default;
-    Pick(Pick&& o) noexcept : space_(std::exchange(o.space_, nullptr)), cluster_(o.cluster_), for_(o.for_) {}
+    Pick(Pick&& o) noexcept : space_(std::exchange(o.space_, nullptr)), cluster_(o.cluster_) {}
     Pick& operator=(Pick&& o) noexcept {
       if (this != &o) {
         reset();
         space_ = std::exchange(o.space_, nullptr);
         cluster_ = o.cluster_;
-        for_ = o.for_;
       }
       return *this;
     }
@@ -74,16 +73,17 @@ class Space {
 
    private:
     friend class Space;
-    Pick(Space& space, Cluster cluster, VolumeId volume) noexcept
-        : space_(&space), cluster_(cluster), for_(volume) {}
+    Pick(Space& space, Cluster cluster) noexcept : space_(&space), cluster_(cluster) {}
     Space* space_ = nullptr;
     Cluster cluster_{};
-    VolumeId for_ = VolumeId::none;  // whose thick reserve it is taken from
   };
 
   // A free cluster for the volume; `after`: the cluster that it would best follow. Errors: out_of_space. What was
   // reserved for a thick volume it gets whether the maps may grow or not.
   Task<Result<Pick>> pick(VolumeId volume, std::optional<Cluster> after);
+  // A record that names the cluster is about to be applied: what was reserved for it is claimed, although its pick is
+  // held on.
+  void recorded(Cluster cluster) noexcept;
   // A free cluster out of the reserve for images. nullopt: none is left.
   std::optional<Cluster> pick_for_image();
   void free_image_cluster(Cluster cluster);
@@ -100,6 +100,7 @@ class Space {
     ~Promise() {
       if (space_ != nullptr) space_->promised_ -= clusters_;
     }
+    std::uint64_t clusters() const noexcept { return clusters_; }
 
    private:
     friend class Space;
@@ -152,7 +153,7 @@ class Space {
   const std::size_t clusters_per_turn_;
   std::uint64_t image_reserve_ = 0;
   std::uint64_t promised_ = 0;
-  std::uint64_t thick_picks_ = 0;
+  std::map<Cluster, VolumeId> thick_picks_;  // in no record yet; whose reserve they are taken from
   std::map<VolumeId, std::uint64_t> thick_picks_of_;
   struct DiskTurn {
     std::int64_t credit = 0;

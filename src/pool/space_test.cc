@@ -55,6 +55,8 @@ struct Bench final : Space::Log {
   void apply(const Record& record) {
     Effects effects;
     ASSERT_TRUE(state.check(record).ok()) << state.check(record).error().message();
+    if (const auto* write = std::get_if<WriteRecord>(&record); write != nullptr && space)
+      space->recorded(write->cluster);
     state.apply_lazily(record, effects);
     if (space) {
       space->retire(std::move(effects));
@@ -331,6 +333,29 @@ TEST(Space, WhoNeedsSpaceWaitsForWhatIsTakenApart) {
   EXPECT_TRUE(l.b.machine.run(l.b.space->promise(2 * Large::clusters)).ok());
   record.volume = x;
   l.b.apply(record);  // and ends while it is taken apart
+}
+
+TEST(Space, WhatAThickVolumeClaimedIsNotSpareWhileItsPickIsHeld) {
+  Bench b({64});
+  const VolumeId thin = b.volume("thin", 64);
+  const VolumeId thick = b.volume("thick", 20, true);
+  std::vector<Space::Pick> held;
+  for (int i = 0; i < 44; ++i) held.push_back(std::move(b.pick(thin)).value());
+  ASSERT_EQ(b.pick(thin).code(), Errc::out_of_space);
+  auto picked = b.pick(thick);
+  ASSERT_TRUE(picked.ok());
+  WriteRecord write;
+  write.volume = thick;
+  write.index = 0;
+  write.cluster = picked.value().cluster();
+  write.block_count = cluster / block_bytes;
+  b.apply(write);
+  EXPECT_EQ(b.pick(thin).code(), Errc::out_of_space) << "another writer of the cluster has the pick still";
+  for (int i = 0; i < 19; ++i) {
+    auto more = b.pick(thick);
+    ASSERT_TRUE(more.ok()) << i;
+    held.push_back(std::move(more).value());
+  }
 }
 
 }  // namespace

@@ -39,7 +39,10 @@ Task<Status> MapWriter::unmap(ByteRange range, Durable durable) {
     at += part.length;
   }
   // Where nothing is mapped, either: a write that failed with the journal may be there when the pool is opened again.
-  co_return parts_.journal.usable();
+  HF_CO_CHECK(parts_.journal.usable());
+  // Nor may come back what an earlier operation let go of.
+  if (durable == Durable::yes) co_return co_await parts_.journal.flush();
+  co_return Status();
 }
 
 // The first mapped cluster in [first, end), or end. Leaves that are not there are skipped.

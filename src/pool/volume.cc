@@ -21,10 +21,12 @@ Geometry geometry_of(const VolumeSpec& spec, const DiskSet& disks) {
   return g;
 }
 
-Capabilities capabilities_of(const VolumeSpec& spec) {
+// Of a read-only pool nothing is written, nor what could be written in place.
+Capabilities capabilities_of(const VolumeSpec& spec, const Journal& journal) {
+  const std::optional<Error>& frozen = journal.frozen();
   Capabilities can;
   can.compare = true;
-  can.read_only = spec.kind == VolumeKind::snapshot;
+  can.read_only = spec.kind == VolumeKind::snapshot || (frozen && frozen->code() == Errc::read_only);
   can.write_zeroes = !can.read_only;
   can.deallocate = !can.read_only;
   return can;
@@ -39,13 +41,13 @@ Volume::Volume(Identity identity, VolumeParts& parts, const StateVolume& volume,
       owner_(&owner),
       cluster_bytes_(parts.state.cluster_bytes()),
       geometry_(geometry_of(volume.spec(), parts.disks)),
-      capabilities_(capabilities_of(volume.spec())),
+      capabilities_(capabilities_of(volume.spec(), parts.journal)),
       thick_(volume.spec().thick),
       block_count_(geometry_.block_count),
       epoch_(volume.spec().epoch),
       cores_(std::make_unique<std::atomic<VolumeCore*>[]>(parts.cores.count())),
       gate_(parts.cores.home()) {
-  if (is_read_only()) return;
+  if (volume.spec().kind == VolumeKind::snapshot) return;
   writer_ = std::make_unique<MapWriter>(*this);
   epochs_ = std::make_unique<VolumeEpochs>(*this);
 }

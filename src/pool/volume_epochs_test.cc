@@ -150,5 +150,19 @@ TEST(VolumeEpochs, OneRecordARegionAndEpoch) {
   EXPECT_EQ(b.disk(0).stats().syncs, then.syncs);
 }
 
+TEST(VolumeEpochs, ALongDeallocationOverManyRunsOfRegionsIsTaken) {
+  PoolBench b;
+  constexpr std::uint64_t regions = 6000;
+  OpenChannel v(b.machine, b.volume("v", regions * MiB));
+  Epochs e(b, "v");
+  ASSERT_EQ(e.announce(1), Errc::ok);
+  std::vector<RegionRun> runs;
+  for (std::uint64_t r = 0; r < regions; r += 2) runs.push_back({r, 1, 1});
+  ASSERT_TRUE(b.machine.run(b.pool->raise_regions(uuid_of("v"), runs)).ok());
+  const BlockRange all{Lba{0}, regions * MiB / 512};
+  EXPECT_EQ(b.machine.run(v.channel->deallocate(all)).code(), Errc::ok);
+  EXPECT_EQ(e.changed(0), std::string(regions, '1'));
+}
+
 }  // namespace
 }  // namespace holdfast::pool

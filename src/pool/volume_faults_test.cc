@@ -287,5 +287,42 @@ TEST(VolumeFaults, AnOperationThatDoesNotEndIsCountedAsAStall) {
   EXPECT_EQ(b.pool->view().disks[0].stalls, 1u);
 }
 
+TEST(VolumeFaults, ASnapshotOfAThickVolumeNeedsTheRoomThatIsNotReservedAnyMore) {
+  PoolBench b(small());
+  const std::uint64_t size = 16 * cluster;
+  Tracked thick(b, b.volume("thick", size, true));
+  Tracked thin(b, b.volume("thin", 16 * MiB));
+  ASSERT_EQ(thick.write(0, size), Errc::ok);
+  ASSERT_EQ(b.snapshot("thick", "s1"), Errc::ok);
+  ASSERT_EQ(thick.write(0, size / 2), Errc::ok);
+  ASSERT_EQ(b.destroy("s1"), Errc::ok);  // all is its own again; 8 clusters count as reserved still
+  b.settle();
+  const auto free = [&b] { return (b.pool->view().capacity_bytes - b.used()) / cluster; };
+  for (std::uint64_t i = 0; free() > 14; ++i) ASSERT_EQ(thin.write(i * cluster, cluster), Errc::ok);
+  EXPECT_EQ(b.snapshot("thick", "s2"), Errc::out_of_space) << "16 may be wanted once more, 14 are free";
+}
+
+TEST(VolumeFaults, WhatAnotherVolumeLetGoOfIsNotWrittenInPlaceBeforeThatIsDurable) {
+  PoolBench b;
+  b.volume("v", 16 * cluster);
+  {
+    OpenChannel v(b.machine, b.device("v"));
+    ASSERT_EQ(v.write(0, filled(32 * KiB, 1)), Errc::ok);
+    b.settle();
+    ASSERT_EQ(v.write(32 * KiB / 512, filled(4 * KiB, 2)), Errc::ok);  // the journal carries it
+  }
+  ASSERT_EQ(b.snapshot("v", "s"), Errc::ok);
+  ASSERT_EQ(b.clone("s", "k"), Errc::ok);
+  ASSERT_EQ(b.destroy("s"), Errc::ok);
+  OpenChannel v(b.machine, b.device("v"));
+  OpenChannel k(b.machine, b.device("k"));
+  b.disk(0).faults().sync_error_per_mille = 1000;  // nothing becomes durable
+  const BlockRange all{Lba{0}, 16 * cluster / 512};
+  ASSERT_EQ(b.machine.run(v.channel->deallocate(all)).code(), Errc::ok);
+  ASSERT_EQ(k.write(0, filled(4 * KiB, 3)), Errc::ok);
+  EXPECT_EQ(b.usage("k").allocated, 2 * cluster) << "a new cluster, before the one that v may still have";
+  b.disk(0).faults().sync_error_per_mille = 0;
+}
+
 }  // namespace
 }  // namespace holdfast::pool

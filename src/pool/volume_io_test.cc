@@ -241,5 +241,21 @@ TEST(VolumeIo, ManySnapshotsDoNotMakeReadsSlower) {
   EXPECT_EQ(v.difference(), "");
 }
 
+TEST(VolumeIo, DurableZeroesMakeTheDeallocationBeforeThemDurable) {
+  for (const Unmap unmap : {Unmap::yes, Unmap::no}) {
+    BenchParams p;
+    p.disk.can_discard = false;
+    PoolBench b(p);
+    OpenChannel v(b.machine, b.volume("v", size));
+    ASSERT_EQ(v.write(0, filled(cluster, 7), Durable::yes), Errc::ok);
+    b.settle();
+    ASSERT_EQ(b.disk(0).undurable_sectors(), 0u);
+    const BlockRange range{Lba{0}, cluster / 512};
+    ASSERT_EQ(b.machine.run(v.channel->deallocate(range)).code(), Errc::ok);
+    ASSERT_EQ(b.machine.run(v.channel->write_zeroes(range, unmap, Durable::yes)).code(), Errc::ok);
+    EXPECT_EQ(b.disk(0).undurable_sectors(), 0u);
+  }
+}
+
 }  // namespace
 }  // namespace holdfast::pool

@@ -160,7 +160,12 @@ Task<Status> VolumeCore::write_zero_data(ByteRange range, Durable durable) {
   }
   if (all_written) co_return Status();
   // As MapWriter::unmap().
-  auto look = [&]() -> Task<Status> { co_return volume_.parts().journal.usable(); };
+  auto look = [&]() -> Task<Status> {
+    Journal& journal = volume_.parts().journal;
+    HF_CO_CHECK(journal.usable());
+    if (durable == Durable::yes) co_return co_await journal.flush();
+    co_return Status();
+  };
   co_return co_await run_on(core_, volume_.parts().cores.home(), look);
 }
 
