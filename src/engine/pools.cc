@@ -252,6 +252,11 @@ Task<std::vector<std::string>> Pools::labelled_disks(const Known& known) {
 }
 
 Task<Status> Pools::add_disk(Known& known, std::string disk, bool force) {
+  const auto members = known.pool->view().disks;
+  if (std::any_of(members.begin(), members.end(), [&disk](const auto& d) { return d.uri == disk; })) {
+    co_return Error(Errc::already_exists,
+                    fmt::format("disk {} is one of pool '{}' already", disk, known.name));
+  }
   HF_CO_CHECK(check_free(known_, disk));
   const bool was_faulted = is_faulted(known);
   known.disks.push_back(disk);

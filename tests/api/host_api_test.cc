@@ -1,10 +1,18 @@
 // HostRpc, the services that this engine lacks, limits of the server, /metrics, and the heartbeat.
+#include <atomic>
+#include <chrono>
 #include <condition_variable>
+#include <csignal>
 #include <mutex>
+#include <thread>
 
+#include <arpa/inet.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 #include <httplib.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "api/api_test.h"
 #include "mayastor/v1/json.grpc.pb.h"
@@ -198,6 +206,50 @@ TEST(Registration, AMissingControlPlaneStopsNothing) {
   EXPECT_OK(call(engine.host(), &v1::HostRpc::Stub::GetMayastorInfo, Empty(), &info));
   engine.signal(SIGTERM);
   EXPECT_EQ(engine.wait_exit(std::chrono::seconds(15)), 0);
+}
+
+// Somebody who asks for the metrics and never comes to the end of it.
+class Dribbler {
+ public:
+  explicit Dribbler(std::uint16_t port) : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in at{};
+    at.sin_family = AF_INET;
+    at.sin_port = htons(port);
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT_EQ(::connect(fd_, reinterpret_cast<sockaddr*>(&at), sizeof at), 0);
+    thread_ = std::thread([this] {
+      const std::string begin = "GET /metrics HTTP/1.1\r\nX: ";
+      bool taken = ::send(fd_, begin.data(), begin.size(), MSG_NOSIGNAL) > 0;
+      while (taken && !over_) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(200));
+        taken = ::send(fd_, "x", 1, MSG_NOSIGNAL) == 1;
+      }
+    });
+  }
+  ~Dribbler() {
+    over_ = true;
+    thread_.join();
+    ::close(fd_);
+  }
+  Dribbler(const Dribbler&) = delete;
+  Dribbler& operator=(const Dribbler&) = delete;
+
+ private:
+  const int fd_;
+  std::atomic<bool> over_{false};
+  std::thread thread_;
+};
+
+TEST_F(HostApi, SlowScrapersKeepNobodyOutNorTheEngineFromItsEnd) {
+  std::vector<std::unique_ptr<Dribbler>> slow;
+  for (int i = 0; i < 8; ++i) slow.push_back(std::make_unique<Dribbler>(engine_.metrics_port()));
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  httplib::Client client("127.0.0.1", engine_.metrics_port());
+  client.set_read_timeout(5);
+  const auto got = client.Get("/metrics");
+  EXPECT_TRUE(got && got->status == 200);
+  engine_.signal(SIGTERM);
+  EXPECT_EQ(engine_.wait_exit(std::chrono::seconds(20)), 0);
 }
 
 }  // namespace

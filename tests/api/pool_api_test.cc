@@ -237,7 +237,7 @@ TEST_F(PoolApi, AddDiskGrowsThePoolAndIsRemembered) {
   ASSERT_TRUE(added.status.ok()) << added.status.error_message();
   EXPECT_EQ(added->disks_size(), 2);
   EXPECT_GT(added->pool().capacity(), before + 100 * MB);
-  EXPECT_FALSE(ask(engine_.pool_extras(), &own::PoolRpc::Stub::AddDisk, request).status.ok()) << "twice";
+  EXPECT_CODE(ask(engine_.pool_extras(), &own::PoolRpc::Stub::AddDisk, request).status, ALREADY_EXISTS, "p1");
   request.set_disk(scratch_.path("missing"));
   EXPECT_CODE(ask(engine_.pool_extras(), &own::PoolRpc::Stub::AddDisk, request).status, NOT_FOUND, "missing");
   request.set_pool("p9");

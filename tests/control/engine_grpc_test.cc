@@ -123,6 +123,7 @@ TEST_F(EngineGrpc, PoolsCanBeAskedForAgain) {
   ASSERT_OK(ask(engine_->import_pool(pool)));
   EXPECT_EQ(report(*engine_).replicas.size(), 1U);
   ASSERT_OK(ask(engine_->add_disk("p1", disk("d3"))));
+  ASSERT_OK(ask(engine_->add_disk("p1", disk("d3"))));
   ASSERT_OK(ask(engine_->grow_pool("p1")));
   EXPECT_EQ(report(*engine_).pools[0].disks.size(), 2U);
   const Uuid uuid = report(*engine_).pools[0].uuid;
