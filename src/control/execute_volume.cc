@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "control/agent.h"
+#include "control/pending.h"
 
 namespace holdfast::control {
 
@@ -72,7 +73,7 @@ Task<Status> Agent::settle_volume(const Op& op, Uuid id) {
   const PendingVolumeOp pending = *volume.operation;
   if (pending.operation == VolumeOp::resize && pending.size_bytes)
     co_return co_await finish_resize(op, std::move(volume));
-  volume.operation.reset();
+  volume.operation = after(pending);
   Changes changes;
   const auto nexus = pending.nexus ? specs().nexuses.find(*pending.nexus) : specs().nexuses.end();
   const bool is_target = volume.target && pending.nexus == volume.target->nexus;

@@ -86,6 +86,13 @@ Task<Result<ReplicaView>> Agent::create_replica(CreateReplica request) {
     co_return refusal(Kind::already_exists,
                       fmt::format("replica {} exists already", request.replica.to_string()));
   }
+  // It may be all that is left of a volume that this store does not know.
+  if (const auto seen = observed().replicas.find(request.replica); seen != observed().replicas.end()) {
+    co_return refusal(Kind::already_exists,
+                      fmt::format("replica {} is in pool {} on node {} already, and of nothing that is known "
+                                  "here: 'holdfast adopt' brings its volume back",
+                                  request.replica.to_string(), seen->second.pool, seen->second.node));
+  }
   ReplicaSpec spec;
   spec.uuid = request.replica;
   spec.size_bytes = request.size_bytes;

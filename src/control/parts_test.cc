@@ -54,5 +54,24 @@ TEST(Parts, AReplicaIsItsNexusesAsLongAsItIsAChild) {
   EXPECT_FALSE(rig.agent->specs().replicas.contains(two));
 }
 
+TEST(Parts, AReplicaThatNobodyKnowsIsNotTakenOver) {
+  PartsRig rig;
+  const auto engine = rig.directory.connect("n2", rig.engines.fleet().machine("n2").endpoint());
+  NewReplica old;
+  old.replica = Uuid::from_name("old");
+  old.pool = "n2-a";
+  old.size_bytes = gib;
+  rig.must(engine->create_replica(old));
+  ASSERT_TRUE(rig.until([&] { return rig.agent->observed().replicas.contains(old.replica); }));
+  CreateReplica request;
+  request.replica = old.replica;
+  request.pool = old.pool;
+  request.size_bytes = gib;
+  EXPECT_EQ(rig.refused(rig.agent->create_replica(request)), Kind::already_exists);
+  EXPECT_THAT(rig.last_refusal, HasSubstr("holdfast adopt"));
+  EXPECT_FALSE(rig.agent->specs().replicas.contains(old.replica));
+  rig.world.run(rig.reactor, engine->close());
+}
+
 }  // namespace
 }  // namespace holdfast::control

@@ -93,5 +93,16 @@ TEST(Resize, GoesOnByItselfWhenTheTargetGivesAChildUp) {
   EXPECT_THAT(rig.replica_sizes(), Each(2 * gib));
 }
 
+TEST(Resize, GoesOnWhenTheVolumeIsUnpublishedByForceMeanwhile) {
+  ResizeRig rig;
+  rig.engines.fleet().cut("n1", "n2", true);
+  EXPECT_EQ(rig.refused(rig.agent->resize_volume(rig.v, 2 * gib)), Kind::unavailable);
+  rig.must(rig.agent->unpublish_volume(rig.v, true));
+  rig.engines.fleet().cut("n1", "n2", false);
+  EXPECT_TRUE(
+      rig.until([&] { return rig.spec(rig.v).size_bytes == 2 * gib && !rig.spec(rig.v).operation; }, 5min));
+  EXPECT_THAT(rig.replica_sizes(), Each(2 * gib));
+}
+
 }  // namespace
 }  // namespace holdfast::control

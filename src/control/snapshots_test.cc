@@ -46,5 +46,26 @@ TEST(SnapshotsShell, ATargetTakesOneWhateverBecameOfTheFormerOne) {
   rig.engines.trouble("n1").cut = false;
 }
 
+// Its last target died while it was written to: what it had not acknowledged is in some of them only.
+TEST(SnapshotsShell, NoneIsTakenOfReplicasThatMayDiffer) {
+  fake::NodesRig rig(2);
+  const Uuid v = rig.create_volume("v", 2).uuid;
+  rig.publish(v, "n1");
+  rig.write_all(v);
+  rig.engines.fleet().crash("n1");
+  ASSERT_TRUE(rig.until([&] { return !rig.agent->observed().node_online("n1"); }));
+  rig.must(rig.agent->unpublish_volume(v, true));
+  rig.engines.fleet().start("n1", true);
+  ASSERT_TRUE(
+      rig.until([&] { return rig.agent->specs().nexuses.empty() && rig.status(v) == VolumeStatus::online; }));
+  const Uuid snapshot = Uuid::from_name("snapshot");
+  EXPECT_EQ(rig.refused(rig.agent->create_snapshot(v, snapshot)), Kind::failed_precondition);
+  EXPECT_THAT(rig.last_refusal, HasSubstr("may differ"));
+  rig.publish(v);
+  ASSERT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::online; }));
+  rig.must(rig.agent->unpublish_volume(v, false));
+  rig.must(rig.agent->create_snapshot(v, snapshot));
+}
+
 }  // namespace
 }  // namespace holdfast::control

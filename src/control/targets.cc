@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "control/agent.h"
+#include "control/pending.h"
 #include "control/plan/status.h"
 #include "control/texts.h"
 #include "rt/when_all.h"
@@ -313,6 +314,8 @@ Task<Status> Agent::unpublish(const Op& op, Uuid id, bool force) {
   PendingVolumeOp pending;
   pending.operation = VolumeOp::unpublish;
   pending.nexus = target.nexus;
+  // A resize that has begun is finished, whoever unpublishes meanwhile.
+  if (volume.operation) pending.size_bytes = volume.operation->size_bytes;
   volume.operation = pending;
   Changes intent;
   intent.put(volume);
@@ -327,7 +330,7 @@ Task<Status> Agent::unpublish(const Op& op, Uuid id, bool force) {
   // A node that is gone by now, and is to be given up, keeps a fenced target until it is back.
   const bool give_up = force && failure && !observed().node_online(target.node);
   Changes outcome;
-  volume.operation.reset();
+  volume.operation = after(pending);
   const bool done = !failure || give_up;
   if (done) volume.target.reset();
   outcome.put(volume);

@@ -166,5 +166,20 @@ TEST(RequestCheck, SizeCountsEveryByteThatIsGiven) {
   EXPECT_LE(wire_bytes(outer), 1700u);
 }
 
+TEST(RequestCheck, ANestedTransactionDoesNotRemoveWhatAnotherPuts) {
+  Txn put;
+  put.then(PutRequest("a", "1"));
+  Txn removal;
+  removal.then(DeleteRequest("a"));
+  Txn outer;
+  outer.then(put).then(removal);
+  EXPECT_EQ(check_request(outer, 128).code(), Errc::invalid_argument);
+  Txn either;
+  either.then(PutRequest("a", "1")).otherwise(DeleteRequest("a"));
+  Txn whole;
+  whole.then(either);
+  EXPECT_TRUE(check_request(whole, 128).ok());
+}
+
 }  // namespace
 }  // namespace holdfast::store

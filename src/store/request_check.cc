@@ -29,6 +29,10 @@ Result<Writes> writes_of(const std::vector<Op>& ops);
 Status add_nested(Writes& all, const Txn& txn) {
   HF_TRY(Writes then, writes_of(txn.success));
   HF_TRY(Writes otherwise, writes_of(txn.failure));
+  // What stands before it put, it does not remove: a key changes once in a revision.
+  for (const std::string& key : all.puts) {
+    if (then.removes(key) || otherwise.removes(key)) return duplicate();
+  }
   for (const std::string& key : then.puts) {
     if (all.removes(key) || !all.puts.insert(key).second) return duplicate();
   }

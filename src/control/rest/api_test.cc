@@ -403,5 +403,19 @@ TEST_F(ApiTest, RandomRequestsAreAnsweredOrRefused) {
   EXPECT_GT(statuses[400], 500);
 }
 
+TEST_F(ApiTest, ABodyOfMoreValuesThanAreWorthReadingIsRefused) {
+  std::string objects = "{}";
+  std::string keys = "\"k\":0";
+  for (int i = 0; i < 20'000; ++i) {
+    objects += ",{}";
+    keys += ",\"k" + std::to_string(i) + "\":0";
+  }
+  for (const std::string& body : {"{\"disks\":[" + objects + "]}", "{" + keys + "}"}) {
+    const auto reply = rig.ask("PUT", "/v0/nodes/n1/pools/p1", body);
+    EXPECT_EQ(reply.status, 400);
+    EXPECT_THAT(reply.body, HasSubstr("more than 16384 values"));
+  }
+}
+
 }  // namespace
 }  // namespace holdfast::control::rest

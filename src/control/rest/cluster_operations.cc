@@ -68,8 +68,11 @@ Result<Answer> get_watches(Call& call) {
 Result<Answer> put_watch(Call& call) {
   HF_TRY(const auto volume, call.parameters.uuid("volume_id"));
   HF_TRY(auto callback, callback_of(call));
-  HF_CHECK(call.read([volume](const Service& service) { return service.volume(volume); }));
-  HF_CHECK(call.watches.add(volume, std::move(callback)));
+  HF_TRY(const auto last, call.read([volume](Service& service) -> Result<std::uint64_t> {
+    HF_CHECK(service.volume(volume));
+    return service.events().last_number();
+  }));
+  HF_CHECK(call.watches.add(volume, std::move(callback), last));
   return no_content();
 }
 

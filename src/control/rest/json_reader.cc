@@ -9,11 +9,16 @@ namespace holdfast::control::rest {
 namespace {
 
 constexpr int depth_max = 32;
+// At the end of each object the library looks through all that its parent holds so far, and at each key through those
+// before it.
+constexpr std::ptrdiff_t values_max = 16'384;
 constexpr std::size_t names_shown_max = 60;
 
 }  // namespace
 
 Result<Json> parse_json(std::string_view text) {
+  if (std::count(text.begin(), text.end(), ',') >= values_max)
+    return refusal(Kind::deserialize, fmt::format("the body has more than {} values", values_max));
   bool too_deep = false;
   const auto limit = [&too_deep](int depth, Json::parse_event_t, Json&) {
     too_deep = too_deep || depth > depth_max;

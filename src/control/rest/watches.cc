@@ -1,9 +1,11 @@
 #include "control/rest/watches.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include <httplib.h>
 
+#include "base/assert.h"
 #include "base/log.h"
 #include "control/rest/json_views.h"
 
@@ -16,6 +18,7 @@ constexpr std::size_t callback_bytes_max = 2048;
 constexpr int attempts_max = 5;
 constexpr milliseconds first_pause{200};
 constexpr milliseconds longest_pause{5000};
+constexpr milliseconds call_time_max{5000};  // whatever it is that still comes
 
 struct Callback {
   std::string server;  // "http://host:port"
@@ -50,6 +53,14 @@ Result<Callback> parse_callback(const std::string& text) {
 
 }  // namespace
 
+// A call under way. Its answer may never come to an end: then another thread ends it.
+struct Watches::Calling {
+  explicit Calling(const std::string& server) : client(server) {}
+  httplib::Client client;
+  const Clock::time_point due = Clock::now() + call_time_max;
+  unsigned enders = 0;  // it stays until they are done
+};
+
 std::vector<std::string> Watches::of(const Uuid& volume) const {
   const std::scoped_lock lock(mutex_);
   std::vector<std::string> callbacks;
@@ -59,7 +70,7 @@ std::vector<std::string> Watches::of(const Uuid& volume) const {
   return callbacks;
 }
 
-Status Watches::add(const Uuid& volume, std::string callback) {
+Status Watches::add(const Uuid& volume, std::string callback, std::uint64_t last) {
   HF_CHECK(parse_callback(callback));
   const std::scoped_lock lock(mutex_);
   const auto known = watches_.find(volume);
@@ -77,8 +88,11 @@ Status Watches::add(const Uuid& volume, std::string callback) {
   watches_[volume].push_back(std::move(watch));
   ++count_;
   if (!threads_.empty() || stopping_) return Status();
-  threads_.emplace_back([this] { listen(); });
+  threads_.emplace_back([this, last] { listen(last); });
   for (unsigned i = 0; i < callers; ++i) threads_.emplace_back([this] { work(); });
+  threads_.emplace_back([this] {
+    while (pause(milliseconds(1000))) end_calls(Clock::now());
+  });
   return Status();
 }
 
@@ -101,6 +115,12 @@ void Watches::stop() {
     stopping_ = true;
   }
   changed_.notify_all();
+  // One that is only being connected is to be told again.
+  for (bool over = false; !over;) {
+    end_calls(Clock::time_point::max());
+    std::unique_lock lock(mutex_);
+    over = changed_.wait_for(lock, milliseconds(50), [this] { return calling_.empty(); });
+  }
   for (auto& thread : threads_) thread.join();
   threads_.clear();
 }
@@ -112,9 +132,7 @@ bool Watches::pause(milliseconds time) {
 
 // ---- what happens
 
-void Watches::listen() {
-  const auto last = home_.read([](Service& service) { return service.events().last_number(); });
-  std::uint64_t after = last.ok() ? last.value() : 0;
+void Watches::listen(std::uint64_t after) {
   while (pause(milliseconds(0))) {
     const auto events = home_.next_events(after);
     if (!events.ok()) {
@@ -188,9 +206,15 @@ void Watches::work() {
       changed_.wait_until(lock, wake);
       continue;
     }
+    const auto to = parse_callback(call->callback);
+    HF_ASSERT(to.ok());  // add() looked
+    Calling calling(to.value().server);
+    calling_.insert(&calling);
     lock.unlock();
-    const bool told = tell(call->callback, call->body);
+    const bool told = tell(calling, to.value().path, call->body);
     lock.lock();
+    calling_.erase(&calling);
+    changed_.wait(lock, [&calling] { return calling.enders == 0; });
     note_called(*call, told);
     changed_.notify_all();
   }
@@ -214,15 +238,38 @@ void Watches::note_called(const Call& call, bool told) {
          {"volume", call.volume.to_string()});
 }
 
-bool Watches::tell(const std::string& callback, const std::string& body) {
-  const auto to = parse_callback(callback);
-  if (!to.ok()) return false;
-  httplib::Client client(to.value().server);
+void Watches::end_calls(Clock::time_point due) {
+  std::unique_lock lock(mutex_);
+  std::vector<Calling*> late;
+  std::copy_if(calling_.begin(), calling_.end(), std::back_inserter(late),
+               [due](const Calling* one) { return one->due <= due; });
+  for (Calling* one : late) ++one->enders;
+  lock.unlock();
+  for (Calling* one : late) one->client.stop();
+  lock.lock();
+  for (Calling* one : late) --one->enders;
+  changed_.notify_all();
+}
+
+bool Watches::tell(Calling& calling, const std::string& path, const std::string& body) {
+  httplib::Client& client = calling.client;
   client.set_connection_timeout(1);
   client.set_read_timeout(1);
   client.set_write_timeout(1);
-  const auto result = client.Put(to.value().path, body, "application/json");
-  return result && result->status < 500;
+  httplib::Request request;
+  request.method = "PUT";
+  request.path = path;
+  request.body = body;
+  request.set_header("Content-Type", "application/json");
+  int status = 0;
+  // Nobody reads what it says besides.
+  request.response_handler = [&status](const httplib::Response& response) {
+    status = response.status;
+    return false;
+  };
+  const auto result = client.send(request);
+  if (result) status = result->status;
+  return status != 0 && status < 500;
 }
 
 }  // namespace holdfast::control::rest

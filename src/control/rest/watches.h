@@ -1,5 +1,6 @@
 // Who wants to be called when a volume changes: a PUT with the event to the callback of each watch. Kept in memory, of
-// this agent alone. Each watch is told in order, and waits for itself alone: one that does not answer delays no other.
+// this agent alone. Each watch is told in order, and waits for itself alone: one that does not answer, or does not end
+// its answer, delays no other.
 #pragma once
 
 #include <chrono>
@@ -9,6 +10,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -31,9 +33,9 @@ class Watches {
   Watches& operator=(const Watches&) = delete;
 
   // Any thread. Errors of add(): InvalidArgument (not http://host[:port]/... or https://), AlreadyExists,
-  // ResourceExhausted. Of remove(): NotFound.
+  // ResourceExhausted. Of remove(): NotFound. `last`: the number of the last event that is not to be told.
   std::vector<std::string> of(const Uuid& volume) const;
-  Status add(const Uuid& volume, std::string callback);
+  Status add(const Uuid& volume, std::string callback, std::uint64_t last);
   Status remove(const Uuid& volume, const std::string& callback);
 
   // Ends the threads that call.
@@ -61,14 +63,18 @@ class Watches {
   // So many at most wait for those whose last call failed: the others are there for those that answer.
   static constexpr unsigned callers_of_the_dead_max = callers / 2;
 
-  void listen();
+  struct Calling;
+
+  void listen(std::uint64_t after);
   void note(const Event& event);
   void work();
   // The next call that is due. With the lock. None: `wake` says when there may be one.
   std::optional<Call> take_call(Clock::time_point& wake);
   void note_called(const Call& call, bool told);
   Watch* find(const Uuid& volume, std::uint64_t watch);
-  static bool tell(const std::string& callback, const std::string& body);
+  static bool tell(Calling& calling, const std::string& path, const std::string& body);
+  // Ends the calls that were to be over by then.
+  void end_calls(Clock::time_point due);
   // False when stopped before.
   bool pause(std::chrono::milliseconds time);
 
@@ -80,6 +86,7 @@ class Watches {
   std::size_t count_ = 0;
   std::uint64_t last_number_ = 0;
   unsigned calls_to_dead_ = 0;
+  std::set<Calling*> calling_;        // on the stacks of the threads that call
   std::vector<std::thread> threads_;  // once there is a watch
 };
 

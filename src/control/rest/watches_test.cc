@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -166,6 +167,79 @@ TEST(Watches, TakeOnlyCallbacksThatCanBeCalled) {
     const auto target =
         "/v0/watches/volumes/" + std::string(volume_id) + "?callback=" + http::encode(callback);
     EXPECT_EQ(rig.ask("PUT", target).status, 400) << callback;
+  }
+}
+
+// Somebody whose answers do not end.
+class EndlessListener {
+ public:
+  EndlessListener() : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in at{};
+    at.sin_family = AF_INET;
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t length = sizeof at;
+    EXPECT_EQ(::bind(fd_, reinterpret_cast<sockaddr*>(&at), length), 0);
+    EXPECT_EQ(::listen(fd_, 128), 0);
+    EXPECT_EQ(::getsockname(fd_, reinterpret_cast<sockaddr*>(&at), &length), 0);
+    port_ = ntohs(at.sin_port);
+    thread_ = std::thread([this] { serve(); });
+  }
+  ~EndlessListener() {
+    over_ = true;
+    thread_.join();
+    ::close(fd_);
+  }
+  EndlessListener(const EndlessListener&) = delete;
+  EndlessListener& operator=(const EndlessListener&) = delete;
+  std::string uri(int number) const {
+    return "http://127.0.0.1:" + std::to_string(port_) + "/endless" + std::to_string(number);
+  }
+
+ private:
+  static void say(int peer, const std::string& text) {
+    static_cast<void>(::send(peer, text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT));
+  }
+  void serve() {
+    std::vector<int> peers;
+    while (!over_) {
+      pollfd it{fd_, POLLIN, 0};
+      if (::poll(&it, 1, 100) > 0) {
+        peers.push_back(::accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC));
+        say(peers.back(), "HTTP/1.1 200 OK\r\n");
+      }
+      for (const int peer : peers) say(peer, "X: y\r\n");
+    }
+    for (const int peer : peers) ::close(peer);
+  }
+  const int fd_;
+  std::uint16_t port_ = 0;
+  std::atomic<bool> over_{false};
+  std::thread thread_;
+};
+
+TEST(Watches, WhoseAnswersDoNotEndDelayNeitherOthersNorTheEnd) {
+  ApiRig rig;
+  EndlessListener endless;
+  Listener listener;
+  const std::string watch = "/v0/watches/volumes/" + std::string(volume_id) + "?callback=";
+  for (int i = 0; i < 10; ++i) ASSERT_EQ(rig.ask("PUT", watch + http::encode(endless.uri(i))).status, 204);
+  ASSERT_EQ(rig.ask("PUT", watch + http::encode(listener.uri())).status, 204);
+  happen(rig, "Volume", volume_id);
+  ASSERT_TRUE(listener.eventually_called(1));  // waits 10 s
+  const auto begun = std::chrono::steady_clock::now();
+  rig.api().stop();
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(4));
+}
+
+TEST(Watches, AreToldWhatHappensFromTheAnswerOn) {
+  for (int i = 0; i < 20; ++i) {
+    ApiRig rig;
+    Listener listener;
+    const auto target =
+        "/v0/watches/volumes/" + std::string(volume_id) + "?callback=" + http::encode(listener.uri());
+    ASSERT_EQ(rig.ask("PUT", target).status, 204);
+    happen(rig, "Volume", volume_id);
+    ASSERT_TRUE(listener.eventually_called(1));
   }
 }
 
