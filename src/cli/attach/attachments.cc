@@ -89,6 +89,14 @@ Result<Attachment> Attachments::attach(const AttachOptions& options) {
     attachment = make(options, remote, id);
     if (!attachment.ok()) return attachment;
   }
+  if (mountpoint.empty() && options.read_only && allows_writes(attachment.value().device)) {
+    if (!was_there) detach(attachment.value(), DetachOptions()).ignore("the first error counts");
+    return Error(
+        Errc::failed_precondition,
+        fmt::format("{} is connected already, and can be written to: give a mount point, or disconnect "
+                    "it first",
+                    attachment.value().device));
+  }
   if (mountpoint.empty() || is_mounted_at(attachment.value().device, mountpoint)) return attachment;
   std::string mount_options = options.mount_options;
   if (options.read_only) mount_options += mount_options.empty() ? "ro" : ",ro";
@@ -111,10 +119,14 @@ Result<Attachment> Attachments::make(const AttachOptions& options, const nvmf::R
     attachment.device = made.device;
     attachment.controller = made.controller;
     attachment.found = made.found;
-    const Status saved = store_.save(attachment);
-    if (saved.ok()) return attachment;
-    leave_connection(attachment).ignore("the first error counts");
-    return saved.error();
+    Status done = store_.save(attachment);
+    // A file system may have to write before it can be read, so a mount sees to this by itself.
+    if (done.ok() && options.read_only && options.mountpoint.empty() && !made.found)
+      done = forbid_writes(attachment.device);
+    if (done.ok()) return attachment;
+    leave_connection(attachment, true).ignore("the first error counts");
+    store_.forget(attachment.id);
+    return done.error();
   }
   HF_TRY(FileDescriptor lock, store_.lock(id));
   DaemonPlan plan{store_, std::move(lock), std::move(attachment), remote, options.read_only, options.spin_us};
@@ -167,14 +179,16 @@ Status Attachments::detach_kernel(const Attachment& attachment, const DetachOpti
     const DeviceOwner owner = owner_of(attachment.device, remote.value(), sys_);
     const bool gone = owner == DeviceOwner::nobody;
     if (owner != DeviceOwner::somebody_else) HF_CHECK(unmount_all(attachment, options.force || gone));
-    if (is_controller_of(remote.value(), attachment.controller, sys_)) HF_CHECK(leave_connection(attachment));
+    const bool force = options.force || owner != DeviceOwner::remote;
+    if (is_controller_of(remote.value(), attachment.controller, sys_))
+      HF_CHECK(leave_connection(attachment, force));
   }
   store_.forget(attachment.id);
   return Status();
 }
 
 // Whoever of those with the same connection is the last one takes it away, unless it was there before all of them.
-Status Attachments::leave_connection(const Attachment& attachment) const {
+Status Attachments::leave_connection(const Attachment& attachment, bool force) const {
   if (attachment.found) return Status();
   HF_TRY(const auto known, store_.all());
   for (Attachment other : known) {
@@ -182,6 +196,7 @@ Status Attachments::leave_connection(const Attachment& attachment) const {
     other.found = false;
     return store_.save(other);
   }
+  if (!force) HF_CHECK(check_unused(attachment.device));
   return disconnect_kernel(attachment.controller, sys_);
 }
 

@@ -52,7 +52,7 @@ class Attachments {
   Result<Attachment> make(const AttachOptions& options, const nvmf::RemoteConfig& remote,
                           const std::string& id);
   Status detach_kernel(const Attachment& attachment, const DetachOptions& options);
-  Status leave_connection(const Attachment& attachment) const;
+  Status leave_connection(const Attachment& attachment, bool force) const;
   bool owns_loop(const Attachment& attachment) const;
   Status unmount_all(const Attachment& attachment, bool force) const;
   Status end_process(const Attachment& attachment, const DetachOptions& options);

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -157,6 +158,30 @@ TEST_F(AttachmentsTest, ALoopDeviceThatIsAnothersByNowIsLeftAlone) {
     EXPECT_TRUE(store().all().value().empty());
     EXPECT_TRUE(detach_loop(device.value()).ok());
   }
+}
+
+TEST_F(AttachmentsTest, ADeviceThatSomebodyHoldsStays) {
+  if (::access("/dev/loop-control", R_OK | W_OK) != 0) GTEST_SKIP() << "this machine has no loop devices";
+  const std::string image = directory + "/image";
+  std::ofstream(image) << "";
+  fs::resize_file(image, 1 << 20);
+  LoopOptions loop;
+  loop.label = nqn;
+  const auto device = attach_loop(image, loop);
+  ASSERT_TRUE(device.ok()) << device.error().message();
+  controller("nvme3", nqn);
+  space(fs::path(device.value()).filename().string(), nqn, "1");
+  const Attachment a = record("a", uri, device.value());
+  {
+    const FileDescriptor user(::open(device.value().c_str(), O_RDWR | O_EXCL | O_CLOEXEC));
+    ASSERT_TRUE(static_cast<bool>(user));
+    EXPECT_EQ(attachments().detach(a, DetachOptions()).code(), Errc::busy);
+    EXPECT_FALSE(is_deleted("nvme3"));
+    EXPECT_EQ(store().all().value().size(), 1U);
+  }
+  EXPECT_TRUE(attachments().detach(a, DetachOptions()).ok());
+  EXPECT_TRUE(is_deleted("nvme3"));
+  EXPECT_TRUE(detach_loop(device.value()).ok());
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -45,6 +46,8 @@ class FuseExport {
   std::string file_path() const { return directory_ + "/disk"; }
   // Open handles of the file.
   int handles() const noexcept { return handles_.load(std::memory_order_relaxed); }
+  // Of the first write that failed, if one did. On the home core.
+  const std::optional<Error>& lost() const noexcept { return lost_; }
   // What the file's size is from now on. Whoever has it open sees it after his next look.
   void set_size(std::uint64_t bytes) noexcept { size_bytes_.store(bytes, std::memory_order_relaxed); }
   // Waits for the requests under way, then unmounts. A handle that is still open gets errors from then on.
@@ -71,6 +74,7 @@ class FuseExport {
   const std::string directory_;
   std::atomic<std::uint64_t> size_bytes_;
   std::atomic<int> handles_{0};
+  std::optional<Error> lost_;
 
   fuse_session* session_ = nullptr;
   FileDescriptor wake_;  // eventfd: ends the thread

@@ -7,9 +7,12 @@
 #include <memory>
 #include <vector>
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <libnvme.h>
+#include <linux/fs.h>
 #include <netdb.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "cli/attach/system.h"
@@ -163,6 +166,26 @@ Status disconnect_kernel(const std::string& controller, const std::string& sys) 
   const std::string file = sys + "/class/nvme/" + controller + "/delete_controller";
   if (::access(file.c_str(), F_OK) != 0) return Status();
   return write_text(file, "1");
+}
+
+Status check_unused(const std::string& device) {
+  const FileDescriptor fd(::open(device.c_str(), O_RDONLY | O_EXCL | O_CLOEXEC));
+  if (fd || errno != EBUSY) return Status();
+  return Error(Errc::busy,
+               fmt::format("{} is in use: by a mount in another namespace, or a device above it", device));
+}
+
+Status forbid_writes(const std::string& device) {
+  const FileDescriptor fd(::open(device.c_str(), O_RDONLY | O_CLOEXEC));
+  const int yes = 1;
+  if (!fd || ::ioctl(fd.get(), BLKROSET, &yes) != 0) return error_from_errno(errno).with_context(device);
+  return Status();
+}
+
+bool allows_writes(const std::string& device) {
+  const FileDescriptor fd(::open(device.c_str(), O_RDONLY | O_CLOEXEC));
+  int forbidden = 0;
+  return fd && ::ioctl(fd.get(), BLKROGET, &forbidden) == 0 && forbidden == 0;
 }
 
 void set_host_identity(nvmf::InitiatorConfig& config) {

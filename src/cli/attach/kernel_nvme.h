@@ -27,6 +27,13 @@ Result<KernelDevice> connect_kernel(nvmf::RemoteConfig remote, const std::string
 // Disconnects the controller. Ok when it is gone already.
 Status disconnect_kernel(const std::string& controller, const std::string& sys = "/sys");
 
+// Nobody can write to the device from now on, except who has it open already.
+Status forbid_writes(const std::string& device);
+bool allows_writes(const std::string& device);
+
+// Errors: busy when somebody holds the device: a mount, in whatever namespace, or another device above it.
+Status check_unused(const std::string& device);
+
 // The block device of a namespace of the subsystem, as /sys (or a copy of it) tells: "nvme0n1". With native
 // multipath several controllers share one.
 std::optional<std::string> find_namespace(const nvmf::RemoteConfig& remote, const std::string& sys = "/sys");

@@ -133,10 +133,12 @@ Task<Status> AttachServer::release() {
     co_await home.sleep(handle_interval);
   }
   co_await export_->stop();
+  const std::optional<Error> lost = export_->lost();
   export_.reset();
   if (failing_) co_return Status();
-  if (!device_->capabilities().flush) co_return Status();
-  co_return co_await channel_->flush();
+  if (device_->capabilities().flush) HF_CO_CHECK(co_await channel_->flush());
+  if (lost) co_return *lost;
+  co_return Status();
 }
 
 Task<void> AttachServer::close() {

@@ -46,6 +46,17 @@ say again
 "$holdfast" detach --all
 ! connected || fail "still connected"
 
+say a device that cannot be written to
+device=$("$holdfast" attach --read-only "$uri")
+! dd if=/dev/zero of="$device" bs=4096 count=1 oflag=direct 2>/run/refused || fail "written although it is read-only"
+dd if="$device" of=/dev/null bs=4096 count=1 iflag=direct 2>/run/dd || fail "cannot be read: $(</run/dd)"
+"$holdfast" detach "$uri"
+"$holdfast" attach "$uri" >/run/device
+! "$holdfast" attach --read-only "$uri" 2>/run/refused || fail "a device that can be written to is called read-only"
+grep -q 'can be written' /run/refused || fail "the refusal does not say why: $(</run/refused)"
+"$holdfast" detach "$uri"
+! connected || fail "still connected"
+
 say refusals
 ! "$holdfast" attach --via kernel "$uri-absent" 2>/run/refused || fail "an unknown NQN was attached"
 grep -q absent /run/refused || fail "the refusal does not name it: $(</run/refused)"
