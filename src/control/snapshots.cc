@@ -41,6 +41,17 @@ const NexusSpec* former_target(const Cluster& now, const VolumeSpec& volume) {
   return nullptr;
 }
 
+// After an unclean end replicas may differ in writes that nobody was told of. A target makes them equal.
+Task<Status> check_ended_cleanly(Registry& registry, Uuid volume) {
+  HF_CO_TRY(const auto record, co_await registry.read_membership(volume));
+  if (record && record->membership.clean_shutdown) co_return Status();
+  co_return refusal(
+      Kind::failed_precondition,
+      fmt::format("{}: its last target ended without a word, so its replicas may differ in what was being "
+                  "written: publish the volume, and try again",
+                  volume_text(volume)));
+}
+
 }  // namespace
 
 Result<SnapshotSpec> Agent::find_snapshot(const Uuid& id, const std::optional<Uuid>& volume) const {
@@ -135,18 +146,7 @@ Task<Status> Agent::take_snapshot(const Op& op, VolumeSpec volume, SnapshotSpec 
     co_return refusal(Kind::failed_precondition, volume_text(volume.uuid) + " has no replicas");
   // Nothing is left to copy; the replicas are asked one by one, so nobody may have them open.
   if (volume.repair) HF_CO_CHECK(co_await end_repair(op, volume.uuid));
-  // After an unclean end replicas may differ in writes that nobody was told of. A target makes them equal.
-  if (!volume.target && parts.size() > 1) {
-    HF_CO_TRY(const auto record, co_await registry_.read_membership(volume.uuid));
-    if (!record || !record->membership.clean_shutdown) {
-      co_return refusal(
-          Kind::failed_precondition,
-          fmt::format(
-              "{}: its last target ended without a word, so its replicas may differ in what was being "
-              "written: publish the volume, and try again",
-              volume_text(volume.uuid)));
-    }
-  }
+  if (!volume.target && parts.size() > 1) HF_CO_CHECK(co_await check_ended_cleanly(registry_, volume.uuid));
   // Should this agent not tell its outcome, the next one waits for requests that are still on their way: they begin as
   // soon as this is committed.
   for (auto& part : parts) part.unsure_until = unix_now() + 2 * late_requests_max;
