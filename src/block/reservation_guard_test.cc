@@ -112,45 +112,62 @@ TEST(ReservationGuard, ChangesEveryCoreBeforeItAnswers) {
       << "nothing can persist without a store";
 }
 
+// The old host holds the reservation; an operation of its is under way on core 1.
+struct UnderWay {
+  Machine m{2};
+  ReservationGuard guard{m.process.cores(), device_uuid, nullptr};
+  bool ended = false;
+
+  void begin() {
+    ASSERT_TRUE(m.run(guard.register_key(old_host, registration(1))).ok());
+    ASSERT_TRUE(m.run(guard.register_key(new_host, registration(2))).ok());
+    ASSERT_TRUE(m.run(guard.acquire(old_host, acquisition(1))).ok());
+    m.world.spawn(m.process.core(1), operation());
+    m.world.run_for(1ms);
+  }
+  void spawn_home(Task<void> task) {
+    m.world.spawn(m.process.core(0), std::move(task));
+    m.world.run_for(1s);
+  }
+  void let_go() {
+    m.world.spawn(m.process.core(1), finish());
+    m.world.run_for(1s);
+  }
+
+ private:
+  Task<void> operation() {
+    const ReservationSlot::Pass pass(guard.at(1));
+    co_await finished_.wait();
+    ended = true;
+  }
+  Task<void> finish() {
+    finished_.set();
+    co_return;
+  }
+  Event finished_{m.process.core(1)};
+};
+
 // Whoever takes over waits for what its predecessor has under way, on whichever core, and for nothing later.
 TEST(ReservationGuard, WaitsForWhatWasAdmittedBefore) {
-  Machine m(2);
-  ReservationGuard guard(m.process.cores(), device_uuid, nullptr);
-  ASSERT_TRUE(m.run(guard.register_key(old_host, registration(1))).ok());
-  ASSERT_TRUE(m.run(guard.register_key(new_host, registration(2))).ok());
-  ASSERT_TRUE(m.run(guard.acquire(old_host, acquisition(1))).ok());
-  Event finish(m.process.core(1));
-  bool ended = false, taken = false, read_report = false;
-  auto operation = [&]() -> Task<void> {
-    const ReservationSlot::Pass pass(guard.at(1));
-    co_await finish.wait();
-    ended = true;
-  };
+  UnderWay old;
+  ASSERT_NO_FATAL_FAILURE(old.begin());
+  bool taken = false, read_report = false;
   auto take_over = [&]() -> Task<void> {
-    const Status s = co_await guard.acquire(new_host, acquisition(2, 1));
+    const Status s = co_await old.guard.acquire(new_host, acquisition(2, 1));
     EXPECT_TRUE(s.ok());
-    EXPECT_TRUE(ended);
+    EXPECT_TRUE(old.ended);
     taken = true;
   };
-  m.world.spawn(m.process.core(1), operation());
-  m.world.run_for(1ms);
-  m.world.spawn(m.process.core(0), take_over());
-  m.world.run_for(1s);
+  old.spawn_home(take_over());
   EXPECT_FALSE(taken);
-  EXPECT_FALSE(guard.at(1).allows(old_host, ReservedAccess::write)) << "nothing new gets in";
+  EXPECT_FALSE(old.guard.at(1).allows(old_host, ReservedAccess::write)) << "nothing new gets in";
   auto look = [&]() -> Task<void> {
-    const Status s = co_await guard.register_key(Uuid::from_name("third"), registration(3));
+    const Status s = co_await old.guard.register_key(Uuid::from_name("third"), registration(3));
     read_report = s.ok();
   };
-  m.world.spawn(m.process.core(0), look());
-  m.world.run_for(1s);
+  old.spawn_home(look());
   EXPECT_TRUE(read_report) << "commands that take nothing away do not wait";
-  auto let_go = [&]() -> Task<void> {
-    finish.set();
-    co_return;
-  };
-  m.world.spawn(m.process.core(1), let_go());
-  m.world.run_for(1s);
+  old.let_go();
   EXPECT_TRUE(taken);
 }
 
@@ -159,53 +176,35 @@ TEST(ReservationGuard, WaitsForWhatWasAdmittedBefore) {
 TEST(ReservationGuard, WhoAsksAgainWaitsForTheSame) {
   for (const bool registers : {true, false}) {
     SCOPED_TRACE(registers ? "register" : "acquire");
-    Machine m(2);
-    ReservationGuard guard(m.process.cores(), device_uuid, nullptr);
-    ASSERT_TRUE(m.run(guard.register_key(old_host, registration(1))).ok());
-    ASSERT_TRUE(m.run(guard.register_key(new_host, registration(2))).ok());
-    ASSERT_TRUE(m.run(guard.acquire(old_host, acquisition(1))).ok());
-    Event finish(m.process.core(1));
+    UnderWay old;
+    ASSERT_NO_FATAL_FAILURE(old.begin());
     unsigned done = 0;
-    auto operation = [&]() -> Task<void> {
-      const ReservationSlot::Pass pass(guard.at(1));
-      co_await finish.wait();
-    };
     auto take_over = [&]() -> Task<void> {
-      const Status s = co_await guard.acquire(new_host, acquisition(2, 1));
+      const Status s = co_await old.guard.acquire(new_host, acquisition(2, 1));
       EXPECT_TRUE(s.ok());
       ++done;
     };
     auto again = [&]() -> Task<void> {
-      Task<Status> asked =
-          registers ? guard.register_key(new_host, registration(2)) : guard.acquire(new_host, acquisition(2));
+      Task<Status> asked = registers ? old.guard.register_key(new_host, registration(2))
+                                     : old.guard.acquire(new_host, acquisition(2));
       const Status s = co_await asked;
       EXPECT_TRUE(s.ok());
       ++done;
     };
-    m.world.spawn(m.process.core(1), operation());
-    m.world.run_for(1ms);
-    m.world.spawn(m.process.core(0), take_over());
-    m.world.run_for(1s);
-    m.world.spawn(m.process.core(0), again());
-    m.world.run_for(1s);
+    old.spawn_home(take_over());
+    old.spawn_home(again());
     EXPECT_EQ(done, 0u);
     bool gave_back = false;
     auto give_back = [&]() -> Task<void> {
       RegisterRequest r;
       r.action = RegisterAction::remove;
       r.current_key = 2;
-      const Status s = co_await guard.register_key(new_host, r);
+      const Status s = co_await old.guard.register_key(new_host, r);
       gave_back = s.ok();
     };
-    m.world.spawn(m.process.core(0), give_back());
-    m.world.run_for(1s);
+    old.spawn_home(give_back());
     EXPECT_TRUE(gave_back) << "whoever goes does not wait";
-    auto let_go = [&]() -> Task<void> {
-      finish.set();
-      co_return;
-    };
-    m.world.spawn(m.process.core(1), let_go());
-    m.world.run_for(1s);
+    old.let_go();
     EXPECT_EQ(done, 2u);
   }
 }

@@ -25,11 +25,7 @@ http::Reply refuse(int status, std::string why) { return text_reply(status, std:
 
 }  // namespace
 
-struct MetricsServer::Parts {
-  std::unique_ptr<http::Server> server;
-};
-
-MetricsServer::MetricsServer(std::unique_ptr<Parts> parts) noexcept : parts_(std::move(parts)) {}
+MetricsServer::MetricsServer(std::unique_ptr<http::Server> server) noexcept : server_(std::move(server)) {}
 MetricsServer::~MetricsServer() = default;
 
 Result<std::unique_ptr<MetricsServer>> MetricsServer::start(const Endpoint& at,
@@ -54,9 +50,7 @@ Result<std::unique_ptr<MetricsServer>> MetricsServer::start(const Endpoint& at,
                     "off with --metrics-port 0",
                     started.error().message()));
   }
-  auto parts = std::make_unique<Parts>();
-  parts->server = std::move(started).value();
-  return std::unique_ptr<MetricsServer>(new MetricsServer(std::move(parts)));
+  return std::unique_ptr<MetricsServer>(new MetricsServer(std::move(started).value()));
 }
 
 }  // namespace holdfast::engine

@@ -8,6 +8,10 @@
 #include "base/error.h"
 #include "rt/io.h"
 
+namespace holdfast::http {
+class Server;
+}
+
 namespace holdfast::engine {
 
 class MetricsServer {
@@ -21,9 +25,8 @@ class MetricsServer {
   MetricsServer& operator=(const MetricsServer&) = delete;
 
  private:
-  struct Parts;
-  explicit MetricsServer(std::unique_ptr<Parts> parts) noexcept;
-  std::unique_ptr<Parts> parts_;
+  explicit MetricsServer(std::unique_ptr<http::Server> server) noexcept;
+  std::unique_ptr<http::Server> server_;
 };
 
 }  // namespace holdfast::engine

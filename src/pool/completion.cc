@@ -61,7 +61,7 @@ Task<Status> MapWriter::complete(std::uint32_t index) {
   const RangeLock::Hold hold = co_await lock(whole);
   if (!can_complete(index)) co_return Status();
   const Cluster own = volume_.map().find(index).own();
-  HF_CO_CHECK(co_await copy_behind(index));
+  HF_CO_CHECK(co_await copy_behind(index, own));
   WriteGate& gate = volume_.home_gate();
   while (gate.paused()) co_await gate.open();
   const WriteGate::Inside writing(gate);
@@ -77,12 +77,10 @@ Task<Status> MapWriter::complete(std::uint32_t index) {
 }
 
 // Own blocks stay: other cores may be writing them. The whole cluster is locked, so that no block becomes own.
-Task<Status> MapWriter::copy_behind(std::uint32_t index) {
+Task<Status> MapWriter::copy_behind(std::uint32_t index, Cluster own) {
   // Inside: whatever becomes of the clusters meanwhile, they are not used again before this has ended.
   const CoreGuard::Slot::Inside inside(parts_.guard.at(core_));
-  if (!can_complete(index)) co_return Status();
   const ScratchBuffer buffer(home_, std::min(copy_blocks_max, blocks_) * block_bytes);
-  const Cluster own = volume_.map().find(index).own();
   for (std::uint32_t block = 0; block < blocks_;) {
     const ClusterView view = volume_.map().find(index);
     if (!view.mapped() || view.own() != own) co_return Error(Errc::cancelled);  // reverted meanwhile

@@ -120,7 +120,7 @@ class MapWriter {
   std::optional<std::uint32_t> next_to_complete();
   bool can_complete(std::uint32_t index) const noexcept;
   Task<Status> complete(std::uint32_t index);
-  Task<Status> copy_behind(std::uint32_t index);
+  Task<Status> copy_behind(std::uint32_t index, Cluster own);
 
   Volume& volume_;
   VolumeParts& parts_;

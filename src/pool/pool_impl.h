@@ -124,9 +124,8 @@ class Pool::Impl final : JournalClient, Space::Log, DiskObserver, VolumeOwner {
   Result<std::uint64_t> size_of(std::string_view volume_name, std::uint64_t bytes) const;
   Result<const StateVolume*> known(const Uuid& uuid, VolumeKind kind) const;
   Task<Result<Space::Promise>> reserve(std::uint64_t clusters, const std::string& for_what);
-  // Adds promises to `room` until `whole` clusters can be reserved for a thick volume, with what it has reserved.
-  Task<Status> reserve_whole(VolumeId thick, std::uint64_t whole, std::string for_what,
-                             std::vector<Space::Promise>& room);
+  // Adds to `room` until `whole` clusters can be reserved for a thick volume, with what it has reserved.
+  Task<Status> reserve_whole(VolumeId thick, std::uint64_t whole, std::string for_what, Space::Promise& room);
   // The maps may take what this record makes them take. Errors: out_of_space.
   Status check_memory(const Record& record);
   Task<Status> commit_one(Record record, Durable durable);

@@ -216,16 +216,13 @@ Task<Status> Pool::Impl::while_paused(VolumeId id, Record record, Durable durabl
 
 // How much is missing changes meanwhile: writes claim what was reserved, and counting anew finds less that has to be.
 Task<Status> Pool::Impl::reserve_whole(VolumeId thick, std::uint64_t whole, std::string for_what,
-                                       std::vector<Space::Promise>& room) {
-  std::uint64_t promised = 0;
-  for (const Space::Promise& part : room) promised += part.clusters();
+                                       Space::Promise& room) {
   for (;;) {
     const std::uint64_t now = state_->reserved_clusters(thick);
     const std::uint64_t needed = whole > now ? whole - now : 0;
-    if (needed <= promised) co_return Status();
-    HF_CO_TRY(Space::Promise more, co_await reserve(needed - promised, for_what));
-    room.push_back(std::move(more));
-    promised = needed;
+    if (needed <= room.clusters()) co_return Status();
+    HF_CO_TRY(Space::Promise more, co_await reserve(needed - room.clusters(), for_what));
+    room.add(std::move(more));
   }
 }
 
@@ -238,7 +235,7 @@ Task<Result<VolumeView>> Pool::Impl::create_snapshot(Uuid wanted, SnapshotParams
   // A thick volume shares all that it has from now on, and may want it a second time.
   const std::uint64_t whole = source.thick ? source.size_bytes / state_->cluster_bytes() : 0;
   const std::string for_what = "a snapshot of thick volume '" + source.name + "'";
-  std::vector<Space::Promise> room;
+  Space::Promise room;
   HF_CO_CHECK(co_await reserve_whole(source.id, whole, for_what, room));
   VolumeSpec spec;
   spec.kind = VolumeKind::snapshot;
@@ -317,7 +314,7 @@ Task<Status> Pool::Impl::revert_volume(Uuid wanted, Uuid to) {
   }
   HF_CO_CHECK(check_unused(spec.id));
   const std::uint64_t whole = spec.thick ? snapshot->spec().size_bytes / state_->cluster_bytes() : 0;
-  std::vector<Space::Promise> room;
+  Space::Promise room;
   HF_CO_CHECK(co_await reserve_whole(spec.id, whole, "thick volume '" + spec.name + "'", room));
   RevertRecord record;
   record.volume = spec.id;

@@ -47,8 +47,9 @@ std::uint64_t Space::spare(std::uint64_t free) const noexcept {
 }
 
 std::uint64_t Space::thick_picks(VolumeId volume) const noexcept {
-  const auto found = thick_picks_of_.find(volume);
-  return found == thick_picks_of_.end() ? 0 : found->second;
+  return static_cast<std::uint64_t>(
+      std::count_if(thick_picks_.begin(), thick_picks_.end(),
+                    [volume](const auto& pick) { return pick.second == volume; }));
 }
 
 std::uint64_t Space::available() const noexcept {
@@ -68,13 +69,7 @@ void Space::Pick::reset() noexcept {
   space->recorded(cluster_);
 }
 
-void Space::recorded(Cluster cluster) noexcept {
-  const auto pick = thick_picks_.find(cluster);
-  if (pick == thick_picks_.end()) return;
-  const auto of = thick_picks_of_.find(pick->second);
-  if (--of->second == 0) thick_picks_of_.erase(of);
-  thick_picks_.erase(pick);
-}
+void Space::recorded(Cluster cluster) noexcept { thick_picks_.erase(cluster); }
 
 Task<Result<Space::Pick>> Space::pick(VolumeId volume, std::optional<Cluster> after) {
   for (bool recounted = false;;) {
@@ -85,10 +80,7 @@ Task<Result<Space::Pick>> Space::pick(VolumeId volume, std::optional<Cluster> af
       const auto cluster = choose(after);
       HF_ASSERT(cluster);
       state_.clusters().hold(*cluster);
-      if (from_reserve) {
-        thick_picks_.emplace(*cluster, volume);
-        ++thick_picks_of_[volume];
-      }
+      if (from_reserve) thick_picks_.emplace(*cluster, volume);
       co_return Pick(*this, *cluster);
     }
     if (!recounted) {

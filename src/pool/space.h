@@ -101,6 +101,11 @@ class Space {
       if (space_ != nullptr) space_->promised_ -= clusters_;
     }
     std::uint64_t clusters() const noexcept { return clusters_; }
+    // Both of one space; an empty promise takes what it is given.
+    void add(Promise&& more) noexcept {
+      if (space_ == nullptr) space_ = more.space_;
+      clusters_ += std::exchange(more.clusters_, 0);
+    }
 
    private:
     friend class Space;
@@ -154,7 +159,6 @@ class Space {
   std::uint64_t image_reserve_ = 0;
   std::uint64_t promised_ = 0;
   std::map<Cluster, VolumeId> thick_picks_;  // in no record yet; whose reserve they are taken from
-  std::map<VolumeId, std::uint64_t> thick_picks_of_;
   struct DiskTurn {
     std::int64_t credit = 0;
     std::uint32_t next = 0;  // cluster where the search goes on

@@ -100,9 +100,9 @@ TEST(Watches, AreCalledWhenTheirVolumeChanges) {
 }
 
 // Somebody who takes calls and never answers them.
-class DeadListener {
+class SilentListener {
  public:
-  DeadListener() : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+  SilentListener() : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     sockaddr_in at{};
     at.sin_family = AF_INET;
     at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -112,11 +112,12 @@ class DeadListener {
     EXPECT_EQ(::getsockname(fd_, reinterpret_cast<sockaddr*>(&at), &length), 0);
     port_ = ntohs(at.sin_port);
   }
-  ~DeadListener() { ::close(fd_); }
-  DeadListener(const DeadListener&) = delete;
-  DeadListener& operator=(const DeadListener&) = delete;
+  ~SilentListener() { ::close(fd_); }
+  SilentListener(const SilentListener&) = delete;
+  SilentListener& operator=(const SilentListener&) = delete;
+  int fd() const { return fd_; }
   std::string uri(int number) const {
-    return "http://127.0.0.1:" + std::to_string(port_) + "/dead" + std::to_string(number);
+    return "http://127.0.0.1:" + std::to_string(port_) + "/told" + std::to_string(number);
   }
 
  private:
@@ -126,7 +127,7 @@ class DeadListener {
 
 TEST(Watches, ThatDoNotAnswerDelayNoOther) {
   ApiRig rig;
-  DeadListener dead;
+  SilentListener dead;
   Listener listener;
   const std::string watch = "/v0/watches/volumes/" + std::string(volume_id) + "?callback=";
   for (int i = 0; i < 20; ++i) ASSERT_EQ(rig.ask("PUT", watch + http::encode(dead.uri(i))).status, 204);
@@ -173,27 +174,14 @@ TEST(Watches, TakeOnlyCallbacksThatCanBeCalled) {
 // Somebody whose answers do not end.
 class EndlessListener {
  public:
-  EndlessListener() : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in at{};
-    at.sin_family = AF_INET;
-    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t length = sizeof at;
-    EXPECT_EQ(::bind(fd_, reinterpret_cast<sockaddr*>(&at), length), 0);
-    EXPECT_EQ(::listen(fd_, 128), 0);
-    EXPECT_EQ(::getsockname(fd_, reinterpret_cast<sockaddr*>(&at), &length), 0);
-    port_ = ntohs(at.sin_port);
-    thread_ = std::thread([this] { serve(); });
-  }
+  EndlessListener() : thread_([this] { serve(); }) {}
   ~EndlessListener() {
     over_ = true;
     thread_.join();
-    ::close(fd_);
   }
   EndlessListener(const EndlessListener&) = delete;
   EndlessListener& operator=(const EndlessListener&) = delete;
-  std::string uri(int number) const {
-    return "http://127.0.0.1:" + std::to_string(port_) + "/endless" + std::to_string(number);
-  }
+  std::string uri(int number) const { return at_.uri(number); }
 
  private:
   static void say(int peer, const std::string& text) {
@@ -202,17 +190,16 @@ class EndlessListener {
   void serve() {
     std::vector<int> peers;
     while (!over_) {
-      pollfd it{fd_, POLLIN, 0};
+      pollfd it{at_.fd(), POLLIN, 0};
       if (::poll(&it, 1, 100) > 0) {
-        peers.push_back(::accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC));
+        peers.push_back(::accept4(at_.fd(), nullptr, nullptr, SOCK_CLOEXEC));
         say(peers.back(), "HTTP/1.1 200 OK\r\n");
       }
       for (const int peer : peers) say(peer, "X: y\r\n");
     }
     for (const int peer : peers) ::close(peer);
   }
-  const int fd_;
-  std::uint16_t port_ = 0;
+  const SilentListener at_;
   std::atomic<bool> over_{false};
   std::thread thread_;
 };
