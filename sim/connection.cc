@@ -161,7 +161,13 @@ void SimNet::arrive(std::uint64_t id, int side, Bytes piece) {
   Connection* c = find(id);
   if (c == nullptr) return;
   End& end = c->ends[side];
-  if (!end.held.empty() || blocked(*c->ends[1 - side].node, *end.node)) {
+  const bool stopped = blocked(*c->ends[1 - side].node, *end.node);
+  if (end.aborted && (stopped || end.gap || piece.empty())) {
+    end.gap = true;
+    end.on_the_way -= piece.size();
+    return;
+  }
+  if (!end.held.empty() || stopped) {
     end.held.push_back(std::move(piece));
     return;
   }
@@ -258,6 +264,19 @@ void SimNet::shut(std::uint64_t id, int side) {
   end.inbox.clear();
   end.taken = 0;
   pump(id, 1 - side);
+}
+
+// As Linux does: the send buffer is forgotten, and the peer gets a reset.
+void SimNet::abort(std::uint64_t id, int side) {
+  Connection* c = find(id);
+  if (c == nullptr || c->ends[side].dead) return;
+  End& end = c->ends[side];
+  End& peer = c->ends[1 - side];
+  peer.aborted = true;
+  peer.gap = !peer.held.empty();
+  for (const Bytes& piece : std::exchange(peer.held, {})) peer.on_the_way -= piece.size();
+  if (!end.reset && !c->cut) reset_later(id, 1 - side, delay(*end.node, *peer.node, 64));
+  shut(id, side);
 }
 
 void SimNet::close(std::uint64_t id, int side) {

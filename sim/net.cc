@@ -79,7 +79,7 @@ bool SimNet::half_open(const Node& node) const {
   for (const auto& [id, c] : connections_) {
     for (const int side : {0, 1}) {
       const End& peer = c.ends[1 - side];
-      if (c.ends[side].node != &node || !c.ends[side].dead) continue;
+      if (c.ends[side].node != &node || !(c.ends[side].dead || c.ends[side].closed)) continue;
       if (!peer.closed && !peer.dead && !peer.reset && !peer.end_of_stream) return true;
     }
   }

@@ -111,6 +111,8 @@ class SimNet {
     unsigned held_sends = 0;
     bool end_of_stream = false;  // the peer's last byte has arrived
     bool reset = false;
+    bool aborted = false;     // by the peer: what a partition stops now never arrives
+    bool gap = false;         // something was lost so, and nothing behind it arrives
     bool send_ended = false;  // end_sending() here
     bool shut = false;        // shutdown() here
     bool closed = false;
@@ -166,6 +168,7 @@ class SimNet {
   void fail_ops(std::uint64_t id, int side);
   void end_sending(std::uint64_t id, int side);
   void shut(std::uint64_t id, int side);
+  void abort(std::uint64_t id, int side);
   void close(std::uint64_t id, int side);
   void cut(std::uint64_t id);
   void reset_later(std::uint64_t id, int side, Nanos delay);

@@ -250,6 +250,38 @@ TEST(SimNet, APartitionHoldsBytesUntilItHeals) {
   EXPECT_LT(delivered, 40u) << "some connections are found reset";
 }
 
+// A partition stops what was sent; after a shutdown it arrives when the network comes back, after an abort never.
+TEST(SimNet, WhatWasAbortedArrivesNeverAndWhatWasShutMay) {
+  for (const bool aborts : {false, true}) {
+    SCOPED_TRACE(aborts ? "abort" : "shutdown");
+    unsigned delivered = 0;
+    for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+      Pair p(seed);
+      ASSERT_TRUE(p.connect());
+      p.world.net().partition(p.a, p.b);
+      EXPECT_TRUE(p.world.run(*p.ra, send(*p.client, "abc")).ok());
+      if (seed % 2 == 0) p.world.run_for(1s);  // held by the partition, or still on the wire
+      aborts ? p.client->abort() : p.client->shutdown();
+      bool ended = false;
+      auto reader = [&]() -> Task<void> {
+        auto got = co_await receive(*p.server, 3);
+        if (got.ok() && got.value() == "abc") ++delivered;
+        ended = true;
+      };
+      p.world.spawn(*p.rb, reader());
+      p.world.run_for(1s);
+      p.world.net().heal_all();
+      EXPECT_TRUE(p.world.run_until([&] { return ended; }, p.world.now() + 2s));
+      p.finish();
+    }
+    if (aborts) {
+      EXPECT_EQ(delivered, 0u);
+    } else {
+      EXPECT_GT(delivered, 10u);
+    }
+  }
+}
+
 TEST(SimNet, ConnectErrors) {
   Pair p(1);
   ASSERT_TRUE(p.connect());

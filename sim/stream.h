@@ -30,6 +30,9 @@ class SimStream final : public Stream {
   void shutdown() noexcept override {
     if (!closed_) net_.shut(connection_, side_);
   }
+  void abort() noexcept override {
+    if (!closed_) net_.abort(connection_, side_);
+  }
   Task<void> close() override {
     HF_ASSERT(!closed_);
     net_.shut(connection_, side_);

@@ -217,7 +217,9 @@ class Stream {
   // Ends the connection both ways: what is under way, and whatever comes later, ends soon with an error or 0; and
   // memory that is held is released soon, whether the peer has it or not.
   virtual void shutdown() noexcept = 0;
-  // After shutdown(), the end of all operations, and the release of all that is held.
+  // As shutdown(), and what has not reached the peer yet never does. The peer may lose what it has not read.
+  virtual void abort() noexcept = 0;
+  // After shutdown() or abort(), the end of all operations, and the release of all that is held.
   virtual Task<void> close() = 0;
   virtual const Endpoint& local() const noexcept = 0;
   virtual const Endpoint& peer() const noexcept = 0;

@@ -48,7 +48,15 @@ void UringStream::end_sending() noexcept {
 
 void UringStream::shutdown() noexcept {
   // The socket would keep trying, for a quarter of an hour, to bring a peer that is gone what it holds.
-  if (zero_copy_.in_use()) abort_connection(fd_.get());
+  if (zero_copy_.in_use()) return abort();
+  static_cast<void>(::shutdown(fd_.get(), SHUT_RDWR));
+}
+
+// A socket forgets its data when it is connected to nothing; shutdown() alone keeps it there until the peer has it.
+void UringStream::abort() noexcept {
+  sockaddr nothing{};
+  nothing.sa_family = AF_UNSPEC;
+  static_cast<void>(::connect(fd_.get(), &nothing, sizeof nothing));
   static_cast<void>(::shutdown(fd_.get(), SHUT_RDWR));
 }
 

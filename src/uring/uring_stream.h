@@ -27,6 +27,7 @@ class UringStream final : public Stream {
 
   void end_sending() noexcept override;
   void shutdown() noexcept override;
+  void abort() noexcept override;
   Task<void> close() override;
   const Endpoint& local() const noexcept override { return local_; }
   const Endpoint& peer() const noexcept override { return peer_; }

@@ -164,6 +164,52 @@ TEST(Stream, ShutdownEndsABlockedSend) {
   rt->run(blocked_send(rt->home()));
 }
 
+struct Fate {
+  std::size_t sent = 0;      // bytes that the kernel took of small sends
+  std::size_t received = 0;  // bytes that the peer got when it read at last
+  bool ended_cleanly = false;
+};
+
+// Fills the buffers with a peer that does not read, ends the connection, and looks what the peer gets of it.
+Task<void> leave_unsent(Reactor& r, bool aborts, Fate& fate) {
+  Pair p = co_await make_pair(r, "127.0.0.1");
+  std::vector<std::byte> piece(64 * KiB);
+  struct Sending {
+    static Task<void> run(Stream& s, IoVec from, std::size_t& sent) {
+      for (;;) {
+        auto n = co_await s.send(IoVecs(&from, 1));
+        if (!n.ok()) co_return;
+        sent += n.value();
+      }
+    }
+  };
+  TaskScope scope(r);
+  scope.spawn(Sending::run(*p.client, vec(piece), fate.sent));
+  co_await r.sleep(200ms);
+  aborts ? p.client->abort() : p.client->shutdown();
+  co_await scope.join();
+  const IoVec into = vec(piece);
+  for (;;) {
+    auto n = co_await p.server->receive(IoVecs(&into, 1));
+    fate.ended_cleanly = n.ok();
+    if (!n.ok() || n.value() == 0) break;
+    fate.received += n.value();
+  }
+  co_await close_pair(p);
+}
+
+TEST(Stream, AbortForgetsWhatThePeerDoesNotHave) {
+  auto rt = make_runtime();
+  Fate shut, aborted;
+  rt->run(leave_unsent(rt->home(), false, shut));
+  EXPECT_GE(shut.received, shut.sent);
+  EXPECT_TRUE(shut.ended_cleanly);
+  rt->run(leave_unsent(rt->home(), true, aborted));
+  EXPECT_GT(aborted.sent, 0u);
+  EXPECT_LT(aborted.received, aborted.sent);
+  EXPECT_FALSE(aborted.ended_cleanly);
+}
+
 Task<Errc> connect_code(Reactor& r, Endpoint to, Nanos wait, StopToken stop) {
   auto got = co_await r.connect(std::move(to), r.now() + wait, stop);
   if (got.ok()) {

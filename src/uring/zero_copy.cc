@@ -94,11 +94,4 @@ void ZeroCopy::give_back(Send& send) noexcept {
   --in_use_;
 }
 
-// The socket forgets its data when it is connected to nothing; shutdown() alone leaves it there until the peer has it.
-void abort_connection(int fd) noexcept {
-  sockaddr nothing{};
-  nothing.sa_family = AF_UNSPEC;
-  static_cast<void>(::connect(fd, &nothing, sizeof nothing));
-}
-
 }  // namespace holdfast::uring

@@ -93,7 +93,4 @@ class ZeroCopy {
   State state_ = State::untried;
 };
 
-// Ends the connection at once; what was not sent, or not acknowledged, is forgotten.
-void abort_connection(int fd) noexcept;
-
 }  // namespace holdfast::uring

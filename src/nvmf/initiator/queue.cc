@@ -317,7 +317,7 @@ bool Queue::begin_death(Error why) noexcept {
 
 void Queue::fail(Error why) noexcept {
   if (!begin_death(std::move(why))) return;
-  stream_->shutdown();
+  in_flight() > 0 ? stream_->abort() : stream_->shutdown();
   observer_.on_queue_dead(*this, *why_);
 }
 

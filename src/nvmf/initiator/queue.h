@@ -170,7 +170,9 @@ class Queue {
   // Sends the command, in its turn, and waits for its end (command.end).
   Issue issue(Command& command) noexcept { return Issue(*this, command); }
 
-  // Ends the connection; the first call says why. Commands end as lost once the socket is quiet.
+  // Ends the connection; the first call says why. Commands end as lost once the socket is quiet, and whatever of them
+  // has not left this machine by then never reaches the target. (After a breach by the target it may: a terminate
+  // request is sent behind it.)
   void fail(Error why) noexcept;
   // As fail(), and marks the command as the one that took too long.
   void give_up(Command& command) noexcept;
@@ -196,11 +198,11 @@ class Queue {
    private:
     Queue& queue_;
   };
-  // Shuts the stream when a terminate request cannot leave.
+  // Ends the stream when a terminate request cannot leave.
   class Linger final : public Timer {
    public:
     explicit Linger(Stream& stream) noexcept : stream_(stream) {}
-    void fire() noexcept override { stream_.shutdown(); }
+    void fire() noexcept override { stream_.abort(); }
 
    private:
     Stream& stream_;
