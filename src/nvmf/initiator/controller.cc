@@ -45,7 +45,8 @@ Controller::Controller(const Cores& cores, const RemoteConfig& remote, std::size
       scope_(home_) {
   for (unsigned core = 0; core < cores.count(); ++core) {
     PathOwner& me = *this;
-    paths_.push_back(std::make_unique<CorePath>(cores.at(core), home_, me, ios[core]->changed()));
+    paths_.push_back(
+        std::make_unique<CorePath>(cores.at(core), home_, me, ios[core]->changed(), unresolved_));
     ios[core]->add_path(*paths_.back());
   }
 }
@@ -94,6 +95,7 @@ Task<Status> Controller::use_core(unsigned core) {
 
 Task<void> Controller::cancel() {
   stop_.request_stop();
+  doubt_wake_.wake_all();
   for (unsigned core = 0; core < cores_.count(); ++core) {
     CorePath& p = *paths_[core];
     auto stop = [&p]() -> Task<void> {
@@ -280,7 +282,9 @@ Nanos Controller::next_backoff() noexcept {
 Nanos Controller::keep_alive_at_target() const noexcept {
   const Nanos asked = remote_.config.keep_alive;
   const Nanos unit = info_.keep_alive_unit;
-  return unit > Nanos{0} ? (asked + unit - Nanos{1}) / unit * unit : asked;
+  const Nanos period = unit > Nanos{0} ? (asked + unit - Nanos{1}) / unit * unit : asked;
+  // Others may restart their timer when it expires, if a command came since it began. Ours counts from the command.
+  return info_.traffic_keeps_alive && info_.run.is_nil() ? 2 * period : period;
 }
 
 // Ends the association, if there is one, and learns from when on it is dead at the target.

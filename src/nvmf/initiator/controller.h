@@ -23,6 +23,7 @@
 // surprised.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
@@ -155,6 +156,7 @@ class Controller final : PathOwner, SessionObserver {
   const RemoteConfig& remote_;
   const Endpoint address_;
   ControllerOwner& owner_;
+  std::atomic<std::uint64_t> unresolved_{0};      // of its paths, see CorePath::leave_unresolved()
   std::vector<std::unique_ptr<CorePath>> paths_;  // by core
   std::vector<bool> wanted_;                      // cores with channels
   std::vector<bool> opened_;                      // cores with an I/O queue of this association

@@ -142,7 +142,7 @@ void Controller::on_path_doubt() noexcept {
 // Until the group does I/O again and nobody doubts it, or the association has ended.
 Task<void> Controller::check_doubt() {
   std::optional<Nanos> changing;
-  while (session_ != nullptr && state_ == ControllerState::live) {
+  while (session_ != nullptr && state_ == ControllerState::live && !stop_.stop_requested()) {
     AdminSession& session = *session_;
     const Gate::Hold hold = session.use();
     if (!hold) break;

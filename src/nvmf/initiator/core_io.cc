@@ -103,6 +103,8 @@ CorePath* CoreIo::choose(const Command& command, const CorePath* but) noexcept {
 }
 
 Task<Status> CoreIo::execute(Command& command, bool modifies, const bool& cancelled) {
+  if (modifies && in_doubt()) [[unlikely]]
+    HF_CO_CHECK(co_await outlast_failed(cancelled));
   Try first;
   if (!failed_ && !cancelled) [[likely]]
     first.path = choose(command, nullptr);
@@ -112,11 +114,8 @@ Task<Status> CoreIo::execute(Command& command, bool modifies, const bool& cancel
     command.timeout = config_.io_timeout;
     co_await first.path->queue().issue(command);
     if (command.end == CommandEnd::completed && nvme::CommandStatus::unpack(command.cqe.status).ok())
-        [[likely]] {
-      if (modifies && in_doubt_) [[unlikely]]
-        co_return co_await outlast_failed(cancelled);
+        [[likely]]
       co_return Status();
-    }
   }
   co_return co_await rescue(command, modifies, cancelled, first);
 }
@@ -204,26 +203,27 @@ Task<Status> CoreIo::settle(Rescue& r) {
     co_await changed_.wait(r.quiet_from());
   if (core_.now() < r.quiet_from()) {
     for (std::size_t i = 0; i < r.lost_count; ++i) r.lost[i].path->leave_unresolved(r.lost[i].generation);
-    in_doubt_ = true;
+    doubts_.fetch_add(1, std::memory_order_release);
     if (r.outcome == Errc::ok) co_return Error(Errc::not_connected);
   }
   if (r.outcome != Errc::ok) co_return Error(r.outcome);
-  if (r.modifies && in_doubt_) co_return co_await outlast_failed(r.cancelled);
   co_return Status();
 }
 
-// A command that was reported as failed may still be executed, and undo what was written after it: that is
-// acknowledged when it cannot be executed any more.
+// A command that was reported as failed may still be executed, and undo what is written after it: that is sent when it
+// cannot be executed any more.
 Task<Status> CoreIo::outlast_failed(const bool& cancelled) {
   for (;;) {
+    if (failed_ || cancelled) co_return Error(Errc::not_connected);
+    const std::uint64_t doubts = doubts_.load(std::memory_order_acquire);
     Nanos when{0};
     for (const CorePath* path : paths_) when = std::max(when, path->resolved_from());
-    if (core_.now() >= when) break;
-    if (cancelled) co_return Error(Errc::not_connected);
+    if (core_.now() >= when) {
+      outlasted_ = doubts;
+      co_return Status();
+    }
     co_await changed_.wait(when);
   }
-  in_doubt_ = false;
-  co_return Status();
 }
 
 }  // namespace holdfast::nvmf::host

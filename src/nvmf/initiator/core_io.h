@@ -14,10 +14,11 @@
 // changes data and whose fate on some association is unknown is not acknowledged before that association is
 // quiet (core_path.h), however early a later try succeeds. Until then the issuer has the command in flight,
 // and overlapping writes in flight may leave either content. Other I/O does not wait. Nor is a command that changes
-// data acknowledged while one that was reported as failed may still be executed: its issuer may have written anew.
+// data sent, on any core, while one that was reported as failed may still be executed: it could be undone by that.
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <vector>
 
@@ -30,7 +31,9 @@ namespace holdfast::nvmf::host {
 
 class CoreIo {
  public:
-  CoreIo(Reactor& core, const InitiatorConfig& config) : core_(core), config_(config), changed_(core) {}
+  // `doubts`: shared by the cores of one device.
+  CoreIo(Reactor& core, const InitiatorConfig& config, std::atomic<std::uint64_t>& doubts)
+      : core_(core), config_(config), doubts_(doubts), changed_(core) {}
   CoreIo(const CoreIo&) = delete;
   CoreIo& operator=(const CoreIo&) = delete;
   ~CoreIo() = default;
@@ -71,6 +74,7 @@ class CoreIo {
   bool judge(Rescue& rescue);
   bool judge_damage(Rescue& rescue);
   Task<Status> settle(Rescue& rescue);
+  bool in_doubt() const noexcept { return doubts_.load(std::memory_order_acquire) != outlasted_; }
   Task<Status> outlast_failed(const bool& cancelled);
 
   Reactor& core_;
@@ -79,7 +83,9 @@ class CoreIo {
   std::vector<CorePath*> paths_;
   std::size_t turn_ = 0;  // where the search for equals begins
   bool failed_ = false;
-  bool in_doubt_ = false;  // a command that may still be executed was reported as failed
+  // Commands that were reported as failed and may still be executed, on every core; and those of them outlasted here.
+  std::atomic<std::uint64_t>& doubts_;
+  std::uint64_t outlasted_ = 0;
   WaitQueue changed_;
 };
 

@@ -9,11 +9,13 @@
 
 namespace holdfast::nvmf::host {
 
-CorePath::CorePath(Reactor& core, Reactor& home, PathOwner& owner, WaitQueue& changed)
+CorePath::CorePath(Reactor& core, Reactor& home, PathOwner& owner, WaitQueue& changed,
+                   std::atomic<std::uint64_t>& unresolved)
     : core_(core),
       home_(home),
       owner_(owner),
       changed_(changed),
+      unresolved_(unresolved),
       scope_(core),
       lost_(home, owner, core.core(), true),
       doubt_(home, owner, core.core(), false) {}

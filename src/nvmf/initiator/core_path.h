@@ -73,7 +73,9 @@ class PathOwner {
 class CorePath final : QueueObserver {
  public:
   // `changed` is woken when the path may have become usable or quiet; it outlives the path.
-  CorePath(Reactor& core, Reactor& home, PathOwner& owner, WaitQueue& changed);
+  // `unresolved`: shared by the cores of one controller.
+  CorePath(Reactor& core, Reactor& home, PathOwner& owner, WaitQueue& changed,
+           std::atomic<std::uint64_t>& unresolved);
   ~CorePath() = default;
 
   // ---- Control, on the path's core.
@@ -105,10 +107,16 @@ class CorePath final : QueueObserver {
   }
   // A command of that association may still be executed although its issuer was told that it failed.
   void leave_unresolved(std::uint64_t generation) noexcept {
-    unresolved_ = std::max(unresolved_, generation);
+    std::uint64_t before = unresolved_.load(std::memory_order_relaxed);
+    while (before < generation &&
+           !unresolved_.compare_exchange_weak(before, generation, std::memory_order_release)) {
+    }
   }
   // From when on there is no such command; no_deadline as long as that is not known.
-  Nanos resolved_from() const noexcept { return unresolved_ == 0 ? Nanos{0} : quiet_from(unresolved_); }
+  Nanos resolved_from() const noexcept {
+    const std::uint64_t generation = unresolved_.load(std::memory_order_acquire);
+    return generation == 0 ? Nanos{0} : quiet_from(generation);
+  }
   // There is such a command.
   bool unresolved() const noexcept { return core_.now() < resolved_from(); }
   void doubt() noexcept { doubt_.post(); }
@@ -156,7 +164,7 @@ class CorePath final : QueueObserver {
   bool usable_ = false;
   PathUse use_;
   std::uint64_t torn_down_ = 0;
-  std::uint64_t unresolved_ = 0;
+  std::atomic<std::uint64_t>& unresolved_;
   Nanos fence_{0};
   StopSource stop_;
   TaskScope scope_;

@@ -55,6 +55,7 @@ void take_capabilities(const nvme::IdentifyController& id, ControllerInfo& info)
   info.volatile_cache = (id.vwc & nvme::vwc_present) != 0;
   info.keep_alive = id.kas.get() != 0;
   info.keep_alive_unit = 100ms * id.kas.get();
+  info.traffic_keeps_alive = (id.ctratt & nvme::ctratt_traffic_based_keep_alive) != 0;
   info.ana = (id.cmic & nvme::cmic_ana) != 0;
   info.events = id.oaes;
   info.ana_transition_max = std::chrono::seconds(id.anatt);

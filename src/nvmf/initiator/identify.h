@@ -30,6 +30,7 @@ struct ControllerInfo {
   bool delays_retries = false;              // it has retry delays
   Nanos keep_alive_unit{0};                 // KAS: to which the controller rounds the keep alive time-out up
   bool keep_alive = false;
+  bool traffic_keeps_alive = false;  // TBKAS
   bool ana = false;
   bool reservations = false;
   bool write_zeroes = false, deallocate = false, compare = false, volatile_cache = false;

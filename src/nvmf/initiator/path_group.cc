@@ -40,7 +40,7 @@ PathGroup::PathGroup(const Cores& cores, RemoteConfig remote)
       flow_lock_(home_, 1),
       commands_(home_),
       scope_(home_) {
-  for (Reactor* core : cores_) ios_.push_back(std::make_unique<CoreIo>(*core, remote_.config));
+  for (Reactor* core : cores_) ios_.push_back(std::make_unique<CoreIo>(*core, remote_.config, doubts_));
   ControllerOwner& me = *this;
   for (std::size_t i = 0; i < remote_.path_count(); ++i)
     paths_.push_back(std::make_unique<Controller>(cores_, remote_, i, me, ios_));

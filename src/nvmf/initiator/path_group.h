@@ -12,6 +12,7 @@
 // NGUID, the same block size, not smaller, and as many I/O queues.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -101,6 +102,7 @@ class PathGroup final : ControllerOwner {
   Reactor& home_;
   const RemoteConfig remote_;
   PathGroupObserver* observer_ = nullptr;
+  std::atomic<std::uint64_t> doubts_{0};            // of all cores, see CoreIo
   std::vector<std::unique_ptr<CoreIo>> ios_;        // by core
   std::vector<std::unique_ptr<Controller>> paths_;  // in the order of the addresses
   std::vector<std::optional<Error>> errors_;        // of first tries

@@ -365,5 +365,45 @@ TEST(Paths, AnAnaChangeDuringAReconnectIsSeen) {
   EXPECT_EQ(f.reads(0), before + 10);
 }
 
+TEST(Paths, ADeviceClosesWhileAPathHasNoAccess) {
+  Fixture f;
+  f.targets[1]->ana_state = nvme::AnaState::inaccessible;
+  ASSERT_TRUE(f.open().ok());
+  EXPECT_TRUE(f.write().ok());
+  f.world.run(f.home(), f.channel->close());
+  f.channel.reset();
+  bool closed = false;
+  auto close = [&]() -> Task<void> {
+    co_await f.device->close();
+    closed = true;
+  };
+  f.world.spawn(f.home(), close());
+  EXPECT_TRUE(f.world.run_until([&] { return closed; }, f.world.now() + 5s));
+  f.targets[1]->ana_state = nvme::AnaState::optimized;  // so that the fixture can end
+  ASSERT_TRUE(f.world.run_until([&] { return closed; }, f.world.now() + 5s));
+  f.device.reset();
+}
+
+TEST(Paths, ATimerThatLooksBackIsGivenTwoPeriods) {
+  Fixture f;
+  f.targets[0]->ctratt = nvme::ctratt_traffic_based_keep_alive;
+  f.targets[1]->ana_state = nvme::AnaState::non_optimized;
+  ASSERT_TRUE(f.open().ok());
+  bool armed = true, first = true;
+  f.targets[0]->hook = [&](test::FakeConnection& c, const nvme::Sqe& sqe, std::span<const std::byte>) {
+    if (!armed) return false;
+    if (c.qid() == 0) return sqe.opc == static_cast<std::uint8_t>(nvme::AdminOpcode::fabrics);  // no reset
+    if (sqe.opc != write_opcode || !std::exchange(first, false)) return false;
+    f.world.after(
+        1500ms, [&c, cid = sqe.cid.get()] { c.respond(cid, nvme::StatusCode::aborted_sq_deletion); },
+        &f.nodes[0]->process()->core(0));
+    return true;
+  };
+  const Nanos began = f.world.now();
+  EXPECT_TRUE(f.write().ok());
+  EXPECT_GE(f.world.now() - began, Nanos(1500ms) + 2 * f.config.keep_alive);
+  armed = false;
+}
+
 }  // namespace
 }  // namespace holdfast::nvmf

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <utility>
 
+#include "block/leaf_device.h"
 #include "rt/cross_core.h"
 #include "rt/when_all.h"
 
@@ -202,29 +202,8 @@ Task<Status> RemoteChannel::flush() {
   co_return counted(co_await io_.execute(command, false, cancelled_));
 }
 
-bool same_bytes(std::span<const std::byte> held, IoVecs with, std::size_t offset) noexcept {
-  bool same = true;
-  tcp::IoSlice(with, offset, held.size()).for_each([&](IoVec piece) {
-    same = std::memcmp(held.data(), piece.data, piece.size) == 0;
-    held = held.subspan(piece.size);
-    return same;
-  });
-  return same;
-}
-
 Task<Status> RemoteChannel::read_and_compare(Lba first, IoVecs with) {
-  const std::size_t bytes = total_bytes(with);
-  const std::uint32_t block_bytes = limits().geometry.block_bytes;
-  const std::size_t step = std::min<std::size_t>(limits().transfer_bytes_max, BufferPool::piece_bytes_max);
-  Buffer buffer = co_await io_.reactor().buffers().acquire(std::clamp<std::size_t>(bytes, 1, step));
-  for (std::size_t offset = 0; offset < bytes;) {
-    const IoVec piece{buffer.data(), std::min(bytes - offset, buffer.size())};
-    const Lba at{to_blocks(first) + offset / block_bytes};
-    if (Status got = co_await read(at, IoVecs(&piece, 1)); !got.ok()) co_return got;
-    if (!same_bytes(std::span(piece.data, piece.size), with, offset)) co_return Error(Errc::miscompare);
-    offset += piece.size;
-  }
-  co_return Status();
+  return compare_by_reading(*this, io_.reactor(), limits().geometry.block_bytes, first, with);
 }
 
 // Calls a channel on another core.

@@ -642,5 +642,28 @@ TEST(WithTarget, ARestartIsSeenByAPathThatMissedTheOneBefore) {
   EXPECT_EQ(f.times(DeviceEvent::recovered), 2);
 }
 
+TEST(WithTarget, AWriteThatTimedOutDoesNotUndoANewOneOfAnyCore) {
+  for (const unsigned core : {0u, 1u}) {
+    for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+      Fixture f(seed, 2);
+      f.config.io_timeout = 1s;
+      f.config.abort_timeout = 500ms;
+      f.open();
+      auto old_data = pattern(4096, 1);
+      auto new_data = pattern(4096, 2);
+      f.target_node.disk("/dev/sda").faults().stalled_until = f.world.now() + 3s;
+      ASSERT_EQ(f.write(0, old_data).code(), Errc::timed_out);
+      const IoVec vec{new_data.data(), new_data.size()};
+      const Status wrote =
+          f.world.run(f.host->core(core), f.channels[core]->write(Lba{0}, IoVecs(&vec, 1), Durable::no));
+      ASSERT_TRUE(wrote.ok());
+      f.world.run_for(10s);
+      std::vector<std::byte> back(4096);
+      ASSERT_TRUE(f.read(0, back).ok());
+      EXPECT_EQ(back, new_data) << "core " << core << ", seed " << seed;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace holdfast::nvmf

@@ -168,6 +168,7 @@ class FakeTarget {
   bool has_namespace = true;
   bool ana = false;
   nvme::AnaState ana_state = nvme::AnaState::optimized;
+  std::uint32_t ctratt = 0;
   std::vector<FakeConnection*> connections;
   std::map<FakeConnection*, std::vector<std::uint16_t>> events;
   unsigned accepted = 0;
@@ -377,6 +378,7 @@ inline void FakeConnection::identify(const nvme::Sqe& sqe) {
       id.cntlid = 1;
       id.aerl = 3;
       id.kas = 10;
+      id.ctratt = target_.ctratt;
       id.sqes = 0x66;
       id.cqes = 0x44;
       id.maxcmd = static_cast<std::uint16_t>(target_.mqes);
