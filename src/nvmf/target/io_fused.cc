@@ -44,6 +44,12 @@ void IoCommands::start_fused(Request& first, Request& second) {
 
 // A command that holds memory must not wait for more: the half that comes second fails instead.
 Task<bool> IoCommands::fetch_fused(Request& first, Request& second, std::uint32_t bytes) {
+  // Nor does what lies in the reserve wait for data: a capsule that needs the reserve may come before that data.
+  const bool in_capsules = first.sqe.sgl1.is_in_capsule() && second.sqe.sgl1.is_in_capsule();
+  if ((first.reserve || second.reserve) && !in_capsules) {
+    fail_fused(first, second, StatusCode::command_interrupted);
+    co_return false;
+  }
   const auto wait =
       second.sqe.sgl1.is_in_capsule() ? Connection::ForBuffer::fail : Connection::ForBuffer::wait;
   const bool got_first = co_await connection_.fetch_host_data(first, bytes, wait);

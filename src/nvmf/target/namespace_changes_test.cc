@@ -2,6 +2,7 @@
 // at a bad moment are not missed.
 #include "block/reservation_guard.h"
 #include "nvmf/target/target.h"
+#include "nvmf/target/testing/device_over.h"
 #include "nvmf/target/testing/raw_host.h"
 #include "rt/wait.h"
 
@@ -190,6 +191,36 @@ TEST(NamespaceChanges, WhatADeviceSaysWhileItsNamespaceIsBeingAdded) {
   EXPECT_EQ(s.admin.others.size(), 2u) << "an error, and a critical warning";
   ASSERT_EQ(rig.run(rig.target->remove_namespace(volume_nqn, 2)).code(), Errc::ok);
   rig.run(below->close());
+}
+
+class RefusingDevice final : public DeviceOver {
+ public:
+  using DeviceOver::DeviceOver;
+  Task<Result<std::unique_ptr<Channel>>> open_channel(Reactor& core) override {
+    if (refuses) co_return Error(Errc::resource_exhausted);
+    co_return co_await DeviceOver::open_channel(core);
+  }
+  bool refuses = true;
+
+ private:
+  std::unique_ptr<Channel> channel_over(Reactor&, std::unique_ptr<Channel> below) override {
+    return std::make_unique<ChannelOver>(std::move(below));
+  }
+};
+
+TEST(NamespaceChanges, AChannelThatWasRefusedIsAskedForAgain) {
+  Rig rig;
+  RefusingDevice device(*rig.device);
+  ASSERT_EQ(rig.run(rig.target->add_subsystem(Rig::volume())).code(), Errc::ok);
+  ASSERT_EQ(rig.run(rig.target->add_namespace(volume_nqn, NamespaceConfig(), device)).code(), Errc::ok);
+  {
+    Session s(rig);
+    EXPECT_FALSE(s.io.read(0, 1).status.ok());
+  }
+  device.refuses = false;
+  Session again(rig);
+  EXPECT_TRUE(again.io.read(0, 1).status.ok());
+  ASSERT_EQ(rig.run(rig.target->remove_subsystem(volume_nqn)).code(), Errc::ok);
 }
 
 }  // namespace

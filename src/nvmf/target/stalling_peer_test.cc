@@ -415,5 +415,44 @@ TEST(StallingPeer, MoreQueueEntriesThanThereIsRoomForAreRefused) {
   expect_unharmed(innocent, 1);
 }
 
+// A pair of which one half lies in the queue's reserve does not wait for the data of the other: the next capsule, which
+// needs the reserve, may lie before that in the stream.
+TEST(StallingPeer, AFusedPairDoesNotKeepTheReserveWhileItsDataIsAwaited) {
+  for (const bool first_in_capsule : {true, false}) {
+    SCOPED_TRACE(first_in_capsule);
+    TargetConfig config;
+    config.stall_timeout = 20s;
+    config.connection_buffer_bytes_max = transfer_bytes_max;
+    Rig rig(8, 1, config);
+    ASSERT_EQ(rig.add_volume(), Errc::ok);
+    Session s(rig);
+    constexpr std::uint32_t much =
+        (1 << 20) - 4096;  // all that the connection may hold, but for one small piece
+    const auto r2t = ask(s.io, much);
+    Sqe first = RawHost::io(IoOpcode::compare, 4096, 1), second = RawHost::io(IoOpcode::write, 4096, 1);
+    first.flags = Sqe::psdt_sgl | Sqe::fuse_first;
+    second.flags = Sqe::psdt_sgl | Sqe::fuse_second;
+    first.cid = 1;
+    second.cid = 2;
+    (first_in_capsule ? first : second).sgl1 = nvme::SglDescriptor::in_capsule(512);
+    (first_in_capsule ? second : first).sgl1 = nvme::SglDescriptor::transport(512);
+    s.io.send(s.io.make_command(first, first_in_capsule ? Bytes(8192) : Bytes()));
+    s.io.send(s.io.make_command(second, first_in_capsule ? Bytes() : Bytes(8192)));
+    const Bytes small = pattern(4096, 2), data = pattern(much, 1);
+    Sqe w = RawHost::io(IoOpcode::write, 8192, 8);
+    w.cid = 3;
+    w.sgl1 = nvme::SglDescriptor::in_capsule(4096);
+    s.io.send(s.io.make_command(w, small));
+    s.io.send_data(r2t, data);
+    EXPECT_EQ(s.io.wait_for(1, Bytes(512)).status.code, StatusCode::command_interrupted);
+    EXPECT_EQ(s.io.wait_for(2, Bytes(512)).status.code, StatusCode::aborted_failed_fused);
+    for (const std::uint16_t cid : std::initializer_list<std::uint16_t>{3, 7}) {
+      const Outcome out = s.io.wait_for(cid, Bytes(512));
+      EXPECT_TRUE(out.answered && out.status.ok()) << cid;
+    }
+    EXPECT_EQ(s.io.read(8192, 8).data, small);
+  }
+}
+
 }  // namespace
 }  // namespace holdfast::nvmf::test

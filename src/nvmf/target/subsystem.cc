@@ -116,6 +116,12 @@ Task<SubsystemView*> Subsystem::view_on(Reactor& core) {
     for (auto& [nsid, ns] : namespaces_) co_await add_to_view(*view, *ns);
     slot = std::move(view);
     co_await join_fences(*slot);
+    co_return slot.get();
+  }
+  SubsystemView& known = *slot;
+  for (auto& entry : namespaces_) {
+    auto there = [&]() -> Task<void> { return known.open_again(entry.first, entry.second->device); };
+    co_await run_on(registry_.home(), known.core(), there);
   }
   co_return slot.get();
 }

@@ -28,6 +28,17 @@ Task<void> SubsystemView::add(Added what, BlockDevice& device) {
   table_[nsid] = std::move(view);
 }
 
+Task<void> SubsystemView::open_again(std::uint32_t nsid, BlockDevice& device) {
+  NamespaceView* const ns = find(nsid);  // stays: no namespace is removed while a queue connects
+  if (ns == nullptr || ns->channel) co_return;
+  auto channel = co_await device.open_channel(core_);
+  if (channel.ok()) {
+    ns->channel = std::move(channel).value();
+  } else {
+    ns->open_error = channel.code();
+  }
+}
+
 Task<void> SubsystemView::remove(std::uint32_t nsid) {
   if (find(nsid) == nullptr) co_return;
   const std::unique_ptr<NamespaceView> view = std::move(table_[nsid]);

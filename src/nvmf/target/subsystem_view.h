@@ -92,6 +92,8 @@ class SubsystemView {
   };
   // Opens a channel. A device that refuses leaves a namespace whose commands fail with its error.
   Task<void> add(Added what, BlockDevice& device);
+  // Once more, where the device refused a channel before.
+  Task<void> open_again(std::uint32_t nsid, BlockDevice& device);
   // New commands find nothing; waits for those under way, then closes the channel.
   Task<void> remove(std::uint32_t nsid);
   Task<void> remove_all();
