@@ -146,5 +146,34 @@ TEST_F(Epochs, ANewChildWhoseCopyFailedBeforeTheVolumeSettledGetsWhatIsAllocated
   EXPECT_LE(rig.nexus->rebuild_history().back().blocks_transferred, region_blocks);
 }
 
+TEST(CatchingUp, AChildThatLeavesIsNotReadWithoutWhatWasAcknowledged) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    Rig rig(2, seed);
+    for (const char* name : {"a", "b"}) rig.add_disk(name, 16 * MiB).has_epochs = true;
+    rig.options.child_latency_budget = 60s;
+    rig.options.hold_timeout = 120s;
+    ASSERT_TRUE(rig.create({"a", "b"}, 8 * MiB).ok());
+    for (std::uint64_t r = 0; r < 8; ++r) {
+      ASSERT_EQ(rig.write(0, r * region_blocks + 8, 16, static_cast<int>(r) + 1), Errc::ok);
+    }
+    rig.pass(25s);
+    rig.disks["b"].hold_writes = true;
+    rig.start_write(1, 5 * region_blocks + 8, 16, 55);
+    rig.pass(1ms);
+    rig.crash();
+    rig.disks["b"].hold_writes = false;
+    rig.disks["b"].write_delay = 10s;  // it stays behind in region 5
+    ASSERT_TRUE(rig.create({"a", "b"}, 8 * MiB).ok());
+    rig.disks["a"].read_delay = 1ms;
+    for (int i = 0; i < 20; ++i) ASSERT_EQ(rig.read(1, 6 * region_blocks + 8, 16), 7);
+    ASSERT_GT(rig.disks["b"].count_of('r'), 0u);
+    const std::string before = rig.state_of("b");
+    rig.start_operation(rig.nexus->offline_child(Rig::uri("b")));
+    ASSERT_TRUE(rig.wait_for([&] { return rig.state_of("b") != before; }));
+    ASSERT_EQ(rig.write(0, 6 * region_blocks + 8, 16, 66), Errc::ok);
+    EXPECT_EQ(rig.read(1, 6 * region_blocks + 8, 16), 66) << seed;
+  }
+}
+
 }  // namespace
 }  // namespace holdfast::nexus

@@ -70,6 +70,8 @@ struct Child {
   bool recorded_healthy = false;  // what the record shall say
   bool suspended = false;         // the last in-sync one, and its last operation failed
   bool removing = false;          // leaves the record for good
+  bool flush_lost = false;  // one of the last copy failed: a later one says nothing of what that was to cover
+  bool failed_at_end = false;  // its device said so after the nexus had begun to end
   Errc suspended_by = Errc::ok;
   std::uint64_t in_sync_through = 0;  // when not healthy: the last sealed epoch of its time in sync
   std::optional<Fault> fault;         // none: closed because its device is gone

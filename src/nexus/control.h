@@ -155,10 +155,11 @@ class Control final : public FaultSink, public RebuildHost, ReservationObserver 
   Task<std::optional<DirtyMap>> plan_rebuild(Child& c);
   Task<void> outlast_writes();
   Task<void> settle_now();
+  bool has_epochs() const noexcept;  // of any child
 
   // Departure and return (departure.cc).
   void begin_leave(Child& c, std::optional<Fault> fault);
-  Task<void> leave_task(Child& c, ChildId id, bool recorded, bool give_up);
+  Task<void> leave_task(Child& c, ChildId id, bool recorded, bool was_read, bool give_up);
   Task<void> close_task(Child& c, ChildId id);
   Task<void> close_device(Child& c);
   Task<bool> join(Child& c, ChildId id);

@@ -104,6 +104,7 @@ void CoreState::leave(ChildId id, ChildKey key, bool recorded, bool give_up) {
   missed.map = recent_.copy();
   missed.map.merge(settling_);
   missed_.push_back(std::move(missed));
+  for (const Attempt* a = first_attempt_; a != nullptr; a = a->next) clear_if_done(*a);
   changed_.wake_all();
 }
 

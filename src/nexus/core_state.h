@@ -199,6 +199,8 @@ class CoreState final : Timer {
   CoreCounters counters() const noexcept { return counters_; }
   const IoLatencies& latencies() const noexcept { return latencies_; }
   void reset_latencies() noexcept { latencies_ = IoLatencies(); }
+  // A flush of ours failed at the last in-sync child: the host's next one on this core says so.
+  void owe_flush_error(Errc code) noexcept { owed_ = code; }
   const Volume& volume() const noexcept { return volume_; }
   Reactor& reactor() noexcept { return core_; }
 
@@ -209,9 +211,18 @@ class CoreState final : Timer {
     bool ended = false;
     Errc outcome = Errc::ok;
   };
+  // What a write keeps others from: its range, and the end of its generation.
+  struct Way {
+    RangeTracker::Entry* range = nullptr;  // nullptr: a flush
+    unsigned generation = 0;
+    bool clear = false;
+  };
   // One round of a write over its children; the watchdog looks at those that are under way.
   struct Attempt {
     Nanos started{};
+    Way* way = nullptr;
+    const IdSet* done = nullptr;  // by earlier attempts
+    unsigned losses = 0;          // when it began
     unsigned count = 0;
     std::array<Target, children_max> targets;
     Attempt* prev = nullptr;
@@ -229,11 +240,13 @@ class CoreState final : Timer {
   CoreChild* find(ChildId id) const noexcept;
   CoreChild* pick_reader(const Span& span, const IdSet& tried) noexcept;
 
-  Task<Status> fan_out(const Modify& m, IdSet& done, unsigned& losses);
+  Task<Status> fan_out(const Modify& m, Way& way, IdSet& done, unsigned& losses);
+  void clear(Way& way) noexcept;
+  void clear_if_done(const Attempt& a) noexcept;
   Task<void> drop_holders(const IdSet& done);
   Task<void> run_attempt(Attempt& a, const Modify& m);
   Task<Errc> judge(const Attempt& a, IdSet& done);
-  Task<Status> child_modify(Target& t, const Modify& m);
+  Task<Status> child_modify(Attempt& a, Target& t, const Modify& m);
   Task<Status> issue(CoreChild& c, const Modify& m);
   Task<Status> write_zero_blocks(CoreChild& c, const Span& span, Durable durable);
   bool complete(const IdSet& done) const noexcept;
@@ -278,8 +291,9 @@ class CoreState final : Timer {
   std::array<unsigned, 2> writes_of_generation_{};
   unsigned generation_ = 0;
   WaitQueue generation_idle_;
-  WaitQueue changed_;  // lists, pending leaves, fenced, stopped
-  WaitQueue outside_;  // woken when inside_ reaches 0
+  Errc owed_ = Errc::ok;  // owe_flush_error()
+  WaitQueue changed_;     // lists, pending leaves, fenced, stopped
+  WaitQueue outside_;     // woken when inside_ reaches 0
   unsigned inside_ = 0;
   unsigned repairs_ = 0;
   unsigned losses_ = 0;  // calls of cache_lost()

@@ -81,6 +81,7 @@ Task<void> Control::source_failed(ChildId source, Errc code) {
 // From here on the child is no source, no reader and not counted; the rest follows in tasks.
 void Control::begin_leave(Child& c, std::optional<Fault> fault) {
   HF_ASSERT(c.phase == Phase::open);
+  const bool was_read = c.catching_up;
   const bool recorded = c.recorded_healthy;
   const bool gives_up = fault && *fault != Fault::offline;
   // Until the volume has settled, all that an earlier run wrote might be in a cache: epochs know better.
@@ -92,6 +93,7 @@ void Control::begin_leave(Child& c, std::optional<Fault> fault) {
   c.left_unsettled = by_epochs;
   c.phase = Phase::leaving;
   c.in_sync = c.joining = c.catching_up = c.recorded_healthy = c.suspended = false;
+  c.flush_lost = false;  // all that is not settled counts as missed
   c.fault = fault;
   if (fault) c.fault_time = home_.wall_now();
   c.left.reset();
@@ -101,13 +103,18 @@ void Control::begin_leave(Child& c, std::optional<Fault> fault) {
   HF_LOG(warn, "nexus", "child leaves", {"nexus", params_.name}, {"child", c.uri},
          {"reason", fault ? name(*fault) : std::string_view("closed")});
   changed(&c);
-  scope_.spawn(leave_task(c, c.id, recorded, gives_up));
+  scope_.spawn(leave_task(c, c.id, recorded, was_read, gives_up));
 }
 
-Task<void> Control::leave_task(Child& c, ChildId id, bool recorded, bool give_up) {
-  auto drop = [&](CoreState& s) { s.leave(id, c.key, recorded, give_up); };
+// What one that was read does not get is not acknowledged as long as a core may still read it.
+Task<void> Control::leave_task(Child& c, ChildId id, bool recorded, bool was_read, bool give_up) {
+  auto drop = [&](CoreState& s) { s.leave(id, c.key, recorded || was_read, give_up); };
   co_await tell_cores(drop);
   c.left.set();
+  if (was_read && !recorded) {
+    auto settle = [&](CoreState& state) { state.settled(id); };
+    co_await tell_cores(settle);
+  }
   if (c.job) c.job->stop();
   const bool by_error = c.fault && *c.fault != Fault::offline && *c.fault != Fault::offline_permanent;
   scope_.spawn(close_task(c, id));

@@ -35,7 +35,9 @@ class Control::DeviceEvents final : public DeviceObserver {
 
  private:
   static void tell(Control& control, ChildId id, DeviceEvent event) noexcept {
-    if (!control.stopping_) control.scope_.spawn(control.device_event(id, event));
+    if (!control.stopping_) return control.scope_.spawn(control.device_event(id, event));
+    Child* c = control.find(id);
+    if (c != nullptr && event == DeviceEvent::failed) c->failed_at_end = true;
   }
 
   Control& control_;

@@ -140,5 +140,41 @@ TEST(DeviceEvents, OfAChildThatACoreUsesAlready) {
   EXPECT_GT(lost, 20u) << "else nothing is shown";
 }
 
+TEST(DeviceEvents, OfAChildThatLosesItsCacheWhileTheNexusEnds) {
+  Rig rig;
+  ASSERT_TRUE(rig.create({"b", "a", "c"}).ok());
+  const std::vector<std::byte> flushed = rig.disks["a"].bytes;
+  ASSERT_EQ(rig.write(0, 0, 8, 1), Errc::ok);
+  rig.disks["b"].hold_flushes = true;  // the end waits for it
+  Started& end = rig.start_operation(rig.nexus->shutdown());
+  rig.pass(1s);
+  ASSERT_FALSE(end.done());
+  rig.disks["a"].bytes = flushed;
+  rig.disks["a"].device->tell(DeviceEvent::failed);
+  rig.disks["a"].device->tell(DeviceEvent::recovered);
+  EXPECT_EQ(rig.finish(end), Errc::ok);
+  EXPECT_TRUE(rig.record().clean_shutdown);
+  EXPECT_TRUE(rig.recorded_healthy("c"));
+  EXPECT_FALSE(rig.recorded_healthy("a") && !rig.same("a", "c")) << "both healthy, and different";
+}
+
+TEST(DeviceEvents, OfAChildWhileTheCoresHearWhereItIsBehind) {
+  for (std::int64_t us = 0; us < 100; ++us) {
+    Rig rig(2, static_cast<std::uint64_t>(us) + 1);
+    for (const char* name : {"a", "b"}) rig.disks[name].has_epochs = true;
+    ASSERT_TRUE(rig.create({"a", "b"}).ok());
+    ASSERT_EQ(rig.write(0, 0, 8, 1), Errc::ok);
+    rig.crash();
+    const auto announced = rig.disks["b"].count_of('a');
+    Started& created = rig.start_operation(made_of_a_and_b(rig));
+    ASSERT_TRUE(rig.wait_for([&] { return rig.disks["b"].count_of('a') > announced; }));
+    rig.pass(Nanos(us * 1'000));
+    if (rig.disks["b"].device != nullptr) rig.disks["b"].device->tell(DeviceEvent::removed);
+    ASSERT_EQ(rig.finish(created), Errc::ok) << us;
+    rig.open_channels();
+    EXPECT_EQ(rig.read(0, 0, 8), 1) << us;
+  }
+}
+
 }  // namespace
 }  // namespace holdfast::nexus

@@ -126,11 +126,13 @@ Task<bool> Control::next_epoch() {
   co_return begun.ok();
 }
 
+bool Control::has_epochs() const noexcept {
+  return std::any_of(children_.begin(), children_.end(), [](const auto& c) { return c->epochs != nullptr; });
+}
+
 // After a change of the membership. When it fails the next settling tries again.
 Task<void> Control::new_epoch() {
-  const bool wanted =
-      std::any_of(children_.begin(), children_.end(), [](const auto& c) { return c->epochs != nullptr; });
-  if (!wanted || stopping_) co_return;
+  if (!has_epochs() || stopping_) co_return;
   const bool begun = co_await next_epoch();
   if (!begun) HF_LOG(debug, "nexus", "no new epoch", {"nexus", params_.name});
 }

@@ -32,7 +32,7 @@ TEST_F(Epochs, AreAnnouncedBeforeTheFirstWriteAndSealedAfterAFlush) {
     EXPECT_EQ(log[sealed].first, 1u);
     EXPECT_EQ(disk(name).region_epochs[first_region], 1u);
   }
-  EXPECT_EQ(rig.nexus->view().sealed_epoch, 1u);
+  EXPECT_EQ(rig.nexus->view().sealed_epoch, 2u) << "with the next one, of which nobody wrote";
   const std::size_t before = disk("a").log.size();
   settle();
   EXPECT_EQ(disk("a").log.size(), before) << "an idle volume is left alone";
@@ -448,6 +448,24 @@ TEST(EpochsRandom, CrashesAtAnyMoment) {
     }
     rig.crash();
   }
+}
+
+TEST_F(Epochs, ANewChildIsCopiedWhileAWriteIsStuckAtOneThatLeft) {
+  create({"a", "b"});
+  write_region(2, 1);
+  disk("b").hold_writes = true;
+  disk("b").recalls = false;
+  Started& stuck = rig.start_write(0, 8, 16, 9);
+  rig.pass(10ms);
+  EXPECT_TRUE(rig.run(rig.nexus->offline_child(Rig::uri("b"))).ok());
+  Started& added = rig.start_operation(rig.nexus->add_child(Rig::uri("c"), false));
+  rig.pass(30s);
+  EXPECT_EQ(added.code(), Errc::ok);
+  EXPECT_EQ(rig.state_of("c"), "online/none");
+  EXPECT_FALSE(stuck.done());
+  disk("b").hold_writes = false;
+  EXPECT_EQ(rig.finish(stuck), Errc::ok);
+  EXPECT_TRUE(rig.same("a", "c"));
 }
 
 }  // namespace

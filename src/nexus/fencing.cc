@@ -29,6 +29,11 @@ Task<Status> Control::reserve(Child& c) {
       co_await fence();
       co_return usable();
     }
+    if (holds(found.value(), options_.host_id, params_.reservation)) {
+      if (c.guard != nullptr) c.guard->subscribe(*this);
+      c.reserved = true;
+      co_return Status();  // a newer nexus may be taking it at this moment
+    }
   }
   if (c.guard != nullptr) c.guard->subscribe(*this);
   c.reserved = true;  // even an attempt that failed may have left a registration

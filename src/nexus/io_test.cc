@@ -245,5 +245,27 @@ TEST(Io, ANexusHasACacheWhateverItBeganWith) {
   EXPECT_TRUE(rig.nexus->capabilities().volatile_cache);
 }
 
+// Those who compare may hold all the memory that there is: one that waited for more would wait for its like.
+TEST(Io, ACompareWaitsForNoMemory) {
+  Rig rig(1);
+  ASSERT_TRUE(rig.create({"a", "b"}).ok());
+  ASSERT_EQ(rig.write(0, 0, 512, 5), Errc::ok);
+  std::vector<Buffer> taken;
+  for (std::size_t size = BufferPool::piece_bytes_max; size >= BufferPool::piece_bytes_min; size /= 2) {
+    while (Buffer b = rig.home().buffers().try_acquire(size)) taken.push_back(std::move(b));
+  }
+  const std::vector<std::byte> data(512 * Rig::block, std::byte{5});
+  const IoVec vec{const_cast<std::byte*>(data.data()), data.size()};
+  Started& s = rig.start_operation(rig.channels[0]->compare(Lba{0}, IoVecs(&vec, 1)));
+  rig.pass(1s);
+  EXPECT_EQ(s.code(), Errc::ok);
+  auto give_back = [&]() -> Task<void> {
+    taken.clear();
+    co_return;
+  };
+  rig.run(give_back());
+  EXPECT_EQ(rig.finish(s), Errc::ok);
+}
+
 }  // namespace
 }  // namespace holdfast::nexus

@@ -96,7 +96,11 @@ Task<Status> Control::open_first_time() {
     const Mode behind = c->catching_up ? Mode::catching_up : Mode::rebuilding;
     co_await attach(*c, c->recorded_healthy ? Mode::in_sync : behind);
     if (!c->catching_up) continue;
-    auto tell = [&](CoreState& s) { s.set_behind(c->id, c->missed->copy()); };
+    // Copies: what home knows of the child may change before a core has looked at it.
+    const ChildId id = c->id;
+    std::vector<DirtyMap> behind_at;
+    for (unsigned i = 0; i < cores_.count(); ++i) behind_at.push_back(c->missed->copy());
+    auto tell = [&](CoreState& s) { s.set_behind(id, std::move(behind_at[s.reactor().core()])); };
     co_await tell_cores(tell);
   }
   // What the run before wrote may still be in the caches of those that are in sync.

@@ -366,7 +366,9 @@ Task<Status> Control::record_clean() {
   bool dropped = false;
   for (const auto& c : children_) {
     if (c->phase != Phase::open || !c->recorded_healthy) continue;
-    const Status flushed = co_await flush_before_the_end(c->id);
+    Status flushed = co_await flush_before_the_end(c->id);
+    // What it had not flushed may be gone, whatever the flush says.
+    if (flushed.ok() && c->failed_at_end) flushed = Error(Errc::not_connected, "its device failed meanwhile");
     if (flushed.ok()) continue;
     if (!not_the_last(*c).ok()) {
       c->suspended = c->suspended || is_path_error(flushed.code());

@@ -234,11 +234,13 @@ TEST(NexusReservation, AChildThatIsAnothersWhenItComesBackFences) {
 class KeptByATarget final : public ReservationClient {
  public:
   Task<Status> register_key(RegisterRequest r) override {
+    ++commands;
     std::erase_if(kept.registrants, [](const Registrant& one) { return one.host == us; });
     if (r.action != RegisterAction::remove) kept.registrants.push_back({us, r.new_key, false});
     co_return Status();
   }
   Task<Status> acquire(AcquireRequest r) override {
+    ++commands;
     kept.type = r.type;
     kept.registrants.front().holder = true;
     co_return Status();
@@ -255,6 +257,7 @@ class KeptByATarget final : public ReservationClient {
 
   ReservationReport kept;
   unsigned reports = 0;
+  unsigned commands = 0;  // that change something
   bool broken = false;
   Event* hold = nullptr;
 };
@@ -402,6 +405,14 @@ TEST(NexusReservation, AChildOfWhichNothingIsKnownWhenItComesBackIsNotTaken) {
   EXPECT_EQ(r.target.kept.registrants.front().host, other);
   r.target.broken = false;
   EXPECT_EQ(r.rig.run(r.rig.nexus->online_child(Rig::uri("b"))).code(), Errc::fenced);
+}
+
+TEST(NexusReservation, AChildThatIsStillOursIsNotTakenAgain) {
+  RemoteChild r;
+  ASSERT_TRUE(r.rig.run(r.rig.nexus->offline_child(Rig::uri("b"))).ok());
+  const unsigned before = r.target.commands;
+  EXPECT_TRUE(r.rig.run(r.rig.nexus->online_child(Rig::uri("b"))).ok());
+  EXPECT_EQ(r.target.commands, before);
 }
 
 }  // namespace

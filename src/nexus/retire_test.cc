@@ -338,5 +338,39 @@ TEST(Retire, ClientsChoiceIsNotHealed) {
   EXPECT_EQ(rig.state_of("a"), "degraded/by_client");
 }
 
+TEST(Retire, AFlushOfOursThatFailedAtTheLastChildIsToldToTheHost) {
+  Rig rig;
+  rig.options.settle_interval = 1s;
+  ASSERT_TRUE(rig.create({"a"}).ok());
+  ASSERT_EQ(rig.write(0, 0, 8, 1), Errc::ok);
+  rig.disks["a"].flush_error = Errc::io_error;
+  rig.pass(1500ms);
+  ASSERT_EQ(rig.disks["a"].count_of('f'), 1u);
+  rig.disks["a"].flush_error = Errc::ok;
+  EXPECT_EQ(rig.finish(rig.start_flush(0)), Errc::io_error);
+  EXPECT_EQ(rig.finish(rig.start_flush(0)), Errc::ok);
+}
+
+TEST(Retire, WhatAFailedFlushOfTheLastChildLostIsCopiedBack) {
+  Rig rig;
+  rig.options.settle_interval = 1s;
+  rig.options.reopen_interval = 100ms;
+  ASSERT_TRUE(rig.create({"a"}).ok());
+  const std::vector<std::byte> before = rig.disks["a"].bytes;
+  ASSERT_EQ(rig.write(0, 0, 8, 1), Errc::ok);
+  rig.disks["a"].flush_error = Errc::io_error;
+  rig.pass(1500ms);
+  rig.disks["a"].flush_error = Errc::ok;
+  rig.pass(3s);
+  ASSERT_TRUE(rig.run(rig.nexus->add_child(Rig::uri("b"), false)).ok());
+  ASSERT_TRUE(rig.wait_for([&] { return rig.all_online(); }));
+  rig.disks["a"].bytes = before;  // power: what the failed flush dropped
+  rig.disks["a"].device->tell(DeviceEvent::failed);
+  rig.disks["a"].device->tell(DeviceEvent::recovered);
+  rig.pass(10s);
+  ASSERT_TRUE(rig.wait_for([&] { return rig.all_online(); }));
+  EXPECT_TRUE(rig.same("a", "b"));
+}
+
 }  // namespace
 }  // namespace holdfast::nexus

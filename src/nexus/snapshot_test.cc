@@ -97,5 +97,24 @@ TEST_F(Snapshots, AreNotMadeOfALastChildWhoseDeviceIsAway) {
   EXPECT_EQ(rig.finish(w), Errc::ok);
 }
 
+TEST_F(Snapshots, DoNotWaitForAWriteThatIsStuckAtAChildThatLeft) {
+  rig.disks["b"].hold_writes = true;
+  rig.disks["b"].recalls = false;
+  Started& stuck = rig.start_write(0, 0, 8, 1);
+  ASSERT_TRUE(rig.wait_for([&] { return rig.state() == NexusState::degraded; }));
+  rig.pass(100ms);
+  Started& s = start({a});
+  Started& w = rig.start_write(1, 1024, 8, 2);
+  Started& same_place = rig.start_write(0, 0, 8, 3);
+  rig.pass(1s);
+  EXPECT_EQ(s.code(), Errc::ok);
+  EXPECT_EQ(w.code(), Errc::ok);
+  EXPECT_EQ(same_place.code(), Errc::ok);
+  EXPECT_FALSE(stuck.done()) << "its memory is in use";
+  rig.disks["b"].hold_writes = false;
+  EXPECT_EQ(rig.finish(stuck), Errc::ok);
+  EXPECT_EQ(rig.disks["a"].at(0), std::byte{3});
+}
+
 }  // namespace
 }  // namespace holdfast::nexus

@@ -129,13 +129,17 @@ void Control::writes_began() noexcept {
   scope_.spawn(settle_task());
 }
 
+// What was written while the last epoch ended is settled, and counts to the next one: when nothing more is written that
+// one is sealed as well, so that a crash later finds nothing to copy.
 Task<void> Control::settle_task() {
+  bool trailing = false;
   while (settle_wanted_) {
     settle_wanted_ = false;
     const bool slept = co_await home_.sleep(options_.settle_interval, stop_.token());
     if (!slept || fenced_) break;
     const bool settled = co_await settle_once();
-    if (!settled) settle_wanted_ = true;
+    trailing = settled && !settle_wanted_ && !trailing && has_epochs();
+    settle_wanted_ = settle_wanted_ || !settled || trailing;
   }
   settling_ = false;
 }
@@ -153,12 +157,20 @@ Task<bool> Control::settle_once() {
   std::vector<ChildId> flushed;
   for (const ChildId id : home_state().members()) {
     const Status s = co_await home_state().child_flush(id);
-    if (s.ok()) {
+    const Child* known = find(id);
+    if (s.ok() && (known == nullptr || !known->flush_lost)) {
       flushed.push_back(id);
       continue;
     }
-    const Verdict verdict = co_await child_failed(id, s.code());
-    if (verdict == Verdict::kept) all = false;
+    const Errc code =
+        s.ok() ? Errc::io_error : s.code();  // once another one is in sync it leaves, and is copied to
+    const Verdict verdict = co_await child_failed(id, code);
+    if (verdict != Verdict::kept) continue;
+    all = false;
+    if (s.ok() || is_path_error(code)) continue;
+    if (Child* kept = find(id)) kept->flush_lost = true;
+    auto owe = [&](CoreState& state) { state.owe_flush_error(code); };
+    co_await tell_cores(owe);
   }
   // One that is away, or was opened again meanwhile, has flushed nothing.
   for (const auto& c : children_) {

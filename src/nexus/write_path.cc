@@ -1,5 +1,6 @@
 // Everything that changes children: write, write zeroes, deallocate, flush.
 #include <span>
+#include <utility>
 
 #include "nexus/core_state.h"
 #include "nexus/io_count.h"
@@ -25,14 +26,14 @@ Task<Status> CoreState::modify(Modify m) {
   RangeTracker::Entry entry(m.span);
   if (ranged && !ranges_.try_enter(entry)) co_await ranges_.enter(entry);
   if (ranged) mark(m.span);
-  const unsigned generation = generation_;
-  ++writes_of_generation_[generation];
+  Way way{ranged ? &entry : nullptr, generation_};
+  ++writes_of_generation_[generation_];
   IdSet done;
   unsigned losses = losses_;
-  Status outcome = co_await fan_out(m, done, losses);
-  if (--writes_of_generation_[generation] == 0) generation_idle_.wake_all();
-  if (ranged) ranges_.leave(entry);
+  Status outcome = co_await fan_out(m, way, done, losses);
+  clear(way);
   if (outcome.ok() && must_hold(done)) outcome = co_await hold_for_membership(done, losses);
+  if (outcome.ok() && !ranged && owed_ != Errc::ok) outcome = Error(std::exchange(owed_, Errc::ok));
   if (outcome.ok() && fenced_) outcome = Error(Errc::fenced);
   count(m, outcome, core_.now() - began);
   co_return outcome;
@@ -40,7 +41,7 @@ Task<Status> CoreState::modify(Modify m) {
 
 // Until every in-sync child has it, or the host gets an error. `done` are the openings that have it, `losses` how many
 // losses of a cache that was after.
-Task<Status> CoreState::fan_out(const Modify& m, IdSet& done, unsigned& losses) {
+Task<Status> CoreState::fan_out(const Modify& m, Way& way, IdSet& done, unsigned& losses) {
   Patience patience;
   for (;;) {
     const Status admitted = admit();
@@ -50,6 +51,9 @@ Task<Status> CoreState::fan_out(const Modify& m, IdSet& done, unsigned& losses) 
       co_return admitted.error();
     }
     Attempt a;
+    a.way = &way;
+    a.done = &done;
+    a.losses = losses;
     for (const auto& c : members_) {
       if (done.has(c->id)) continue;
       Target& t = a.targets[a.count++];
@@ -59,6 +63,10 @@ Task<Status> CoreState::fan_out(const Modify& m, IdSet& done, unsigned& losses) 
     if (a.count > 0) co_await run_attempt(a, m);
     const Errc refused = co_await judge(a, done);
     if (is_fencing(refused)) co_return Error(Errc::fenced);  // elsewhere the volume goes on
+    if (way.clear) {                                         // others may have written there since
+      if (losses != losses_) co_return Error(Errc::not_connected);
+      co_return Status();
+    }
     if (losses != losses_) {
       losses = losses_;
       done.clear();
@@ -89,11 +97,32 @@ Task<void> CoreState::drop_holders(const IdSet& done) {
   for (unsigned i = 0; i < count; ++i) co_await report(ids[i], Errc::io_error);
 }
 
+void CoreState::clear(Way& way) noexcept {
+  if (std::exchange(way.clear, true)) return;
+  if (--writes_of_generation_[way.generation] == 0) generation_idle_.wake_all();
+  if (way.range != nullptr) ranges_.leave(*way.range);
+}
+
+// Every one in the lists has it; what is still under way is at children that have left, and may never end. The
+// caller's memory waits for that, nobody else.
+void CoreState::clear_if_done(const Attempt& a) noexcept {
+  IdSet had = *a.done;
+  for (unsigned i = 0; i < a.count; ++i) {
+    const Target& t = a.targets[i];
+    if (t.ended && t.outcome == Errc::ok) {
+      had.add(t.id);
+    } else if (find(t.id) != nullptr) {
+      return;
+    }
+  }
+  if (a.losses == losses_ && complete(had)) clear(*a.way);
+}
+
 Task<void> CoreState::run_attempt(Attempt& a, const Modify& m) {
   a.started = core_.now();
   watch(a);
   std::array<Task<Status>, children_max> tasks;
-  for (unsigned i = 0; i < a.count; ++i) tasks[i] = child_modify(a.targets[i], m);
+  for (unsigned i = 0; i < a.count; ++i) tasks[i] = child_modify(a, a.targets[i], m);
   const std::span<Task<Status>> all(tasks.data(), a.count);
   co_await when_all(all);
   for (auto& t : all) t.take().ignore("kept in the target");
@@ -159,11 +188,13 @@ Task<Status> CoreState::hold_for_membership(const IdSet& done, unsigned losses) 
   co_return Error(Errc::not_connected);
 }
 
-Task<Status> CoreState::child_modify(Target& t, const Modify& m) {
+Task<Status> CoreState::child_modify(Attempt& a, Target& t, const Modify& m) {
   const Busy busy(*t.child);
   Status s = co_await issue(*t.child, m);
   t.outcome = s.code();
   t.ended = true;
+  if (!detached_.empty()) [[unlikely]]
+    clear_if_done(a);
   co_return s;
 }
 
