@@ -84,7 +84,8 @@ void DiskPort::ended(const UnderWay& operation, const Status& outcome, Kind kind
     saw_stall();
   }
   const Errc code = outcome.code();
-  const bool failed = code != Errc::ok && code != Errc::cancelled && code != Errc::out_of_range;
+  const bool refused = kind == Kind::other && code == Errc::not_supported;  // discards may be
+  const bool failed = code != Errc::ok && code != Errc::cancelled && code != Errc::out_of_range && !refused;
   if (failed) add_one(kind == Kind::read ? read_errors_ : write_errors_);
   if (failed || slow) tell_home();
 }
@@ -157,6 +158,7 @@ Task<Status> DiskPort::flush() {
       if (covers && disk_.flushed_.load(std::memory_order_acquire) < wanted) co_return Error(Errc::io_error);
       continue;
     }
+    if (disk_.lost_writes()) co_return Error(Errc::io_error);
     HF_CO_CHECK(co_await flush_now());
   }
   co_return Status();
@@ -168,8 +170,11 @@ Task<Status> DiskPort::flush_now() {
   const std::uint64_t from = flushing_from_;
   UnderWay operation(*this);
   Status outcome = co_await channel_->flush();
+  if (!outcome.ok()) disk_.lost_.store(true, std::memory_order_release);
   ended(operation, outcome, Kind::write);
   flushing_ = false;
+  if (outcome.ok() && disk_.lost_writes())
+    outcome = Error(Errc::io_error);  // another core's failed meanwhile
   if (outcome.ok()) {
     std::uint64_t before = disk_.flushed_.load(std::memory_order_relaxed);
     while (before < from && !disk_.flushed_.compare_exchange_weak(before, from, std::memory_order_acq_rel)) {

@@ -103,6 +103,9 @@ class Disk final : DeviceObserver, Timer {
   bool can_discard() const noexcept { return can_.deallocate; }
   bool has_volatile_cache() const noexcept { return can_.volatile_cache && can_.flush; }
   bool is_read_only() const noexcept { return can_.read_only; }
+  // A flush failed. What it was to cover may be out of the disk's cache, and a later one says nothing of it: none
+  // succeeds until the disk is opened again.
+  bool lost_writes() const noexcept { return lost_.load(std::memory_order_acquire); }
 
   // What it is in its pool; set by whoever read or wrote its label. data_offset: bytes.
   void become(std::uint16_t index, const Uuid& uuid, std::uint64_t data_offset) noexcept;
@@ -153,6 +156,7 @@ class Disk final : DeviceObserver, Timer {
   DeviceClaim claim_;
   std::vector<std::unique_ptr<DiskPort>> ports_;  // by core
   std::atomic<std::uint64_t> flushed_{0};         // so many of writes() are durable
+  std::atomic<bool> lost_{false};
   DiskHealth health_;
   Counts looked_;  // what the health knows
   Counts reset_;   // what is not shown

@@ -35,16 +35,29 @@ Status check_readable(std::span<const Record> records, std::span<const std::byte
   return Status();
 }
 
+// What makes room, or shows where some is: it finds a place in the ring when nothing else does, and no checkpoint fits.
+bool makes_room(const std::vector<Record>& records) {
+  return !records.empty() && std::all_of(records.begin(), records.end(), [](const Record& r) {
+    return std::holds_alternative<DeleteRecord>(r) || std::holds_alternative<ResizeRecord>(r) ||
+           std::holds_alternative<AddDiskRecord>(r) || std::holds_alternative<GrowRecord>(r);
+  });
+}
+
 }  // namespace
 
 // One call of commit(). Lives in its frame.
 struct Journal::Request {
   Request(Reactor& home, std::vector<Record> wanted, bool must_be_durable, Alongside* with)
-      : records(std::move(wanted)), durable(must_be_durable), alongside(with), ended(home) {
+      : records(std::move(wanted)),
+        frees(makes_room(records)),
+        durable(must_be_durable),
+        alongside(with),
+        ended(home) {
     for (const Record& r : records) encode(r, bytes);
   }
   std::vector<Record> records;
   std::vector<std::byte> bytes;
+  const bool frees;
   const bool durable;
   Alongside* const alongside;
   std::optional<Error> error;
@@ -57,6 +70,7 @@ struct Journal::Batch {
   std::vector<const Record*> records;
   std::uint64_t record_bytes = 0;
   bool durable = false;
+  bool frees = false;  // all of them, or none
 };
 
 Journal::Journal(Reactor& home, DiskPort& disk, const Ring& ring, std::uint64_t incarnation, Mark begin,
@@ -160,8 +174,11 @@ void Journal::collect(Batch& batch) {
   const std::uint64_t most = std::min(commit_bytes_max, ring_.bytes / 4);
   while (!waiting_.empty()) {
     Request* next = waiting_.front();
-    if (!batch.requests.empty() && commit_length(batch.record_bytes + next->bytes.size()) > most) break;
+    const bool fits =
+        next->frees == batch.frees && commit_length(batch.record_bytes + next->bytes.size()) <= most;
+    if (!batch.requests.empty() && !fits) break;
     waiting_.pop_front();
+    batch.frees = next->frees;
     batch.requests.push_back(next);
     batch.record_bytes += next->bytes.size();
     batch.durable = batch.durable || next->durable;
@@ -172,7 +189,7 @@ void Journal::collect(Batch& batch) {
 Task<void> Journal::write_batch(Batch& batch) {
   const Nanos began = home_.now();
   const std::uint64_t length = commit_length(batch.record_bytes);
-  Status outcome = co_await make_room(length);
+  Status outcome = co_await make_room(length, batch.frees);
   if (outcome.ok()) outcome = co_await client_.before_commit(batch.records);
   if (outcome.ok()) outcome = usable();
   if (outcome.ok()) {
@@ -203,14 +220,15 @@ Task<void> Journal::write_batch(Batch& batch) {
   }
 }
 
-Task<Status> Journal::make_room(std::uint64_t length) {
+Task<Status> Journal::make_room(std::uint64_t length, bool frees) {
+  const std::uint64_t most = ring_.bytes - (frees ? 0 : ring_.bytes / 8);
   const auto needed = [&] {
     const std::uint64_t rest = rest_of_lap();
     return rest < length ? rest + length : length;
   };
   HF_CO_CHECK(usable());
   bool tried = false;
-  while (used_bytes() + needed() > ring_.bytes) {
+  while (used_bytes() + needed() > most) {
     if (!wanted_) {
       if (tried && checkpoint_error_) {
         co_return Error(Errc::out_of_space, disk_.disk().user() +

@@ -116,7 +116,7 @@ class Journal {
   Task<void> pump();
   Task<void> witness_later();
   Task<void> write_batch(Batch& batch);
-  Task<Status> make_room(std::uint64_t length);
+  Task<Status> make_room(std::uint64_t length, bool frees);
   Task<Status> skip_rest();
   Task<Status> put(Batch& batch);
   Task<Status> write_commit(const Batch& batch, std::uint64_t length);

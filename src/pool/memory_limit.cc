@@ -12,8 +12,11 @@ namespace holdfast::pool {
 namespace {
 
 constexpr std::uint64_t page_bytes = SlotArray::page_slots * sizeof(std::uintptr_t);
-// Of a change in one place: copies of a leaf and of the pages that lead to it.
-constexpr std::uint64_t place_bytes = 2 * sizeof(Leaf) + 4 * page_bytes;
+// Of a change in one place: copies of a leaf, with its Partials, and of the pages that lead to it.
+std::uint64_t place_bytes(const State& state) noexcept {
+  return 2 * sizeof(Leaf) + Leaf::entries * Partial::memory(state.blocks_per_cluster(), true) +
+         4 * page_bytes;
+}
 // Looking takes as long as there are volumes: only when so much of the limit may have been taken since.
 constexpr std::uint64_t looks = 64;
 
@@ -35,6 +38,7 @@ std::uint64_t MemoryLimit::slots_cost(std::uint64_t end, std::uint64_t count) no
 MemoryLimit MemoryLimit::of_growth(std::uint64_t bytes_max) noexcept {
   MemoryLimit limit(bytes_max);
   limit.bytes_max_ -= limit.bytes_max_ / 8;
+  limit.more_ = limit.bytes_max_;  // the pool that is open may take that already: the first one looks
   return limit;
 }
 
@@ -49,21 +53,21 @@ Status MemoryLimit::charge(const State& state, std::uint64_t more) {
                                              " of memory, which is what a pool may take here");
 }
 
-Status MemoryLimit::charge_write(const State& state) { return charge(state, place_bytes); }
+Status MemoryLimit::charge_write(const State& state) { return charge(state, place_bytes(state)); }
 
 Status MemoryLimit::charge(const State& state, const Record& record) {
   const auto map_of = [&state](VolumeId id) {
     const StateVolume* volume = state.find(id);
     const std::uint64_t slots = volume != nullptr ? volume->map().leaves() : 0;
-    return place_bytes + slots_cost(slots, slots);
+    return place_bytes(state) + slots_cost(slots, slots);
   };
-  std::uint64_t more = place_bytes;
+  std::uint64_t more = place_bytes(state);
   if (const auto* create = std::get_if<CreateRecord>(&record)) more = map_of(create->spec.source);
   if (const auto* revert = std::get_if<RevertRecord>(&record)) more = map_of(revert->snapshot);
   if (const auto* region = std::get_if<RegionRecord>(&record)) {
     const std::uint64_t slots = region->count / RegionEpochs::chunk_regions;
     const std::uint64_t end = (std::uint64_t{region->first} + region->count) / RegionEpochs::chunk_regions;
-    more = place_bytes + slots_cost(end, slots);
+    more = place_bytes(state) + slots_cost(end, slots);
   }
   return charge(state, more);
 }

@@ -153,5 +153,25 @@ TEST(MemoryLimit, ManyMapsOfTheSameLeavesAreCountedOneByOne) {
   EXPECT_EQ(charged.code(), Errc::resource_exhausted);
 }
 
+TEST(MemoryLimit, APoolThatIsOpenedAgainKnowsWhatItTakes) {
+  HF_NEEDS_SLAB();
+  constexpr std::uint64_t most = 4 * MiB;
+  Scattered s(1);
+  s.bench.close();
+  std::uint64_t taken = 0;
+  for (int round = 0; round < 4; ++round) {
+    const Status opened = s.open(most);
+    ASSERT_TRUE(opened.ok()) << "round " << round << ": " << opened.error().message();
+    {
+      OpenChannel v(s.bench.machine, s.bench.device("v"));
+      Errc last = Errc::ok;
+      for (int i = 0; i < 1000 && last == Errc::ok; ++i, ++taken)
+        last = v.write((taken * 100 + 1) * leaf_span / 512, filled(4 * KiB, 2));
+      EXPECT_EQ(last, Errc::out_of_space);
+    }
+    s.bench.close();
+  }
+}
+
 }  // namespace
 }  // namespace holdfast::pool

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "pool/image.h"
+#include "pool/image_format.h"
 #include "pool/pool_impl.h"
 
 namespace holdfast::pool {
@@ -98,13 +99,22 @@ Task<Status> Pool::Impl::label_image(bool last) {
   std::swap(image_, unlabelled_->image);
   for (const Cluster c : unlabelled_->image) space_->free_image_cluster(c);
   unlabelled_.reset();
+  space_->image_is_written();
   keep_image_reserve();
   co_return Status();
 }
 
-// Room for the next image, which may be somewhat longer than this one.
+// Room for the next image, which may be somewhat longer than this one; and for two of a pool all of whose clusters are
+// partial: what is reserved for thick volumes becomes metadata as well.
 void Pool::Impl::keep_image_reserve() noexcept {
-  space_->set_image_reserve(image_.size() + std::max<std::size_t>(1, image_.size() / 4));
+  const std::uint64_t words = (state_->blocks_per_cluster() + 63) / 64;
+  const std::uint64_t entry = sizeof(wire::LeafPartial) + words * sizeof(le64);
+  const std::uint64_t payload =
+      std::uint64_t{state_->cluster_bytes() / wire::image_piece_bytes} * wire::image_payload_max;
+  const std::uint64_t full = state_->clusters().size() * entry * 9 / 8 / payload + 1;
+  const std::uint64_t now = image_.size();
+  const std::uint64_t next = now + std::max<std::uint64_t>(1, now / 4);
+  space_->set_image_reserve(std::max(next, 2 * full - std::min(2 * full, now)));
 }
 
 }  // namespace holdfast::pool

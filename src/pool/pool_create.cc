@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/utf8.h"
 #include "pool/pool_impl.h"
 
 namespace holdfast::pool {
@@ -52,6 +53,8 @@ Status check_name(std::string_view what, std::string_view name) {
   const bool printable = std::all_of(
       name.begin(), name.end(), [](char c) { return static_cast<unsigned char>(c) > 0x20 && c != 0x7f; });
   if (!printable) return wrong("has a space or control character");
+  // It goes into messages that are UTF-8, or are not read at all.
+  if (to_utf8(name) != name) return wrong("is no UTF-8");
   return Status();
 }
 

@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <string>
 #include <utility>
 
 #include "base/log.h"
@@ -46,13 +48,24 @@ Task<Status> Pool::Impl::check_new_disk(Disk& disk, bool force) const {
                                                 " bytes; the pool's have " +
                                                 std::to_string(disks_->block_bytes()));
   }
-  if (force) co_return Status();
   const auto label = co_await read_label(home_, disk.home());
+  // By another path it may be there already, and what is written to it is written to the pool.
+  const auto is_it = [&label](const DiskRecord& member) {
+    return member.uuid == label.value().superblock.disk_uuid;
+  };
+  const bool ours = label.ok() && label.value().superblock.instance == label_.superblock.instance;
+  if (ours && std::any_of(state_->disks().begin(), state_->disks().end(), is_it)) {
+    co_return error(
+        Errc::already_exists,
+        who + "is disk " + std::to_string(label.value().superblock.disk_index) +
+            " of it by another path, or a copy of that disk; erase its label first if it is a copy");
+  }
+  if (force) co_return Status();
   if (label.code() == Errc::io_error) co_return label.error();
   // Looked at once: what an earlier try wrote, and failed, may get there in between.
   if (label.code() == Errc::not_found) co_return Status();
   // One that this pool labelled and did not get to add.
-  if (label.ok() && label.value().superblock.instance == label_.superblock.instance) co_return Status();
+  if (ours) co_return Status();
   co_return refuse_label(disk, label);
 }
 
@@ -152,8 +165,10 @@ void Pool::Impl::apply(Record& record) noexcept {
     joining_->observe(this);
     disks_->add(std::move(joining_));
   }
-  if (std::holds_alternative<AddDiskRecord>(record) || std::holds_alternative<GrowRecord>(record))
+  if (std::holds_alternative<AddDiskRecord>(record) || std::holds_alternative<GrowRecord>(record)) {
     disks_->publish(state_->segments());
+    keep_image_reserve();
+  }
   space_->retire(std::move(effects));
   watch_space();
 }

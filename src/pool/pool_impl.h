@@ -157,7 +157,11 @@ class Pool::Impl final : JournalClient, Space::Log, DiskObserver, VolumeOwner {
   void journal_failed(const Error& error, std::span<const Record* const> uncertain) noexcept override;
   // Space::Log
   Status may_grow() noexcept override;
-  Task<Status> make_durable() override { return journal_->flush(); }
+  Task<Status> make_durable() override {
+    Status done = co_await journal_->flush();
+    if (!done.ok() && journal_->frozen()) done = *journal_->frozen();  // no flush succeeds any more
+    co_return done;
+  }
   void about_to_free(ClusterRun freed) noexcept override { fresh_->forget(freed); }
   void space_returned() noexcept override { watch_space(); }
   void on_disk_changed(Disk& disk) noexcept override;

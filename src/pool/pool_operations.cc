@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "base/log.h"
+#include "base/utf8.h"
 #include "pool/map_writer.h"
 #include "pool/pool_impl.h"
 
@@ -273,6 +274,8 @@ Task<Result<VolumeView>> Pool::Impl::create_snapshot(Uuid wanted, SnapshotParams
 Task<Status> Pool::Impl::take_snapshot(Uuid volume, SnapshotRequest request) {
   const auto& keys = options_.snapshot_keys;
   for (const auto& [key, value] : request.attributes) {
+    if (to_utf8(value) != value)
+      co_return error(Errc::invalid_argument, fmt::format("attribute '{}' is no UTF-8", to_utf8(key)));
     if (keys.empty() || std::find(keys.begin(), keys.end(), key) != keys.end()) continue;
     co_return error(Errc::invalid_argument,
                     fmt::format("attribute '{}' is not for users of a volume to give to a snapshot", key));

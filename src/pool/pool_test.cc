@@ -316,5 +316,18 @@ TEST_F(PoolTest, NothingIsWrittenInAPoolThatIsReadOnly) {
   EXPECT_EQ(writes(), before);
 }
 
+TEST_F(PoolTest, ADiskOfThePoolIsNotAddedByAnotherPath) {
+  bench.add_disk(8 * MiB);
+  std::vector<std::byte> label(MiB);  // what another path shows
+  bench.disk(1).peek(0, label);
+  bench.disk(2).poke(0, label);
+  for (const bool force : {false, true}) {
+    const Status refused = bench.machine.run(bench.pool->add_disk(bench.paths[2], force));
+    EXPECT_EQ(refused.code(), Errc::already_exists) << message_of(refused);
+    EXPECT_NE(message_of(refused).find("disk 1"), std::string::npos) << message_of(refused);
+  }
+  EXPECT_EQ(bench.pool->view().disks.size(), 2u);
+}
+
 }  // namespace
 }  // namespace holdfast::pool

@@ -87,8 +87,14 @@ void Pool::Impl::watch_space() noexcept {
   tell(now);
 }
 
-void Pool::Impl::on_disk_changed(Disk&) noexcept {
+void Pool::Impl::on_disk_changed(Disk& disk) noexcept {
   if (journal_ == nullptr) return;  // the pool is going, its disks last
+  if (disk.lost_writes() && !journal_->frozen()) {
+    journal_->freeze(
+        Error(Errc::failed_precondition,
+              user() + ": disk '" + disk.uri() +
+                  "' could not make durable what was written to it; export the pool and import it again"));
+  }
   const PoolStatus now = status();
   if (now == told_status_) return;
   told_status_ = now;

@@ -28,17 +28,28 @@ Task<Status> MapWriter::begin_epoch(ByteRange range) {
 
 // Before data of the present epoch is written in place.
 Task<Status> MapWriter::renew_epoch(ByteRange range) {
-  enter_regions_ahead(range);
-  if (volume_.epoch_is_current(range)) co_return Status();
+  // A long range is looked at in pieces, none of which has more runs than a commit takes. Each commit is durable: what
+  // it has counts at once, and others write in place there.
+  constexpr std::uint64_t piece_bytes = 2 * records_per_commit * region_bytes;
+  const std::uint64_t end = range.offset + range.length;
   std::vector<Record> records;
-  add_epochs(range, records);
-  // A long range may have more runs than a commit takes. The last one makes all before it durable.
-  while (records.size() > records_per_commit) {
-    const auto from = records.end() - static_cast<std::ptrdiff_t>(records_per_commit);
-    std::vector<Record> some(std::make_move_iterator(from), std::make_move_iterator(records.end()));
-    records.erase(from, records.end());
-    HF_CO_CHECK(co_await parts_.journal.commit(std::move(some), Durable::no));
+  bool found = false;
+  for (std::uint64_t at = range.offset; at < end;) {
+    const ByteRange piece{at, std::min(end, (at / piece_bytes + 1) * piece_bytes) - at};
+    at += piece.length;
+    enter_regions_ahead(piece);
+    if (!volume_.epoch_is_current(piece)) {
+      found = true;
+      add_epochs(piece, records);
+    }
+    if (records.size() >= records_per_commit) {
+      std::vector<Record> some;
+      some.swap(records);
+      HF_CO_CHECK(co_await parts_.journal.commit(std::move(some), Durable::yes));
+    }
+    if (at < end) co_await home_.yield();
   }
+  if (!found) co_return Status();
   const RegionsAhead::Basis basis = ahead_basis();
   RegionRecord behind;
   behind.volume = volume_.spec().id;
@@ -68,7 +79,7 @@ void MapWriter::enter_regions_ahead(ByteRange range) {
     entered.count = 1;
     entered.epoch = basis.epoch;
     Effects effects;
-    parts_.state.apply(entered, effects);
+    parts_.state.apply_lazily(entered, effects);
     parts_.space.retire(std::move(effects));
   }
 }
@@ -99,6 +110,17 @@ void MapWriter::add_epochs(ByteRange range, std::vector<Record>& to) const {
   const std::uint32_t epoch = volume_.epoch();
   if (epoch == 0) return;
   const std::uint64_t end = region_after(range);
+  // Goes on with the last one where it can.
+  const auto put = [&to](const RegionRecord& run) {
+    auto* last = to.empty() ? nullptr : std::get_if<RegionRecord>(&to.back());
+    const bool goes_on =
+        last != nullptr && last->epoch == run.epoch && last->first + last->count == run.first;
+    if (goes_on) {
+      last->count += run.count;
+    } else {
+      to.emplace_back(run);
+    }
+  };
   RegionRecord run;
   run.volume = volume_.spec().id;
   run.epoch = epoch;
@@ -108,11 +130,11 @@ void MapWriter::add_epochs(ByteRange range, std::vector<Record>& to) const {
       ++run.count;
       continue;
     }
-    if (run.count > 0) to.emplace_back(run);
+    if (run.count > 0) put(run);
     run.first = static_cast<std::uint32_t>(region);
     run.count = 1;
   }
-  if (run.count > 0) to.emplace_back(run);
+  if (run.count > 0) put(run);
 }
 
 Durable MapWriter::add_epochs(ByteRange range, std::vector<Record>& to, Durable durable) {

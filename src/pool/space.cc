@@ -41,8 +41,8 @@ Space::~Space() { HF_ASSERT(retired_.empty() && scope_.running() == 0); }
 // The reserve of thick volumes sinks when a pick of theirs is recorded; until then the pick is in it, too.
 std::uint64_t Space::spare(std::uint64_t free) const noexcept {
   const std::uint64_t reserved = state_.reserved_clusters();
-  const std::uint64_t kept =
-      reserved - std::min<std::uint64_t>(thick_picks_.size(), reserved) + promised_ + image_reserve_;
+  const std::uint64_t kept = reserved - std::min<std::uint64_t>(thick_picks_.size(), reserved) + promised_ +
+                             image_reserve_ - std::min(image_taken_, image_reserve_);
   return free > kept ? free - kept : 0;
 }
 
@@ -97,12 +97,15 @@ Task<Result<Space::Pick>> Space::pick(VolumeId volume, std::optional<Cluster> af
 
 std::optional<Cluster> Space::pick_for_image() {
   const auto cluster = choose(std::nullopt);
-  if (cluster) state_.clusters().hold(*cluster);
+  if (!cluster) return cluster;
+  state_.clusters().hold(*cluster);
+  ++image_taken_;
   return cluster;
 }
 
 void Space::free_image_cluster(Cluster cluster) {
   state_.clusters().release(cluster);
+  if (image_taken_ > 0) --image_taken_;
   changed_.wake_all();
 }
 

@@ -89,6 +89,8 @@ class Space {
   void free_image_cluster(Cluster cluster);
   // So many free clusters are kept for images.
   void set_image_reserve(std::uint64_t clusters) noexcept { image_reserve_ = clusters; }
+  // The image whose clusters were picked is the pool's: the reserve is for the next one.
+  void image_is_written() noexcept { image_taken_ = 0; }
 
   // Room that a record which is on its way will reserve (thick volumes), kept for it until then.
   class Promise {
@@ -157,6 +159,7 @@ class Space {
   Log& log_;
   const std::size_t clusters_per_turn_;
   std::uint64_t image_reserve_ = 0;
+  std::uint64_t image_taken_ = 0;  // of the reserve, by an image that is on its way
   std::uint64_t promised_ = 0;
   std::map<Cluster, VolumeId> thick_picks_;  // in no record yet; whose reserve they are taken from
   struct DiskTurn {

@@ -358,5 +358,16 @@ TEST(Space, WhatAThickVolumeClaimedIsNotSpareWhileItsPickIsHeld) {
   }
 }
 
+TEST(Space, AnImageTakesWhatIsKeptForIt) {
+  Bench b({64});
+  b.volume("thin", 64);
+  b.space->set_image_reserve(4);
+  std::vector<Cluster> image;
+  for (int i = 0; i < 4; ++i) image.push_back(*b.space->pick_for_image());
+  EXPECT_EQ(b.space->available(), 60u);
+  for (const Cluster c : image) b.space->free_image_cluster(c);
+  EXPECT_EQ(b.space->available(), 60u);
+}
+
 }  // namespace
 }  // namespace holdfast::pool

@@ -144,5 +144,20 @@ TEST(Turns, DataThatIsSettledIsLetGoOfInTurns) {
   EXPECT_GE(b.steps(), few + writes / Burst::per_turn / 2);
 }
 
+TEST(Turns, TheRegionsOfALargeRangeAreLookedAtInTurns) {
+  constexpr std::uint64_t regions = 1 << 20, clusters_of_record = 16384, regions_of_turn = 512;
+  MemoryPool p;
+  VolumeParams params;
+  params.name = "v";
+  params.uuid = uuid_of("v");
+  params.size_bytes = regions * MiB;
+  ASSERT_TRUE(p.machine.run(p.pool->create_volume(params)).ok());
+  BlockDevice& device = *p.pool->device(uuid_of("v"));
+  ASSERT_TRUE(p.machine.run(device.epochs()->announce(1)).ok());
+  OpenChannel channel(p.machine, device);
+  const unsigned turns = p.turns_of(channel.channel->deallocate(BlockRange{Lba{0}, regions * MiB / 512}));
+  EXPECT_GE(turns, regions * MiB / (64 * KiB) / clusters_of_record + regions / regions_of_turn);
+}
+
 }  // namespace
 }  // namespace holdfast::pool

@@ -164,5 +164,29 @@ TEST(VolumeEpochs, ALongDeallocationOverManyRunsOfRegionsIsTaken) {
   EXPECT_EQ(e.changed(0), std::string(regions, '1'));
 }
 
+TEST(VolumeEpochs, ALongRangeCountsOnlyWhereThatIsDurable) {
+  constexpr std::uint64_t regions = 1200;
+  PoolBench b;
+  b.volume("v", regions * MiB);
+  Epochs e(b, "v");
+  ASSERT_EQ(e.announce(1), Errc::ok);
+  std::vector<RegionRun> odd;
+  for (std::uint64_t r = 1; r < regions; r += 2) odd.push_back({r, 1, 1});
+  ASSERT_TRUE(b.machine.run(b.pool->raise_regions(uuid_of("v"), odd)).ok());
+  ASSERT_TRUE(b.machine.run(b.pool->checkpoint()).ok());
+  OpenChannel v(b.machine, b.device("v"));
+  bool done = false;
+  auto all = [&]() -> Task<void> {
+    const Status s = co_await v.channel->deallocate(BlockRange{Lba{0}, regions * MiB / 512});
+    EXPECT_TRUE(s.ok());
+    done = true;
+  };
+  b.machine.world.spawn(b.machine.process.core(0), all());
+  const auto counts = [&] { return b.pool->region_epochs(uuid_of("v"), 0, 1).value().front().first == 0; };
+  ASSERT_TRUE(b.machine.world.run_until(counts, b.machine.world.now() + std::chrono::seconds(5)));
+  EXPECT_EQ(b.disk(0).undurable_sectors(), 0u);
+  b.machine.world.run_until([&] { return done; }, b.machine.world.now() + std::chrono::seconds(5));
+}
+
 }  // namespace
 }  // namespace holdfast::pool

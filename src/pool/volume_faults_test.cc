@@ -324,5 +324,60 @@ TEST(VolumeFaults, WhatAnotherVolumeLetGoOfIsNotWrittenInPlaceBeforeThatIsDurabl
   b.disk(0).faults().sync_error_per_mille = 0;
 }
 
+TEST(VolumeFaults, WhatFreesSpaceIsTakenWhereNoCheckpointFits) {
+  PoolBench b(small());
+  Errc last = Errc::ok;
+  {
+    Tracked v(b, b.volume("v", 16 * MiB));
+    fill(v, last);
+    ASSERT_EQ(last, Errc::out_of_space);
+  }
+  last = Errc::ok;  // the image becomes longer than what is kept for it
+  for (int i = 0; i < 20 && last == Errc::ok; ++i) {
+    VolumeParams p;
+    p.name = "a" + std::to_string(i);
+    p.uuid = uuid_of(p.name);
+    p.size_bytes = cluster;
+    p.attributes["x"] = std::string(28 * KiB, 'x');
+    p.attributes["y"] = std::string(28 * KiB, 'y');
+    last = b.machine.run(b.pool->create_volume(p)).code();
+  }
+  ASSERT_EQ(last, Errc::out_of_space);
+  last = Errc::ok;
+  for (int i = 0; i < 200 && last == Errc::ok; ++i) {
+    const Attributes change{{"z", std::to_string(i)}};
+    last = b.machine.run(b.pool->set_attributes(uuid_of("a0"), change)).code();
+  }
+  ASSERT_EQ(last, Errc::out_of_space) << "the journal is full";
+  EXPECT_EQ(b.destroy("v"), Errc::ok) << "freeing space heals it";
+  b.settle();
+  const Status written = b.machine.run(b.pool->checkpoint());
+  EXPECT_TRUE(written.ok()) << written.error().message();
+}
+
+TEST(VolumeFaults, AThickVolumeThatHasAllOfThePoolLeavesRoomForItsImage) {
+  BenchParams with;
+  with.disk_bytes = 512 * MiB;
+  PoolBench b(with);
+  VolumeParams p;
+  p.name = "v";
+  p.uuid = uuid_of("v");
+  p.thick = true;
+  Errc made = Errc::out_of_space;
+  for (std::uint64_t n = b.pool->view().capacity_bytes / cluster; made == Errc::out_of_space; --n) {
+    p.size_bytes = n * cluster;
+    made = b.machine.run(b.pool->create_volume(p)).code();
+  }
+  ASSERT_EQ(made, Errc::ok);
+  {
+    OpenChannel v(b.machine, b.device("v"));
+    for (std::uint64_t at = 0; at < p.size_bytes; at += cluster)
+      ASSERT_EQ(v.write(at / 512, filled(4 * KiB, 1)), Errc::ok) << at / cluster;
+  }
+  b.settle();
+  const Status written = b.machine.run(b.pool->checkpoint());
+  EXPECT_TRUE(written.ok()) << written.error().message();
+}
+
 }  // namespace
 }  // namespace holdfast::pool
