@@ -38,7 +38,7 @@ class FileChannel final : public LeafChannel {
     if (!aligned(from)) [[unlikely]]
       co_return co_await write_by_copy(range, from, durable);
     const auto done = co_await file_->write(offset_of(first), from, durable == Durable::yes);
-    if (!done.ok()) co_return fail(done.error());
+    if (!done.ok()) co_return co_await change_failed(range, done.error());
     if (done.value() != bytes(range.count)) co_return fail(Error(Errc::io_error));
     counters().write_done(done.value());
     co_return Status();
@@ -55,7 +55,7 @@ class FileChannel final : public LeafChannel {
     }
     if (!zeroed) {
       const auto done = co_await file_->write_zeroes(offset_of(range.first), bytes(range.count));
-      if (!done.ok()) co_return fail(done.error());
+      if (!done.ok()) co_return co_await change_failed(range, done.error());
     }
     if (durable == Durable::yes) HF_CO_CHECK(co_await flush());
     counters().write_done(bytes(range.count));
@@ -67,7 +67,7 @@ class FileChannel final : public LeafChannel {
     if (range.count == 0) co_return Status();
     if (!file_->info().can_discard) co_return fail(Error(Errc::not_supported));
     const auto done = co_await file_->discard(offset_of(range.first), bytes(range.count));
-    if (!done.ok()) co_return fail(done.error());
+    if (!done.ok()) co_return co_await change_failed(range, done.error());
     counters().unmap_done(bytes(range.count));
     co_return Status();
   }
@@ -90,6 +90,19 @@ class FileChannel final : public LeafChannel {
       if ((std::bit_cast<std::uintptr_t>(v.data) | v.size) & (alignment_ - 1)) return false;
     }
     return true;
+  }
+
+  // Of a disk that was taken out the kernel says that there is no space (writes), or no such range (the others): it has
+  // no size any more. Who hears that would take it for a full one.
+  Task<Status> change_failed(BlockRange range, Error why) {
+    const bool may_be_gone = why.code() == Errc::out_of_space || why.code() == Errc::invalid_argument;
+    if (may_be_gone && file_->info().is_block_device) {
+      const Status seen = co_await file_->refresh();
+      const std::uint64_t end = offset_of(range.first) + bytes(range.count);
+      if (!seen.ok() || end > file_->info().size_bytes)
+        co_return fail(Error(Errc::io_error, why.sys_errno()));
+    }
+    co_return fail(why);
   }
 
   Task<Status> read_by_copy(BlockRange range, IoVecs into) {
@@ -115,7 +128,7 @@ class FileChannel final : public LeafChannel {
       copy_from_vectors(from, at, piece.data, piece.size);
       const auto done =
           co_await file_->write(offset_of(range.first) + at, IoVecs(&piece, 1), durable == Durable::yes);
-      if (!done.ok()) co_return fail(done.error());
+      if (!done.ok()) co_return co_await change_failed(range, done.error());
       if (done.value() != piece.size) co_return fail(Error(Errc::io_error));
       at += piece.size;
     }

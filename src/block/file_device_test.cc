@@ -251,5 +251,22 @@ TEST_F(RealFile, ReadOnlyDevices) {
   EXPECT_EQ(runtime_->run(write_code(runtime_->home(), *made.value())), Errc::read_only);
 }
 
+TEST(FileDevice, ADiskThatWasTakenOutIsNotFull) {
+  Machine m;
+  sim::SimDisk& disk = m.node.add_disk("/dev/sda", disk_of(1 * MiB));
+  OpenChannel c(m, *m.create("aio:///dev/sda"));
+  disk.resize(0);  // as the kernel does with one that is gone
+  EXPECT_EQ(c.write(0, filled(512, 1)), Errc::io_error);
+  {
+    Buffer b = m.home().buffers().try_acquire(4096);  // aligned: without the copy
+    std::fill(b.span().begin(), b.span().end(), std::byte{1});
+    const IoVec v = b.vec();
+    EXPECT_EQ(m.run(c.channel->write(Lba{0}, IoVecs(&v, 1), Durable::no)).code(), Errc::io_error);
+  }
+  const BlockRange range{Lba{0}, 1};
+  EXPECT_EQ(m.run(c.channel->write_zeroes(range, Unmap::no, Durable::no)).code(), Errc::io_error);
+  EXPECT_EQ(m.run(c.channel->deallocate(range)).code(), Errc::io_error);
+}
+
 }  // namespace
 }  // namespace holdfast
