@@ -15,6 +15,7 @@
 #include <sys/sysmacros.h>
 
 #include "base/log.h"
+#include "base/utf8.h"
 #include "engine/naming.h"
 
 namespace holdfast::engine {
@@ -250,8 +251,8 @@ Result<std::vector<BlockDevice>> list_block_devices(bool all, DiskQuestions& dis
   std::vector<BlockDevice> listed;
   for (auto& f : found) {
     BlockDevice& d = f.device;
-    for (auto& point : mount_points(mounts, d.devmajor(), d.devminor())) {
-      d.mutable_filesystem()->add_mountpoints(std::move(point));
+    for (const auto& point : mount_points(mounts, d.devmajor(), d.devminor())) {
+      d.mutable_filesystem()->add_mountpoints(to_utf8(point));
     }
     d.set_available(
         is_available(d, is_disk_major(majors, d.devmajor()), parents.contains(d.devname()), f.has_signature));

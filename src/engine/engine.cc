@@ -51,6 +51,8 @@ mayastor::v1::RegisterRequest introduce(const Options& o, const std::string& ver
   r.mutable_features()->set_logicalvolumemanager(false);
   r.mutable_features()->set_snapshotrebuild(true);
   r.mutable_features()->set_rdmacapableioengine(false);
+  // A rebuild copies what a replica reads as, its snapshots' part too.
+  r.mutable_bugfixes()->set_nexusrebuildreplicaancestry(true);
   r.set_version(version);
   return r;
 }

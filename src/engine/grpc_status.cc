@@ -77,7 +77,7 @@ grpc::Status status_of(StatusCode code, const Error& error) {
 
 grpc::Status bdev_status(const Error& e) { return status_of(codes_of(e.code()).bdev, e); }
 grpc::Status nexus_status(const Error& e) { return status_of(codes_of(e.code()).nexus, e); }
-grpc::Status nexus_resize_status(const Error& e) {
+grpc::Status nexus_change_status(const Error& e) {
   return e.code() == Errc::not_connected ? status_of(StatusCode::UNAVAILABLE, e) : nexus_status(e);
 }
 grpc::Status host_status(const Error& e) { return status_of(codes_of(e.code()).host, e); }

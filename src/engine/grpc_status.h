@@ -10,8 +10,8 @@ namespace holdfast::engine {
 
 grpc::Status bdev_status(const Error& error);
 grpc::Status nexus_status(const Error& error);
-// Of a nexus that is to grow: one of its children does not answer, and nothing was changed.
-grpc::Status nexus_resize_status(const Error& error);
+// Of a change to a nexus that goes on: one of its children, or the store, does not answer.
+grpc::Status nexus_change_status(const Error& error);
 grpc::Status host_status(const Error& error);
 // Of everything about pools, replicas and snapshots. Errc::miscompare: the request names a pool that is not
 // the one.

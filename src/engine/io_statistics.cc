@@ -13,7 +13,9 @@ IoStats IoBaselines::since_reset(const std::string& device, const IoStats& now) 
   const auto found = at_reset_.find(device);
   // A device that has counted less is a younger one of the same name.
   if (found == at_reset_.end() || now.read_ops < found->second.read_ops ||
-      now.write_ops < found->second.write_ops || now.unmap_ops < found->second.unmap_ops) {
+      now.write_ops < found->second.write_ops || now.unmap_ops < found->second.unmap_ops ||
+      now.read_bytes < found->second.read_bytes || now.write_bytes < found->second.write_bytes ||
+      now.unmapped_bytes < found->second.unmapped_bytes) {
     return now;
   }
   const IoStats& then = found->second;

@@ -20,7 +20,7 @@ grpc::Status NexusService::DestroyNexus(Context* context, const v1::DestroyNexus
 }
 grpc::Status NexusService::ResizeNexus(Context* context, const v1::ResizeNexusRequest* request,
                                        v1::ResizeNexusResponse* reply) {
-  return answer(engine_, context, request, reply, nexus_resize_status, ops::resize);
+  return answer(engine_, context, request, reply, nexus_change_status, ops::resize);
 }
 grpc::Status NexusService::ListNexus(Context* context, const v1::ListNexusOptions* request,
                                      v1::ListNexusResponse* reply) {
@@ -52,15 +52,16 @@ grpc::Status NexusService::AddChildNexus(Context* context, const v1::AddChildNex
 }
 grpc::Status NexusService::RemoveChildNexus(Context* context, const v1::RemoveChildNexusRequest* request,
                                             v1::RemoveChildNexusResponse* reply) {
-  return answer(engine_, context, request, reply, nexus_status, ops::remove_child);
+  return answer(engine_, context, request, reply, nexus_change_status, ops::remove_child);
 }
 grpc::Status NexusService::FaultNexusChild(Context* context, const v1::FaultNexusChildRequest* request,
                                            v1::FaultNexusChildResponse* reply) {
-  return answer(engine_, context, request, reply, nexus_status, ops::fault_child);
+  return answer(engine_, context, request, reply, nexus_change_status, ops::fault_child);
 }
 grpc::Status NexusService::ChildOperation(Context* context, const v1::ChildOperationRequest* request,
                                           v1::ChildOperationResponse* reply) {
-  return answer(engine_, context, request, reply, nexus_status, ops::child_operation);
+  const auto status = request->action() == v1::ChildAction::Online ? nexus_status : nexus_change_status;
+  return answer(engine_, context, request, reply, status, ops::child_operation);
 }
 grpc::Status NexusService::StartRebuild(Context* context, const v1::StartRebuildRequest* request,
                                         v1::StartRebuildResponse* reply) {
@@ -68,7 +69,7 @@ grpc::Status NexusService::StartRebuild(Context* context, const v1::StartRebuild
 }
 grpc::Status NexusService::StopRebuild(Context* context, const v1::StopRebuildRequest* request,
                                        v1::StopRebuildResponse* reply) {
-  return answer(engine_, context, request, reply, nexus_status, ops::stop_rebuild);
+  return answer(engine_, context, request, reply, nexus_change_status, ops::stop_rebuild);
 }
 grpc::Status NexusService::PauseRebuild(Context* context, const v1::PauseRebuildRequest* request,
                                         v1::PauseRebuildResponse* reply) {

@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "base/units.h"
+#include "base/utf8.h"
 #include "engine/naming.h"
 
 namespace holdfast::engine {
@@ -137,7 +138,7 @@ v1::Replica replica_message(const Exports& exports, const Pools::Known& known, s
                             const pool::VolumeView& volume) {
   const pool::VolumeSpec& spec = volume.spec;
   v1::Replica r;
-  r.set_name(spec.name);
+  r.set_name(to_utf8(spec.name));
   r.set_uuid(spec.uuid.to_string());
   r.set_pooluuid(known.uuid.to_string());
   r.set_poolname(known.name);
@@ -148,7 +149,7 @@ v1::Replica replica_message(const Exports& exports, const Pools::Known& known, s
   r.set_is_clone(is_clone(spec));
   if (is_clone(spec)) r.set_snapshot_uuid(spec.source_uuid.to_string());
   if (const auto entity = text_of(spec.attributes, attribute::entity_id); !entity.empty())
-    r.set_entity_id(entity);
+    r.set_entity_id(to_utf8(entity));
   r.set_share(v1::ShareProtocol::NONE);
   r.set_uri(local_uri(spec.name, spec.uuid));
   if (const auto* shared = exports.find(spec.name)) {
@@ -164,7 +165,7 @@ v1::SnapshotInfo snapshot_message(const Pools::Known& known, const pool::VolumeV
   const pool::VolumeSpec& spec = snapshot.spec;
   v1::SnapshotInfo s;
   s.set_snapshot_uuid(spec.uuid.to_string());
-  s.set_snapshot_name(spec.name);
+  s.set_snapshot_name(to_utf8(spec.name));
   s.set_snapshot_size(snapshot.usage.exclusive);
   s.set_num_clones(snapshot.clones);
   const auto created = parse_number(text_of(spec.attributes, attribute::created));
@@ -173,8 +174,8 @@ v1::SnapshotInfo snapshot_message(const Pools::Known& known, const pool::VolumeV
   s.set_source_size(spec.size_bytes);
   s.set_pool_uuid(known.uuid.to_string());
   s.set_pool_name(known.name);
-  s.set_entity_id(text_of(spec.attributes, attribute::entity_id));
-  s.set_txn_id(text_of(spec.attributes, attribute::txn_id));
+  s.set_entity_id(to_utf8(text_of(spec.attributes, attribute::entity_id)));
+  s.set_txn_id(to_utf8(text_of(spec.attributes, attribute::txn_id)));
   s.set_valid_snapshot(true);
   s.set_ready_as_source(false);
   s.set_referenced_bytes(snapshot.usage.shared);

@@ -2,13 +2,16 @@
 // host's own command.
 #include "engine/replica_operations.h"
 
+#include <cstring>
 #include <filesystem>
 
 #include <gtest/gtest.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "block/leaf_device.h"
 #include "engine/data_dir.h"
+#include "engine/snapshot_rebuild_operations.h"
 #include "sim/node.h"
 #include "sim/reactor.h"
 #include "sim/world.h"
@@ -130,6 +133,68 @@ TEST_F(ReplicaOperations, AHostGivesItsSnapshotsNoAttributesOfTheEngine) {
     wanted.attributes[key] = "1";
   EXPECT_TRUE(run(device->snapshots()->create(std::move(wanted))).ok());
   EXPECT_TRUE(engine.pools().find_volume("s1"));
+}
+
+TEST_F(ReplicaOperations, AHostGivesItsSnapshotsNoTextThatNobodyCanRead) {
+  BlockDevice* device = engine.devices().find("r1");
+  ASSERT_NE(device, nullptr);
+  SnapshotRequest name;
+  name.name = "s\xff";
+  name.uuid = Uuid::from_name("s1");
+  EXPECT_EQ(run(device->snapshots()->create(std::move(name))).code(), Errc::invalid_argument);
+  SnapshotRequest value;
+  value.name = "s2";
+  value.uuid = Uuid::from_name("s2");
+  value.attributes[attribute::entity_id] = "\xff";
+  EXPECT_EQ(run(device->snapshots()->create(std::move(value))).code(), Errc::invalid_argument);
+  EXPECT_FALSE(engine.pools().find_volume("s2"));
+}
+
+Task<Status> fill(BlockDevice& device, Reactor& home, std::uint64_t bytes) {
+  HF_CO_TRY(const auto channel, co_await device.open_channel(home));
+  ScratchBuffer data(home, 1 << 20);
+  std::memset(data.data(), 7, data.size());
+  const IoVec from = data.vec();
+  Status done;
+  for (std::uint64_t at = 0; at < bytes && done.ok(); at += data.size())
+    done = co_await channel->write(Lba{at / device.geometry().block_bytes}, IoVecs(&from, 1), Durable::no);
+  co_await channel->close();
+  co_return done;
+}
+
+Task<SnapshotRebuildView> ended(Engine& engine) {
+  for (;;) {
+    const auto all = engine.snapshot_rebuilds().list();
+    if (all.front().state != SnapshotRebuildState::running) co_return all.front();
+    co_await engine.cores().home().sleep(1ms);
+  }
+}
+
+TEST_F(ReplicaOperations, ASnapshotRebuildOutlivesASourceThatShrinks) {
+  const std::string base = "aaaaaaaa-0000-4000-8000-00000000000";
+  for (const char* n : {"2", "3"}) {
+    v1::CreateReplicaRequest replica;
+    replica.set_name(std::string("r") + n);
+    replica.set_uuid(base + n);
+    replica.set_pooluuid("p1");
+    replica.set_size(20 << 20);
+    replica.set_thin(true);
+    ASSERT_TRUE(run(replica_operations::create(engine, replica)).ok());
+  }
+  ASSERT_TRUE(run(fill(*engine.devices().find("r2"), process.core(0), 20 << 20)).ok());
+  v1::CreateSnapshotRebuildRequest job;
+  job.set_uuid(base + "9");
+  job.set_snapshot_uri("bdev:///r2");
+  job.set_replica_uri("bdev:///r3");
+  ASSERT_TRUE(run(snapshot_rebuild_operations::create(engine, job)).ok());
+  v1::ResizeReplicaRequest resize;
+  resize.set_uuid(base + "2");
+  resize.set_requested_size(1 << 20);
+  ASSERT_TRUE(run(replica_operations::resize(engine, resize)).ok());
+  ASSERT_EQ(engine.snapshot_rebuilds().list().front().state, SnapshotRebuildState::running);
+  const auto view = run(ended(engine));
+  EXPECT_EQ(view.state, SnapshotRebuildState::failed);
+  EXPECT_NE(view.error.find("smaller"), std::string::npos) << view.error;
 }
 
 }  // namespace

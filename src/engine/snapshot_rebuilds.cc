@@ -189,6 +189,8 @@ Task<Status> SnapshotRebuilds::copy_piece(Job& job, Range piece, bool in_source,
   const IoVec into_to{to, bytes};
   // The snapshot may end in the middle of the last piece.
   const std::uint64_t size = job.source.device().geometry().size_bytes();
+  if (in_source && size <= piece.first)
+    co_return Error(Errc::failed_precondition, "snapshot_uri: it has become smaller meanwhile");
   const std::size_t there = in_source ? std::min<std::uint64_t>(piece.end, size) - piece.first : 0;
   std::memset(from + there, 0, bytes - there);
   if (there > 0) {

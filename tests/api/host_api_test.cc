@@ -37,6 +37,7 @@ TEST_F(HostApi, InfoIntroducesTheEngine) {
   EXPECT_EQ(self.api_version_size(), 1);
   EXPECT_EQ(self.api_version(0), v1::V1);
   EXPECT_EQ(self.instance_uuid().value().size(), 36u);
+  EXPECT_TRUE(self.bugfixes().nexusrebuildreplicaancestry());
 }
 
 TEST_F(HostApi, BlockDevicesAreListed) {

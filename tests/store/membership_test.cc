@@ -113,5 +113,30 @@ TEST(Membership, OfAnEngineWithAnEmbeddedStore) {
   engine_uses(*store);
 }
 
+TEST(Membership, AStoreThatIsAwayIsNoFaultOfTheRequest) {
+  using namespace testing_support;
+  const auto store = start_embedded();
+  ASSERT_NE(store, nullptr);
+  const ScratchDir scratch;
+  EngineProcess engine(scratch, "one",
+                       {"--store", store->endpoints().front(), "--cluster", "test", "--hold-timeout", "2s"});
+  ASSERT_TRUE(engine.start());
+  mayastor::v1::CreateNexusRequest request;
+  request.set_name("n1");
+  request.set_uuid("0b1c2d3e-0000-4000-8000-00000000b001");
+  request.set_size(32 << 20);
+  request.add_children("malloc:///a?size_mb=64");
+  request.add_children("malloc:///b?size_mb=64");
+  mayastor::v1::CreateNexusResponse created;
+  ASSERT_TRUE(call(engine.nexus(), &mayastor::v1::NexusRpc::Stub::CreateNexus, request, &created).ok());
+  store->kill(0);
+  mayastor::v1::RemoveChildNexusRequest remove;
+  remove.set_uuid(request.uuid());
+  remove.set_uri(request.children(1));
+  mayastor::v1::RemoveChildNexusResponse removed;
+  const auto status = call(engine.nexus(), &mayastor::v1::NexusRpc::Stub::RemoveChildNexus, remove, &removed);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE) << status.error_message();
+}
+
 }  // namespace
 }  // namespace holdfast::store
