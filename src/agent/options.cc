@@ -342,6 +342,12 @@ Status fill_rest(Options& o, const Raw& raw) {
   if (files && raw.dummy_certificates) {
     return Error(Errc::invalid_argument, "--dummy-certificates: --cert-file is given already");
   }
+  if (raw.dummy_certificates && !raw.client_ca_file.empty()) {
+    return Error(
+        Errc::invalid_argument,
+        "--client-ca: with --dummy-certificates nobody is asked for a certificate; give --cert-file and "
+        "--key-file");
+  }
   const bool tls = files || raw.dummy_certificates;
   if (!tls && !raw.client_ca_file.empty()) {
     return Error(Errc::invalid_argument, "--client-ca: TLS is off; give --cert-file and --key-file");

@@ -146,6 +146,7 @@ TEST(AgentOptions, BadOnesAreNamed) {
       {{"--data-dir", "x"}, "--data-dir: 'x'"},
       {{"--http", "0.0.0.0"}, "would serve everybody"},
       {{"--dummy-certificates"}, "would serve everybody"},
+      {{"--dummy-certificates", "--client-ca", "/c"}, "--client-ca"},
       {{"--cert-file", "/c"}, "give both or neither"},
       {{"--cert-file", "/c", "--key-file", "/k", "--dummy-certificates"}, "--cert-file is given already"},
       {{"--client-ca", "/c"}, "TLS is off"},

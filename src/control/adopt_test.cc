@@ -193,5 +193,26 @@ TEST(AdoptShell, NothingIsAdoptedOverAConflict) {
   EXPECT_EQ(rig.agent->specs().volumes.at(w).num_replicas, 1U);
 }
 
+TEST(AdoptShell, APoolWithReplicasThatNobodyKnowsIsNotDeleted) {
+  Adoption rig;
+  const Uuid v = rig.create_volume("v", 1).uuid;
+  rig.publish(v);
+  rig.write_all(v);
+  const PoolId pool = rig.pools_of(v).front();
+  rig.must(rig.agent->unpublish_volume(v, false));
+  ASSERT_TRUE(rig.all_said());
+  rig.lose_store();
+  CreatePool again;
+  again.pool = pool;
+  again.node = fake::node_of(pool);
+  again.disks = {"/dev/" + pool};
+  rig.must(rig.agent->create_pool(again));
+  EXPECT_EQ(rig.refused(rig.agent->delete_pool(pool, std::nullopt)), Kind::in_use);
+  EXPECT_THAT(rig.last_refusal, ::testing::HasSubstr("holdfast adopt"));
+  rig.adopt();
+  rig.publish(v);
+  rig.write_all(v);
+}
+
 }  // namespace
 }  // namespace holdfast::control

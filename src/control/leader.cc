@@ -1,5 +1,7 @@
 #include "control/leader.h"
 
+#include <algorithm>
+
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
@@ -86,13 +88,15 @@ Task<std::optional<Election::Term>> Election::win(StopToken stop) {
 Task<void> Election::hold(Term term, StopToken stop) {
   const Nanos ttl = std::chrono::seconds(ttl_s_);
   sure_until_ = term.granted + ttl;
+  Nanos pause = ttl / 4;
   while (!stop.stop_requested()) {
-    co_await home_.sleep(ttl / 4, stop);
+    co_await home_.sleep(pause, stop);
     if (stop.stop_requested()) co_return;
     const Nanos asked = home_.now();
     if (asked >= sure_until_) co_return;
     auto kept = co_await kv_.lease_keep_alive(term.lease);
     if (kept.ok()) sure_until_ = asked + ttl;
+    pause = kept.ok() ? ttl / 4 : std::min<Nanos>(ttl / 4, 200ms);
     if (kept.code() == Errc::not_found || home_.now() >= sure_until_) co_return;
   }
 }

@@ -7,9 +7,9 @@
 
 namespace holdfast::control {
 
-// What is still to be done when this one has ended: a resize that an unpublish came before.
+// What is still to be done when this one has ended: a resize that it came before.
 inline std::optional<PendingVolumeOp> after(const PendingVolumeOp& ended) {
-  if (ended.operation != VolumeOp::unpublish || !ended.size_bytes) return std::nullopt;
+  if (ended.operation == VolumeOp::resize || !ended.size_bytes) return std::nullopt;
   PendingVolumeOp resize;
   resize.operation = VolumeOp::resize;
   resize.size_bytes = ended.size_bytes;

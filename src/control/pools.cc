@@ -136,6 +136,24 @@ Task<Status> Agent::destroy_pool(const Op& op, PoolId id) {
   co_return co_await commit(op, std::move(changes));
 }
 
+namespace {
+
+// One of which no spec tells, and which may be all that is left of its volume.
+const ReplicaState* unknown_replica(const Specs& specs, const Observed& seen, const PoolSpec& pool) {
+  for (const auto& [id, r] : seen.replicas) {
+    if (r.pool != pool.id || r.node != pool.node || specs.replicas.contains(id)) continue;
+    if (r.record == std::optional<std::uint64_t>(0)) continue;  // it says nothing of a volume
+    const auto volume = Uuid::parse(r.entity_id);
+    const bool known = volume.ok() && specs.volumes.contains(volume.value());
+    const auto record = known ? seen.memberships.find(volume.value()) : seen.memberships.end();
+    if (record != seen.memberships.end() && !record->second.healthy(id)) continue;  // let go of
+    return &r;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
 Task<Status> Agent::delete_pool(PoolId id, std::optional<NodeId> node) {
   HF_CO_TRY(const Op op, co_await begin(pool_guard(id)));
   HF_CO_TRY(PoolSpec spec, find_pool(id));
@@ -163,6 +181,14 @@ Task<Status> Agent::delete_pool(PoolId id, std::optional<NodeId> node) {
         Kind::failed_precondition,
         fmt::format("pool {}: node {} does not answer: try again when it is back, or purge the pool", id,
                     spec.node));
+  }
+  if (const ReplicaState* unknown = unknown_replica(specs(), observed(), spec)) {
+    claims_.closing.erase(id);
+    co_return refusal(Kind::in_use,
+                      fmt::format("pool {} holds replica {}, of nothing that is known here: 'holdfast adopt' "
+                                  "brings its volume back, 'holdfast engine replica destroy' on its node "
+                                  "destroys it",
+                                  id, unknown->uuid.to_string()));
   }
   spec.status = SpecStatus::deleting;
   spec.operation = Pending<PoolOp>{PoolOp::destroy, std::nullopt};
@@ -303,11 +329,20 @@ Task<Status> Agent::purge(const Op& op, std::vector<PoolId> pools, std::optional
   const Impact impact = impact_of(pools, node);
   for (const Uuid& id : impact.targets) {
     HF_CO_TRY(const Op volume, co_await begin(volume_guard(id)));
+    // It may have been moved, unpublished or deleted while others were waited for.
+    const auto found = specs().volumes.find(id);
+    const bool still_there =
+        found != specs().volumes.end() && found->second.target && node && found->second.target->node == *node;
+    if (!still_there) continue;
     HF_CO_CHECK(co_await unpublish(volume, id, true));
   }
   for (const Uuid& id : impact.lost_volumes) {
     HF_CO_TRY(const Op volume, co_await begin(volume_guard(id)));
-    if (specs().volumes.contains(id)) HF_CO_CHECK(co_await release_volume(volume, id, std::set<Uuid>()));
+    if (!specs().volumes.contains(id)) continue;
+    // Another replica may hold all data by now: then it loses those here alone.
+    HF_CO_TRY(const auto record, co_await registry_.read_membership(id));
+    if (record && keeps_data(specs(), record->membership, id, pools)) continue;
+    HF_CO_CHECK(co_await release_volume(volume, id, std::set<Uuid>()));
   }
   for (const Uuid& id : impact.replicas) {
     const auto found = specs().replicas.find(id);

@@ -138,5 +138,66 @@ TEST(Releases, ATargetThatWasFencedIsMadeAgain) {
   EXPECT_THAT(fleet.violations(), IsEmpty());
 }
 
+TEST(Releases, APurgeLeavesATargetAloneThatHasMovedMeanwhile) {
+  ReleasesRig rig;
+  const Uuid v = rig.two_replicas();
+  rig.publish(v, "n1");
+  rig.write_all(v);
+  rig.engines.fleet().crash("n1");
+  ASSERT_TRUE(rig.until([&] { return !rig.agent->observed().node_online("n1"); }));
+  rig.engines.trouble("n2").slow = 3s;
+  PublishVolume request;
+  request.volume = v;
+  request.republish = true;
+  request.node = "n2";
+  std::optional<Result<VolumeView>> moved;
+  rig.world.spawn(rig.reactor, rig.keep(rig.agent->publish_volume(request), moved));
+  rig.world.run_for(100ms);
+  std::optional<Status> purged;
+  rig.world.spawn(rig.reactor, rig.keep(rig.agent->delete_node("n1", Purge()), purged));
+  rig.world.run_for(100ms);
+  ASSERT_FALSE(moved || purged);
+  rig.engines.trouble("n2").slow = 0s;
+  ASSERT_TRUE(rig.until([&] { return moved && purged; }));
+  EXPECT_TRUE(moved->ok());
+  EXPECT_TRUE(purged->ok());
+  ASSERT_TRUE(rig.spec(v).target);
+  EXPECT_EQ(rig.spec(v).target->node, "n2");
+  rig.write_all(v);
+}
+
+TEST(Releases, APurgeDeletesNoVolumeThatIsWholeElsewhereByNow) {
+  ReleasesRig rig;
+  const Uuid v = rig.two_replicas();
+  rig.publish(v, "n3");
+  rig.write_all(v);
+  const Uuid two = rig.replica_on(v, "n2");
+  fake::Fleet& fleet = rig.engines.fleet();
+  fleet.cut("n3", "n2", true);
+  ASSERT_TRUE(fleet.write(fleet.machine("n3"), rig.spec(v).target->nexus, 0).ok());
+  ASSERT_TRUE(rig.until([&] { return !rig.agent->observed().memberships.at(v).healthy(two); }));
+  fleet.cut("n3", "n2", false);
+  ASSERT_TRUE(rig.until([&] {
+    const auto nexus = rig.agent->observed().nexuses.find(rig.spec(v).target->nexus);
+    const ChildState* child =
+        nexus != rig.agent->observed().nexuses.end() ? nexus->second.find(two) : nullptr;
+    return child != nullptr && child->rebuild_percent;
+  }));
+  rig.engines.trouble("n3").slow = 6s;  // whoever has the volume's guard waits for it
+  std::optional<Result<std::string>> shared;
+  rig.world.spawn(rig.reactor, rig.keep(rig.agent->share_volume(v, Protocol::nvmf, std::nullopt), shared));
+  rig.world.run_for(20ms);
+  std::optional<Status> purged;
+  rig.world.spawn(rig.reactor, rig.keep(rig.agent->purge_pool("n1-a", Purge{true, false}), purged));
+  rig.world.run_for(20ms);
+  ASSERT_FALSE(purged);
+  rig.engines.trouble("n3").slow = 0s;
+  ASSERT_TRUE(rig.until([&] { return purged && shared; }));
+  EXPECT_TRUE(purged->ok());
+  EXPECT_TRUE(shared->ok());
+  ASSERT_TRUE(rig.agent->specs().volumes.contains(v));
+  rig.write_all(v);
+}
+
 }  // namespace
 }  // namespace holdfast::control

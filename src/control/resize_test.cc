@@ -104,5 +104,53 @@ TEST(Resize, GoesOnWhenTheVolumeIsUnpublishedByForceMeanwhile) {
   EXPECT_THAT(rig.replica_sizes(), Each(2 * gib));
 }
 
+TEST(Resize, ATargetIsReplacedWhileAReplicaThatIsToGrowHangs) {
+  ResizeRig rig;
+  rig.engines.fleet().set_pool_stalled("n2", "n2-a", true);
+  ASSERT_TRUE(rig.until([&] { return rig.status(rig.v) == VolumeStatus::degraded; }));
+  EXPECT_EQ(rig.refused(rig.agent->resize_volume(rig.v, 2 * gib)), Kind::unavailable);
+  rig.engines.fleet().crash("n1");
+  ASSERT_TRUE(rig.until([&] { return !rig.agent->observed().node_online("n1"); }));
+  PublishVolume request;
+  request.volume = rig.v;
+  request.republish = true;
+  request.node = "n3";
+  rig.must(rig.agent->publish_volume(request));
+  rig.write_all(rig.v);
+  rig.engines.fleet().heal_pool("n2", "n2-a");
+  EXPECT_TRUE(rig.until([&] { return rig.has_grown(); }));
+}
+
+Task<void> unpublish(Agent& agent, Uuid v, std::optional<Result<VolumeView>>& into) {
+  into = co_await agent.unpublish_volume(v, true);
+}
+
+TEST(Resize, IsNotForgottenByAPublishAfterAnUnpublishThatWasInterrupted) {
+  ResizeRig rig;
+  rig.engines.fleet().cut("n1", "n2", true);
+  EXPECT_EQ(rig.refused(rig.agent->resize_volume(rig.v, 2 * gib)), Kind::unavailable);
+  rig.engines.trouble("n1").slow = 6s;
+  std::optional<Result<VolumeView>> gone;
+  rig.world.spawn(rig.reactor, unpublish(*rig.agent, rig.v, gone));
+  ASSERT_TRUE(rig.until([&] {
+    return rig.spec(rig.v).operation && rig.spec(rig.v).operation->operation == VolumeOp::unpublish;
+  }));
+  rig.world.run_for(20ms);
+  rig.engines.trouble("n1").slow = Nanos(0);
+  rig.engines.fleet().cut("n1", "n2", false);
+  // Its term ends; it leads again, and the publish is there before the reconcilers are.
+  const auto leader = rig.store.state().range(store::RangeRequest("/holdfast/v1/clusters/default/leader"));
+  ASSERT_TRUE(leader.ok() && leader.value().kvs.size() == 1);
+  ASSERT_TRUE(rig.store.state().lease_revoke(leader.value().kvs[0].lease).ok());
+  rig.store.changed();
+  ASSERT_TRUE(rig.until([&] { return !rig.agent->leading(); }));
+  ASSERT_TRUE(rig.until([&] { return rig.agent->leading(); }));
+  ASSERT_FALSE(gone);
+  rig.publish(rig.v);
+  ASSERT_TRUE(gone);
+  EXPECT_FALSE(gone->ok());
+  EXPECT_TRUE(rig.until([&] { return rig.has_grown(); }, 5min));
+}
+
 }  // namespace
 }  // namespace holdfast::control

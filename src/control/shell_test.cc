@@ -183,6 +183,14 @@ TEST(Shell, WhatCannotBeIsRefusedByKindAndWord) {
   EXPECT_EQ(rig.refused(a.publish_volume(PublishVolume())), Kind::not_found);
 }
 
+TEST(Shell, AVolumeThatItsReplicasCannotKeepIsRefused) {
+  NodesRig rig;
+  CreateVolume request = NodesRig::volume_request("v", 1);
+  for (int i = 0; i < 300; ++i) request.labels[fmt::format("label-{:050}", i)] = std::string(60, 'x');
+  EXPECT_EQ(rig.refused(rig.agent->create_volume(request)), Kind::invalid_argument);
+  EXPECT_THAT(rig.last_refusal, HasSubstr("its labels and topology"));
+}
+
 // A record that no agent can read would stop all of them.
 TEST(Shell, NothingIsWrittenThatCannotBeReadAgain) {
   NodesRig rig;
@@ -196,7 +204,7 @@ TEST(Shell, NothingIsWrittenThatCannotBeReadAgain) {
   CreateVolume request = NodesRig::volume_request("v", 1);
   request.topology.explicit_nodes = ExplicitTopology{{"n1", much, much}, {}};
   EXPECT_EQ(rig.refused(rig.agent->create_volume(request)), Kind::invalid_argument);
-  request.topology.explicit_nodes = ExplicitTopology{{"n1", much}, {}};
+  request.topology.explicit_nodes = ExplicitTopology{{"n1"}, {}};
   rig.must(rig.agent->create_volume(request));
   PublishVolume publish;
   publish.volume = request.volume;

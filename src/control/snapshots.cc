@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "control/agent.h"
+#include "control/model/record.h"
 #include "control/model/validate.h"
 #include "control/texts.h"
 #include "rt/when_all.h"
@@ -339,6 +340,7 @@ Task<Result<VolumeView>> Agent::restore_snapshot(Uuid snapshot_id, CreateVolume 
   PendingVolumeOp pending;
   pending.operation = VolumeOp::create;
   volume.operation = pending;
+  HF_CO_CHECK(check_recordable(volume));
   std::vector<ReplicaSpec> replicas;
   {
     const Cluster now = cluster();

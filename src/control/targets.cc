@@ -113,7 +113,7 @@ Task<Status> Agent::undo_target(const Op& op, Uuid volume, Uuid nexus, bool may_
   const auto v = specs().volumes.find(volume);
   if (v != specs().volumes.end()) {
     VolumeSpec spec = v->second;
-    spec.operation.reset();
+    if (spec.operation) spec.operation = after(*spec.operation);
     changes.put(std::move(spec));
   }
   const auto n = specs().nexuses.find(nexus);
@@ -137,6 +137,8 @@ Task<Status> Agent::serve(const Op& op, Uuid id, NodeId node, VolumeTarget wante
   PendingVolumeOp pending;
   pending.operation = operation;
   pending.nexus = nexus.uuid;
+  // A resize that has begun is finished, wherever its target is meanwhile.
+  if (volume.operation) pending.size_bytes = volume.operation->size_bytes;
   volume.operation = pending;
   Changes intent;
   std::vector<ReplicaSpec> good;
@@ -184,7 +186,7 @@ Task<Status> Agent::serve(const Op& op, Uuid id, NodeId node, VolumeTarget wante
   nexus.status = SpecStatus::created;
   nexus.operation.reset();
   outcome.put(nexus);
-  volume.operation.reset();
+  volume.operation = after(pending);
   wanted.node = node;
   wanted.nexus = nexus.uuid;
   volume.target = wanted;
@@ -243,7 +245,12 @@ Task<Result<VolumeView>> Agent::publish_volume(PublishVolume request) {
                       fmt::format("protocol {}: volumes are published by nvmf", name(request.protocol)));
   }
   HF_CO_TRY(const Op op, co_await begin(volume_guard(request.volume)));
-  HF_CO_TRY(VolumeSpec volume, co_await settled_volume(op, request.volume));
+  const auto settled = co_await settled_volume(op, request.volume);
+  const bool is_settled = settled.ok();
+  HF_CO_TRY(VolumeSpec volume, find_volume(request.volume));
+  // Hosts do not wait for a replica that is to grow and does not answer.
+  const bool grows = volume.operation && volume.operation->operation == VolumeOp::resize;
+  if (!is_settled && !grows) co_return settled.error();
   if (volume.status != SpecStatus::created) {
     co_return refusal(Kind::deleting, volume_text(volume.uuid) + " is not complete, or is being deleted");
   }

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "control/agent.h"
+#include "control/model/record.h"
 #include "control/model/validate.h"
 #include "control/plan/fills.h"
 #include "control/plan/status.h"
@@ -189,6 +190,7 @@ Status Agent::check_new_volume(const Uuid& id) const {
 
 Task<Result<VolumeView>> Agent::create_volume(CreateVolume request) {
   HF_CO_CHECK(check_request(request));
+  HF_CO_CHECK(check_recordable(spec_of(request)));
   HF_CO_TRY(const Op op, co_await begin(volume_guard(request.volume)));
   HF_CO_CHECK(check_new_volume(request.volume));
   const auto permit = co_await creations_.acquire();

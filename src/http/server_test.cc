@@ -127,6 +127,24 @@ TEST(HttpServer, WhatIsLeftOfABodyIsNoRequest) {
   }
 }
 
+TEST(HttpServer, WhatFollowsAHeadOrBrokenChunksIsNoRequest) {
+  std::atomic<int> served{0};
+  const auto server = start([&](const Request& request) {
+    if (request.target == "/hidden") ++served;
+    return echo(request);
+  });
+  const std::string hidden = "PUT /hidden HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
+  const std::string cases[] = {
+      "HEAD /a HTTP/1.1\r\nHost: x\r\nContent-Length: " + std::to_string(hidden.size()) + "\r\n\r\n" + hidden,
+      "PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}x\r\n" + hidden,
+  };
+  for (const auto& request : cases) {
+    const std::string answer = talk(*server, request);
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 ")) << request << answer;
+    EXPECT_EQ(served, 0) << request;
+  }
+}
+
 TEST(HttpServer, RubbishIsRefusedInOurWords) {
   const auto server = start(echo);
   const std::string cases[] = {

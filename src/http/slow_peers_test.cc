@@ -187,6 +187,10 @@ TEST(SlowPeers, WhatReadersTakeDifferentlyIsRefused) {
       "GET /a HTTP/1.1\r\nHost: x\nContent-Length: 5\r\n\r\n",
       "GET /a HTTP/1.1\nHost: x\r\n\r\n",
       "GET /a HTTP/1.1\r\nHost: x\r\nX-A: " + std::string(1, '\0') + "\r\n\r\n",
+      "PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length : 5\r\n\r\nhello",
+      "PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length:\r\n 5\r\n\r\nhello",
+      "PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length:\r\n\r\nhello",
+      "PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
   };
   for (const auto& request : cases) {
     const Peer peer(*server);
@@ -195,6 +199,18 @@ TEST(SlowPeers, WhatReadersTakeDifferentlyIsRefused) {
     const std::string said = peer.read_until_end(1s, &hung_up);
     EXPECT_TRUE(said.starts_with("HTTP/1.1 400 ")) << request << said;
     EXPECT_TRUE(hung_up);
+  }
+}
+
+TEST(SlowPeers, AnswersAreNotCompressed) {
+  const auto server = start({});
+  httplib::Client client("127.0.0.1", server->port());
+  client.set_decompress(false);
+  for (const char* accepted : {"br", "gzip", "gzip, deflate, br", "br;q=0"}) {
+    const auto result = client.Get("/a", {{"Accept-Encoding", accepted}});
+    ASSERT_TRUE(result);
+    EXPECT_FALSE(result->has_header("Content-Encoding")) << accepted;
+    EXPECT_EQ(result->body, "hello") << accepted;
   }
 }
 

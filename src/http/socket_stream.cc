@@ -25,21 +25,39 @@ bool starts_with_name(std::string_view line, std::string_view name) {
                     [](char a, char b) { return a == (b >= 'A' && b <= 'Z' ? b - 'A' + 'a' : b); });
 }
 
-// Answers are given whole: the library would cut parts out of any, as often as they are asked for, and reads the field
-// by a regular expression. A server may ignore it (RFC 9110, 14.2).
-std::string without_ranges(std::string_view head) {
+// Answers are given whole and as they are: the library would cut parts out of any, as often as they are asked for, and
+// reads the field by a regular expression; and it would compress them with brotli's slowest setting, for strangers too.
+// A server may ignore both fields (RFC 9110, 14.2 and 12.5.3).
+std::string without_wishes(std::string_view head) {
   std::string kept;
   while (!head.empty()) {
     const std::string_view line = head.substr(0, head.find('\n') + 1);
-    if (!starts_with_name(line, "range")) kept += line;
+    if (!starts_with_name(line, "range") && !starts_with_name(line, "accept-encoding")) kept += line;
     head.remove_prefix(line.size());
   }
   return kept;
 }
 
+// RFC 9112, 5.1 and 5.2: readers differ in what they make of white space around a name, of a field that goes on in the
+// next line, and of a length that is empty. The library drops or misses each of them.
+bool is_clear_field(std::string_view line) {
+  const std::size_t colon = line.find(':');
+  if (colon == 0 || colon == std::string_view::npos) return false;
+  if (line.substr(0, colon).find_first_of(" \t\r") != std::string_view::npos) return false;
+  const bool empty = line.find_first_not_of(" \t\r\n", colon + 1) == std::string_view::npos;
+  return !empty ||
+         (!starts_with_name(line, "content-length") && !starts_with_name(line, "transfer-encoding"));
+}
+
 bool is_clear(std::string_view head) {
   for (std::size_t i = 0; i < head.size(); ++i) {
     if (head[i] == '\0' || (head[i] == '\n' && (i == 0 || head[i - 1] != '\r'))) return false;
+  }
+  head.remove_prefix(head.find('\n') + 1);  // the request line
+  while (!head.empty() && head != "\r\n") {
+    const std::string_view line = head.substr(0, head.find('\n') + 1);
+    if (!is_clear_field(line)) return false;
+    head.remove_prefix(line.size());
   }
   return true;
 }
@@ -78,7 +96,7 @@ SocketStream::Head SocketStream::take_head(std::size_t end) {
   const std::string_view head = std::string_view(buffer_).substr(used_, end - used_);
   if (head.size() > options_.head_bytes_max) return Head::too_long;
   if (!is_clear(head)) return Head::unclear;
-  std::string kept = without_ranges(head);
+  std::string kept = without_wishes(head);
   head_left_ = kept.size();
   buffer_.replace(0, end, kept);
   used_ = 0;

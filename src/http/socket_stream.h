@@ -24,7 +24,7 @@ class SocketStream final : public httplib::Stream {
     none,      // the peer has gone, lost its place, or sent nothing for too long
     late,      // it began, and did not end in time
     too_long,  // longer than head_bytes_max
-    unclear,   // a line ends in LF alone, or has a NUL: readers differ in what they make of it
+    unclear,   // a line that readers take differently: it ends in LF alone, has a NUL, or is no NAME: VALUE
   };
 
   // All outlive it. `tls`: null for plain text. The socket does not block.
@@ -38,6 +38,9 @@ class SocketStream final : public httplib::Stream {
   Head read_head(bool first);
   // Whether the body that was read last came too slowly.
   bool body_was_late() const noexcept { return body_late_; }
+  // The request under way is the last one: what follows it may be the rest of its body.
+  void end_after_this() noexcept { last_ = true; }
+  bool ends_after_this() const noexcept { return last_; }
   // Whole, or false.
   bool write_all(std::string_view text);
   // No more is written; what the peer still sends is dropped for a moment, so that it can read the answer first.
@@ -84,6 +87,7 @@ class SocketStream final : public httplib::Stream {
   std::optional<Clock::time_point> body_since_;
   std::size_t body_bytes_ = 0;  // as they came, with what frames them
   bool body_late_ = false;
+  bool last_ = false;
 };
 
 }  // namespace holdfast::http

@@ -127,7 +127,8 @@ Task<Status> GrpcEngine::read_records(std::vector<own::ReplicaRecord>& into) {
               co_await ask(*stubs_->record->async(), &Async<own::ReplicaRecordRpc>::ListReplicaRecords,
                            request, timeouts_.read));
     for (auto& record : *reply.mutable_records()) into.push_back(std::move(record));
-    if (!reply.has_next() || reply.records().empty()) co_return Status();
+    // An engine that goes on without end is not listened to.
+    if (!reply.has_next() || reply.records().empty() || reply.next() <= request.after()) co_return Status();
     request.set_after(reply.next());
   }
 }

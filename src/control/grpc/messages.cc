@@ -103,7 +103,8 @@ Error error_of(const NodeId& node, const grpc::Status& status) {
 UnixNanos unix_nanos(const google::protobuf::Timestamp& time) noexcept {
   constexpr std::int64_t second = 1'000'000'000;
   constexpr std::int64_t seconds_max = std::numeric_limits<std::int64_t>::max() / second - 1;
-  return std::clamp<std::int64_t>(time.seconds(), 0, seconds_max) * second + time.nanos();
+  return std::clamp<std::int64_t>(time.seconds(), 0, seconds_max) * second +
+         std::clamp<std::int64_t>(time.nanos(), 0, second - 1);
 }
 
 v1::ShareProtocol share_of(Protocol protocol) noexcept {

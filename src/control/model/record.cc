@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "control/model/codec.h"
+#include "control/model/kind.h"
 
 namespace holdfast::control {
 namespace {
@@ -110,6 +111,17 @@ Digest& Digest::add(std::uint64_t number) noexcept {
     value_ *= prime;
   }
   return *this;
+}
+
+Status check_recordable(const VolumeSpec& wanted) {
+  constexpr std::size_t bytes_max = 8 << 10;
+  const std::size_t bytes = to_json(wanted).size();
+  if (bytes <= bytes_max) return Status();
+  return refusal(
+      Kind::invalid_argument,
+      fmt::format("volume {}: its labels and topology make its specification {} bytes, at most {} are "
+                  "allowed: give it less",
+                  wanted.uuid.to_string(), bytes, bytes_max));
 }
 
 }  // namespace holdfast::control

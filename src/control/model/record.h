@@ -28,6 +28,9 @@ struct ReplicaRecord {
 };
 
 std::string to_json(const ReplicaRecord& record);
+// Whether what is asked for of a new volume leaves room in the records of its replicas (32 KiB each) for what comes to
+// it later: publish context, target, members. Errors: InvalidArgument.
+Status check_recordable(const VolumeSpec& wanted);
 // Errors: bad_format, beginning with `key` and saying where.
 Result<ReplicaRecord> parse_record(std::string_view key, std::string_view json);
 

@@ -48,8 +48,8 @@ using Outages = ById<Outage>;  // by replica
 inline constexpr UnixNanos outage_forgotten_after = 60LL * 1'000'000'000;
 
 struct Decision {
-  // In the order in which they should be begun. Of those with one guard the first are done first, and the rest only
-  // when these succeed.
+  // In the order in which they should be begun. Those with one guard are carried out one after the other; one that
+  // fails keeps none of the others, since who carries them out checks each again.
   std::vector<Action> actions;
   // The same would be decided of the same facts until then; none: at any time.
   std::optional<UnixNanos> due;

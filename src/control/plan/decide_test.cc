@@ -537,5 +537,16 @@ TEST(Status, OfAnUnpublishedVolumeCountsGoodReplicas) {
   EXPECT_THAT(state_of(b, "v").reason, ::testing::HasSubstr("0 of 2"));
 }
 
+TEST(Decide, ADrainWaitsForPoolsThatAreBeingEmptiedToo) {
+  Builder b = three_nodes();
+  b.volume_on("v", {"p1", "p2"});
+  b.publish("v", "n2");
+  b.specs.pools.at("p1").evacuating = true;
+  NodeSpec& n1 = b.specs.nodes.at("n1");
+  n1.drains["gone"].replicas = true;
+  n1.draining_since = b.now;
+  EXPECT_THAT(b.decided(), ElementsAre("start_move"));
+}
+
 }  // namespace
 }  // namespace holdfast::control

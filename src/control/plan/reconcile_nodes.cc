@@ -100,7 +100,7 @@ void reconcile_nodes(Plan& plan) {
     std::size_t left = move_targets(plan, node, replicas_too);
     if (replicas_too) {
       for (const auto& [pool_id, pool] : plan.cluster.specs.pools) {
-        if (pool.node == id && !pool.evacuating) left += move_replicas(plan, pool_id);
+        if (pool.node == id) left += move_replicas(plan, pool_id);
       }
     }
     const bool waited = !replicas_too && plan.reached(node.draining_since + plan.policy.drain_wait);
@@ -113,7 +113,9 @@ void reconcile_nodes(Plan& plan) {
     }
   }
   for (const auto& [id, pool] : plan.cluster.specs.pools) {
-    if (pool.evacuating) move_replicas(plan, id);
+    const auto node = plan.cluster.specs.nodes.find(pool.node);
+    const bool seen_to = node != plan.cluster.specs.nodes.end() && node->second.replicas_leave();
+    if (pool.evacuating && !seen_to) move_replicas(plan, id);
   }
 }
 

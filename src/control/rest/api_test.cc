@@ -10,6 +10,7 @@
 #include "control/rest/testing/api_rig.h"
 #include "control/rest/testing/requests.h"
 #include "control/rest/testing/schema.h"
+#include "http/testing/plain_refusal.h"
 #include "http/testing/signer.h"
 
 namespace holdfast::control::rest {
@@ -414,6 +415,33 @@ TEST_F(ApiTest, ABodyOfMoreValuesThanAreWorthReadingIsRefused) {
     const auto reply = rig.ask("PUT", "/v0/nodes/n1/pools/p1", body);
     EXPECT_EQ(reply.status, 400);
     EXPECT_THAT(reply.body, HasSubstr("more than 16384 values"));
+  }
+}
+
+TEST(ApiForwarding, ReachesLeadersByWhateverUrlTheyHave) {
+  http::ServerOptions options;
+  options.at = {"127.0.0.1", 0};
+  auto server = http::Server::start(
+      options,
+      [](const http::Request& request) {
+        http::Reply reply;
+        reply.body = request.target + " from " + request.forwarded_by;
+        return reply;
+      },
+      http::test::plain_refusal);
+  ASSERT_TRUE(server.ok());
+  ForwarderOptions forwarding;
+  forwarding.agent = "a";
+  const Forwarder forwarder(std::move(forwarding));
+  http::Request request;
+  request.method = "PUT";
+  request.target = "/v0/x";
+  const std::string port = std::to_string(server.value()->port());
+  for (const std::string& at :
+       {"127.0.0.1:" + port, "127.0.0.1:" + port + "/", "[::ffff:127.0.0.1]:" + port}) {
+    const auto reply = forwarder.send("http://" + at, request, std::chrono::seconds(2));
+    EXPECT_EQ(reply.status, 200) << at << " " << reply.body;
+    EXPECT_EQ(reply.body, "/v0/x from a");
   }
 }
 

@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <iterator>
+#include <mutex>
 
+#include <fcntl.h>
 #include <httplib.h>
+#include <unistd.h>
 
 #include "base/assert.h"
 #include "base/log.h"
@@ -53,9 +56,28 @@ Result<Callback> parse_callback(const std::string& text) {
 
 }  // namespace
 
-// A call under way. Its answer may never come to an end: then another thread ends it.
+// A call under way. Its answer may never come to an end: then another thread ends it. Not by the client's stop(), which
+// waits while the client is being connected: a handshake of TLS may never come to an end either.
 struct Watches::Calling {
-  explicit Calling(const std::string& server) : client(server) {}
+  explicit Calling(const std::string& server) : client(server) {
+    client.set_socket_options([this](socket_t made) {
+      const std::scoped_lock lock(mutex);
+      if (copy >= 0) ::close(copy);
+      copy = ::fcntl(made, F_DUPFD_CLOEXEC, 0);
+    });
+  }
+  ~Calling() {
+    if (copy >= 0) ::close(copy);
+  }
+  Calling(const Calling&) = delete;
+  Calling& operator=(const Calling&) = delete;
+  void end() {
+    const std::scoped_lock lock(mutex);
+    if (copy >= 0) ::shutdown(copy, SHUT_RDWR);
+  }
+
+  std::mutex mutex;
+  int copy = -1;  // of the descriptor of its socket, which the client closes when it likes
   httplib::Client client;
   const Clock::time_point due = Clock::now() + call_time_max;
   unsigned enders = 0;  // it stays until they are done
@@ -245,7 +267,7 @@ void Watches::end_calls(Clock::time_point due) {
                [due](const Calling* one) { return one->due <= due; });
   for (Calling* one : late) ++one->enders;
   lock.unlock();
-  for (Calling* one : late) one->client.stop();
+  for (Calling* one : late) one->end();
   lock.lock();
   for (Calling* one : late) --one->enders;
   changed_.notify_all();

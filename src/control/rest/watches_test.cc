@@ -174,7 +174,8 @@ TEST(Watches, TakeOnlyCallbacksThatCanBeCalled) {
 // Somebody whose answers do not end.
 class EndlessListener {
  public:
-  EndlessListener() : thread_([this] { serve(); }) {}
+  explicit EndlessListener(std::string first = "HTTP/1.1 200 OK\r\n", std::string more = "X: y\r\n")
+      : first_(std::move(first)), more_(std::move(more)), thread_([this] { serve(); }) {}
   ~EndlessListener() {
     over_ = true;
     thread_.join();
@@ -193,13 +194,15 @@ class EndlessListener {
       pollfd it{at_.fd(), POLLIN, 0};
       if (::poll(&it, 1, 100) > 0) {
         peers.push_back(::accept4(at_.fd(), nullptr, nullptr, SOCK_CLOEXEC));
-        say(peers.back(), "HTTP/1.1 200 OK\r\n");
+        say(peers.back(), first_);
       }
-      for (const int peer : peers) say(peer, "X: y\r\n");
+      for (const int peer : peers) say(peer, more_);
     }
     for (const int peer : peers) ::close(peer);
   }
   const SilentListener at_;
+  const std::string first_;
+  const std::string more_;
   std::atomic<bool> over_{false};
   std::thread thread_;
 };
@@ -228,6 +231,24 @@ TEST(Watches, AreToldWhatHappensFromTheAnswerOn) {
     happen(rig, "Volume", volume_id);
     ASSERT_TRUE(listener.eventually_called(1));
   }
+}
+
+TEST(Watches, WhoseHandshakesDoNotEndDelayNeitherOthersNorTheEnd) {
+  ApiRig rig;
+  EndlessListener endless(std::string("\x16\x03\x03\x40\x00", 5), "x");  // a record of 16 KiB, byte by byte
+  Listener listener;
+  const std::string watch = "/v0/watches/volumes/" + std::string(volume_id) + "?callback=";
+  for (int i = 0; i < 10; ++i) {
+    std::string uri = endless.uri(i);
+    uri.insert(4, "s");  // https
+    ASSERT_EQ(rig.ask("PUT", watch + http::encode(uri)).status, 204);
+  }
+  ASSERT_EQ(rig.ask("PUT", watch + http::encode(listener.uri())).status, 204);
+  happen(rig, "Volume", volume_id);
+  ASSERT_TRUE(listener.eventually_called(1));  // waits 10 s
+  const auto begun = std::chrono::steady_clock::now();
+  rig.api().stop();
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(4));
 }
 
 }  // namespace

@@ -295,9 +295,13 @@ Task<Result<ReplicaState>> FakeEngine::unshare_replica(Uuid replica) {
   });
 }
 Task<Result<ReplicaState>> FakeEngine::resize_replica(Uuid replica, std::uint64_t size_bytes) {
-  return call<ReplicaState>(timeouts_.replica, [replica, size_bytes](Fleet& f, Machine& m) {
-    return f.resize_replica(m, replica, size_bytes);
-  });
+  return call<ReplicaState>(timeouts_.replica,
+                            [replica, size_bytes](Fleet& f, Machine& m) -> Result<ReplicaState> {
+                              Pool* in = nullptr;
+                              if (m.find(replica, &in) != nullptr && in->stalled)
+                                return refusal(Kind::deadline_exceeded, "its disks do not answer");
+                              return f.resize_replica(m, replica, size_bytes);
+                            });
 }
 Task<Result<ReplicaState>> FakeEngine::set_replica_entity(Uuid replica, std::string entity_id) {
   return call<ReplicaState>(timeouts_.replica, [replica, entity_id](Fleet& f, Machine& m) {
