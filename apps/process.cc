@@ -46,17 +46,28 @@ SignalWatcher::SignalWatcher(uring::Runtime& runtime, const char* what, const ch
     : runtime_(runtime), what_(what), at_once_(at_once), thread_([this] { watch(); }) {}
 
 SignalWatcher::~SignalWatcher() {
+  over_ = true;
   pthread_kill(thread_.native_handle(), signal_of_the_end);
   thread_.join();
 }
 
-void SignalWatcher::watch() const {
+// The signal of the end may come from elsewhere too, and means nothing then.
+int SignalWatcher::next() const {
   const sigset_t set = watched_signals();
-  int signal = 0;
-  if (sigwait(&set, &signal) != 0 || signal == signal_of_the_end) return;
+  for (int signal = 0; sigwait(&set, &signal) == 0;) {
+    if (signal != signal_of_the_end) return signal;
+    if (over_) return 0;
+  }
+  return 0;
+}
+
+void SignalWatcher::watch() const {
+  int signal = next();
+  if (signal == 0) return;
   HF_LOG(info, what_, "asked to stop", {"signal", signal});
   runtime_.stop();
-  if (sigwait(&set, &signal) != 0 || signal == signal_of_the_end) return;
+  signal = next();
+  if (signal == 0) return;
   HF_LOG(warn, what_, at_once_, {"signal", signal});
   std::_Exit(EXIT_FAILURE);
 }

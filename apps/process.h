@@ -1,6 +1,7 @@
 // What every server of ours is as a process: its limits, and how it is asked to stop.
 #pragma once
 
+#include <atomic>
 #include <csignal>
 #include <cstdint>
 #include <string>
@@ -30,10 +31,13 @@ class SignalWatcher {
 
  private:
   void watch() const;
+  // The next signal that asks to stop; 0: there is nothing left to stop.
+  int next() const;
 
   uring::Runtime& runtime_;
   const char* what_;
   const char* at_once_;
+  std::atomic<bool> over_{false};
   std::thread thread_;
 };
 

@@ -32,7 +32,7 @@ void add_engine_commands(Tool& tool) {
       ->type_name("URL")
       ->capture_default_str();
   group.add_option("--timeout", client.timeout_seconds, "Seconds to wait for an answer")
-      ->check(CLI::Validator(CLI::PositiveNumber).description(""))
+      ->check(CLI::Range(0.001, 1e8).description(""))
       ->type_name("SECONDS")
       ->capture_default_str();
   tool.add_output_options(group);

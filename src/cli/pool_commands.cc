@@ -218,7 +218,8 @@ void add_making(CLI::App& group, EngineClient& client, PoolOptions& o) {
       ->required();
   c.add_option("--uuid", o.uuid, "UUID that the pool gets; made up if absent");
   add_size(c, "--cluster-size", o.cluster_size,
-           "Unit of allocation: a power of two, 64KiB to 16MiB; 1MiB if absent");
+           "Unit of allocation: a power of two, 64KiB to 16MiB; 1MiB if absent")
+      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{0xFFFFFFFF}).description(""));
   c.add_option("--md-resv-ratio", o.metadata_ratio, "Accepted and not needed: metadata grows with the pool");
   c.add_option("-t,--type", o.type, "lvs")->check(CLI::IsMember({"lvs"}))->capture_default_str();
   c.add_flag("--force", o.force, "Overwrite what is on the disks: a file system, another pool");

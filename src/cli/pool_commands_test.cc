@@ -45,6 +45,10 @@ TEST_F(PoolCommandsTest, CreateSaysWhatItIsGiven) {
   EXPECT_EQ(run({"pool", "create", "p1", "/dev/sdb", "--force"}), 0);
   EXPECT_TRUE(forced.force());
   EXPECT_EQ(run({"pool", "create", "p1"}), exit_usage);
+  request.Clear();
+  EXPECT_EQ(run({"pool", "create", "p1", "/dev/sdb", "--cluster-size", "4GiB"}), exit_usage);
+  EXPECT_EQ(run({"pool", "create", "p1", "/dev/sdb", "--cluster-size", "4100MiB"}), exit_usage);
+  EXPECT_EQ(request.name(), "") << "nothing was asked for";
 }
 
 TEST_F(PoolCommandsTest, ListShowsTheColumnsInOrder) {

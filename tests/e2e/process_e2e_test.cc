@@ -140,5 +140,15 @@ TEST(Process, ItRefusesPortsAndDirectoriesThatItCannotHave) {
   EXPECT_THAT(version.output, HasSubstr("holdfast-engine "));
 }
 
+TEST(Process, ASignalThatMeansNothingDoesNotMakeItDeaf) {
+  ScratchDir scratch;
+  EngineProcess engine(scratch, "deaf");
+  ASSERT_TRUE(engine.start());
+  engine.signal(SIGUSR1);
+  EXPECT_EQ(engine.wait_exit(milliseconds(300)), std::nullopt);
+  engine.signal(SIGTERM);
+  EXPECT_EQ(engine.wait_exit(seconds(10)), 0);
+}
+
 }  // namespace
 }  // namespace holdfast::e2e

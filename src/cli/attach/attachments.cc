@@ -62,6 +62,13 @@ FileDescriptor open_process(int pid) {
   return FileDescriptor(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
 }
 
+// What the process that served it has said at its end.
+Status told_by(const Attachment& attachment, bool force) {
+  if (attachment.error.empty() || force) return Status();
+  return Error(Errc::io_error, fmt::format("{} is detached, and its last writes did not reach the target: {}",
+                                           attachment.device, attachment.error));
+}
+
 }  // namespace
 
 bool Attachments::is_served(const Attachment& attachment) const {
@@ -119,6 +126,7 @@ Result<Attachment> Attachments::make(const AttachOptions& options, const nvmf::R
     attachment.device = made.device;
     attachment.controller = made.controller;
     attachment.found = made.found;
+    if (made.found) attachment.others = mounts_of(made.device);
     Status done = store_.save(attachment);
     // A file system may have to write before it can be read, so a mount sees to this by itself.
     if (done.ok() && options.read_only && options.mountpoint.empty() && !made.found)
@@ -150,6 +158,8 @@ Result<Attachment> Attachments::find(const std::string& what) const {
 
 Status Attachments::unmount_all(const Attachment& attachment, bool force) const {
   for (const std::string& target : mounts_of(attachment.device)) {
+    const auto& others = attachment.others;
+    if (std::find(others.begin(), others.end(), target) != others.end()) continue;
     Status done = unmount(target, false);
     if (!done.ok() && force) done = unmount(target, true);
     if (!done.ok()) return done;
@@ -169,8 +179,9 @@ Status Attachments::detach(const Attachment& attachment, const DetachOptions& op
   if (served && options.force) ::kill(attachment.pid, SIGUSR1);
   if (served || owns_loop(attachment)) HF_CHECK(unmount_all(attachment, options.force || !served));
   if (served) return end_process(attachment, options);
+  const auto left = store_.load(attachment.id);  // it may have ended just now
   clean_up(attachment);
-  return Status();
+  return told_by(left.ok() ? left.value() : attachment, options.force);
 }
 
 Status Attachments::detach_kernel(const Attachment& attachment, const DetachOptions& options) {
@@ -180,6 +191,8 @@ Status Attachments::detach_kernel(const Attachment& attachment, const DetachOpti
     const bool gone = owner == DeviceOwner::nobody;
     if (owner != DeviceOwner::somebody_else) HF_CHECK(unmount_all(attachment, options.force || gone));
     const bool force = options.force || owner != DeviceOwner::remote;
+    // Without its target it would wait for as long as the kernel does.
+    if (!force && is_live(attachment.controller, sys_)) HF_CHECK(flush_device(attachment.device));
     if (is_controller_of(remote.value(), attachment.controller, sys_))
       HF_CHECK(leave_connection(attachment, force));
   }
@@ -193,6 +206,9 @@ Status Attachments::leave_connection(const Attachment& attachment, bool force) c
   HF_TRY(const auto known, store_.all());
   for (Attachment other : known) {
     if (other.id == attachment.id || other.controller != attachment.controller) continue;
+    // Of a connection that is gone; the kernel gives its name to others.
+    const auto its = target_of(other);
+    if (!its.ok() || !is_controller_of(its.value(), other.controller, sys_)) continue;
     other.found = false;
     return store_.save(other);
   }
@@ -225,9 +241,7 @@ Status Attachments::end_process(const Attachment& attachment, const DetachOption
   const auto left = store_.load(attachment.id);
   if (!left.ok()) return Status();  // it has cleaned up after itself
   clean_up(left.value());
-  if (left.value().error.empty() || options.force) return Status();
-  return Error(Errc::io_error, fmt::format("{} is detached, and its last writes did not reach the target: {}",
-                                           attachment.device, left.value().error));
+  return told_by(left.value(), options.force);
 }
 
 // Undoes what a process that is no more has left.

@@ -7,11 +7,13 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 #include "block/uri.h"
 #include "cli/attach/kernel_nvme.h"
 #include "cli/attach/loop_device.h"
+#include "cli/attach/mounts.h"
 #include "cli/attach/system.h"
 
 namespace holdfast::cli {
@@ -182,6 +184,46 @@ TEST_F(AttachmentsTest, ADeviceThatSomebodyHoldsStays) {
   EXPECT_TRUE(attachments().detach(a, DetachOptions()).ok());
   EXPECT_TRUE(is_deleted("nvme3"));
   EXPECT_TRUE(detach_loop(device.value()).ok());
+}
+
+TEST_F(AttachmentsTest, WhatAProcessLostIsToldToWhoeverDetachesLater) {
+  for (const bool force : {false, true}) {
+    Attachment a = record("a", uri, "/dev/nothing-there");
+    a.via = AttachVia::user;
+    a.error = "the target is gone";
+    ASSERT_TRUE(store().save(a).ok());
+    DetachOptions options;
+    options.force = force;
+    const Status done = attachments().detach(store().load("a").value(), options);
+    EXPECT_EQ(done.code(), force ? Errc::ok : Errc::io_error);
+    EXPECT_TRUE(store().all().value().empty());
+  }
+}
+
+TEST_F(AttachmentsTest, ADeadAttachmentInheritsNobodysConnection) {
+  controller("nvme3", nqn);
+  space("nvme3n1", nqn, "1");
+  const Attachment a = record("a", uri, "/dev/nvme3n1");
+  record("b", "nvmf://10.0.0.2:8420/nqn.2019-05.io.openebs:lost", "/dev/nvme3n1");
+  EXPECT_TRUE(attachments().detach(a, DetachOptions()).ok());
+  EXPECT_TRUE(is_deleted("nvme3"));
+  EXPECT_EQ(store().all().value().size(), 1U);
+}
+
+TEST_F(AttachmentsTest, WhatOthersHadMountedStays) {
+  controller("nvme3", nqn);
+  space("nvme3n1", nqn, "1");
+  const std::string theirs = directory + "/theirs";
+  fs::create_directory(theirs);
+  if (::mount("/dev/nvme3n1", theirs.c_str(), "tmpfs", 0, nullptr) != 0)
+    GTEST_SKIP() << "nothing can be mounted";
+  Attachment a = record("a", uri, "/dev/nvme3n1");
+  a.found = true;
+  a.others = mounts_of(a.device);
+  ASSERT_TRUE(store().save(a).ok());
+  EXPECT_TRUE(attachments().detach(store().load("a").value(), DetachOptions()).ok());
+  EXPECT_TRUE(is_mounted_at("/dev/nvme3n1", theirs));
+  ::umount2(theirs.c_str(), MNT_DETACH);
 }
 
 }  // namespace

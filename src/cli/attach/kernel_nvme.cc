@@ -175,6 +175,17 @@ Status check_unused(const std::string& device) {
                fmt::format("{} is in use: by a mount in another namespace, or a device above it", device));
 }
 
+bool is_live(const std::string& controller, const std::string& sys) {
+  const auto state = read_text(sys + "/class/nvme/" + controller + "/state");
+  return !state.ok() || state.value().starts_with("live");
+}
+
+Status flush_device(const std::string& device) {
+  const FileDescriptor fd(::open(device.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd || ::fsync(fd.get()) == 0) return Status();
+  return system_error(fmt::format("the last writes to {}", device));
+}
+
 Status forbid_writes(const std::string& device) {
   const FileDescriptor fd(::open(device.c_str(), O_RDONLY | O_CLOEXEC));
   const int yes = 1;

@@ -33,6 +33,10 @@ bool allows_writes(const std::string& device);
 
 // Errors: busy when somebody holds the device: a mount, in whatever namespace, or another device above it.
 Status check_unused(const std::string& device);
+// Whether the controller has its connection, as far as can be told.
+bool is_live(const std::string& controller, const std::string& sys = "/sys");
+// What was written is durable at the target. Ok when the device is gone. Errors: system_error.
+Status flush_device(const std::string& device);
 
 // The block device of a namespace of the subsystem, as /sys (or a copy of it) tells: "nvme0n1". With native
 // multipath several controllers share one.

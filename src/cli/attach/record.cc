@@ -20,6 +20,7 @@ nlohmann::ordered_json Attachment::to_tree() const {
   if (via == AttachVia::kernel) {
     tree["controller"] = controller;
     if (found) tree["found"] = true;
+    if (!others.empty()) tree["others"] = others;
   } else {
     tree["pid"] = pid;
     tree["state"] = state;
@@ -45,6 +46,10 @@ Result<Attachment> Attachment::from_text(const std::string& text) {
     a.pid = pid->get<int>();
   if (const auto found = tree.find("found"); found != tree.end() && found->is_boolean())
     a.found = found->get<bool>();
+  if (const auto others = tree.find("others"); others != tree.end() && others->is_array()) {
+    for (const auto& place : *others)
+      if (place.is_string()) a.others.push_back(place.get<std::string>());
+  }
   a.state = field("state");
   a.error = field("error");
   if (a.id.empty() || a.uri.empty() || a.device.empty())
@@ -70,7 +75,9 @@ Result<FileDescriptor> AttachStore::lock(const std::string& id) const {
 }
 
 Status AttachStore::save(const Attachment& attachment) const {
-  return replace_text(path(attachment.id, ".json"), attachment.to_tree().dump(2) + "\n");
+  // Paths need not be UTF-8.
+  const auto replace = nlohmann::ordered_json::error_handler_t::replace;
+  return replace_text(path(attachment.id, ".json"), attachment.to_tree().dump(2, ' ', false, replace) + "\n");
 }
 
 Result<Attachment> AttachStore::load(const std::string& id) const {

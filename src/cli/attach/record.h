@@ -24,12 +24,13 @@ struct Attachment {
   std::string id;
   std::string uri;
   AttachVia via = AttachVia::user;
-  std::string device;      // "/dev/loop0", "/dev/nvme0n1"
-  std::string controller;  // kernel: "nvme0"
-  bool found = false;      // kernel: the connection was there before, and stays
-  int pid = 0;             // user: of the process that serves it
-  std::string state;       // user: "online", or "lost" while the target is out of reach for too long
-  std::string error;       // user: what went wrong at the end: then data may be missing at the target
+  std::string device;               // "/dev/loop0", "/dev/nvme0n1"
+  std::string controller;           // kernel: "nvme0"
+  bool found = false;               // kernel: the connection was there before, and stays
+  std::vector<std::string> others;  // kernel: where others had mounted the device then
+  int pid = 0;                      // user: of the process that serves it
+  std::string state;                // user: "online", or "lost" while the target is out of reach for too long
+  std::string error;  // user: what went wrong at the end: then data may be missing at the target
 
   nlohmann::ordered_json to_tree() const;
   // Errors: bad_format.

@@ -201,7 +201,6 @@ Task<Status> Bench::measure(BenchReport& report) {
     report.reads.merge(load->reads());
     report.writes.merge(load->writes());
   }
-  report.interrupted = stop_.stop_requested();
   co_return done.ok() ? Status() : Status(done.error());
 }
 
@@ -238,6 +237,7 @@ Task<Result<BenchReport>> Bench::run(BenchOptions options) {
   Status done = co_await on_every_core(&Bench::open_on);
   if (done.ok()) done = co_await measure(report);
   if (done.ok() && plan_.options.verify && plan_.options.writes()) done = co_await verify();
+  report.interrupted = stop_.stop_requested();
   if (done.ok()) report.verified = verified();
   const Status closed = co_await on_every_core(&Bench::close_on);
   closed.ignore("closing a channel cannot fail");

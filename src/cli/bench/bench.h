@@ -30,7 +30,8 @@ struct BenchOptions {
   std::uint64_t offset = 0;       // bytes; the range that is used
   std::uint64_t size = 0;         // bytes; 0: to the end of the device
   bool verify = false;
-  std::uint64_t seed = 0;  // addresses, and the mark of this run in its pattern
+  std::uint64_t seed = 0;  // of the addresses
+  std::uint32_t run = 0;   // the mark of this run in its pattern: no two runs over one device have the same
 
   bool reads() const noexcept { return access != Access::write && access != Access::rand_write; }
   bool writes() const noexcept { return access != Access::read && access != Access::rand_read; }
@@ -60,7 +61,7 @@ struct BenchReport {
   Histogram writes;
   Nanos cpu_time{0};           // of this process while measuring
   std::uint64_t verified = 0;  // blocks whose content was checked
-  bool interrupted = false;    // the stop was requested before the time was over
+  bool interrupted = false;    // the stop was requested before the end
 };
 
 // What the bench cannot see from where it is.

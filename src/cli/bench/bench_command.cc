@@ -106,6 +106,7 @@ int run(Tool& tool, CommandOptions& o) {
   o.bench.time = seconds(o.time_seconds);
   o.bench.warmup = seconds(o.warmup_seconds);
   if (o.bench.seed == 0) o.bench.seed = random_seed();
+  o.bench.run = static_cast<std::uint32_t>(random_seed());
   // The memory is for each of them.
   if (o.cores == 0) o.cores = std::min(cores_by_default_max, uring::Runtime::usable_cpus());
   auto runtime = uring::Runtime::create(runtime_options(o));
@@ -174,7 +175,7 @@ void add_bench_command(Tool& tool) {
   c.add_option("--seed", o.bench.seed, "Of the addresses; random if absent")->type_name("N");
   c.add_option("--cores", o.cores,
                "Cores that do I/O; each has --qd operations in flight in a part of the range of its\n"
-               "own. 0: all that the process may use")
+               "own. 0: all that the process may use, at most 4")
       ->check(quiet(CLI::Range(0u, uring::Runtime::cores_max)))
       ->type_name("N")
       ->capture_default_str();

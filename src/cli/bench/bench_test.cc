@@ -2,6 +2,10 @@
 #include "cli/bench/bench.h"
 
 #include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iterator>
 #include <map>
 #include <set>
 #include <sstream>
@@ -41,6 +45,7 @@ class LyingDevice final : public BlockDevice {
   Task<void> close() override { co_return; }
 
   Lie lie = Lie::none;
+  std::function<void()> before_read;
   std::uint64_t honest_writes = 100;  // before it begins to lie
   Capabilities capabilities_;
 
@@ -49,6 +54,7 @@ class LyingDevice final : public BlockDevice {
    public:
     LyingChannel(LyingDevice& d, Reactor& core) : device_(d), core_(core) {}
     Task<Status> read(Lba first, IoVecs into) override {
+      if (device_.before_read) device_.before_read();
       co_await core_.yield();
       if (device_.lie == Lie::fails_reads) co_return Error(Errc::io_error);
       std::size_t at = to_blocks(first) * 512;
@@ -260,6 +266,40 @@ TEST_F(BenchTest, StopEndsItEarlyWithTheFiguresSoFar) {
   EXPECT_TRUE(report.value().interrupted);
   EXPECT_GT(report.value().counts.reads, 0u);
   EXPECT_LT(report.value().elapsed, 10s);
+}
+
+TEST_F(BenchTest, StopWhileReadingBackIsTold) {
+  use_cores(1);
+  LyingDevice device(128 * 1024);
+  options.access = Access::write;
+  options.once = true;
+  options.verify = true;
+  device.before_read = [this] { runtime_->stop(); };
+  const auto report = run(device);
+  ASSERT_TRUE(report.ok()) << report.error().message();
+  EXPECT_LT(report.value().verified, 16384u);
+  EXPECT_TRUE(report.value().interrupted);
+}
+
+// What an earlier run left there is not taken for what this one wrote.
+TEST(BenchCommand, TheSameSeedMakesNoTwoRunsAlike) {
+  const std::string path = testing::TempDir() + "/bench-same-seed";
+  std::ofstream(path).put('\0');
+  std::filesystem::resize_file(path, 1 * MiB);
+  const auto after_a_run = [&path] {
+    std::ostringstream out, err;
+    Tool tool(out, err, false);
+    add_bench_command(tool);
+    EXPECT_EQ(tool.run({"bench", "uring://" + path, "--rw", "write", "--bs", "64KiB", "--qd", "4", "--once",
+                        "--verify", "--seed", "7"}),
+              0)
+        << err.str();
+    std::ifstream file(path, std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  };
+  const std::string first = after_a_run();
+  EXPECT_NE(after_a_run(), first);
+  std::filesystem::remove(path);
 }
 
 TEST(Workload, NoBlockIsInFlightTwiceWhileVerifying) {

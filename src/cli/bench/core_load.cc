@@ -58,7 +58,7 @@ void CoreLoad::fail(Error error) noexcept {
 
 // Each device block of the operation carries the pattern of its own.
 void CoreLoad::fill(Lane& lane, std::uint64_t unit) noexcept {
-  PatternId id{offset_of(unit), static_cast<std::uint32_t>(plan_.options.seed), workload_.generation(unit)};
+  PatternId id{offset_of(unit), plan_.options.run, workload_.generation(unit)};
   for (const IoVec& v : lane.vectors) {
     for (std::size_t at = 0; at < v.size; at += plan_.block_bytes, id.offset += plan_.block_bytes) {
       fill_pattern({v.data + at, plan_.block_bytes}, id);
@@ -67,7 +67,7 @@ void CoreLoad::fill(Lane& lane, std::uint64_t unit) noexcept {
 }
 
 bool CoreLoad::check(const Lane& lane, std::uint64_t unit) {
-  PatternId id{offset_of(unit), static_cast<std::uint32_t>(plan_.options.seed), workload_.generation(unit)};
+  PatternId id{offset_of(unit), plan_.options.run, workload_.generation(unit)};
   // A run that also writes knows what it wrote and nothing of the rest; one that only reads expects a pattern
   // everywhere.
   if (id.generation == 0 && plan_.options.writes()) return true;

@@ -98,7 +98,8 @@ void write_table(Output& out, const std::string& uri, unsigned cores, const Benc
                          in_us(r.cpu_time) / static_cast<double>(operations),
                          100 * in_seconds(r.cpu_time) / in_seconds(r.elapsed)));
   }
-  if (o.verify) out.line(fmt::format("verified {} operations, all right", r.verified));
+  if (o.verify)
+    out.line(fmt::format("verified {} operations, all right{}", r.verified, r.interrupted ? " so far" : ""));
 }
 
 }  // namespace

@@ -54,12 +54,15 @@ Progress drain_progress(const RestAnswer& answer) {
   return {false, {}, {}, "it is no longer being drained: somebody has uncordoned it"};
 }
 
-// What still is there, as far as the drain takes it away: "2 (targets), 5 (replicas)". Empty: not known.
+// What still is there, as far as the drain takes it away: "2 (targets), 5 (replicas)". Empty: nothing, or not known.
 std::string left_on_node(Cluster& c, const NodeOptions& o) {
   const RestAnswer impact = c.client().get(fmt::format("/v1/nodes/{}/purge", url_encoded(o.id)));
   if (!impact.ok()) return {};
-  std::string left = fmt::format("{} (targets)", at(impact.body(), "targets").size());
-  if (o.replicas) left += fmt::format(", {} (replicas)", at(impact.body(), "replicas").size());
+  const std::size_t targets = at(impact.body(), "targets").size();
+  const std::size_t replicas = o.replicas ? at(impact.body(), "replicas").size() : 0;
+  if (targets + replicas == 0) return {};
+  std::string left = fmt::format("{} (targets)", targets);
+  if (o.replicas) left += fmt::format(", {} (replicas)", replicas);
   return left;
 }
 
@@ -82,7 +85,12 @@ int drain(Cluster& c, const NodeOptions& o) {
   };
   const int waited = wait_until(c, o.wait, "node " + o.id, judge, path);
   if (waited != exit_ok) return waited;
-  return c.done(c.client().get(path), fmt::format("node {} is drained", o.id));
+  // After a while a drain ends although targets cannot move.
+  const std::string left = left_on_node(c, o);
+  return c.done(c.client().get(path),
+                left.empty()
+                    ? fmt::format("node {} is drained", o.id)
+                    : fmt::format("node {} is drained of what can move; still here: {}", o.id, left));
 }
 
 Progress evacuation_progress(const RestAnswer& replicas, const std::string& pool) {

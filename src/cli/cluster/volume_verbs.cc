@@ -189,17 +189,16 @@ Tree volume_body(const VolumeWishes& w) {
             {"size", w.size},
             {"thin", w.thin}};
   Tree topology = Tree::object();
-  if (!w.nodes.empty()) {
-    topology["node_topology"] = {
-        {"explicit", {{"allowed_nodes", w.nodes}, {"preferred_nodes", Tree::array()}}}};
-  } else if (!w.node_labels.empty() || !w.node_spread.empty()) {
+  Tree on_nodes = Tree::object();
+  if (!w.nodes.empty())
+    on_nodes["explicit"] = {{"allowed_nodes", w.nodes}, {"preferred_nodes", Tree::array()}};
+  if (!w.node_labels.empty() || !w.node_spread.empty()) {
     Tree exclusion = Tree::object();
     for (const std::string& key : w.node_spread) exclusion[key] = "";
-    topology["node_topology"] = {{"labelled",
-                                  {{"exclusion", exclusion},
-                                   {"inclusion", label_map(w.node_labels)},
-                                   {"affinitykey", Tree::array()}}}};
+    on_nodes["labelled"] = {
+        {"exclusion", exclusion}, {"inclusion", label_map(w.node_labels)}, {"affinitykey", Tree::array()}};
   }
+  if (!on_nodes.empty()) topology["node_topology"] = on_nodes;
   if (!w.pool_labels.empty()) {
     topology["pool_topology"] = {{"labelled",
                                   {{"exclusion", Tree::object()},

@@ -235,5 +235,15 @@ TEST_F(VolumeVerbsTest, Snapshots) {
             Tree::parse(R"({"policy": {"self_heal": true}, "replicas": 2, "size": 4096, "thin": true})"));
 }
 
+TEST_F(VolumeVerbsTest, NodesAndTheirLabelsHoldTogether) {
+  agent.on("PUT /v0/volumes/v", "{}");
+  EXPECT_EQ(run({"create", "volume", "v", "-s", "1GiB", "--node", "n1", "--node", "n2", "--spread", "rack",
+                 "--node-label", "zone=a"}),
+            0);
+  EXPECT_EQ(at(body(), "topology/node_topology/explicit/allowed_nodes"), Tree({"n1", "n2"}));
+  EXPECT_TRUE(has(body(), "topology/node_topology/labelled/exclusion/rack"));
+  EXPECT_EQ(text(body(), "topology/node_topology/labelled/inclusion/zone"), "a");
+}
+
 }  // namespace
 }  // namespace holdfast::cli

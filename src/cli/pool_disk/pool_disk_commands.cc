@@ -85,7 +85,9 @@ int dump(Tool& tool, const CommandOptions& o) {
   if (!pool) return exit_unreadable;
   Output& out = tool.output();
   const nlohmann::ordered_json tree = dump_json(*pool);
-  out.answer(tree, [&] { out.line(tree.dump(2)); });
+  // Names on a disk may be anything.
+  out.answer(tree,
+             [&] { out.line(tree.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace)); });
   return pool->findings.empty() ? exit_ok : exit_failed;
 }
 

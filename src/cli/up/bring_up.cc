@@ -65,7 +65,10 @@ Result<bool> BringUp::nodes_online() {
 Result<bool> BringUp::pool_online(const EnginePlan& engine) {
   waiting_for_ = fmt::format("{} on {}", engine.pool, engine.name);
   const RestAnswer found = rest_.get("/v0/pools/" + engine.pool);
-  if (found.ok()) return text(found.body(), "state/status") == "Online";
+  if (found.ok()) {
+    const std::string status = text(found.body(), "state/status");
+    return status == "Online" || status == "Degraded";
+  }
   if (found.failure().kind != "NotFound") {
     if (may_pass(found.failure())) return false;
     return as_error(found.failure(), engine.pool);
