@@ -111,6 +111,8 @@ void BrokenPeer::serve(int host) {
       ++relay.answers;
       if (fault_.answer) fault_.answer(relay, pdu);
       send_all(host, std::exchange(relay.to_host, Bytes()));
+      std::unique_lock lock(sending_, std::defer_lock);
+      if (fault_.one_sender) lock.lock();
       send_all(host, pdu);
     }
   }

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -45,6 +46,7 @@ struct Fault {
   std::function<void(Relay&, Bytes&)> answer;
   std::function<void(Relay&, Bytes&)> command;
   bool never_ends = false;  // keeps the host's connection when the target ends it
+  bool one_sender = false;  // all connections wait for the one whose host does not read
 };
 
 class BrokenPeer {
@@ -64,6 +66,7 @@ class BrokenPeer {
   std::uint16_t port_ = 0;
   int listener_ = -1;
   std::atomic<bool> stopping_{false};
+  std::mutex sending_;
   std::vector<std::thread> connections_;
   std::thread acceptor_;
 };

@@ -89,7 +89,10 @@ std::vector<Fault> set_up_faults() {
 }
 
 std::vector<Fault> pdu_faults() {
-  const auto never_ends = [](const char* name, const char* test) { return Fault{name, test, {}, {}, true}; };
+  // Says nothing either: after a report it is the host's turn to end the connection.
+  const auto never_ends = [](const char* name, const char* test) {
+    return Fault{name, test, on(c2h_term, [](Bytes& p) { p.clear(); }), {}, true};
+  };
   return {
       {"unknown type", "base.controller.vs", on(response, [](Bytes& p) { p[0] = 0x15; }), {}},
       {"HLEN", "base.controller.vs", on(response, [](Bytes& p) { p[2] = 32; }), {}},
@@ -104,6 +107,26 @@ std::vector<Fault> pdu_faults() {
           [](Bytes& p) {
             const Bytes q = p;
             p.insert(p.end(), q.begin(), q.end());
+          }),
+       {}},
+      {"LAST_PDU on every PDU",
+       "nvm.integrity.sizes",
+       on(c2h_data,
+          [](Bytes& p) {
+            // Two PDUs of one, both the last.
+            if (get32(p, 16) < 8192 || p[3] != 24) return;
+            const std::uint32_t half = get32(p, 16) / 2 & ~3u;
+            Bytes first(p.begin(), p.begin() + 24 + half), second(p.begin(), p.begin() + 24);
+            second.insert(second.end(), p.begin() + 24 + half, p.end());
+            put32(second, 12, get32(p, 12) + half);
+            put32(second, 16, get32(p, 16) - half);
+            put32(first, 16, half);
+            first[1] |= 4;
+            second[1] |= 4;
+            put32(first, 4, static_cast<std::uint32_t>(first.size()));
+            put32(second, 4, static_cast<std::uint32_t>(second.size()));
+            p = first;
+            p.insert(p.end(), second.begin(), second.end());
           }),
        {}},
       {"DATAO", "tcp.data.c2h", on(c2h_data, [](Bytes& p) { put32(p, 12, get32(p, 12) + 4); }), {}},
@@ -243,6 +266,7 @@ std::vector<Fault> content_faults() {
   return {
       {"SN", "base.identify.texts", identifies(1, 5, 7), {}},
       {"SUBNQN", "base.identify.subnqn", identifies(1, 770, 'x'), {}},
+      {"SUBNQN that is no UTF-8", "base.identify.subnqn", identifies(1, 770, 0xff), {}},
       {"SQES", "base.identify.entry-sizes", identifies(1, 512, 0x55), {}},
       {"KAS",
        "base.identify.kas",
@@ -382,6 +406,75 @@ TEST_F(Broken, Controllers) { expect_found(controller_faults()); }
 TEST_F(Broken, WhatTheySay) { expect_found(content_faults()); }
 TEST_F(Broken, InputAndOutput) { expect_found(io_faults()); }
 TEST_F(Broken, Reservations) { expect_found(reservation_faults()); }
+
+TEST_F(Broken, WhatAnotherCaseWroteIsNoPass) {
+  const Fault fault{
+      "small writes by R2T that go elsewhere", "nvm.integrity.sizes-r2t", {}, [](Relay&, Bytes& p) {
+        if (p.size() == 72 && p[0] == command && p[8] == 1 && p[47] == 0x5a && get32(p, 40) <= 8192)
+          put32(p, 48, get32(p, 48) + 8192);  // SLBA
+      }};
+  BrokenPeer peer(exported().engine().nvmf_port(), fault);
+  const std::string at = "nvmf://127.0.0.1:" + std::to_string(peer.port()) + "/" + exported().nqn();
+  const ToolRun run =
+      run_tool(exported().scratch(), at,
+               {"--destructive", "--test", "nvm.integrity.sizes", "--test", "nvm.integrity.sizes-r2t"});
+  ASSERT_TRUE(run.report.is_object()) << run.messages;
+  EXPECT_EQ(run.report["tests"][0]["outcome"], "pass");
+  EXPECT_EQ(run.report["tests"][1]["outcome"], "fail");
+}
+
+TEST_F(Broken, ATargetMayWaitForTheHostAfterC2HTermReq) {
+  for (const char* test : {"tcp.error.type", "tcp.error-report.type", "tcp.error.icreq-twice"})
+    EXPECT_EQ(outcome(Fault{"waits for the host's end", test, {}, {}, true}), "pass") << test;
+}
+
+TEST_F(Broken, TheToolKeepsToMaxH2CData) {
+  for (const char* test : {"tcp.data.one-pdu", "tcp.digest.data-wrong"}) {
+    const Fault small{"MAXH2CDATA 4096", test, on(ic_resp, [](Bytes& p) { put32(p, 12, 4096); }),
+                      [](Relay&, Bytes& p) {
+                        if (p.size() >= 24 && p[0] == 0x06 && get32(p, 16) > 4096) p[0] = 0x15;
+                      }};
+    EXPECT_EQ(outcome(small), "pass") << test;
+  }
+  const Fault huge{"MAXH2CDATA of 4 GiB",
+                   "tcp.error-data.maxh2cdata",
+                   on(ic_resp, [](Bytes& p) { put32(p, 12, 0xfffffffc); }),
+                   {}};
+  EXPECT_EQ(outcome(huge), "not supported");
+}
+
+TEST_F(Broken, WhatIsLeftOpenIsNoFault) {
+  const Fault odd{"offset bits ignored", "base.log.offset-odd", {}, [](Relay&, Bytes& p) {
+                    if (p.size() >= 72 && p[0] == command && p[8] == get_log) p[56] &= 0xfc;
+                  }};
+  EXPECT_EQ(outcome(odd), "pass");
+  const Fault late{"IOSQES judged by Connect", "base.controller.cc-iosqes", {}, [](Relay&, Bytes& p) {
+                     if (p.size() < 72 || p[0] != command || p[8] != fabrics) return;
+                     if (p[12] == 0 && get32(p, 52) == 0x14)
+                       p[58] = static_cast<std::uint8_t>((p[58] & 0xf0) | 6);
+                     if (p[12] == 1 && get16(p, 50) != 0) put16(p, 50, 0xffff);  // refused
+                   }};
+  EXPECT_EQ(outcome(late), "pass");
+  EXPECT_EQ(outcome(Fault{"the host closes", "fabrics.connect.disconnect", {}, {}, true}), "pass");
+}
+
+TEST_F(Broken, AHostThatDoesNotReadStopsATargetWithOneThread) {
+  Fault one{"sends block all", "fabrics.isolation.slow-reader", {}, {}};
+  one.one_sender = true;
+  EXPECT_EQ(outcome(one), "fail");
+}
+
+TEST_F(Broken, ASmallMdtsIsNoFault) {
+  const Change mdts = on_data(identify, 1, [](Bytes& p, std::size_t at) { p[at + 77] = 1; });  // 8 KiB
+  const Change refuse = [](Relay& r, Bytes& p) {
+    if (p.size() < 72 || p[0] != command || (p[8] != 1 && p[8] != 2) || get32(p, 40) <= 8192) return;
+    const std::uint8_t opcode = p[8];
+    answered_here(opcode)(r, p);
+    put16(r.to_host, r.to_host.size() - 2, 0x002 << 1);  // invalid field
+  };
+  for (const char* test : {"nvm.integrity.random", "nvm.io.dsm"})
+    EXPECT_EQ(outcome(Fault{"MDTS 1", test, mdts, refuse}), "skipped") << test;
+}
 
 }  // namespace
 }  // namespace holdfast::conformance_test

@@ -1,7 +1,13 @@
 // Goal: our target conforms, and the command does what its help says. Method: the real program against a real
 // engine, judged by its report.
+#include <thread>
+#include <vector>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "conformance/conformance_run.h"
 #include "support/silent_server.h"
@@ -91,6 +97,32 @@ TEST(Conformance, NoTargetAndWrongUsage) {
   EXPECT_EQ(run_tool(scratch, nobody, {"--group", "no-such-group"}).status, 2);
   EXPECT_EQ(run_tool(scratch, "http://127.0.0.1:1/x", {}).status, 1);
   EXPECT_EQ(testing_support::run({program(), "nvme-conformance"}).status, 2);
+}
+
+TEST(Conformance, ATargetThatNeverStopsSendingEndsEachTestToo) {
+  testing_support::ScratchDir scratch;
+  const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in at{};
+  at.sin_family = AF_INET;
+  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof at;
+  ASSERT_EQ(::bind(listener, reinterpret_cast<sockaddr*>(&at), size), 0);
+  ASSERT_EQ(::listen(listener, 4), 0);
+  ASSERT_EQ(::getsockname(listener, reinterpret_cast<sockaddr*>(&at), &size), 0);
+  std::thread babbler([listener] {
+    const int peer = ::accept(listener, nullptr, nullptr);
+    const std::vector<char> noise(1 << 20);
+    while (::send(peer, noise.data(), noise.size(), MSG_NOSIGNAL) > 0) {
+    }
+    ::close(peer);
+  });
+  const ToolRun run = run_tool(
+      scratch, "127.0.0.1:" + std::to_string(ntohs(at.sin_port)),
+      {"--subsystem", "nqn.2014-08.org.nvmexpress:x", "--timeout", "0.2", "--test", "tcp.error.data-first"});
+  babbler.join();
+  ::close(listener);
+  ASSERT_TRUE(run.report.is_object()) << run.messages;
+  EXPECT_EQ(run.report["tests"][0]["outcome"], "fail");
 }
 
 }  // namespace

@@ -61,7 +61,7 @@ Status choose_subsystem(Network& network, Settings& settings, Output& out) {
   settings.subsystem = found.front();
   if (found.size() > 1) {
     out.note(fmt::format("{} subsystems are there; testing {} (--subsystem chooses)", found.size(),
-                         found.front()));
+                         printable(found.front())));
   }
   return Status();
 }
@@ -103,6 +103,7 @@ int run_selected(Output& out, CommandOptions& o, const std::vector<const Case*>&
   options.memory_bytes = 16 * MiB;
   auto runtime = uring::Runtime::create(options);
   if (!runtime.ok()) return out.error(runtime.error());
+  o.settings.seed = runtime.value()->home().random().next();  // what a run before wrote is no pass
   const auto at = runtime.value()->run(runtime.value()->home().resolve(named.value()));
   if (!at.ok()) return out.error(at.error());
   Network network(*runtime.value(), at.value().front());

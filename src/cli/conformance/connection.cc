@@ -8,6 +8,8 @@ namespace holdfast::cli::conformance {
 namespace {
 
 constexpr std::uint32_t plen_max = 32u << 20;  // nothing that a case asks for is larger
+// NVMe/TCP 1.0, 3.5: how long a controller may wait for the host to end the connection, and a little.
+constexpr Nanos host_ends_time = 32s;
 
 std::string list_of(std::initializer_list<std::uint16_t> statuses) {
   std::string text;
@@ -51,6 +53,7 @@ Pdu Connection::take_pdu(Nanos deadline, bool must) {
   };
   constexpr const char* ended = "the target ended the connection";
   constexpr const char* silent = "nothing more came in time";
+  if (test_.over()) return incomplete("the time of the case is over");
   if (!socket_->wait(8, deadline)) return incomplete(silent);
   if (socket_->inbox().size() < 8) return incomplete(ended);
   const std::uint32_t plen = u32(socket_->inbox(), pdu::at_plen);
@@ -70,6 +73,7 @@ Pdu Connection::take_pdu(Nanos deadline, bool must) {
     test_.fail(std::move(fault));
     return {};
   }
+  if (pdu.type() == pdu::c2h_term) socket_->end_sending();  // the host's part
   return pdu;
 }
 
@@ -78,12 +82,27 @@ Pdu Connection::receive_within(Nanos time) { return take_pdu(test_.deadline_in(t
 
 bool Connection::ends_within(Nanos time) {
   if (!socket_) return false;
-  const Nanos deadline = test_.deadline_in(time);
-  while (!socket_->ended()) {
-    socket_->take(socket_->inbox().size());
-    if (!socket_->wait(1, deadline)) return false;
+  Nanos deadline = test_.deadline_in(time);
+  for (;;) {
+    if (skip_received()) deadline = std::max(deadline, test_.deadline_in(host_ends_time));
+    if (socket_->ended()) return true;
+    if (test_.now() >= deadline || !socket_->wait(socket_->inbox().size() + 1, deadline)) return false;
   }
-  return true;
+}
+
+bool Connection::skip_received() {
+  bool terminated = false;
+  while (socket_->inbox().size() >= 8) {
+    const std::uint32_t plen = u32(socket_->inbox(), pdu::at_plen);
+    const bool is_pdu = plen >= 8 && plen <= plen_max;
+    if (is_pdu && socket_->inbox().size() < plen) break;
+    if (is_pdu && u8(socket_->inbox(), 0) == pdu::c2h_term) {
+      socket_->end_sending();
+      terminated = true;
+    }
+    socket_->take(is_pdu ? plen : socket_->inbox().size());
+  }
+  return terminated;
 }
 
 void Connection::stays_silent(Nanos time) {
@@ -165,7 +184,7 @@ std::uint16_t Connection::submit(Command command) {
   }
   const std::uint16_t cid = command.id();
   send(capsule(command));
-  pending_.insert_or_assign(cid, Pending{std::move(command), {}, 0});
+  pending_.insert_or_assign(cid, Pending{std::move(command), {}, 0, false});
   return cid;
 }
 
@@ -242,6 +261,7 @@ void Connection::take_data(const Pdu& pdu) {
   const std::uint32_t datao = u32(pdu.raw, pdu::at_datao);
   const View data = pdu.data();
   ++a.c2h_pdus;
+  if (it->second.data_over) return test_.fail("C2HData: more of them follow the one with LAST_PDU");
   if (datao != a.data.size())
     return test_.fail(fmt::format("C2HData: DATAO expected {}, got {}", a.data.size(), datao));
   if (datao + data.size() > length)
@@ -249,6 +269,7 @@ void Connection::take_data(const Pdu& pdu) {
         fmt::format("C2HData: {} bytes, the command's buffer has {}", datao + data.size(), length));
   append(a.data, data);
   const bool last = (pdu.flags() & pdu::last) != 0;
+  it->second.data_over = last;
   if (a.data.size() == length && !last) return test_.fail("C2HData: the last PDU has no LAST_PDU flag");
   if ((pdu.flags() & pdu::success) == 0) return;
   if (!last) return test_.fail("C2HData: SUCCESS flag without LAST_PDU");

@@ -49,6 +49,10 @@ class Connection {
   // Nothing comes and the connection stays. A finding otherwise.
   void stays_silent(Nanos time);
   void shutdown() noexcept;
+  // What the target sends stays in the kernel's buffers meanwhile.
+  void hold(bool on) noexcept {
+    if (socket_) socket_->hold(on);
+  }
 
   // ICReq and ICResp, which is judged.
   bool set_up(const IcReq& req = IcReq());
@@ -87,9 +91,11 @@ class Connection {
     Command command;
     Answer answer;
     std::uint32_t asked = 0;  // bytes asked for by R2Ts
+    bool data_over = false;   // C2HData with LAST_PDU came
   };
 
   Pdu take_pdu(Nanos deadline, bool must);
+  bool skip_received();  // true: a C2HTermReq was among it
   void take(const Pdu& pdu);
   void take_response(const Pdu& pdu);
   void take_data(const Pdu& pdu);

@@ -39,4 +39,14 @@ Bytes DataFlow::h2c(std::uint32_t from, std::uint32_t bytes, bool last) const {
   return make_h2c_data(cid(), ttag(), from, slice(data_, from, bytes), last, queue_->agreed());
 }
 
+Bytes DataFlow::h2c_all() const {
+  Bytes all;
+  for (std::uint32_t done = 0; done < r2tl();) {
+    const std::uint32_t n = std::min(r2tl() - done, std::max(4096u, agreed().maxh2cdata));
+    append(all, h2c(r2to() + done, n, done + n == r2tl()));
+    done += n;
+  }
+  return all;
+}
+
 }  // namespace holdfast::cli::conformance

@@ -23,6 +23,8 @@ class DataFlow {
   // H2CData that answers the R2T rightly: its part from `from` on.
   const Agreed& agreed() const noexcept { return queue_->agreed(); }
   Bytes h2c(std::uint32_t from, std::uint32_t bytes, bool last) const;
+  // H2CData that answers the R2T whole, in PDUs that MAXH2CDATA allows.
+  Bytes h2c_all() const;
 
  private:
   Session session_;

@@ -105,7 +105,7 @@ void wrong_data_digest_in_capsule(Test& t) {
 void wrong_data_digest(Test& t) {
   DataFlow flow(t, 4096, with_digests(data));
   if (!t.ok() || !agreed_to(flow.session(), data)) return;
-  Bytes pdu = flow.h2c(flow.r2to(), flow.r2tl(), true);
+  Bytes pdu = flow.h2c_all();
   pdu.back() ^= 1;
   flow.queue().send(pdu);
   const Pdu answer = flow.queue().receive();

@@ -35,7 +35,13 @@ void identify(Test& t) {
   const Bytes& c = s.controller();
   if (!t.ok()) return;
   if (u32(c, 80) >= 0x00010400) t.equal("CNTRLTYPE", u8(c, 111), 2);
-  t.equal_text("SUBNQN", text_of(slice(c, 768, 256)), discovery_nqn);
+  const std::string nqn = text_of(slice(c, 768, 256));
+  if (nqn != discovery_nqn) {  // a unique Discovery Service NQN: it is good for Connect, too
+    SessionOptions o;
+    o.subsystem = nqn.empty() ? "?" : nqn;
+    Session by_name(t, o);
+    t.equal_text("SUBNQN", text_of(slice(by_name.controller(), 768, 256)), nqn);
+  }
   t.expect((u8(c, 261) >> 2 & 1) != 0, "LPA bit 2 (extended data) is clear: a long log page cannot be read");
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cli/conformance/report.h"
 #include "cli/conformance/session.h"
 
 namespace holdfast::cli::conformance {
@@ -28,7 +29,8 @@ Result<std::vector<std::string>> discover_subsystems(Network& network, const Set
   }
   if (!test.ok()) {
     const bool unreachable = test.outcome().verdict == Verdict::error;
-    return Error(unreachable ? Errc::not_connected : Errc::protocol, "discovery: " + test.outcome().text);
+    return Error(unreachable ? Errc::not_connected : Errc::protocol,
+                 "discovery: " + printable(test.outcome().text));
   }
   return found;
 }

@@ -247,7 +247,13 @@ void id_in_use(Test& t) {
   if (!r2t || !t.equal("PDU type", r2t.type(), pdu::r2t)) return;
   queue->send(queue->capsule(s.read_command(0, 1).cid(cid)));
   if (!queue->refuses_id(cid)) return;
-  queue->send(make_h2c_data(cid, u16(r2t.raw, pdu::at_ttag), 0, data, true, queue->agreed()));
+  for (std::size_t at = 0; at < data.size() && t.ok();) {
+    const View piece = slice(data, at, std::max(4096u, queue->agreed().maxh2cdata));
+    const bool last = at + piece.size() == data.size();
+    queue->send(make_h2c_data(cid, u16(r2t.raw, pdu::at_ttag), static_cast<std::uint32_t>(at), piece, last,
+                              queue->agreed()));
+    at += piece.size();
+  }
   const Pdu p = queue->receive();
   if (!p || !t.equal("PDU type", p.type(), pdu::response)) return;
   t.equal("the status of the first command", static_cast<unsigned>(u16(p.raw, 22) >> 1), 0);

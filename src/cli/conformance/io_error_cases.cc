@@ -49,10 +49,11 @@ Command larger_than_mdts(Session& s) {
   const unsigned mdts = u8(s.controller(), 77);
   if (!s.test().needs(mdts != 0, "MDTS is 0: no transfer is too large")) return Command(io::flush);
   const std::uint32_t blocks = s.transfer_max() / s.block_bytes() + 1;
-  if (mdts >= 8 + 1 && s.transfer_max() == 1u << 20) s.test().skip("MDTS is over 1 MiB");
+  const auto page = static_cast<unsigned>(12 + (s.property(prop::cap, true) >> 48 & 15));
+  if (mdts + page > 20) s.test().skip("MDTS is over 1 MiB");
   if (blocks > 65536) s.test().skip("MDTS is more than a command can ask for");
   if (s.blocks() < blocks) s.test().skip("the namespace is smaller than MDTS");
-  return s.read_command(0, blocks);
+  return io_command(io::read, s.nsid(), 0, blocks).reads(blocks * s.block_bytes());
 }
 
 // An opcode whose ONCS bit is clear.

@@ -70,14 +70,22 @@ void vanishing_controllers(Test& t) {
 // A host that does not take what it asked for holds up nobody else.
 void slow_reader(Test& t) {
   Session slow(t), s(t);
-  const auto stuck = slow.io_queue();
+  const auto entries =
+      static_cast<std::uint16_t>(std::min<std::uint64_t>(slow.property(prop::cap, true) & 0xffff, 127));
+  const auto stuck = slow.io_queue(1, entries);
   const auto queue = s.io_queue();
   const std::uint32_t blocks = static_cast<std::uint32_t>(
-      std::min<std::uint64_t>(slow.blocks(), std::min(slow.transfer_max(), 131072u) / slow.block_bytes()));
+      std::min<std::uint64_t>(slow.blocks(), slow.transfer_max() / slow.block_bytes()));
+  if (!t.ok()) return;
+  // More than the kernel's buffers take.
+  const std::uint32_t count =
+      std::min<std::uint32_t>(entries, (8u << 20) / (blocks * slow.block_bytes()) + 1);
+  stuck->hold(true);
   std::vector<std::uint16_t> cids;
-  for (int i = 0; i < 24; ++i) cids.push_back(stuck->submit(slow.read_command(0, blocks)));
+  for (std::uint32_t i = 0; i < count; ++i) cids.push_back(stuck->submit(slow.read_command(0, blocks)));
   for (int i = 0; i < 20; ++i)
     queue->expect_good("Read of a bystander", queue->execute(s.read_command(0, 1)));
+  stuck->hold(false);
   for (const std::uint16_t cid : cids) stuck->expect_good("Read of the slow host", stuck->await(cid));
 }
 

@@ -12,16 +12,31 @@ Task<void> sleep_task(Reactor& reactor, Nanos time) { (void)co_await reactor.sle
 }  // namespace
 
 Socket::Socket(uring::Runtime& runtime, std::unique_ptr<Stream> stream)
-    : runtime_(runtime), stream_(std::move(stream)), scope_(runtime.home()), changed_(runtime.home()) {
+    : runtime_(runtime),
+      stream_(std::move(stream)),
+      scope_(runtime.home()),
+      changed_(runtime.home()),
+      released_(runtime.home()) {
   scope_.spawn(pump());
 }
 
 Socket::~Socket() {
-  stream_->shutdown();
+  end();
   runtime_.run(close());
 }
 
-void Socket::shutdown() noexcept { stream_->shutdown(); }
+void Socket::shutdown() noexcept { end(); }
+void Socket::end_sending() noexcept { stream_->end_sending(); }
+
+void Socket::hold(bool on) noexcept {
+  held_ = on;
+  if (!on) released_.set();
+}
+
+void Socket::end() noexcept {
+  hold(false);
+  stream_->shutdown();
+}
 
 Task<void> Socket::close() {
   co_await scope_.join();
@@ -32,6 +47,10 @@ Task<void> Socket::pump() {
   std::array<std::byte, 65536> piece;
   const IoVec vec{piece.data(), piece.size()};
   for (;;) {
+    while (held_) {
+      released_.reset();
+      co_await released_.wait();
+    }
     const Result<std::size_t> n = co_await stream_->receive(IoVecs(&vec, 1));
     if (!n.ok() || n.value() == 0 || inbox_.size() > inbox_bytes_max) break;
     const auto* first = reinterpret_cast<const std::uint8_t*>(piece.data());
@@ -58,7 +77,7 @@ Task<void> Socket::wait_sent(Nanos deadline) {
     if (woken == Wake::timed_out) break;
   }
   if (!sending_) co_return;
-  stream_->shutdown();
+  end();
   co_await scope_.join();
 }
 

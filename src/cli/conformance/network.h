@@ -29,8 +29,11 @@ class Socket {
   void take(std::size_t bytes);
   bool ended() const noexcept { return ended_; }
   void shutdown() noexcept;
+  void end_sending() noexcept;  // the peer sees our end; we still receive
+  void hold(bool on) noexcept;  // nothing more is read from the kernel meanwhile
 
  private:
+  void end() noexcept;
   Task<void> pump();
   Task<void> send_all(View bytes);
   Task<void> wait_for(std::size_t bytes, Nanos deadline);
@@ -41,7 +44,9 @@ class Socket {
   std::unique_ptr<Stream> stream_;
   TaskScope scope_;
   Event changed_;
+  Event released_;
   Bytes inbox_;
+  bool held_ = false;
   bool ended_ = false;
   bool sending_ = false;
   bool sent_ = false;

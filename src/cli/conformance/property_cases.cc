@@ -112,6 +112,19 @@ void wrong_cc(Test& t, std::uint32_t (*change)(std::uint32_t cc)) {
            fmt::format("CSTS {:#x}: the controller is ready with a CC that it cannot do", csts));
 }
 
+// What SQES requires a host learns once the controller is ready: it may be judged where a queue is made.
+void wrong_entry_size(Test& t) {
+  Session s(t, disabled());
+  const Answer a = s.property_set(prop::cc, (s.enabling_cc() & ~0xf0000u) | 2u << 16);
+  if (!a.arrived || a.status != sc::success) return;
+  t.sleep(200ms);
+  const std::uint64_t csts = s.property(prop::csts);
+  if ((csts & csts_rdy) == 0 || (csts & csts_cfs) != 0) return;
+  const auto c = s.wire();
+  c->expect_refused("Connect of an I/O queue with entries of 4 bytes",
+                    c->execute(connect_command(s.parameters(1))));
+}
+
 void get(Test& t, std::uint32_t offset, bool is_8_bytes, const char* what) {
   Session s(t, disabled());
   s.admin().expect_status(what, s.property_get(offset, is_8_bytes), {sc::invalid_field});
@@ -183,8 +196,7 @@ void add_property_cases(Cases& to) {
       "The controller does not become ready with it",
       [](Test& t) { wrong_cc(t, [](std::uint32_t cc) { return cc | 0xfu << 7; }); });
   add("cc-iosqes", "CC.IOSQES of 4 bytes", Spec::base, cc_section,
-      "The controller does not become ready with it",
-      [](Test& t) { wrong_cc(t, [](std::uint32_t cc) { return (cc & ~0xf0000u) | 2u << 16; }); });
+      "The controller does not become ready with it, or makes no I/O queue", wrong_entry_size);
   constexpr const char* get_section = "6.5 (Property Get)";
   constexpr const char* set_section = "6.6 (Property Set)";
   add("get-cap-4", "CAP read as 4 bytes", Spec::fabrics, get_section,

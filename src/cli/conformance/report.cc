@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/utf8.h"
 #include "cli/tool/table.h"
 
 namespace holdfast::cli::conformance {
@@ -80,18 +81,11 @@ std::string xml(std::string_view text) {
 // What a person wants to know of a finding, line by line.
 std::string details(const Outcome& o, std::string_view indent) {
   std::string text;
-  for (const std::string& m : o.more) text += fmt::format("{}also: {}\n", indent, m);
+  for (const std::string& m : o.more) text += fmt::format("{}also: {}\n", indent, printable(m));
   if (o.verdict != Verdict::fail) return text;
   text += fmt::format("{}requirement: {} [{}]\n", indent, o.of->requirement, reference(*o.of));
   if (!o.sent_hex.empty()) text += fmt::format("{}last sent: {}\n", indent, o.sent_hex);
   if (!o.received_hex.empty()) text += fmt::format("{}last received: {}\n", indent, o.received_hex);
-  return text;
-}
-
-std::string printable(std::string text) {
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  }
   return text;
 }
 
@@ -102,21 +96,33 @@ std::string junit_case(const Outcome& o) {
     case Verdict::pass:
       return text + "/>\n";
     case Verdict::fail:
-      text +=
-          fmt::format(">\n      <failure message=\"{}\">{}</failure>\n", xml(o.text), xml(details(o, "")));
+      text += fmt::format(">\n      <failure message=\"{}\">{}</failure>\n", xml(printable(o.text)),
+                          xml(details(o, "")));
       break;
     case Verdict::error:
-      text += fmt::format(">\n      <error message=\"{}\"/>\n", xml(o.text));
+      text += fmt::format(">\n      <error message=\"{}\"/>\n", xml(printable(o.text)));
       break;
     case Verdict::not_supported:
     case Verdict::skipped:
-      text += fmt::format(">\n      <skipped message=\"{}: {}\"/>\n", name(o.verdict), xml(o.text));
+      text +=
+          fmt::format(">\n      <skipped message=\"{}: {}\"/>\n", name(o.verdict), xml(printable(o.text)));
       break;
   }
   return text + "    </testcase>\n";
 }
 
 }  // namespace
+
+std::string printable(std::string_view text) {
+  const std::string all = to_utf8(text);
+  std::string out;
+  for (std::string_view rest = all; !rest.empty();) {
+    const std::size_t size = utf8_size(rest);
+    out += is_control(rest) ? std::string_view("?") : rest.substr(0, size);
+    rest.remove_prefix(size);
+  }
+  return out;
+}
 
 void Counts::add(Verdict v) noexcept {
   switch (v) {
@@ -147,8 +153,8 @@ Counts count(const std::vector<Outcome>& outcomes) noexcept {
 Tree to_tree(const RunInfo& run, const std::vector<Outcome>& outcomes) {
   Tree tree;
   tree["target"] = run.target;
-  tree["subsystem"] = run.subsystem;
-  tree["host_nqn"] = run.host_nqn;
+  tree["subsystem"] = printable(run.subsystem);
+  tree["host_nqn"] = printable(run.host_nqn);
   tree["destructive"] = run.destructive;
   tree["seconds"] = run.seconds;
   tree["summary"] = tree_of(count(outcomes));
@@ -165,7 +171,7 @@ Tree to_tree(const RunInfo& run, const std::vector<Outcome>& outcomes) {
     Tree one = tree_of(*o.of);
     one["outcome"] = name(o.verdict);
     one["text"] = printable(o.text);
-    if (!o.more.empty()) one["more"] = o.more;
+    for (const std::string& m : o.more) one["more"].push_back(printable(m));
     if (o.verdict == Verdict::fail) {
       one["last_sent"] = o.sent_hex;
       one["last_received"] = o.received_hex;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <nlohmann/json_fwd.hpp>
@@ -24,6 +25,8 @@ struct Counts {
 };
 Counts count(const std::vector<Outcome>& outcomes) noexcept;
 
+// A text that a target may have put something into: UTF-8, without what steers a terminal.
+std::string printable(std::string_view text);
 // Everything about the run; the same tree for JSON and YAML.
 nlohmann::ordered_json to_tree(const RunInfo& run, const std::vector<Outcome>& outcomes);
 // The cases themselves.

@@ -65,5 +65,13 @@ TEST_F(Report, TextNamesWhatDidNotPass) {
   EXPECT_THAT(text, Not(HasSubstr("a.one.x")));
 }
 
+TEST_F(Report, WhatIsNoTextIsShownAllTheSame) {
+  outcomes_[1].text = "got \"\xff\xc3(\"";
+  outcomes_[1].more = {"\x1b]0;x\x07\xfe"};
+  EXPECT_THAT(to_tree(info_, outcomes()).dump(), HasSubstr("\xEF\xBF\xBD"));
+  EXPECT_THAT(to_text(info_, outcomes()), Not(HasSubstr("\x1b")));
+  EXPECT_THAT(to_junit(info_, outcomes()), Not(HasSubstr("\xff")));
+}
+
 }  // namespace
 }  // namespace holdfast::cli::conformance

@@ -2,6 +2,7 @@
 // goes wrong is a finding of the case.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -72,7 +73,11 @@ class Session {
   // The largest transfer in bytes: MDTS, at most 1 MiB.
   std::uint32_t transfer_max();
   // Data that a command capsule may carry on I/O queues.
-  std::uint32_t capsule_data_max() { return std::max(4u, u32(controller(), 1792)) * 16 - 64; }
+  std::uint32_t capsule_data_max() {
+    const std::uint64_t bytes = std::max(4u, u32(controller(), 1792)) * std::uint64_t{16} - 64;
+    return static_cast<std::uint32_t>(std::min<std::uint64_t>(bytes, capsule_data_limit));
+  }
+  static constexpr std::uint32_t capsule_data_limit = 1u << 20;
   bool has_oncs(unsigned bit) { return (u16(controller(), 520) >> bit & 1) != 0; }
   // not_supported() when the bit of ONCS is clear.
   bool needs_oncs(unsigned bit, std::string_view what);
@@ -86,8 +91,11 @@ class Session {
  private:
   void connect();
   void find_namespace();
+  // The case is skipped when MDTS does not allow that much.
+  void fits(std::uint64_t bytes);
 
   Test& test_;
+  std::uint32_t transfer_max_ = 0;
   const SessionOptions options_;
   Connection admin_;
   std::uint16_t cntlid_ = 0;

@@ -213,6 +213,18 @@ std::vector<WrongPdu> header_errors() {
   };
 }
 
+// Only an R2T of more than MAXH2CDATA tells this limit from its own.
+Act over_maxh2cdata() {
+  return [](Test& t, const auto& judge) {
+    DataFlow flow(t, 1u << 20);
+    if (!t.ok()) return;
+    const std::uint32_t most = flow.agreed().maxh2cdata;
+    if (flow.r2tl() <= most) return t.not_supported("no R2T asks for more than MAXH2CDATA");
+    flow.queue().send(flow.h2c(flow.r2to(), most + 4, false));
+    judge(flow.queue());
+  };
+}
+
 std::vector<WrongPdu> data_errors() {
   return {
       {"ttag",
@@ -265,10 +277,7 @@ std::vector<WrongPdu> data_errors() {
       {"maxh2cdata",
        "H2CData larger than MAXH2CDATA",
        "3.3.2.2, 3.6.2.3 (ICResp)",
-       in_data([](const DataFlow& f) {
-         const Bytes more = pattern(std::size_t{f.agreed().maxh2cdata} + 512, 1);
-         return make_h2c_data(f.cid(), f.ttag(), f.r2to(), more, false, f.agreed());
-       }),
+       over_maxh2cdata(),
        {{pdu::fes_limit, pdu::fes_range}}},
   };
 }

@@ -59,6 +59,7 @@ class Test {
   // The end of a wait for one answer that begins now, within the time of the case.
   Nanos answer_deadline() const noexcept;
   Nanos deadline_in(Nanos time) const noexcept;
+  bool over() const noexcept { return now() >= until_; }  // the time of the case
 
   // --- For connections. ---
   void note_sent(View pdu) { sent_.assign(pdu.begin(), pdu.end()); }
