@@ -215,6 +215,7 @@ std::int64_t SimDisk::perform(const Pending& p) {
   const FileOp& op = *p.op;
   const bool durable = op.durable || !options_.volatile_cache;
   if (const int err = fault(op)) {
+    if (op.kind == FileOp::Kind::sync) leave_out(p.order);
     if (changes(op) && err == EIO && !faults_.failed) change(op, false, [&] { return random_.chance(1, 2); });
     return -err;
   }
@@ -285,9 +286,20 @@ void SimDisk::sync(std::uint64_t order) {
   for (auto it = undurable_.begin(); it != undurable_.end();) {
     auto& versions = it->second;
     auto keep = versions.begin();  // the newest that the sync covers
-    while (std::next(keep) != versions.end() && std::next(keep)->order < order) ++keep;
+    for (auto v = std::next(versions.begin()); v != versions.end(); ++v) {
+      if (v->order < order) keep = v;
+    }
     versions.erase(versions.begin(), keep);
     it = versions.size() == 1 ? undurable_.erase(it) : std::next(it);
+  }
+}
+
+// What a sync could not write is out of the cache; only writing it again makes it durable.
+void SimDisk::leave_out(std::uint64_t order) {
+  for (auto& [sector, versions] : undurable_) {
+    for (Version& v : versions) {
+      if (v.order != 0 && v.order < order && random_.chance(1, 2)) v.order = left_out;
+    }
   }
 }
 

@@ -94,6 +94,7 @@ class SimDisk {
     std::uint64_t order;
     Sector content;
   };
+  static constexpr std::uint64_t left_out = ~std::uint64_t{0};  // as an order: no sync covers it
   struct Pending {
     FileOp* op;
     SimReactor* reactor;
@@ -111,6 +112,7 @@ class SimDisk {
   void change(const FileOp& op, bool durable, Choose choose);
   void put_sector(std::uint64_t sector, std::span<const std::byte> content, bool durable);
   void sync(std::uint64_t order);
+  void leave_out(std::uint64_t order);
   void garbage(std::span<std::byte> into);
 
   World& world_;

@@ -26,6 +26,7 @@ std::uint64_t hash(std::string_view text) {
 Cluster::Cluster(const Swarm& swarm, bool verbose)
     : swarm_(swarm), verbose_(verbose), world_(swarm.seed), store_(world_) {
   world_.net().set_default_link(swarm.link);
+  world_.net().set_hold_per_mille(swarm.hold_per_mille);
   for (unsigned i = 0; i < swarm.remote_replicas; ++i) add_replica(false);
   nexus_node_ = &world_.add_node("nexus");
   host_node_ = &world_.add_node("host");
@@ -57,7 +58,7 @@ void Cluster::add_replica(bool local) {
   r.disk_path = fmt::format("/dev/disk{}", r.index);
   DiskOptions disk = swarm_.disk;
   disk.size_bytes = data_offset_bytes + swarm_.volume_bytes + 128 * KiB;
-  if (swarm_.pools) disk.size_bytes = 2 * disk.size_bytes + 16 * MiB;
+  if (swarm_.pools) disk.size_bytes = (2 + swarm_.snapshots) * disk.size_bytes + 16 * MiB;
   r.node->add_disk(r.disk_path, disk);
   if (local) {
     r.uri = fmt::format("aio://{}?blk_size={}&uuid={}", r.disk_path, swarm_.block_bytes, r.uuid);
@@ -157,6 +158,46 @@ void Cluster::crash_nexus(CrashKind kind) {
   if (kind != CrashKind::power) return;
   for (Replica& r : replicas_) {
     if (r.local) lost_cache(r);
+  }
+}
+
+void Cluster::end_nexus(Nanos away) {
+  if (nexus_ == nullptr || !nexus_->up()) return;
+  note("the nexus is stopped");
+  struct Stop {
+    static Task<void> run(Cluster& c, NexusEngine& e, Nanos time) {
+      co_await e.stop();
+      c.world_.after(Nanos(0), [&c, ended = &e, time] { c.nexus_ended(ended, time); });
+    }
+  };
+  world_.spawn(nexus_->home(), Stop::run(*this, *nexus_, away));
+}
+
+void Cluster::nexus_ended(const NexusEngine* ended, Nanos away) {
+  if (nexus_.get() != ended) return;  // it crashed meanwhile
+  bury(nexus_.release());
+  nexus_node_->crash(CrashKind::process);  // connections that a partition holds may still be half open
+  nexus_crashed_at_ = world_.now();
+  check_clean_end();
+  world_.after(away, [this] { start_nexus(); });
+}
+
+// A record that says so promises that nothing has to be copied, and that no cache matters any more.
+void Cluster::check_clean_end() {
+  const nexus::Record* now = record();
+  if (now == nullptr || !now->clean_shutdown || history_ == nullptr) return;
+  history_->end_flush(history_->begin_flush(), true);
+  if (swarm_.pools) return;
+  const Replica* first = nullptr;
+  for (const Replica& r : replicas_) {
+    if (r.dead || r.suspect || !recorded_healthy(r)) continue;
+    for (std::uint64_t block = 0; block < history_->block_count(); ++block) {
+      const Value there = on_disk(r, block);
+      if (history_->may_hold(block, there) && (first == nullptr || on_disk(*first, block) == there)) continue;
+      return fail(fmt::format("P1: a clean end, and {} has {} in block {} ({})", r.node->name(),
+                              to_string(there), block, history_->describe(block)));
+    }
+    if (first == nullptr) first = &r;
   }
 }
 
@@ -349,6 +390,50 @@ void Cluster::expect_copies(const nexus::Record& before, const nexus::NexusView&
     copy_bytes_max_[c.uri] = regions * region_bytes;
     if (!c.rebuild->is_partial) fail(fmt::format("{} is copied in full", at->node->name()));
   }
+}
+
+std::string Cluster::unsealed() const {
+  if (nexus_ == nullptr || !nexus_->up()) return "all: the nexus is down";
+  const std::uint64_t last = nexus_->volume()->view().sealed_epoch;
+  std::string text;
+  for (const Replica& r : replicas_) {
+    if (r.dead || r.local || !recorded_healthy(r)) continue;
+    const auto changed = changed_since(r, last);
+    const auto regions = changed ? std::count(changed->begin(), changed->end(), true) : -1;
+    if (regions != 0) text += fmt::format("{} regions on {} since epoch {}; ", regions, r.node->name(), last);
+  }
+  return text;
+}
+
+void Cluster::check_snapshots() {
+  for (const Snapshot& s : snapshots_) {
+    if (!check_snapshot(s)) return;
+  }
+}
+
+bool Cluster::check_snapshot(const Snapshot& s) {
+  std::vector<Value> first;
+  for (const auto& [index, uuid] : s.parts) {
+    Replica& r = replicas_[index];
+    std::vector<Value> there;
+    const bool read = world_.run(r.node->process()->core(0),
+                                 r.engine->read_snapshot(uuid, data_offset_bytes, s.legal.size(), there));
+    if (!read) {
+      fail(fmt::format("P3: a snapshot on {} cannot be read", r.node->name()));
+      return false;
+    }
+    for (std::size_t b = 0; b < there.size(); ++b) {
+      const auto& legal = s.legal[b];
+      const bool is_legal =
+          std::any_of(legal.begin(), legal.end(), [&](Value v) { return v == there[b] || v == value_any; });
+      if (is_legal && (first.empty() || first[b] == there[b])) continue;
+      fail(fmt::format("P3: a snapshot on {} has {} in block {}{}", r.node->name(), to_string(there[b]), b,
+                       is_legal ? ", another one has not" : ""));
+      return false;
+    }
+    if (first.empty()) first = std::move(there);
+  }
+  return true;
 }
 
 void Cluster::check_copied(const nexus::RebuildRecord& record) {

@@ -71,6 +71,8 @@ class Cluster {
   void start_host();
   void crash_replica(Replica& r, CrashKind kind);
   void crash_nexus(CrashKind kind);
+  // In good order; it is created again so long after that.
+  void end_nexus(Nanos away);
   // All that was taken away comes back, except disks that died.
   void heal();
   // Every living child is healthy.
@@ -93,6 +95,19 @@ class Cluster {
   // A nexus was created from this record: what each rebuild that it began may copy at most.
   void expect_copies(const nexus::Record& before, const nexus::NexusView& view);
   void check_copied(const nexus::RebuildRecord& record);
+  // A snapshot of the volume: of each replica that has one, and what each block may be there.
+  struct Snapshot {
+    std::vector<std::pair<unsigned, Uuid>> parts;  // replica, snapshot
+    std::vector<std::vector<Value>> legal;
+  };
+  std::optional<unsigned> next_snapshot() {
+    return snapshot_numbers_ < swarm_.snapshots ? std::optional(++snapshot_numbers_) : std::nullopt;
+  }
+  void keep(Snapshot s) { snapshots_.push_back(std::move(s)); }
+  // P3: they are equal, and each is the volume of one moment. Everything is up.
+  void check_snapshots();
+  // What of the healthy replicas changed since the last seal; empty: nothing.
+  std::string unsealed() const;
   // The last word: all that the record calls healthy hold the same legal values. Everything is up.
   void check_replicas();
   Value on_disk(const Replica& r, std::uint64_t block) const;
@@ -103,6 +118,9 @@ class Cluster {
   void check_joined(const Replica& r);
   bool check_equal(const Replica& joined, const Replica& other);
   std::optional<std::vector<bool>> changed_since(const Replica& r, std::uint64_t epoch) const;
+  bool check_snapshot(const Snapshot& s);
+  void nexus_ended(const NexusEngine* ended, Nanos away);
+  void check_clean_end();
   void lost_cache(Replica& r);
   void check_suspects();
 
@@ -118,6 +136,8 @@ class Cluster {
   std::unique_ptr<BlockHistory> history_;
   std::vector<std::string> failures_;
   std::map<std::string, std::uint64_t> copy_bytes_max_;  // by child, of the next rebuild that ends
+  std::vector<Snapshot> snapshots_;
+  unsigned snapshot_numbers_ = 0;
   std::uint64_t writes_ = 0;
   Nanos nexus_crashed_at_{-1'000'000'000'000};
 };

@@ -113,8 +113,19 @@ std::vector<bool> ReplicaEngine::changed_since(std::uint32_t epoch) const {
 }
 
 Task<bool> ReplicaEngine::read_all(std::uint64_t from, std::uint64_t blocks, std::vector<Value>& into) {
+  return read_from(*device_, from, blocks, into);
+}
+
+Task<bool> ReplicaEngine::read_snapshot(Uuid uuid, std::uint64_t from, std::uint64_t blocks,
+                                        std::vector<Value>& into) {
+  BlockDevice* const device = pool_->device(uuid);
+  co_return device != nullptr&& co_await read_from(*device, from, blocks, into);
+}
+
+Task<bool> ReplicaEngine::read_from(BlockDevice& device, std::uint64_t from, std::uint64_t blocks,
+                                    std::vector<Value>& into) {
   Reactor& core = devices_.cores().home();
-  auto channel = co_await device_->open_channel(core);
+  auto channel = co_await device.open_channel(core);
   if (!channel.ok()) co_return false;
   const std::uint64_t block_bytes = cluster_.swarm().block_bytes;
   const std::uint64_t piece = 64 * KiB / block_bytes;
@@ -295,6 +306,38 @@ Task<void> NexusEngine::meddle() {
   cluster_.note(fmt::format("  {} {}: {}", names[what], r.node->name(), s.ok() ? "ok" : s.error().message()));
 }
 
+Task<void> NexusEngine::take_snapshot() {
+  const Gate::Hold hold = living_.enter();
+  if (!hold || !up_) co_return;
+  const auto number = cluster_.next_snapshot();
+  if (!number) co_return;
+  Cluster::Snapshot taken;
+  std::vector<nexus::ChildSnapshot> wanted;
+  for (const Replica& r : cluster_.replicas()) {
+    if (!uses(r)) continue;
+    nexus::ChildSnapshot one;
+    one.uri = r.uri;
+    one.request.name = fmt::format("s{}", *number);
+    one.request.uuid = Uuid::from_name(fmt::format("snapshot {} of {}", *number, r.index));
+    taken.parts.emplace_back(r.index, one.request.uuid);
+    wanted.push_back(std::move(one));
+  }
+  BlockHistory& history = cluster_.history();
+  const auto look = history.begin_read(0, history.block_count());
+  const auto made = co_await nexus_->snapshot(std::move(wanted));
+  taken.legal = history.end_look(look);
+  if (!made.ok()) {
+    cluster_.note("no snapshot: " + made.error().message());
+    co_return;
+  }
+  for (std::size_t i = made.value().size(); i-- > 0;) {
+    if (made.value()[i].outcome != Errc::ok)
+      taken.parts.erase(taken.parts.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+  cluster_.note(fmt::format("snapshot {} of {} replicas", *number, taken.parts.size()));
+  cluster_.keep(std::move(taken));
+}
+
 void NexusEngine::on_child_changed(const nexus::NexusView&, const nexus::ChildView& child) noexcept {
   cluster_.note(
       fmt::format("child {}: {} ({})", child.uri, nexus::name(child.state), nexus::name(child.reason)));
@@ -306,6 +349,7 @@ void NexusEngine::on_rebuild_ended(const nexus::NexusView&, const nexus::Rebuild
 }
 
 Task<void> NexusEngine::stop() {
+  up_ = false;  // nobody asks nexus_ from here on
   stop_.request_stop();
   co_await living_.close();
   co_await target_.close();

@@ -34,9 +34,12 @@ class ReplicaEngine {
   std::vector<bool> changed_since(std::uint32_t epoch) const;
   // Blocks of the volume from the byte on.
   Task<bool> read_all(std::uint64_t from, std::uint64_t blocks, std::vector<Value>& into);
+  Task<bool> read_snapshot(Uuid uuid, std::uint64_t from, std::uint64_t blocks, std::vector<Value>& into);
 
  private:
   Task<Status> try_start();
+  Task<bool> read_from(BlockDevice& device, std::uint64_t from, std::uint64_t blocks,
+                       std::vector<Value>& into);
   Task<Status> open_pool(BlockDevice& disk);
   Cluster& cluster_;
   Replica& replica_;
@@ -62,6 +65,8 @@ class NexusEngine final : nexus::NexusObserver {
   SimReactor& home() noexcept { return process_.core(0); }
   // A person does something to a random child.
   Task<void> meddle();
+  // Of the replicas that are in sync.
+  Task<void> take_snapshot();
   void set_meddling(bool on) noexcept { meddling_ = on; }
 
  private:

@@ -110,7 +110,7 @@ BlockHistory::Op BlockHistory::begin_write(std::uint64_t first, std::uint64_t co
   return op;
 }
 
-void BlockHistory::end_write(Op op, bool acknowledged) {
+void BlockHistory::end_write(Op op, bool acknowledged, bool durable) {
   const auto node = writes_.extract(op);
   const Running& w = node.mapped();
   const std::uint64_t now = moment_++;
@@ -127,6 +127,10 @@ void BlockHistory::end_write(Op op, bool acknowledged) {
     std::erase_if(b.open, [&](const OpenWrite& open) { return open.failed != 0 && open.failed < w.start; });
     std::erase_if(b.possible, [&](const Possible& p) { return p.latest < w.start; });
     add(b.possible, {w.value, now});
+    // Where nothing overlapped it, it is all that lost power can leave.
+    if (!durable || !b.open.empty() || b.possible.size() != 1) continue;
+    b.since_flush.assign(1, w.value);
+    b.unflushed = false;
   }
 }
 
@@ -178,6 +182,11 @@ std::string BlockHistory::end_read(Op op, std::span<const Value> values) {
 }
 
 void BlockHistory::fail_read(Op op) { reads_.erase(op); }
+
+std::vector<std::vector<Value>> BlockHistory::end_look(Op op) {
+  auto node = reads_.extract(op);
+  return std::move(node.mapped().legal);
+}
 
 BlockHistory::Op BlockHistory::begin_flush() {
   flushes_[++ops_] = moment_++;

@@ -38,11 +38,13 @@ class BlockHistory {
   explicit BlockHistory(std::uint64_t block_count);
 
   Op begin_write(std::uint64_t first, std::uint64_t count, Value value);
-  void end_write(Op op, bool acknowledged);
+  void end_write(Op op, bool acknowledged, bool durable = false);
   Op begin_read(std::uint64_t first, std::uint64_t count);
   // Empty when every block's value is legal; else what is wrong.
   std::string end_read(Op op, std::span<const Value> values);
   void fail_read(Op op);
+  // Ends a read whose values come later: what each block may be.
+  std::vector<std::vector<Value>> end_look(Op op);
   Op begin_flush();
   void end_flush(Op op, bool acknowledged);
   // A cache was lost together with what the nexus knew: each block may be back at whatever it may have held

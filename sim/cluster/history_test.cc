@@ -111,5 +111,17 @@ TEST(BlockHistory, LostCachesBringBackOnlyWhatNoFlushCovered) {
   EXPECT_FALSE(h.reads(2)) << "whatever it is, it stays";
 }
 
+TEST(BlockHistory, LostCachesDoNotUndoADurableWrite) {
+  OneBlock h;
+  h.writes(1);
+  h.end_write(h.begin_write(0, 1, 2), true, true);
+  h.lose_unflushed();
+  EXPECT_FALSE(h.may_hold(0, 1));
+  EXPECT_TRUE(h.may_hold(0, 2));
+  h.writes(3);
+  h.lose_unflushed();
+  EXPECT_TRUE(h.may_hold(0, 2));
+}
+
 }  // namespace
 }  // namespace holdfast::sim

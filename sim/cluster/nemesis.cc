@@ -25,6 +25,8 @@ Nemesis::Nemesis(Cluster& cluster) : cluster_(cluster), random_(cluster.world().
   enable(s.disk_dies, &Nemesis::disk_dies);
   enable(s.store_outage, &Nemesis::store_outage);
   enable(s.child_operations, &Nemesis::meddle);
+  enable(s.nexus_end, &Nemesis::end_nexus);
+  enable(s.snapshots > 0, &Nemesis::snapshot);
 }
 
 void Nemesis::start() {
@@ -184,6 +186,13 @@ void Nemesis::store_outage() {
   cluster_.note("the membership store is out");
   cluster_.store().set_out(true);
   end_after(10ms, 5s, [this] { cluster_.store().set_out(false); });
+}
+
+void Nemesis::end_nexus() { cluster_.end_nexus(draw(50ms, 8s)); }
+
+void Nemesis::snapshot() {
+  NexusEngine* engine = cluster_.nexus();
+  if (engine != nullptr && engine->up()) cluster_.world().spawn(engine->home(), engine->take_snapshot());
 }
 
 void Nemesis::meddle() {

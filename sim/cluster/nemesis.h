@@ -34,6 +34,8 @@ class Nemesis {
   void disk_dies();
   void store_outage();
   void meddle();
+  void end_nexus();
+  void snapshot();
   Replica& any_replica();
   Node& any_node();
   Nanos draw(Nanos low, Nanos high);

@@ -49,6 +49,17 @@ bool become_whole(Cluster& cluster) {
   return cluster.failures().empty();
 }
 
+// Nothing is written any more: a crash now would have nothing to copy.
+bool become_sealed(Cluster& cluster) {
+  const Swarm& s = cluster.swarm();
+  if (!s.epochs || s.local_child || s.nexus_end) return true;  // a clean end may leave a seal unrecorded
+  for (int second = 0; second < 120 && !cluster.unsealed().empty() && cluster.failures().empty(); ++second)
+    cluster.world().run_for(1s);
+  const std::string unsealed = cluster.unsealed();
+  if (!unsealed.empty()) cluster.fail("nothing was written for two minutes, and there is unsealed: " + unsealed);
+  return cluster.failures().empty();
+}
+
 bool last_checks(Cluster& cluster) {
   World& world = cluster.world();
   bool read = false;
@@ -64,6 +75,7 @@ bool last_checks(Cluster& cluster) {
   world.run_until([&] { return over || !cluster.failures().empty(); }, world.now() + drain_limit);
   if (!read) cluster.fail("the healed volume cannot be read");
   if (cluster.failures().empty()) cluster.check_replicas();
+  if (cluster.failures().empty() && cluster.swarm().pools) cluster.check_snapshots();
   return cluster.failures().empty();
 }
 
@@ -78,7 +90,8 @@ RunResult run(const Swarm& swarm, bool verbose) {
   if (cluster.set_up()) {
     Workload workload(cluster);
     Nemesis nemesis(cluster);
-    if (work(cluster, workload, nemesis) && become_whole(cluster) && last_checks(cluster)) {
+    if (work(cluster, workload, nemesis) && become_whole(cluster) && become_sealed(cluster) &&
+        last_checks(cluster)) {
       cluster.shut_down();
     }
     result.operations = workload.finished();

@@ -118,6 +118,22 @@ void draw_lone_copy(Swarm& s, Prng& p) {
   draw_pace(s, p);
 }
 
+// P9: the store is not in the way of I/O.
+void draw_store_only(Swarm& s, Prng& p) {
+  s.store_only = s.store_outage = true;
+  s.link = LinkOptions();
+  s.disk.tail_per_mille = 0;
+  s.queue_depth = std::min(s.queue_depth, 8u);
+  s.operation_blocks_max = std::min(s.operation_blocks_max, 32u);
+  s.host.grace = 300s;
+  s.host.io_timeout = 120s;
+  s.replica_crash = s.power_loss = s.nexus_crash = s.partition = s.cut = s.refuse = s.freeze = false;
+  s.disk_errors = s.disk_stall = s.disk_slow = s.disk_dies = s.child_operations = false;
+  s.damage_per_mille = 0;
+  s.fault_interval = between(p, 200ms, 1s);
+  draw_pace(s, p);
+}
+
 double ms(Nanos n) { return static_cast<double>(n.count()) / 1e6; }
 
 Swarm draw_any(std::uint64_t seed) {
@@ -140,6 +156,9 @@ Swarm Swarm::draw(std::uint64_t seed) {
   Swarm s = draw_any(seed);
   Prng p(seed ^ 0x10ec0b710ec0b7);
   if (seed % 8 == 7) draw_lone_copy(s, p);
+  if (seed % 16 == 13) draw_store_only(s, p);
+  if (seed % 16 == 5) s.nexus_end = true;
+  if (seed % 8 == 2) s.hold_per_mille = static_cast<unsigned>(p.between(1, 1000));
   return s;
 }
 
@@ -174,6 +193,9 @@ Swarm Swarm::draw_epochs(std::uint64_t seed) {
     draw_lone_copy(s, p);
     s.nexus_crash = p.chance(1, 2);
   }
+  if (s.pools && seed % 4 == 1) s.snapshots = 3;
+  if (seed % 16 == 5) s.nexus_end = true;
+  if (seed % 8 == 2) s.hold_per_mille = static_cast<unsigned>(p.between(1, 1000));
   return s;
 }
 
@@ -216,6 +238,10 @@ std::string Swarm::to_string() const {
   fault(store_outage, "store-outage");
   fault(child_operations, "child-operations");
   fault(lone_copy, "lone-copy");
+  fault(nexus_end, "nexus-end");
+  fault(store_only, "store-only");
+  if (snapshots > 0) text += fmt::format(" snapshots ({})", snapshots);
+  if (hold_per_mille > 0) text += fmt::format(" held sends ({} per mille)", hold_per_mille);
   if (damage_per_mille > 0) text += fmt::format(" damage ({} per mille)", damage_per_mille);
   return text + "\n";
 }

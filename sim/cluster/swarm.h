@@ -63,6 +63,10 @@ struct Swarm {
   bool store_outage = false;
   bool child_operations = false;
   unsigned damage_per_mille = 0;  // of pieces; only with digests
+  unsigned hold_per_mille = 0;    // of the sends, whose memory the network holds for a while
+  bool nexus_end = false;         // in good order, while the host goes on
+  unsigned snapshots = 0;         // at most, of volumes of pools
+  bool store_only = false;        // nothing but the store goes wrong: no I/O waits (P9)
   // Replicas crash until one in-sync copy is left; that one loses power while others are rebuilt from it.
   bool lone_copy = false;
 };

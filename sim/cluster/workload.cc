@@ -63,7 +63,10 @@ Task<void> Workload::slot(unsigned core_index) {
   Channel& channel = cluster_.host().channel(core_index);
   while (left_ > 0 && cluster_.failures().empty()) {
     --left_;
+    const Nanos began = core.now();
     const bool ok = co_await operation(core, channel);
+    if (swarm_.store_only && (!ok || core.now() - began > 1s))
+      cluster_.fail("P9: an operation failed or waited while only the store was out");
     ++finished_;
     if (!ok) {
       ++failed_;
@@ -130,7 +133,7 @@ Task<bool> Workload::write(SimReactor& core, Channel& channel, Range range) {
   const IoVec vec = buffer.vec();
   const Durable durable = random_.chance(1, 8) ? Durable::yes : Durable::no;
   const Status s = co_await channel.write(Lba{range.first}, IoVecs(&vec, 1), durable);
-  cluster_.history().end_write(op, s.ok());
+  cluster_.history().end_write(op, s.ok(), durable == Durable::yes);
   cluster_.note(fmt::format("write {} to {}+{}: {}", value, range.first, range.count,
                             s.ok() ? "ok" : s.error().message()));
   if (s.ok()) cluster_.check_acknowledged(range.first, range.count, value);

@@ -28,7 +28,7 @@ class Workload {
     Range range;
     unsigned core;
   };
-  // The mirror orders overlapping writes of one queue only (docs/architecture.md): on several, each replica
+  // The mirror orders overlapping writes of one queue only (docs/concepts.md): on several, each replica
   // may end up with another of them. No file system does that, and neither does this host.
   class Claim {
    public:

@@ -182,6 +182,7 @@ class CrashChannel final : public LeafChannel {
     }
     co_await turn();
     for (const std::size_t piece : begun) disk_.end(piece);
+    if (operation == DiskOperation::flush) disk_.drop();
     co_return fail_now(operation);
   }
 
@@ -272,8 +273,24 @@ void CrashDisk::moments(Moment from, std::vector<Moment>& into) const {
 bool CrashDisk::is_durable(const DiskEvent& event, Moment at) const noexcept {
   if (event.ended > at) return false;
   if (event.durable) return true;
-  return std::any_of(events_.begin(), events_.end(),
-                     [&](const DiskEvent& f) { return f.flush && f.begun > event.ended && f.ended <= at; });
+  return std::any_of(events_.begin(), events_.end(), [&](const DiskEvent& f) {
+    const bool covers = f.begun < event.dropped || f.begun > event.restored;
+    return f.flush && f.begun > event.ended && f.ended <= at && covers;
+  });
+}
+
+void CrashDisk::drop() {
+  const Moment now = log_->tick();
+  for (DiskEvent& e : events_) {
+    if (e.flush || e.dropped != never || e.ended > now || is_durable(e, now)) continue;
+    if (faults_->drops()) e.dropped = now;
+  }
+}
+
+void CrashDisk::restore() {
+  for (DiskEvent& e : events_) {
+    if (e.dropped != never && e.restored == never) e.restored = log_->tick();
+  }
 }
 
 // Writes in the order in which they took effect, those under way last. Some of those that are late come after the crash.

@@ -55,6 +55,8 @@ struct DiskEvent {
   // when something else is written to its place, it never does.
   bool late = false;
   Moment rewritten = never;
+  Moment dropped = never;   // a flush failed then, and this is out of the cache: no flush covers it
+  Moment restored = never;  // ... until then, when the user had looked after the disk
 };
 
 // A piece of a write that failed and is still on its way.
@@ -111,6 +113,8 @@ class CrashDisk final : public LeafDevice {
   const DiskImage& image() const noexcept { return image_; }
   // Moments at which something of this disk began or ended, from `from` on.
   void moments(Moment from, std::vector<Moment>& into) const;
+  // The user looked after the disk: what failed flushes dropped is in its cache again.
+  void restore();
 
  private:
   friend class CrashChannel;
@@ -123,6 +127,8 @@ class CrashDisk final : public LeafDevice {
   void rewrite(std::uint64_t offset, std::size_t bytes);
   std::vector<const DiskEvent*> happened(Moment at, Prng& random, std::vector<LateWrite>& late) const;
   bool is_durable(const DiskEvent& event, Moment at) const noexcept;
+  // A flush failed: some of what it was to cover is out of the cache.
+  void drop();
 
   CrashLog* const log_;
   CrashFaults* const faults_;

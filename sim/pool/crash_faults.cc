@@ -49,7 +49,9 @@ std::string text_of(const CrashFault& fault) {
 }
 
 CrashFaults::CrashFaults(std::uint64_t seed)
-    : random_(seed), one_in_(static_cast<std::uint32_t>(1 + random_.below(6))) {
+    : random_(seed),
+      drop_random_(seed ^ 0x6472'6f70),
+      one_in_(static_cast<std::uint32_t>(1 + random_.below(6))) {
   for (unsigned i = 0; i < disk_operation_count; ++i) {
     if (random_.chance(2, 3)) kinds_.push_back(1U << i);
   }
@@ -59,6 +61,7 @@ CrashFaults::CrashFaults(std::uint64_t seed)
   draw_some(random_, places_);
   draw_some(random_, lengths_);
   late_ = random_.chance(1, 2);
+  drops_ = drop_random_.chance(1, 2);
 }
 
 void CrashFaults::draw(std::size_t disks, std::uint64_t journal_begin, std::uint64_t journal_end) {

@@ -58,6 +58,8 @@ class CrashFaults {
   // After how many more operations of its disk a page of a failing write that did not get there does so all the same;
   // nullopt: never. Until then, and where that place is written again before, the page is as it was.
   std::optional<std::uint64_t> lands_after();
+  // Whether something that a failing flush was to cover is out of the disk's cache now.
+  bool drops() { return drops_ && drop_random_.chance(1, 2); }
   // One has ended with its error.
   void failed(std::size_t disk, DiskOperation operation);
 
@@ -66,6 +68,7 @@ class CrashFaults {
 
  private:
   Prng random_;
+  Prng drop_random_;  // its own, so that the other draws of a seed stay
   // What this seed has.
   std::uint32_t one_in_;         // operations of the run
   std::vector<unsigned> kinds_;  // sets of disk operations
@@ -73,6 +76,7 @@ class CrashFaults {
   bool places_[4];               // whole disk, label, journal, data
   bool lengths_[3];              // once, some, lasting
   bool late_;                    // what failed may come later
+  bool drops_;                   // a failing flush may lose what it was to cover
   std::vector<CrashFault> faults_;
   std::vector<Counts> counts_;
   std::uint64_t failures_ = 0;

@@ -48,6 +48,7 @@ void CrashRun::write(Objects::value_type& object, const std::vector<SectorRange>
     std::uint64_t first;
     std::vector<std::byte> bytes;
     bool done = false;
+    bool full = false;
   };
   // Beside a checkpoint a write begins at any step of it.
   struct Later {
@@ -57,6 +58,7 @@ void CrashRun::write(Objects::value_type& object, const std::vector<SectorRange>
       const IoVec vec{one.bytes.data(), one.bytes.size()};
       Status written = co_await channel.write(Lba{one.first}, IoVecs(&vec, 1), durable);
       one.done = written.ok();
+      one.full = written.code() == Errc::out_of_space;
       co_return written;
     }
   };
@@ -86,6 +88,7 @@ void CrashRun::write(Objects::value_type& object, const std::vector<SectorRange>
     co_return co_await when_all_ok(std::move(tasks));
   });
   for (const Prepared& one : all) {
+    if (one.full && object.second.thick && !options_.faults) fail("no space in thick volume " + object.first);
     acknowledge(*one.version, one.done);
     if (one.done && durable == Durable::yes) one.version->durable = one.version->acked;
   }
@@ -220,7 +223,7 @@ void CrashRun::flush() {
     return;
   }
   const Moment done = log_.tick();
-  for (Version* v : covered) v->durable = done;
+  for (Version* v : covered) v->durable = std::min(v->durable, done);
 }
 
 }  // namespace holdfast::sim

@@ -149,6 +149,7 @@ std::vector<std::string> CrashRun::uris(std::size_t disks) const {
 // Where a disk fails the user looks after it, and tries again.
 void CrashRun::open() {
   while (pool_ == nullptr) {
+    for (CrashDisk* disk : disks_) disk->restore();
     const std::uint64_t failures = faults_.failures();
     std::string why;
     for (const std::size_t disks : {members_, unknown_ != nullptr ? unknown_->disks : members_}) {
@@ -300,6 +301,7 @@ std::string CrashRun::create() {
   after[params.name] =
       Object{params.uuid, false,
              std::make_shared<Sectors>(clusters * cluster_sectors, std::vector<const Version*>{&zeroes})};
+  after[params.name].thick = params.thick;
   step("create " + params.name, std::move(after), [this, &params]() -> Task<Status> {
     const auto made = co_await pool_->create_volume(params);
     if (!made.ok()) co_return made.error();
@@ -315,6 +317,8 @@ void CrashRun::remove(const Objects::value_type& victim) {
   const std::string what = victim.first;
   after.erase(what);
   step("delete " + what, std::move(after), [this, uuid] { return pool_->destroy_volume(uuid); });
+  // That is what heals a full pool.
+  if (!options_.faults && objects().contains(what)) fail("delete " + what + ": no space for it");
 }
 
 void CrashRun::resize() {

@@ -46,6 +46,7 @@ struct Object {
   bool snapshot = false;
   std::shared_ptr<Sectors> sectors;  // of as many as it is large
   Epochs epochs = {};
+  bool thick = false;
 
   std::uint64_t bytes() const { return sectors->size() * DiskImage::sector_bytes; }
   std::uint64_t regions() const { return pool::regions_of(bytes()); }

@@ -125,7 +125,8 @@ class Verifier::Attempt {
     SeenTags seen;
     std::pair<std::uint64_t, std::uint64_t> last;  // that was seen
     if (expected.keep)
-      found = Object{object.uuid, object.snapshot, std::make_shared<Sectors>(object.sectors->size())};
+      found = Object{object.uuid, object.snapshot, std::make_shared<Sectors>(object.sectors->size()),
+                     Epochs(), object.thick};
     for (std::uint64_t i = 0; i < object.sectors->size(); ++i) {
       const auto tag = tag_of(std::span(bytes).subspan(i * sector, sector), i);
       if (!tag) return fmt::format("{}, sector {} shows what was never written there", name, i);
