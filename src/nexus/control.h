@@ -98,6 +98,9 @@ class Control final : public FaultSink, public RebuildHost, ReservationObserver 
   // FaultSink and RebuildHost.
   Task<Verdict> child_failed(ChildId id, Errc code) override;
   void child_recovered(ChildId id) noexcept override;
+  void flush_failed(ChildId id) noexcept override;
+  void flush_told() noexcept override;
+  Task<void> owe_nothing();
   Task<void> repair(ChildId id, Span blocks) override;
   void writes_began() noexcept override;
   CoreState& home_state() noexcept override { return *states_.front(); }

@@ -205,6 +205,22 @@ Task<void> CoreState::report_recovered(ChildId id) {
   co_await run_on(core_, home_, tell);
 }
 
+Task<void> CoreState::report_flush_failed(ChildId id) {
+  auto tell = [&]() -> Task<void> {
+    sink_.flush_failed(id);
+    co_return;
+  };
+  co_await run_on(core_, home_, tell);
+}
+
+Task<void> CoreState::report_flush_told() {
+  auto tell = [&]() -> Task<void> {
+    sink_.flush_told();
+    co_return;
+  };
+  co_await run_on(core_, home_, tell);
+}
+
 Task<void> CoreState::report_writes() {
   auto tell = [&]() -> Task<void> {
     sink_.writes_began();

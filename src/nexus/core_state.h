@@ -82,6 +82,10 @@ class FaultSink {
   virtual Task<Verdict> child_failed(ChildId id, Errc code) = 0;
   // An operation on a child that was `kept` went well again.
   virtual void child_recovered(ChildId id) noexcept = 0;
+  // A host's flush failed at a child that was `kept`: a later one says nothing of what that was to cover.
+  virtual void flush_failed(ChildId id) noexcept = 0;
+  // The host has heard of a flush of ours that failed.
+  virtual void flush_told() noexcept = 0;
   // A read of these blocks hit a media error there, and others have them.
   virtual Task<void> repair(ChildId id, Span blocks) = 0;
   // The first write since the last settling.
@@ -199,7 +203,7 @@ class CoreState final : Timer {
   CoreCounters counters() const noexcept { return counters_; }
   const IoLatencies& latencies() const noexcept { return latencies_; }
   void reset_latencies() noexcept { latencies_ = IoLatencies(); }
-  // A flush of ours failed at the last in-sync child: the host's next one on this core says so.
+  // A flush of ours failed at the last in-sync child: the host's next one says so. ok: it has.
   void owe_flush_error(Errc code) noexcept { owed_ = code; }
   const Volume& volume() const noexcept { return volume_; }
   Reactor& reactor() noexcept { return core_; }
@@ -245,7 +249,7 @@ class CoreState final : Timer {
   void clear_if_done(const Attempt& a) noexcept;
   Task<void> drop_holders(const IdSet& done);
   Task<void> run_attempt(Attempt& a, const Modify& m);
-  Task<Errc> judge(const Attempt& a, IdSet& done);
+  Task<Errc> judge(const Attempt& a, const Modify& m, IdSet& done);
   Task<Status> child_modify(Attempt& a, Target& t, const Modify& m);
   Task<Status> issue(CoreChild& c, const Modify& m);
   Task<Status> write_zero_blocks(CoreChild& c, const Span& span, Durable durable);
@@ -269,6 +273,8 @@ class CoreState final : Timer {
   Task<Verdict> report(ChildId id, Errc code);
   Task<void> report_task(ChildId id, Errc code);
   Task<void> report_recovered(ChildId id);
+  Task<void> report_flush_failed(ChildId id);
+  Task<void> report_flush_told();
   Task<void> report_writes();
 
   void fire() noexcept override;  // the watchdog of slow children

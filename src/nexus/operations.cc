@@ -369,6 +369,8 @@ Task<Status> Control::record_clean() {
     Status flushed = co_await flush_before_the_end(c->id);
     // What it had not flushed may be gone, whatever the flush says.
     if (flushed.ok() && c->failed_at_end) flushed = Error(Errc::not_connected, "its device failed meanwhile");
+    if (flushed.ok() && c->flush_lost && not_the_last(*c).ok())
+      flushed = Error(Errc::io_error, "an earlier flush of it failed");
     if (flushed.ok()) continue;
     if (!not_the_last(*c).ok()) {
       c->suspended = c->suspended || is_path_error(flushed.code());

@@ -372,5 +372,56 @@ TEST(Retire, WhatAFailedFlushOfTheLastChildLostIsCopiedBack) {
   EXPECT_TRUE(rig.same("a", "b"));
 }
 
+TEST(Retire, WhatAHostsFailedFlushOfTheLastChildLostIsCopiedBack) {
+  Rig rig;
+  rig.options.settle_interval = 1s;
+  rig.options.reopen_interval = 100ms;
+  ASSERT_TRUE(rig.create({"a"}).ok());
+  const std::vector<std::byte> before = rig.disks["a"].bytes;
+  ASSERT_EQ(rig.write(0, 0, 8, 1), Errc::ok);
+  rig.disks["a"].flush_error = Errc::io_error;
+  ASSERT_EQ(rig.finish(rig.start_flush(0)), Errc::io_error);
+  rig.disks["a"].flush_error = Errc::ok;
+  rig.pass(2500ms);  // ours succeeds, twice
+  ASSERT_TRUE(rig.run(rig.nexus->add_child(Rig::uri("b"), false)).ok());
+  ASSERT_TRUE(rig.wait_for([&] { return rig.all_online(); }));
+  rig.disks["a"].bytes = before;
+  rig.disks["a"].device->tell(DeviceEvent::failed);
+  rig.disks["a"].device->tell(DeviceEvent::recovered);
+  rig.pass(10s);
+  ASSERT_TRUE(rig.wait_for([&] { return rig.all_online(); }));
+  EXPECT_TRUE(rig.same("a", "b"));
+}
+
+TEST(Retire, ACleanEndDoesNotMakeAFailedFlushGood) {
+  Rig rig;
+  ASSERT_TRUE(rig.create({"a"}).ok());
+  const std::vector<std::byte> before = rig.disks["a"].bytes;
+  ASSERT_EQ(rig.write(0, 0, 8, 1), Errc::ok);
+  rig.disks["a"].flush_error = Errc::io_error;
+  rig.pass(11s);
+  ASSERT_EQ(rig.disks["a"].count_of('f'), 1u);
+  rig.disks["a"].flush_error = Errc::ok;
+  ASSERT_TRUE(rig.run(rig.nexus->add_child(Rig::uri("b"), false)).ok());
+  ASSERT_TRUE(rig.wait_for([&] { return rig.all_online(); }, 5s));
+  EXPECT_TRUE(rig.run(rig.nexus->shutdown()).ok());
+  rig.disks["a"].bytes = before;  // power
+  EXPECT_TRUE(rig.recorded_healthy("b"));
+  EXPECT_FALSE(rig.recorded_healthy("a") && !rig.same("a", "b"));
+}
+
+TEST(Retire, AFlushOfOursThatFailedIsToldToTheHostOnce) {
+  Rig rig;
+  rig.options.settle_interval = 1s;
+  ASSERT_TRUE(rig.create({"a"}).ok());
+  ASSERT_EQ(rig.write(0, 0, 8, 1), Errc::ok);
+  rig.disks["a"].flush_error = Errc::io_error;
+  rig.pass(1500ms);
+  rig.disks["a"].flush_error = Errc::ok;
+  EXPECT_EQ(rig.finish(rig.start_flush(0)), Errc::io_error);
+  rig.pass(10ms);
+  EXPECT_EQ(rig.finish(rig.start_flush(1)), Errc::ok);
+}
+
 }  // namespace
 }  // namespace holdfast::nexus

@@ -172,6 +172,10 @@ Task<bool> Control::settle_once() {
     auto owe = [&](CoreState& state) { state.owe_flush_error(code); };
     co_await tell_cores(owe);
   }
+  for (const ChildId id : flushed) {  // a host's failed while the others were being flushed
+    const Child* c = find(id);
+    if (c != nullptr && c->flush_lost) all = false;
+  }
   // One that is away, or was opened again meanwhile, has flushed nothing.
   for (const auto& c : children_) {
     const bool covered = std::find(flushed.begin(), flushed.end(), c->id) != flushed.end();
@@ -185,6 +189,19 @@ Task<bool> Control::settle_once() {
   sealed_ = std::max(sealed_, ended);
   co_await seal_children();
   co_return true;
+}
+
+void Control::flush_failed(ChildId id) noexcept {
+  if (Child* c = find(id)) c->flush_lost = true;
+}
+
+void Control::flush_told() noexcept {
+  if (!stopping_) scope_.spawn(owe_nothing());
+}
+
+Task<void> Control::owe_nothing() {
+  auto none = [](CoreState& s) { s.owe_flush_error(Errc::ok); };
+  co_await tell_cores(none);
 }
 
 Task<void> Control::settle_now() {

@@ -33,7 +33,10 @@ Task<Status> CoreState::modify(Modify m) {
   Status outcome = co_await fan_out(m, way, done, losses);
   clear(way);
   if (outcome.ok() && must_hold(done)) outcome = co_await hold_for_membership(done, losses);
-  if (outcome.ok() && !ranged && owed_ != Errc::ok) outcome = Error(std::exchange(owed_, Errc::ok));
+  if (outcome.ok() && !ranged && owed_ != Errc::ok) {
+    outcome = Error(std::exchange(owed_, Errc::ok));
+    scope_.spawn(report_flush_told());
+  }
   if (outcome.ok() && fenced_) outcome = Error(Errc::fenced);
   count(m, outcome, core_.now() - began);
   co_return outcome;
@@ -61,7 +64,7 @@ Task<Status> CoreState::fan_out(const Modify& m, Way& way, IdSet& done, unsigned
       t.id = c->id;
     }
     if (a.count > 0) co_await run_attempt(a, m);
-    const Errc refused = co_await judge(a, done);
+    const Errc refused = co_await judge(a, m, done);
     if (is_fencing(refused)) co_return Error(Errc::fenced);  // elsewhere the volume goes on
     if (way.clear) {                                         // others may have written there since
       if (losses != losses_) co_return Error(Errc::not_connected);
@@ -130,7 +133,7 @@ Task<void> CoreState::run_attempt(Attempt& a, const Modify& m) {
 }
 
 // Reports the failures. Gives the answer of a last in-sync child that stays, ok when there is none.
-Task<Errc> CoreState::judge(const Attempt& a, IdSet& done) {
+Task<Errc> CoreState::judge(const Attempt& a, const Modify& m, IdSet& done) {
   Errc refused = Errc::ok;
   for (unsigned i = 0; i < a.count; ++i) {
     const Target& t = a.targets[i];
@@ -143,7 +146,9 @@ Task<Errc> CoreState::judge(const Attempt& a, IdSet& done) {
       continue;
     }
     const Verdict verdict = co_await report(t.id, t.outcome);
-    if (verdict == Verdict::kept) refused = t.outcome;
+    if (verdict != Verdict::kept) continue;
+    refused = t.outcome;
+    if (m.kind == Modify::Kind::flush && !is_path_error(t.outcome)) co_await report_flush_failed(t.id);
   }
   co_return refused;
 }
