@@ -112,6 +112,10 @@ Task<Status> Agent::act_destroy_pool(const Op& op, PoolSpec spec) {
   request.disks = spec.disks;
   const auto opened = co_await engine->import_pool(std::move(request));
   if (!opened.ok()) {
+    // What its disks do not say now they may say the next time.
+    if (kind_of(opened.error()) == Kind::internal)
+      co_return with_kind(opened.error().with_context("it is tried again, unless it is purged"),
+                          Kind::unavailable);
     if (may_have_happened(opened.error())) co_return opened.error();
     co_return Status();
   }

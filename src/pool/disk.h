@@ -106,6 +106,8 @@ class Disk final : DeviceObserver, Timer {
   // A flush failed. What it was to cover may be out of the disk's cache, and a later one says nothing of it: none
   // succeeds until the disk is opened again.
   bool lost_writes() const noexcept { return lost_.load(std::memory_order_acquire); }
+  // Nothing of it is wanted any more: its labels are about to be erased, which has to be durable.
+  void forget_lost() noexcept { lost_.store(false, std::memory_order_release); }
 
   // What it is in its pool; set by whoever read or wrote its label. data_offset: bytes.
   void become(std::uint16_t index, const Uuid& uuid, std::uint64_t data_offset) noexcept;

@@ -300,5 +300,21 @@ TEST(DiskErrors, ADiskThatWasNotAddedCanBeAddedAfterTheNextImport) {
   EXPECT_EQ(b.pool->view().disks.size(), 2u);
 }
 
+TEST(DiskErrors, APoolThatIsDestroyedAfterAFailedFlushIsGoneForGood) {
+  PoolBench b(small());
+  {
+    Tracked v(b, b.volume("v", 4 * cluster));
+    ASSERT_EQ(v.write(0, cluster), Errc::ok);
+    ASSERT_TRUE(b.machine.run(v.channel.channel->flush()).ok());
+    b.disk(0).faults().sync_error_per_mille = 1000;
+    EXPECT_FALSE(b.machine.run(b.pool->checkpoint()).ok());
+    b.disk(0).faults().sync_error_per_mille = 0;
+  }
+  const std::size_t dropped = not_durable(b);
+  ASSERT_TRUE(b.machine.run(b.pool->destroy()).ok());
+  b.pool.reset();
+  EXPECT_LE(not_durable(b), dropped) << "power would bring its labels back";
+}
+
 }  // namespace
 }  // namespace holdfast::pool

@@ -215,6 +215,7 @@ Task<void> Pool::Impl::wipe_labels() {
   std::vector<Disk*> all;
   for (const auto& disk : new_disks_) all.push_back(disk.get());
   for (std::uint16_t i = 0; i < disks_->count(); ++i) all.push_back(&disks_->at(i));
+  for (Disk* disk : all) disk->forget_lost();
   Disk& first = *all.front();
   const Status marked = co_await mark_unfinished(home_, first.home());
   bool first_goes = true;
