@@ -157,6 +157,7 @@ void CrashFaults::failed(std::size_t disk, DiskOperation operation) {
   counts_.resize(std::max(counts_.size(), disk + 1));
   ++(operation == DiskOperation::read ? counts_[disk].reads : counts_[disk].changes);
   ++failures_;
+  if (operation == DiskOperation::flush) ++failed_flushes_;
   HF_LOG(info, "sim", "a disk failed", {"disk", disk},
          {"operation", operation_names[static_cast<unsigned>(operation)]});
 }

@@ -65,6 +65,7 @@ class CrashFaults {
 
   Counts counts(std::size_t disk) const noexcept { return disk < counts_.size() ? counts_[disk] : Counts(); }
   std::uint64_t failures() const noexcept { return failures_; }
+  std::uint64_t failed_flushes() const noexcept { return failed_flushes_; }
 
  private:
   Prng random_;
@@ -80,6 +81,7 @@ class CrashFaults {
   std::vector<CrashFault> faults_;
   std::vector<Counts> counts_;
   std::uint64_t failures_ = 0;
+  std::uint64_t failed_flushes_ = 0;
 };
 
 }  // namespace holdfast::sim

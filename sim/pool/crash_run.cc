@@ -149,11 +149,10 @@ std::vector<std::string> CrashRun::uris(std::size_t disks) const {
 // Where a disk fails the user looks after it, and tries again.
 void CrashRun::open() {
   while (pool_ == nullptr) {
-    for (CrashDisk* disk : disks_) disk->restore();
     const std::uint64_t failures = faults_.failures();
     std::string why;
     for (const std::size_t disks : {members_, unknown_ != nullptr ? unknown_->disks : members_}) {
-      note_counts();
+      look_after_disks();
       auto opened =
           await(pool::Pool::open(registry_, uris(disks), pool_name, std::nullopt, pool_options(), nullptr));
       if (opened.ok()) {
@@ -179,6 +178,7 @@ void CrashRun::fail(const std::string& why) {
 
 void CrashRun::check(const Status& status, const std::string& what, Before before) {
   if (status.ok() || before.faulted || faults_.failures() != before.failures) return;
+  if (faults_.failed_flushes() != flushes_failed_) return;  // none succeeds until the pool is opened again
   fail(what + ": " + status.error().message());
 }
 

@@ -109,7 +109,8 @@ class CrashRun {
     bool faulted = false;
   };
   static DiskImage used_disk();
-  void note_counts();
+  // Before the pool is made or opened: what its disks failed until then is over.
+  void look_after_disks();
   pool::PoolOptions pool_options() const;
   CrashDisk& add(DiskImage image);
   void open();
@@ -196,6 +197,7 @@ class CrashRun {
   CrashLog log_;
   CrashFaults faults_;
   std::vector<CrashFaults::Counts> counted_;  // by disk, when the pool opened it
+  std::uint64_t flushes_failed_ = 0;          // by then
   Moment created_ = 0;
   bool made_in_trouble_ = false;
   std::vector<CrashDisk*> disks_;  // the registry's

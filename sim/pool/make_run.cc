@@ -13,9 +13,11 @@ bool CrashRun::may_be_forced(const Error& error) noexcept {
 }
 
 // What the pool will have seen fail is what fails from here on.
-void CrashRun::note_counts() {
+void CrashRun::look_after_disks() {
   counted_.clear();
   for (std::size_t i = 0; i < disks_.size(); ++i) counted_.push_back(faults_.counts(i));
+  flushes_failed_ = faults_.failed_flushes();
+  for (CrashDisk* disk : disks_) disk->restore();
 }
 
 void CrashRun::make() {
@@ -32,7 +34,7 @@ void CrashRun::make() {
   while (pool_ == nullptr && failure_.empty()) {
     if (made_in_trouble_) faults_.draw(members_, MiB, MiB + journal_bytes);
     const std::uint64_t failures = faults_.failures();
-    note_counts();
+    look_after_disks();
     auto made = await(pool::Pool::create(registry_, params, pool_options(), nullptr));
     if (made.ok()) {
       pool_ = std::move(made).value();
@@ -54,7 +56,7 @@ bool CrashRun::make_again(const Error& error, std::uint64_t failures, pool::Pool
   }
   if (random_.chance(1, 3)) faults_.lift();
   if (!failure_.empty() || random_.chance(1, 2)) return failure_.empty();
-  note_counts();
+  look_after_disks();
   auto opened =
       await(pool::Pool::open(registry_, uris(members_), pool_name, std::nullopt, pool_options(), nullptr));
   if (!opened.ok()) {
