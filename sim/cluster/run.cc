@@ -56,7 +56,8 @@ bool become_sealed(Cluster& cluster) {
   for (int second = 0; second < 120 && !cluster.unsealed().empty() && cluster.failures().empty(); ++second)
     cluster.world().run_for(1s);
   const std::string unsealed = cluster.unsealed();
-  if (!unsealed.empty()) cluster.fail("nothing was written for two minutes, and there is unsealed: " + unsealed);
+  if (!unsealed.empty())
+    cluster.fail("nothing was written for two minutes, and there is unsealed: " + unsealed);
   return cluster.failures().empty();
 }
 
