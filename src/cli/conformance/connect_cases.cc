@@ -225,18 +225,6 @@ void several_queues(Test& t) {
   }
 }
 
-void more_queues_than_granted(Test& t) {
-  Session s(t);
-  const Answer count = s.set_feature(0x07, 0);  // one of each
-  s.admin().expect_good("Set Features, number of queues", count);
-  const std::uint32_t queues = std::min(count.dw0 & 0xffff, count.dw0 >> 16) + 1;
-  if (!t.ok()) return;
-  if (queues > 0xfffe) return t.not_supported("every queue identifier is granted");
-  const auto c = s.wire();
-  c->expect_refused(fmt::format("Connect of I/O queue {}, where {} are granted", queues + 1, queues),
-                    c->execute(connect_command(s.parameters(static_cast<std::uint16_t>(queues + 1)))));
-}
-
 void kato_zero(Test& t) {
   Session s(t);
   t.sleep(1500ms);
@@ -343,8 +331,6 @@ void add_connect_cases(Cases& to) {
   add("sqsize-mqes", "A queue larger than CAP.MQES", "SQSIZE over CAP.MQES is refused", sqsize_over_mqes);
   add("sqsize-max", "A queue as large as CAP.MQES", "Queues up to CAP.MQES work", queue_of_mqes);
   add("queues", "Several I/O queues", "As many I/O queues as Number of Queues grants work", several_queues);
-  add("queues-beyond", "A queue more than was granted",
-      "Queue identifiers over what Number of Queues grants are refused", more_queues_than_granted);
   add("kato-zero", "No keep alive", "With KATO 0 the controller waits for ever", kato_zero);
   add("data-length", "Connect with too little data", "Connect has 1,024 bytes of data", in_capsule_only);
   constexpr const char* disconnect_section = "6.4 (Disconnect)";
