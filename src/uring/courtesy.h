@@ -19,13 +19,16 @@ class Courtesy {
   static constexpr Nanos for_good = 500us;
   // Without offers after that; twice as long each time, until somebody has taken one and given the processor back.
   static constexpr Nanos pause_min = 20ms, pause_max = 1s;
+  // Who polls in a pause goes to sleep after that: soon enough to have given the processor back.
+  static constexpr Nanos poll_max = for_good / 2;
 
   bool offers(Nanos now) const noexcept { return now >= next_; }
+  bool pauses(Nanos now) const noexcept { return now < pause_end_; }
   // An offer lasted from then to then.
   void offered(Nanos from, Nanos to) noexcept {
     const Nanos lasted = to - from;
     if (lasted >= for_good) {
-      next_ = to + pause_;
+      next_ = pause_end_ = to + pause_;
       pause_ = std::min(pause_ * 2, pause_max);
       return;
     }
@@ -35,7 +38,7 @@ class Courtesy {
   }
 
  private:
-  Nanos next_{0};
+  Nanos next_{0}, pause_end_{0};
   Nanos interval_ = interval_min;
   Nanos pause_ = pause_min;
 };

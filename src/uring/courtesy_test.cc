@@ -52,5 +52,16 @@ TEST(Courtesy, ForgetsANeighbourWhoHasGone) {
   EXPECT_TRUE(c.offers(now + 3ms + Courtesy::pause_min));
 }
 
+TEST(Courtesy, PausesWhileANeighbourKeepsTheProcessor) {
+  Courtesy c;
+  EXPECT_FALSE(c.pauses(1s));
+  c.offered(1s, 1s + 8us);
+  EXPECT_FALSE(c.pauses(1s + 8us));
+  c.offered(2s, 2s + 3ms);
+  EXPECT_TRUE(c.pauses(2s + 3ms));
+  EXPECT_FALSE(c.pauses(2s + 3ms + Courtesy::pause_min));
+  EXPECT_LT(Courtesy::poll_max, Courtesy::for_good) << "or two that poll are such neighbours to each other";
+}
+
 }  // namespace
 }  // namespace holdfast::uring

@@ -94,38 +94,84 @@ Task<void> measure(Reactor& r, std::uint16_t port, pid_t other, Seen& seen) {
   co_await close(stream);
 }
 
-TEST(SharedProcessor, WhoPollsLetsTheOtherAnswer) {
-  cpu_set_t former, one;
-  CPU_ZERO(&one);
-  ASSERT_EQ(sched_getaffinity(0, sizeof former, &former), 0);
-  int cpu = 0;
-  while (!CPU_ISSET(cpu, &former)) ++cpu;
-  CPU_SET(cpu, &one);
-  ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+// Processes of this one processor.
+class OneProcessor {
+ public:
+  OneProcessor() {
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    EXPECT_EQ(sched_getaffinity(0, sizeof former_, &former_), 0);
+    int cpu = 0;
+    while (!CPU_ISSET(cpu, &former_)) ++cpu;
+    CPU_SET(cpu, &one);
+    EXPECT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+  }
+  ~OneProcessor() { sched_setaffinity(0, sizeof former_, &former_); }
+  OneProcessor(const OneProcessor&) = delete;
+  OneProcessor& operator=(const OneProcessor&) = delete;
+
+ private:
+  cpu_set_t former_{};
+};
+
+void expect_clean_end(pid_t process) {
+  int status = 0;
+  ::waitpid(process, &status, 0);
+  EXPECT_EQ(status, 0);
+}
+
+pid_t start_echo(std::uint16_t& port) {
   int channel[2];
-  ASSERT_EQ(::pipe(channel), 0);
-  const pid_t other = ::fork();
-  if (other == 0) {
+  EXPECT_EQ(::pipe(channel), 0);
+  const pid_t process = ::fork();
+  if (process == 0) {
     auto rt = make_runtime();
     rt->run(echo(rt->home(), channel[1]));
     rt.reset();
     ::_exit(0);
   }
-  std::uint16_t port = 0;
-  ASSERT_EQ(::read(channel[0], &port, sizeof port), static_cast<ssize_t>(sizeof port));
-  Seen seen;
-  {
-    auto rt = make_runtime();
-    rt->run(measure(rt->home(), port, other, seen));
-  }
-  int status = 0;
-  ::waitpid(other, &status, 0);
-  EXPECT_EQ(status, 0);
+  EXPECT_EQ(::read(channel[0], &port, sizeof port), static_cast<ssize_t>(sizeof port));
   for (const int fd : channel) ::close(fd);
-  sched_setaffinity(0, sizeof former, &former);
+  return process;
+}
+
+// Has work without end, for so long.
+pid_t start_worker(Nanos time) {
+  const pid_t process = ::fork();
+  if (process != 0) return process;
+  const auto end = std::chrono::steady_clock::now() + time;
+  while (std::chrono::steady_clock::now() < end) {
+  }
+  ::_exit(0);
+}
+
+Seen measured(std::uint16_t port, pid_t other) {
+  Seen seen;
+  auto rt = make_runtime();
+  rt->run(measure(rt->home(), port, other, seen));
+  return seen;
+}
+
+TEST(SharedProcessor, WhoPollsLetsTheOtherAnswer) {
+  const OneProcessor here;
+  std::uint16_t port = 0;
+  const pid_t other = start_echo(port);
+  const Seen seen = measured(port, other);
+  expect_clean_end(other);
   // After a stranger had it nothing is offered for a while.
   if (seen.quick < most && seen.strangers > seen.took / 20) GTEST_SKIP() << "others use the processor, too";
   EXPECT_GE(seen.quick, most) << "each waits until the other has polled enough";
+}
+
+// Each offers little after that; neither may take the other for somebody who keeps the processor.
+TEST(SharedProcessor, WhoPollsLetsTheOtherAnswerAfterAThirdHadWork) {
+  const OneProcessor here;
+  std::uint16_t port = 0;
+  const pid_t other = start_echo(port), third = start_worker(1s);
+  const Seen seen = measured(port, other);
+  expect_clean_end(other);
+  expect_clean_end(third);
+  EXPECT_LT(seen.took - seen.strangers, 500ms) << "each waits until the other has polled enough";
 }
 
 }  // namespace

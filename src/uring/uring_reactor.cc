@@ -174,7 +174,8 @@ void UringReactor::wait_for_news() noexcept {
     last_event_ = time;
   }
   const bool always = options_.spin<Nanos{0}, due = disk_answers_due_> 0;
-  const Nanos spin_end = always ? time + 1ms : last_event_ + window_.length(due);
+  Nanos spin_end = always ? time + 1ms : last_event_ + window_.length(due);
+  if (courtesy_.pauses(time)) spin_end = std::min(spin_end, last_event_ + Courtesy::poll_max);
   if (time < spin_end) {
     const Nanos next = timers_.next();
     const bool news = spin(std::min(spin_end, next));
@@ -204,7 +205,9 @@ bool UringReactor::spin(Nanos until) noexcept {
     }
     const Nanos time = now();
     if (time >= until) return has_news();
-    if (courtesy_.offers(time)) offer_processor(time);
+    if (!courtesy_.offers(time)) continue;
+    offer_processor(time);
+    if (courtesy_.pauses(now())) return has_news();
   }
 }
 
