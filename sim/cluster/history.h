@@ -47,6 +47,8 @@ class BlockHistory {
   std::vector<std::vector<Value>> end_look(Op op);
   Op begin_flush();
   void end_flush(Op op, bool acknowledged);
+  // A flush failed at the only copy: what the cache dropped then no later flush makes durable, only writing it again.
+  void lose_flush(Op op);
   // A cache was lost together with what the nexus knew: each block may be back at whatever it may have held
   // since a flush covered it last, or garbage.
   void lose_unflushed();
@@ -75,6 +77,8 @@ class BlockHistory {
     std::vector<OpenWrite> open;
     std::vector<Value> since_flush;  // whatever it may have held since then
     bool unflushed = false;          // something was written since then, perhaps the same again
+    bool dropped = false;            // perhaps, by a flush that failed; nothing was written since
+    std::uint64_t dropped_at = 0;    // moment
   };
   // A read, a write or a flush under way.
   struct Running {

@@ -123,5 +123,25 @@ TEST(BlockHistory, LostCachesDoNotUndoADurableWrite) {
   EXPECT_TRUE(h.may_hold(0, 2));
 }
 
+TEST(BlockHistory, NoFlushMakesGoodWhatAFailedOneDropped) {
+  OneBlock h;
+  h.writes(1);
+  h.end_flush(h.begin_flush(), true);
+  h.lose_flush(h.begin_flush());
+  h.lose_unflushed();
+  EXPECT_FALSE(h.may_hold(0, value_zeroes)) << "there was nothing to drop";
+  const auto beside = h.begin_write(0, 1, 2);
+  h.lose_flush(h.begin_flush());
+  h.end_write(beside, true);
+  h.end_flush(h.begin_flush(), true);
+  h.lose_unflushed();
+  EXPECT_TRUE(h.may_hold(0, 1));
+  h.writes(3);
+  h.end_flush(h.begin_flush(), true);
+  h.lose_unflushed();
+  EXPECT_FALSE(h.may_hold(0, 1)) << "written again";
+  EXPECT_TRUE(h.reads(3));
+}
+
 }  // namespace
 }  // namespace holdfast::sim

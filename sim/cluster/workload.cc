@@ -166,7 +166,11 @@ Task<bool> Workload::clear(Channel& channel, Range range, bool deallocate) {
 Task<bool> Workload::flush(Channel& channel) {
   const auto op = cluster_.history().begin_flush();
   const Status s = co_await channel.flush();
-  cluster_.history().end_flush(op, s.ok());
+  if (!s.ok() && cluster_.recorded_healthy_count() == 1) {
+    cluster_.history().lose_flush(op);
+  } else {
+    cluster_.history().end_flush(op, s.ok());
+  }
   cluster_.note(s.ok() ? "flush: ok" : "flush: " + s.error().message());
   co_return s.ok();
 }
