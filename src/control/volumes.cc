@@ -190,12 +190,12 @@ Status Agent::check_new_volume(const Uuid& id) const {
 
 Task<Result<VolumeView>> Agent::create_volume(CreateVolume request) {
   HF_CO_CHECK(check_request(request));
-  HF_CO_CHECK(check_recordable(spec_of(request)));
+  const VolumeSpec volume = spec_of(request);
+  HF_CO_CHECK(check_recordable(volume));
   HF_CO_TRY(const Op op, co_await begin(volume_guard(request.volume)));
   HF_CO_CHECK(check_new_volume(request.volume));
   const auto permit = co_await creations_.acquire();
   HF_CO_CHECK(check_leading());
-  const VolumeSpec volume = spec_of(request);
   std::uint64_t all_bytes = volume.size_bytes;
   for (const auto& [id, v] : specs().volumes) all_bytes += v.size_bytes;
   if (options_.cluster_capacity_limit && all_bytes > *options_.cluster_capacity_limit) {

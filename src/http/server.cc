@@ -54,18 +54,6 @@ TlsContext make_context(const TlsIdentity& identity) {
   return context;
 }
 
-// The library has no other way to end a connection after an answer: a body whose last piece "fails" when it has been
-// written. For requests whose body was not read to its end, because what is left of it would be taken for a request.
-void answer_and_hang_up(httplib::Response& response, std::string body, const std::string& content_type) {
-  const std::size_t size = body.size();
-  response.set_header("Connection", "close");
-  response.set_content_provider(size, content_type,
-                                [body = std::move(body)](std::size_t, std::size_t, httplib::DataSink& sink) {
-                                  sink.write(body.data(), body.size());
-                                  return false;
-                                });
-}
-
 // The library takes the first of several lengths, and of one the digits that it begins with. Whoever sent the request
 // on may have taken another, and then a part of the body is the next request.
 bool has_a_clear_length(const httplib::Request& request) {
@@ -74,6 +62,12 @@ bool has_a_clear_length(const httplib::Request& request) {
   if (lengths == 1 && (length.empty() || length.find_first_not_of("0123456789") != std::string::npos))
     return false;
   return lengths + request.get_header_value_count("Transfer-Encoding") <= 1;
+}
+
+// For requests whose body was not read to its end: what is left of it would be taken for a request.
+void hang_up_after(httplib::Response& response) {
+  current_stream->end_after_this();
+  if (!response.has_header("Connection")) response.set_header("Connection", "close");
 }
 
 bool brings_a_body(const httplib::Request& request) {
@@ -151,11 +145,8 @@ void Server::Parts::set(httplib::Response& to, Reply reply) {
 }
 
 void Server::Parts::refuse_and_hang_up(httplib::Response& to, int status, std::string why) {
-  // A HEAD is answered without the body that would end the connection.
-  current_stream->end_after_this();
-  Reply reply = refusal(status, std::move(why));
-  to.status = reply.status;
-  answer_and_hang_up(to, std::move(reply.body), reply.content_type);
+  hang_up_after(to);
+  set(to, refusal(status, std::move(why)));
 }
 
 void Server::Parts::answer(const httplib::Request& from, httplib::Response& to, std::string body) {
@@ -184,10 +175,7 @@ void Server::Parts::answer_with_body(const httplib::Request& from, httplib::Resp
                                      const httplib::ContentReader& read) {
   if (!brings_a_body(from)) return answer(from, to, "");
   // The library takes chunks that are framed wrongly for a whole body, and leaves those of a DELETE unread.
-  if (from.has_header("Transfer-Encoding")) {
-    current_stream->end_after_this();
-    to.set_header("Connection", "close");
-  }
+  if (from.has_header("Transfer-Encoding")) hang_up_after(to);
   if (from.is_multipart_form_data()) {
     return refuse_and_hang_up(to, 400, "the body is a form; send JSON");
   }
@@ -242,7 +230,7 @@ void Server::Parts::configure() {
   library.Patch("/", with_body);
   library.Delete("/", with_body);
   library.set_error_handler([this](const Request&, Response& to) {
-    if (to.body.empty() && !to.content_provider_)
+    if (to.body.empty())
       // Whatever follows may be the body of what was not understood.
       refuse_and_hang_up(to, to.status, "the request is not understood");
   });

@@ -25,15 +25,21 @@ bool starts_with_name(std::string_view line, std::string_view name) {
                     [](char a, char b) { return a == (b >= 'A' && b <= 'Z' ? b - 'A' + 'a' : b); });
 }
 
+// With its end.
+std::string_view take_line(std::string_view& text) {
+  const std::string_view line = text.substr(0, text.find('\n') + 1);
+  text.remove_prefix(line.size());
+  return line;
+}
+
 // Answers are given whole and as they are: the library would cut parts out of any, as often as they are asked for, and
 // reads the field by a regular expression; and it would compress them with brotli's slowest setting, for strangers too.
 // A server may ignore both fields (RFC 9110, 14.2 and 12.5.3).
 std::string without_wishes(std::string_view head) {
   std::string kept;
   while (!head.empty()) {
-    const std::string_view line = head.substr(0, head.find('\n') + 1);
+    const std::string_view line = take_line(head);
     if (!starts_with_name(line, "range") && !starts_with_name(line, "accept-encoding")) kept += line;
-    head.remove_prefix(line.size());
   }
   return kept;
 }
@@ -53,11 +59,9 @@ bool is_clear(std::string_view head) {
   for (std::size_t i = 0; i < head.size(); ++i) {
     if (head[i] == '\0' || (head[i] == '\n' && (i == 0 || head[i - 1] != '\r'))) return false;
   }
-  head.remove_prefix(head.find('\n') + 1);  // the request line
+  take_line(head);  // the request line
   while (!head.empty() && head != "\r\n") {
-    const std::string_view line = head.substr(0, head.find('\n') + 1);
-    if (!is_clear_field(line)) return false;
-    head.remove_prefix(line.size());
+    if (!is_clear_field(take_line(head))) return false;
   }
   return true;
 }

@@ -197,36 +197,33 @@ Task<Verdict> CoreState::report(ChildId id, Errc code) {
 
 Task<void> CoreState::report_task(ChildId id, Errc code) { co_await report(id, code); }
 
-Task<void> CoreState::report_recovered(ChildId id) {
-  auto tell = [&]() -> Task<void> {
-    sink_.child_recovered(id);
+template <class Do>
+Task<void> CoreState::tell_home(const Do& what) {
+  auto there = [&]() -> Task<void> {
+    what();
     co_return;
   };
-  co_await run_on(core_, home_, tell);
+  co_await run_on(core_, home_, there);
+}
+
+Task<void> CoreState::report_recovered(ChildId id) {
+  auto tell = [&] { sink_.child_recovered(id); };
+  co_await tell_home(tell);
 }
 
 Task<void> CoreState::report_flush_failed(ChildId id) {
-  auto tell = [&]() -> Task<void> {
-    sink_.flush_failed(id);
-    co_return;
-  };
-  co_await run_on(core_, home_, tell);
+  auto tell = [&] { sink_.flush_failed(id); };
+  co_await tell_home(tell);
 }
 
 Task<void> CoreState::report_flush_told() {
-  auto tell = [&]() -> Task<void> {
-    sink_.flush_told();
-    co_return;
-  };
-  co_await run_on(core_, home_, tell);
+  auto tell = [&] { sink_.flush_told(); };
+  co_await tell_home(tell);
 }
 
 Task<void> CoreState::report_writes() {
-  auto tell = [&]() -> Task<void> {
-    sink_.writes_began();
-    co_return;
-  };
-  co_await run_on(core_, home_, tell);
+  auto tell = [&] { sink_.writes_began(); };
+  co_await tell_home(tell);
 }
 
 void CoreState::watch(Attempt& a) noexcept {

@@ -217,7 +217,7 @@ class CoreState final : Timer {
   };
   // What a write keeps others from: its range, and the end of its generation.
   struct Way {
-    RangeTracker::Entry* range = nullptr;  // nullptr: a flush
+    RangeTracker::Entry* range = nullptr;  // nullptr: it has none
     unsigned generation = 0;
     bool clear = false;
   };
@@ -245,6 +245,7 @@ class CoreState final : Timer {
   CoreChild* pick_reader(const Span& span, const IdSet& tried) noexcept;
 
   Task<Status> fan_out(const Modify& m, Way& way, IdSet& done, unsigned& losses);
+  Way enter(RangeTracker::Entry* range) noexcept;
   void clear(Way& way) noexcept;
   void clear_if_done(const Attempt& a) noexcept;
   Task<void> drop_holders(const IdSet& done);
@@ -272,6 +273,8 @@ class CoreState final : Timer {
 
   Task<Verdict> report(ChildId id, Errc code);
   Task<void> report_task(ChildId id, Errc code);
+  template <class Do>
+  Task<void> tell_home(const Do& what);
   Task<void> report_recovered(ChildId id);
   Task<void> report_flush_failed(ChildId id);
   Task<void> report_flush_told();

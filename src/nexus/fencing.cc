@@ -20,6 +20,7 @@ Task<Status> Control::reserve(Child& c) {
     c.local_client = c.guard->client(options_.host_id);
   }
   if (!params_.reservation.wanted()) co_return Status();
+  bool is_ours = false;
   if (c.was_reserved) {
     // By the policy it would be taken back from a newer nexus of the volume.
     const auto found = co_await client_of(c).report();
@@ -29,14 +30,11 @@ Task<Status> Control::reserve(Child& c) {
       co_await fence();
       co_return usable();
     }
-    if (holds(found.value(), options_.host_id, params_.reservation)) {
-      if (c.guard != nullptr) c.guard->subscribe(*this);
-      c.reserved = true;
-      co_return Status();  // a newer nexus may be taking it at this moment
-    }
+    is_ours = holds(found.value(), options_.host_id, params_.reservation);
   }
   if (c.guard != nullptr) c.guard->subscribe(*this);
-  c.reserved = true;  // even an attempt that failed may have left a registration
+  c.reserved = true;                // even an attempt that failed may have left a registration
+  if (is_ours) co_return Status();  // not again: a newer nexus may be taking it at this moment
   HF_CO_CHECK(co_await take_reservation(client_of(c), params_.reservation));
   c.was_reserved = true;
   HF_LOG(info, "nexus", "child reserved", {"nexus", params_.name}, {"child", c.uri},

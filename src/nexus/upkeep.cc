@@ -168,17 +168,14 @@ Task<bool> Control::settle_once() {
     if (verdict != Verdict::kept) continue;
     all = false;
     if (s.ok() || is_path_error(code)) continue;
-    if (Child* kept = find(id)) kept->flush_lost = true;
+    flush_failed(id);
     auto owe = [&](CoreState& state) { state.owe_flush_error(code); };
     co_await tell_cores(owe);
   }
-  for (const ChildId id : flushed) {  // a host's failed while the others were being flushed
-    const Child* c = find(id);
-    if (c != nullptr && c->flush_lost) all = false;
-  }
-  // One that is away, or was opened again meanwhile, has flushed nothing.
+  // One that is away, or was opened again meanwhile, has flushed nothing; and a host's flush may have failed while the
+  // others were being flushed.
   for (const auto& c : children_) {
-    const bool covered = std::find(flushed.begin(), flushed.end(), c->id) != flushed.end();
+    const bool covered = !c->flush_lost && std::find(flushed.begin(), flushed.end(), c->id) != flushed.end();
     if ((c->in_sync || c->joining) && !covered) all = false;
   }
   if (!all) co_return false;

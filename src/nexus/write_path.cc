@@ -26,8 +26,7 @@ Task<Status> CoreState::modify(Modify m) {
   RangeTracker::Entry entry(m.span);
   if (ranged && !ranges_.try_enter(entry)) co_await ranges_.enter(entry);
   if (ranged) mark(m.span);
-  Way way{ranged ? &entry : nullptr, generation_};
-  ++writes_of_generation_[generation_];
+  Way way = enter(ranged ? &entry : nullptr);
   IdSet done;
   unsigned losses = losses_;
   Status outcome = co_await fan_out(m, way, done, losses);
@@ -98,6 +97,11 @@ Task<void> CoreState::drop_holders(const IdSet& done) {
     if (done.has(c->id)) ids[count++] = c->id;
   }
   for (unsigned i = 0; i < count; ++i) co_await report(ids[i], Errc::io_error);
+}
+
+CoreState::Way CoreState::enter(RangeTracker::Entry* range) noexcept {
+  ++writes_of_generation_[generation_];
+  return Way{range, generation_};
 }
 
 void CoreState::clear(Way& way) noexcept {
@@ -265,10 +269,9 @@ Task<Status> CoreState::child_write(ChildId id, Span blocks, IoVecs from) {
 
 Task<Status> CoreState::child_repair(ChildId id, Span blocks, IoVecs from) {
   mark(blocks);
-  const unsigned generation = generation_;
-  ++writes_of_generation_[generation];
+  Way way = enter(nullptr);
   Status s = co_await child_write(id, blocks, from);
-  if (--writes_of_generation_[generation] == 0) generation_idle_.wake_all();
+  clear(way);
   co_return s;
 }
 
