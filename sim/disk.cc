@@ -119,7 +119,8 @@ void SimDisk::poke(std::uint64_t offset, std::span<const std::byte> from) {
 Result<std::unique_ptr<File>> SimDisk::open(SimReactor& reactor, const std::string& path,
                                             const OpenOptions& options) {
   if (faults_.failed) return Error(Errc::io_error, "'" + path + "' does not answer");
-  if (options.exclusive && exclusive_ != nullptr) return Error(Errc::busy, "'" + path + "' is in use");
+  const bool is_taken = exclusive_ != nullptr && !has_paths_;
+  if (options.exclusive && is_taken) return Error(Errc::busy, "'" + path + "' is in use");
   auto file = std::make_unique<SimFile>(*this, reactor, options);
   if (options.exclusive) {
     exclusive_ = reactor.node().process();

@@ -85,6 +85,8 @@ class SimDisk {
                                      const OpenOptions& options);
   void process_died(const Process& process);
   void lose_power();
+  // It is several devices: who has one of them exclusively does not keep others from it.
+  void have_paths() noexcept { has_paths_ = true; }
 
  private:
   friend class SimFile;
@@ -127,6 +129,7 @@ class SimDisk {
   std::uint64_t order_ = 1;
   const Process* exclusive_ = nullptr;
   const File* exclusive_file_ = nullptr;
+  bool has_paths_ = false;
 };
 
 }  // namespace holdfast::sim

@@ -42,8 +42,15 @@ bool Node::has_address(std::string_view address) const noexcept {
 SimDisk& Node::add_disk(std::string path, const DiskOptions& options) {
   auto& disk = disks_[std::move(path)];
   HF_ASSERT(disk == nullptr);
-  disk = std::make_unique<SimDisk>(world_, options);
+  disk = std::make_shared<SimDisk>(world_, options);
   return *disk;
+}
+
+void Node::add_path(std::string path, std::string_view of) {
+  const auto found = disks_.find(of);
+  HF_ASSERT(found != disks_.end());
+  found->second->have_paths();
+  disks_[std::move(path)] = found->second;
 }
 
 SimDisk* Node::find_disk(std::string_view path) noexcept {

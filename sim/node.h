@@ -54,6 +54,8 @@ class Node {
   bool has_address(std::string_view address) const noexcept;
 
   SimDisk& add_disk(std::string path, const DiskOptions& options);
+  // The disk is found there, too, as a device of its own.
+  void add_path(std::string path, std::string_view of);
   SimDisk* find_disk(std::string_view path) noexcept;
   SimDisk& disk(std::string_view path) noexcept { return *find_disk(path); }
   std::map<std::string, std::string>& files() noexcept { return files_; }
@@ -78,7 +80,7 @@ class Node {
   const std::string name_;
   const std::string ipv4_;
   const std::string ipv6_;
-  std::map<std::string, std::unique_ptr<SimDisk>, std::less<>> disks_;
+  std::map<std::string, std::shared_ptr<SimDisk>, std::less<>> disks_;  // by path
   std::map<std::string, std::string> files_;
   bool files_fail_ = false;
   bool powered_ = true;

@@ -338,14 +338,9 @@ void Registry::apply(const store::KeyEvent& event) {
   const auto known = known_.find(key);
   if (known != known_.end() && event.kv.mod_revision <= known->second.mod)
     return;  // a commit of ours, or older
-  const auto gone = gone_.find(key);
-  if (gone != gone_.end()) {
-    if (event.kv.mod_revision <= gone->second) {
-      if (event.kv.mod_revision == gone->second) gone_.erase(gone);
-      return;
-    }
-    gone_.erase(gone);
-  }
+  // The watch tells in the order of revisions.
+  std::erase_if(gone_, [&](const auto& removal) { return removal.second < event.kv.mod_revision; });
+  if (gone_.contains(key)) return;
   if (event.type == store::KeyEvent::Type::put) {
     know(key, event.kv.mod_revision, event.kv.create_revision);
     apply_record(key, event.kv.value);

@@ -163,6 +163,23 @@ TEST_F(CreateErrors, WhatCannotBeMadeChangesNoDisk) {
   expect_works();
 }
 
+TEST_F(CreateErrors, ADiskThatIsGivenByTwoPathsIsRefused) {
+  machine.node.add_path("/dev/d0-again", "/dev/d0");
+  params.disks.emplace_back("/dev/d0-again");
+  for (const bool force : {false, true}) {
+    params.force = force;
+    const Status made = create();
+    ASSERT_EQ(made.code(), Errc::invalid_argument);
+    const std::string why = made.error().message();
+    EXPECT_NE(why.find("'/dev/d0' is disk '/dev/d0-again' by another path"), std::string::npos) << why;
+  }
+  params.disks.pop_back();
+  params.force = false;
+  const Status again = create();
+  ASSERT_TRUE(again.ok()) << again.error().message();
+  expect_works();
+}
+
 // The first disk has lost its label: nothing says that the others are free. What to do is in the error.
 TEST_F(CreateErrors, ALabelOfAPoolThatWasNeverMadeIsRefusedWithTheRemedy) {
   ASSERT_TRUE(create().ok());

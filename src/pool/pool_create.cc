@@ -190,11 +190,24 @@ Task<Status> Pool::Impl::label_new_disks(std::vector<Label>& labels) {
   for (const auto& disk : new_disks_) HF_CO_CHECK(co_await wipe_label(disk->home()));
   for (std::size_t i = 0; i < labels.size(); ++i)
     HF_CO_CHECK(co_await write_label(home_, new_disks_[i]->home(), labels[i]));
+  HF_CO_CHECK(co_await check_told_apart(labels));
   label_ = labels.front();
   label_.superblock.incompatible &= ~incompatible_unfinished;
   for (auto& disk : new_disks_) disks_->add(std::move(disk));
   new_disks_.clear();
   disks_->publish(state_->segments());
+  co_return Status();
+}
+
+// The kernel may show one disk at two paths: there the later label is instead of the earlier one.
+Task<Status> Pool::Impl::check_told_apart(const std::vector<Label>& labels) {
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    HF_CO_TRY(const Label there, co_await read_label(home_, new_disks_[i]->home()));
+    const std::size_t other = there.superblock.disk_index;
+    if (other == i || other >= labels.size()) continue;
+    co_return error(Errc::invalid_argument, "disk '" + new_disks_[i]->uri() + "' is disk '" +
+                                                new_disks_[other]->uri() + "' by another path");
+  }
   co_return Status();
 }
 
