@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <httplib.h>
 #include <openssl/ssl.h>
+#include <strings.h>
 
 #include "http/connections.h"
 #include "http/listener.h"
@@ -61,7 +62,12 @@ bool has_a_clear_length(const httplib::Request& request) {
   const std::string length = request.get_header_value("Content-Length", 0);
   if (lengths == 1 && (length.empty() || length.find_first_not_of("0123456789") != std::string::npos))
     return false;
-  return lengths + request.get_header_value_count("Transfer-Encoding") <= 1;
+  const std::size_t encodings = request.get_header_value_count("Transfer-Encoding");
+  // With another encoding the library takes the connection's end, however it comes, for the body's.
+  if (encodings == 1 &&
+      ::strcasecmp(request.get_header_value("Transfer-Encoding", 0).c_str(), "chunked") != 0)
+    return false;
+  return lengths + encodings <= 1;
 }
 
 // For requests whose body was not read to its end: what is left of it would be taken for a request.

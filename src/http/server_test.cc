@@ -262,5 +262,21 @@ TEST(HttpServer, APortInUseIsNamed) {
   EXPECT_NE(second.error().message().find("127.0.0.1:" + std::to_string(server->port())), std::string::npos);
 }
 
+TEST(HttpServer, ABodyThatOnlyTheConnectionEndsIsRefused) {
+  std::atomic<int> served{0};
+  const auto server = start([&](const Request& request) {
+    ++served;
+    return echo(request);
+  });
+  for (const char* encoding : {"identity", "gzip, chunked", "chunked, gzip", "xchunked"}) {
+    const std::string answer =
+        talk(*server, std::string("PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: ") + encoding +
+                          "\r\n\r\n{\"pool\":");
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 400")) << encoding << answer;
+  }
+  server->stop();
+  EXPECT_EQ(served, 0);
+}
+
 }  // namespace
 }  // namespace holdfast::http

@@ -8,6 +8,7 @@
 #include <httplib.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -334,6 +335,25 @@ TEST(SlowPeers, StreamsTakeHalfOfTheThreads) {
   httplib::Client client("127.0.0.1", started.value()->port());
   client.set_read_timeout(5);
   const auto result = client.Get("/a");
+  ASSERT_TRUE(result);
+  EXPECT_EQ(result->body, "hello");
+}
+
+TEST(SlowPeers, WithoutAThreadForItAConnectionWaitsForOne) {
+  const auto server = start(impatient());
+  httplib::Client client("127.0.0.1", server->port());
+  client.set_read_timeout(10);
+  ASSERT_TRUE(client.Get("/a"));  // now there is a thread
+  std::this_thread::sleep_for(100ms);
+  pthread_attr_t before, huge;
+  ASSERT_EQ(pthread_getattr_default_np(&before), 0);
+  pthread_attr_init(&huge);
+  ASSERT_EQ(pthread_attr_setstacksize(&huge, std::size_t{1} << 48), 0);  // no thread can be made
+  ASSERT_EQ(pthread_setattr_default_np(&huge), 0);
+  const Peer silent(*server);  // has that thread until it is let go
+  std::this_thread::sleep_for(50ms);
+  const auto result = client.Get("/a");
+  pthread_setattr_default_np(&before);
   ASSERT_TRUE(result);
   EXPECT_EQ(result->body, "hello");
 }

@@ -24,6 +24,7 @@ class WorkerPool {
 
  private:
   void work();
+  bool add_thread();
 
   const std::size_t threads_max_;
   std::mutex mutex_;

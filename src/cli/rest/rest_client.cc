@@ -9,6 +9,7 @@
 
 #include "cli/tool/output.h"
 #include "cli/tool/progress.h"
+#include "http/client.h"
 
 namespace holdfast::cli {
 namespace {
@@ -40,7 +41,7 @@ bool has_port(std::string_view host) {
   return bracket == std::string_view::npos ? host.find(':') == colon : colon > bracket;
 }
 
-void set_timeouts(httplib::Client& client, double seconds) {
+void set_timeouts(httplib::ClientImpl& client, double seconds) {
   const auto whole = static_cast<time_t>(seconds);
   const auto micros = static_cast<time_t>((seconds - static_cast<double>(whole)) * 1e6);
   client.set_connection_timeout(whole, micros);
@@ -175,6 +176,7 @@ std::optional<RestFailure> RestClient::prepare() {
     targets_.push_back(std::move(target).value());
   }
   if (options_.ca_file.empty()) options_.ca_file = environment("HOLDFAST_CA_FILE");
+  if (options_.anonymous) return std::nullopt;
   if (options_.token.empty()) options_.token = environment("HOLDFAST_TOKEN");
   if (options_.token_file.empty()) options_.token_file = environment("HOLDFAST_TOKEN_FILE");
   if (!options_.token.empty() || options_.token_file.empty()) return std::nullopt;
@@ -196,7 +198,13 @@ double RestClient::patience_seconds(const Request& request) const noexcept {
 }
 
 RestClient::Reply RestClient::send(const RestUrl& to, const Request& request) {
-  httplib::Client client(to.origin);
+  Reply reply;
+  const auto made = http::client_of(to.origin);
+  if (made == nullptr) {
+    reply.error = httplib::Error::Connection;
+    return reply;
+  }
+  httplib::ClientImpl& client = *made;
   set_timeouts(client, patience_seconds(request));
   if (request.idle_seconds > 0) client.set_read_timeout(static_cast<time_t>(request.idle_seconds));
   client.set_keep_alive(false);
@@ -211,7 +219,6 @@ RestClient::Reply RestClient::send(const RestUrl& to, const Request& request) {
     wire.body = request.body;
     wire.set_header("Content-Type", "application/json");
   }
-  Reply reply;
   bool success = false;
   wire.response_handler = [&](const httplib::Response& head) {
     success = head.status >= 200 && head.status < 300;

@@ -26,6 +26,7 @@ struct RestOptions {
   std::string token_file;         // holds the token; empty: $HOLDFAST_TOKEN_FILE
   std::string ca_file;            // PEM certificates to trust; empty: $HOLDFAST_CA_FILE, else the system's
   bool insecure = false;          // any certificate will do
+  bool anonymous = false;         // no token, whatever the environment has: it is no agent that is asked
 };
 
 // An answer that is not a success, or none at all. kind: of the API's RestJsonError, or Unreachable.

@@ -164,5 +164,13 @@ TEST_F(RestClientTest, TheTokenOfAFileGoesWithEveryRequest) {
   EXPECT_THAT(answer.failure().text, HasSubstr("that-is-missing"));
 }
 
+TEST_F(RestClientTest, AnAddressMayHaveLetters) {
+  agent.on("GET /v0/nodes", "[]");
+  const std::string port = agent.url().substr(agent.url().rfind(':') + 1);
+  auto c = client({"http://[::ffff:7f00:1]:" + port});
+  const RestAnswer answer = c.get("/v0/nodes");
+  EXPECT_TRUE(answer.ok()) << answer.failure().text;
+}
+
 }  // namespace
 }  // namespace holdfast::cli

@@ -6,7 +6,7 @@
 #include <httplib.h>
 
 #include "control/rest/api.h"
-#include "rt/io.h"
+#include "http/client.h"
 
 namespace holdfast::control::rest {
 namespace {
@@ -32,24 +32,11 @@ http::Reply no_answer(const std::string& leader, httplib::Error error) {
       fmt::format("the leader at {} did not answer ({}): it may have done what was asked", leader, why)));
 }
 
-// Not by the URL: the library would take one with letters in an IPv6 address, or with a path, for the name of a host.
-std::unique_ptr<httplib::ClientImpl> client_of(const std::string& url, const ForwarderOptions& options) {
-  const bool tls = url.starts_with("https://");
-  const auto scheme = url.find("://");
-  const std::string rest = scheme == std::string::npos ? url : url.substr(scheme + 3);
-  const auto at = parse_host_port(rest.substr(0, rest.find('/')), tls ? 443 : 80);
-  if (!at.ok()) return nullptr;
-  const Endpoint& to = at.value();
-  if (!tls) return std::make_unique<httplib::ClientImpl>(to.address, to.port);
-  return std::make_unique<httplib::SSLClient>(to.address, to.port, options.certificate_file,
-                                              options.key_file);
-}
-
 }  // namespace
 
 http::Reply Forwarder::send(const std::string& leader, const http::Request& request,
                             std::chrono::milliseconds patience) const {
-  const auto made = client_of(leader, options_);
+  const auto made = http::client_of(leader, options_.certificate_file, options_.key_file);
   if (made == nullptr || !made->is_valid()) return no_answer(leader, httplib::Error::Connection);
   httplib::ClientImpl& client = *made;
   if (!options_.authority_file.empty()) client.set_ca_cert_path(options_.authority_file);

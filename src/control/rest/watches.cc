@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <memory>
 #include <mutex>
 
 #include <fcntl.h>
@@ -11,6 +12,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "control/rest/json_views.h"
+#include "http/client.h"
 
 namespace holdfast::control::rest {
 namespace {
@@ -59,8 +61,9 @@ Result<Callback> parse_callback(const std::string& text) {
 // A call under way. Its answer may never come to an end: then another thread ends it. Not by the client's stop(), which
 // waits while the client is being connected: a handshake of TLS may never come to an end either.
 struct Watches::Calling {
-  explicit Calling(const std::string& server) : client(server) {
-    client.set_socket_options([this](socket_t made) {
+  explicit Calling(const std::string& server) : client(http::client_of(server)) {
+    if (client == nullptr) return;
+    client->set_socket_options([this](socket_t made) {
       const std::scoped_lock lock(mutex);
       if (copy >= 0) ::close(copy);
       copy = ::fcntl(made, F_DUPFD_CLOEXEC, 0);
@@ -78,7 +81,7 @@ struct Watches::Calling {
 
   std::mutex mutex;
   int copy = -1;  // of the descriptor of its socket, which the client closes when it likes
-  httplib::Client client;
+  const std::unique_ptr<httplib::ClientImpl> client;  // nullptr: there is no such address
   const Clock::time_point due = Clock::now() + call_time_max;
   unsigned enders = 0;  // it stays until they are done
 };
@@ -274,7 +277,8 @@ void Watches::end_calls(Clock::time_point due) {
 }
 
 bool Watches::tell(Calling& calling, const std::string& path, const std::string& body) {
-  httplib::Client& client = calling.client;
+  if (calling.client == nullptr) return true;
+  httplib::ClientImpl& client = *calling.client;
   client.set_connection_timeout(1);
   client.set_read_timeout(1);
   client.set_write_timeout(1);
