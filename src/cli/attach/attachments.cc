@@ -90,6 +90,10 @@ Result<Attachment> Attachments::attach(const AttachOptions& options) {
   const std::string id = attachment_id(remote);
   auto attachment = store_.load(id);
   const bool was_there = attachment.ok() && is_served(attachment.value());
+  if (was_there && attachment.value().state == "detaching")
+    return Error(Errc::failed_precondition,
+                 fmt::format("{} is being detached: attach it again when nobody uses it any more",
+                             attachment.value().device));
   if (!was_there) {
     if (attachment.ok())
       clean_up(attachment.value());  // of a process that died, or a connection that is gone
@@ -104,7 +108,13 @@ Result<Attachment> Attachments::attach(const AttachOptions& options) {
                     "it first",
                     attachment.value().device));
   }
-  if (mountpoint.empty() || is_mounted_at(attachment.value().device, mountpoint)) return attachment;
+  if (mountpoint.empty()) return attachment;
+  if (is_mounted_at(attachment.value().device, mountpoint)) {
+    if (!options.read_only || is_read_only(mountpoint)) return attachment;
+    return Error(Errc::failed_precondition,
+                 fmt::format("{} is mounted at '{}' already, and can be written to",
+                             attachment.value().device, mountpoint));
+  }
   std::string mount_options = options.mount_options;
   if (options.read_only) mount_options += mount_options.empty() ? "ro" : ",ro";
   const Status mounted = mount_filesystem(attachment.value().device, mountpoint, mount_options);
@@ -171,7 +181,7 @@ Status Attachments::detach(const Attachment& attachment, const DetachOptions& op
   if (::geteuid() != 0) return Error(Errc::failed_precondition, "detaching needs root: run this with sudo");
   if (attachment.via == AttachVia::kernel) return detach_kernel(attachment, options);
   const bool served = is_served(attachment);
-  if (served && !options.force && attachment.state != "online") {
+  if (served && !options.force && attachment.state != "online" && attachment.state != "detaching") {
     return Error(Errc::failed_precondition,
                  fmt::format("the target of {} is out of reach ({}): what was written last would be lost",
                              attachment.device, attachment.state));
@@ -189,6 +199,14 @@ Status Attachments::detach_kernel(const Attachment& attachment, const DetachOpti
   if (remote.ok()) {
     const DeviceOwner owner = owner_of(attachment.device, remote.value(), sys_);
     const bool gone = owner == DeviceOwner::nobody;
+    // Unmounting and flushing would wait for as long as the kernel does, and what is not flushed would be lost.
+    const bool ours =
+        owner == DeviceOwner::remote && is_controller_of(remote.value(), attachment.controller, sys_);
+    if (!options.force && ours && !is_live(attachment.controller, sys_)) {
+      return Error(Errc::failed_precondition,
+                   fmt::format("the target of {} is out of reach: what was written last would be lost",
+                               attachment.device));
+    }
     if (owner != DeviceOwner::somebody_else) HF_CHECK(unmount_all(attachment, options.force || gone));
     const bool force = options.force || owner != DeviceOwner::remote;
     // Without its target it would wait for as long as the kernel does.

@@ -4,17 +4,23 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
+#include <utility>
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
+#include "base/units.h"
+#include "block/block_device.h"
 #include "block/uri.h"
+#include "cli/attach/fuse_export.h"
 #include "cli/attach/kernel_nvme.h"
 #include "cli/attach/loop_device.h"
 #include "cli/attach/mounts.h"
 #include "cli/attach/system.h"
+#include "uring/runtime.h"
 
 namespace holdfast::cli {
 namespace {
@@ -224,6 +230,67 @@ TEST_F(AttachmentsTest, WhatOthersHadMountedStays) {
   EXPECT_TRUE(attachments().detach(store().load("a").value(), DetachOptions()).ok());
   EXPECT_TRUE(is_mounted_at("/dev/nvme3n1", theirs));
   ::umount2(theirs.c_str(), MNT_DETACH);
+}
+
+TEST_F(AttachmentsTest, ATargetOfTheKernelThatIsOutOfReachNeedsForce) {
+  controller("nvme3", nqn);
+  file("/class/nvme/nvme3/state", "connecting");
+  space("nvme3n1", nqn, "1");
+  const Attachment a = record("a", uri, "/dev/nvme3n1");
+  EXPECT_EQ(attachments().detach(a, DetachOptions()).code(), Errc::failed_precondition);
+  EXPECT_FALSE(is_deleted("nvme3"));
+  EXPECT_EQ(store().all().value().size(), 1U);
+  DetachOptions force;
+  force.force = true;
+  EXPECT_TRUE(attachments().detach(a, force).ok());
+  EXPECT_TRUE(is_deleted("nvme3"));
+}
+
+class FirstFlushFails final : public Channel {
+ public:
+  Task<Status> read(Lba, IoVecs) override { co_return Status(); }
+  Task<Status> write(Lba, IoVecs, Durable) override { co_return Status(); }
+  Task<Status> write_zeroes(BlockRange, Unmap, Durable) override { co_return Status(); }
+  Task<Status> deallocate(BlockRange) override { co_return Status(); }
+  Task<Status> compare(Lba, IoVecs) override { co_return Status(); }
+  Task<Status> flush() override {
+    if (std::exchange(failed_, true)) co_return Status();
+    co_return Error(Errc::io_error, "the cache is gone");
+  }
+  Task<void> close() override { co_return; }
+
+ private:
+  bool failed_ = false;
+};
+
+Task<bool> loses_by_a_flush(Reactor& home, std::string place) {
+  FirstFlushFails channel;
+  Geometry geometry;
+  geometry.block_bytes = 4096;
+  geometry.block_count = 256;
+  FuseExport exported(home, channel, geometry, false, place);
+  const Status started = exported.start();
+  EXPECT_TRUE(started.ok());
+  if (!started.ok()) co_return false;
+  std::function<void()> use = [path = exported.file_path()] {
+    const FileDescriptor fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+    EXPECT_NE(::fsync(fd.get()), 0);
+    EXPECT_EQ(::fsync(fd.get()), 0);
+  };
+  co_await home.run_blocking(use);
+  co_await exported.stop();
+  co_return exported.lost().has_value();
+}
+
+TEST_F(AttachmentsTest, AFlushThatFailedIsNotMadeGoodByTheNext) {
+  if (::access("/dev/fuse", R_OK | W_OK) != 0) GTEST_SKIP() << "this machine has no /dev/fuse";
+  const std::string place = directory + "/fuse";
+  fs::create_directory(place);
+  uring::Runtime::Options options;
+  options.memory_bytes = 16 * MiB;
+  auto runtime = uring::Runtime::create(options);
+  ASSERT_TRUE(runtime.ok());
+  EXPECT_TRUE(runtime.value()->run(loses_by_a_flush(runtime.value()->home(), place)));
 }
 
 }  // namespace

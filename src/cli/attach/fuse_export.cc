@@ -330,9 +330,10 @@ Task<Status> FuseExport::perform(Slot& s) {
 Task<void> FuseExport::carry_out(Slot& s) {
   const Status done = co_await perform(s);
   if (!done.ok()) {
-    const bool writes = s.kind == Slot::Kind::write || s.kind == Slot::Kind::zero;
+    // A later flush says nothing of what one that failed was to cover.
+    const bool loses = s.kind != Slot::Kind::read;
     // The kernel does without what is not supported.
-    if (writes && done.code() != Errc::not_supported && !lost_) lost_ = done.error();
+    if (loses && done.code() != Errc::not_supported && !lost_) lost_ = done.error();
     HF_LOG(warn, "attach", "request failed", {"offset", s.offset}, {"length", s.length},
            {"error", done.error()});
     fuse_reply_err(s.request, errno_of(done.error()));

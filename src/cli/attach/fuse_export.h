@@ -46,7 +46,7 @@ class FuseExport {
   std::string file_path() const { return directory_ + "/disk"; }
   // Open handles of the file.
   int handles() const noexcept { return handles_.load(std::memory_order_relaxed); }
-  // Of the first write that failed, if one did. On the home core.
+  // Of the first write or flush that failed, if one did. On the home core.
   const std::optional<Error>& lost() const noexcept { return lost_; }
   // What the file's size is from now on. Whoever has it open sees it after his next look.
   void set_size(std::uint64_t bytes) noexcept { size_bytes_.store(bytes, std::memory_order_relaxed); }

@@ -9,6 +9,7 @@
 #include <libmount/libmount.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 
 #include "cli/attach/system.h"
@@ -83,6 +84,11 @@ bool is_mounted_at(const std::string& device, const std::string& target) {
   return std::find(targets.begin(), targets.end(), target) != targets.end();
 }
 
+bool is_read_only(const std::string& target) {
+  struct statvfs st {};
+  return ::statvfs(target.c_str(), &st) == 0 && (st.f_flag & ST_RDONLY) != 0;
+}
+
 Result<std::string> filesystem_of(const std::string& device) {
   const std::unique_ptr<blkid_struct_probe, void (*)(blkid_probe)> probe(
       blkid_new_probe_from_filename(device.c_str()), blkid_free_probe);
@@ -93,11 +99,14 @@ Result<std::string> filesystem_of(const std::string& device) {
   if (found == -2)
     return Error(Errc::failed_precondition,
                  fmt::format("{} holds more than one filesystem's signature", device));
+  if (found < 0)
+    return Error(Errc::io_error, fmt::format("{} cannot be read: what it holds is not known", device));
   const char* type = nullptr;
   const char* usage = nullptr;
   if (found != 0 || blkid_probe_lookup_value(probe.get(), "TYPE", &type, nullptr) != 0) return std::string();
   blkid_probe_lookup_value(probe.get(), "USAGE", &usage, nullptr);
-  return usage != nullptr && std::string_view(usage) == "filesystem" ? std::string(type) : std::string();
+  if (usage != nullptr && std::string_view(usage) == "filesystem") return std::string(type);
+  return Error(Errc::failed_precondition, fmt::format("{} holds no filesystem, but {}", device, type));
 }
 
 Status mount_filesystem(const std::string& device, const std::string& target, const std::string& options) {

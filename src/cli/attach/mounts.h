@@ -22,9 +22,11 @@ Result<std::string> device_number(const std::string& device);
 std::vector<std::string> mounts_of(const std::string& device);
 // True when the device is what is mounted at exactly this place.
 bool is_mounted_at(const std::string& device, const std::string& target);
+// What is mounted there cannot be written to.
+bool is_read_only(const std::string& target);
 
-// The type of the filesystem on the device, empty when there is none that libblkid knows. Errors:
-// system_error.
+// The type of the filesystem on the device, empty when there is none that libblkid knows. Errors: system_error;
+// io_error (it cannot be read); failed_precondition (more than one signature, or one of something else).
 Result<std::string> filesystem_of(const std::string& device);
 
 // Mounts what the device holds at `target`, a directory that exists. `options` as in fstab, may be empty.

@@ -29,7 +29,7 @@ struct Attachment {
   bool found = false;               // kernel: the connection was there before, and stays
   std::vector<std::string> others;  // kernel: where others had mounted the device then
   int pid = 0;                      // user: of the process that serves it
-  std::string state;                // user: "online", or "lost" while the target is out of reach for too long
+  std::string state;                // user: "online", "reconnecting", "lost" (too long), "detaching"
   std::string error;  // user: what went wrong at the end: then data may be missing at the target
 
   nlohmann::ordered_json to_tree() const;

@@ -164,6 +164,8 @@ Task<Status> AttachServer::run(std::function<void(const Attachment&)> ready, Sto
     HF_LOG(info, "attach", "attached", {"device", attachment_.device}, {"uri", attachment_.uri});
     co_await follow_state(stop);
     HF_LOG(info, "attach", "told to detach");
+    attachment_.state = "detaching";
+    save();
     status = co_await release();
     if (!status.ok()) {
       attachment_.error = status.error().message();

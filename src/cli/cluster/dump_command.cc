@@ -132,6 +132,7 @@ void add_engine(Cluster& c, Bundle& bundle, const DumpOptions& o, const Tree& no
   options.urls = {
       metrics_url(text_or(node, "state/grpcEndpoint", text(node, "spec/grpcEndpoint")), o.metrics_port)};
   options.timeout_seconds = 3;
+  options.anonymous = true;
   if (!options.urls.front().empty())
     bundle.add_text(folder + "/metrics.txt", RestClient(options).get_text("/metrics"));
 }

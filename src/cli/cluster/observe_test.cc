@@ -1,4 +1,5 @@
 // Events, live I/O and the support bundle: what they make of what they get.
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -211,6 +212,23 @@ TEST_F(ObserveTest, ABundleHasWhatThereIsAndSaysWhatIsMissing) {
   EXPECT_THAT(err, HasSubstr("without states.json: NotFound"));
   std::filesystem::remove(file);
   EXPECT_EQ(run({"dump", "system", "-d", "/nonexistent"}), 1);
+}
+
+TEST_F(ObserveTest, EnginesAreNotToldTheTokenOfTheAgent) {
+  FakeAgent engine;
+  engine.on("GET /metrics", "process_cpu_seconds_total 1\n");
+  agent.on("GET /v1/status", R"({"ready": true, "leading": true, "version": "1"})");
+  agent.on("GET /v0/nodes",
+           R"([{"id": "n1", "state": {"grpcEndpoint": "127.0.0.1:10124", "status": "Online"}}])");
+  const std::string port = engine.url().substr(engine.url().rfind(':') + 1);
+  ::setenv("HOLDFAST_TOKEN", "abc.def", 1);
+  const int status = run({"dump", "system", "-d", testing::TempDir(), "--metrics-port", port, "-o", "json"});
+  ::unsetenv("HOLDFAST_TOKEN");
+  ASSERT_EQ(status, 0);
+  std::filesystem::remove(text(Tree::parse(out), "file"));
+  EXPECT_THAT(engine.asked(), ElementsAre("GET /metrics"));
+  EXPECT_EQ(engine.authorization(), "");
+  EXPECT_EQ(agent.authorization(), "Bearer abc.def");
 }
 
 }  // namespace

@@ -79,9 +79,8 @@ void remove_url_credentials(std::string& text) {
   for (std::size_t at = text.find("://"); at != std::string::npos; at = text.find("://", at + 3)) {
     const std::size_t begin = at + 3;
     const std::size_t end = std::min(text.find_first_of("/ \t\n\"'", begin), text.size());
-    const std::size_t sign = text.rfind('@', end);
-    if (sign == std::string::npos || sign < begin || sign >= end) continue;
-    text.replace(begin, sign - begin, redacted);
+    const std::size_t sign = std::string_view(text).substr(begin, end - begin).rfind('@');
+    if (sign != std::string_view::npos) text.replace(begin, sign, redacted);
   }
 }
 

@@ -25,6 +25,7 @@ NodeReading read_engine(const TopOptions& o, const Tree& node) {
   RestOptions options;
   options.urls = {url};
   options.timeout_seconds = 2;
+  options.anonymous = true;
   RestClient client(std::move(options));
   const RestAnswer answer = client.get_text("/metrics");
   if (!answer.ok()) return {};
@@ -45,6 +46,7 @@ RestAnswer read_all(Cluster& c, const TopOptions& o, Reading& reading) {
 
 void show(Cluster& c, const TopOptions& o, const Reading& before, const Reading& now, bool redraw) {
   Output& out = c.out();
+  if (out.format == Format::yaml && o.readings != 1) out.line("---");
   out.answer(top_tree(before, now), [&] {
     if (redraw) out.line("\x1b[H\x1b[2J");
     out.print(top_volumes(out, before, now, o.most), "no volume");

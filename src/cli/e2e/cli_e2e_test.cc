@@ -497,9 +497,24 @@ TEST_F(AttachTest, ADeviceThatSomebodyHasOpenGoesWhenHeClosesIt) {
   const std::string device = attach();
   const int fd = ::open(device.c_str(), O_RDONLY | O_CLOEXEC);
   EXPECT_EQ(tool({"detach", device, "--timeout", "0.5"}).status, 1);
+  EXPECT_EQ(state(), "detaching");
+  EXPECT_EQ(tool({"attach", uri, "--via", "user"}).status, 1) << "it is going away";
   ::close(fd);
   EXPECT_TRUE(state_becomes("nothing"));
   expect_clean(device);
+}
+
+TEST_F(AttachTest, ADeviceThatCannotBeReadIsNotCalledEmpty) {
+  const std::string place = scratch.path("mnt");
+  fs::create_directory(place);
+  const std::string device = attach({"--grace", "0.5"});
+  ASSERT_EQ(shell({"mkfs.ext4", "-q", device}).status, 0);
+  e->kill();
+  ASSERT_TRUE(state_becomes("lost"));
+  const Finished refused = testing_support::run(
+      {program(), "attach", uri, place, "--via", "user", "--run-dir", scratch.path("run")});
+  EXPECT_EQ(refused.status, 1);
+  EXPECT_THAT(refused.output, testing::Not(HasSubstr("mkfs")));
 }
 
 TEST_F(AttachTest, ADeviceThatGrowsIsSeenLarger) {

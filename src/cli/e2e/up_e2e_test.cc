@@ -186,5 +186,21 @@ TEST_F(UpTest, APortInUseIsExplained) {
   EXPECT_FALSE(fs::exists(dir + "/node-1"));
 }
 
+TEST_F(UpTest, GoesOnWhenNobodyReadsWhatItSays) {
+  const std::string command =
+      program() + " up --nodes 1 --disk-size 256MiB --port-offset " + offset + " --state-dir " + dir;
+  // Its reader ends with the first line.
+  const Finished begun = testing_support::run(
+      {"/bin/sh", "-c", "( " + command + " 2>&1 | head -n 1 ) >/dev/null 2>&1 </dev/null &"});
+  ASSERT_EQ(begun.status, 0) << begun.output;
+  const auto ready = [&] {
+    const json shown = status();
+    return shown.is_object() && shown.value("ready", false);
+  };
+  for (int i = 0; i < 600 && !ready(); ++i) std::this_thread::sleep_for(100ms);
+  EXPECT_TRUE(ready());
+  EXPECT_EQ(tool({"down"}).status, 0);
+}
+
 }  // namespace
 }  // namespace holdfast::cli

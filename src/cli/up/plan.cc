@@ -186,6 +186,15 @@ Result<ClusterPlan> load_plan(const std::string& dir) {
   return parse_plan(text_form, dir);
 }
 
+// A file that is renamed before its bytes are on the disk may be empty after a power loss.
+Status sync_file(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const bool synced = fd >= 0 && ::fsync(fd) == 0;
+  const int sync_errno = errno;
+  if (fd >= 0) ::close(fd);
+  return synced ? Status() : Status(error_from_errno(sync_errno).with_context(path));
+}
+
 Status save_plan(const ClusterPlan& plan) {
   const std::string fresh = plan.plan_file() + ".new";
   {
@@ -193,6 +202,7 @@ Status save_plan(const ClusterPlan& plan) {
     file << plan_json(plan).dump(2) << '\n';
     if (!file.flush()) return Error(Errc::io_error, fmt::format("{} cannot be written", fresh));
   }
+  HF_CHECK(sync_file(fresh));
   std::error_code error;
   fs::rename(fresh, plan.plan_file(), error);
   if (error) return Error(Errc::io_error, fmt::format("{}: {}", plan.plan_file(), error.message()));

@@ -90,7 +90,9 @@ void Process::stop(double now, bool kill) {
     state_ = State::off;
     return;
   }
-  if (state_ != State::stopping || kill) stopping_since_ = now;
+  // The programs take a second SIGTERM for the wish to end at once.
+  if (state_ == State::stopping && !kill) return;
+  stopping_since_ = now;
   state_ = State::stopping;
   ::kill(pid_, kill ? SIGKILL : SIGTERM);
 }

@@ -211,5 +211,23 @@ TEST_F(ProcessTest, RequestsAreAnsweredOverTheSocket) {
   EXPECT_EQ(ControlSocket().listen(std::string(200, 'x')).error().code(), Errc::invalid_argument);
 }
 
+TEST_F(ProcessTest, WhoIsToldToStopTwiceHearsItOnce) {
+  Process p = shell("trap 'echo asked' TERM; echo up; while :; do sleep 0.05; done");
+  const auto says = [&](const std::string& all) {
+    for (int i = 0; i < 600 && p.log_tail() != all; ++i) sleep_seconds(0.05);
+    return p.log_tail() == all;
+  };
+  ASSERT_TRUE(p.start(0).ok());
+  ASSERT_TRUE(says("\n  up"));
+  p.stop(1, false);
+  ASSERT_TRUE(says("\n  up\n  asked"));
+  p.stop(2, false);
+  sleep_seconds(0.5);
+  EXPECT_EQ(p.log_tail(), "\n  up\n  asked");
+  EXPECT_DOUBLE_EQ(p.stopping_since(), 1);
+  p.stop(3, true);
+  EXPECT_TRUE(p.ended(wait_for(p), 4));
+}
+
 }  // namespace
 }  // namespace holdfast::cli

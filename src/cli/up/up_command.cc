@@ -144,6 +144,7 @@ Status run_supervisor(const Preparation& p, std::function<void(const std::string
 
 int keep_in_foreground(Tool& tool, const Options& o, Preparation& p) {
   Output& out = tool.output();
+  std::signal(SIGPIPE, SIG_IGN);  // who reads what is said may end first, as tee does at an interrupt
   const sigset_t set = supervised_signals();
   sigprocmask(SIG_BLOCK, &set, nullptr);
   const auto ready = [&] {
