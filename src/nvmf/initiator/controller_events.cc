@@ -148,9 +148,10 @@ Task<void> Controller::check_doubt() {
     if (!hold) break;
     doubt_again_ = false;
     const Status read = co_await refresh_ana(session);
-    if (!read.ok() || removed_) break;
-    if (doubt_again_) continue;
-    if (access() != Access::none) break;
+    const bool is_known = read.ok();  // else it is asked again, a little later
+    if (removed_ || !session.alive()) break;
+    if (is_known && doubt_again_) continue;
+    if (is_known && access() != Access::none) break;
     if (ana_ != nvme::AnaState::change) {
       changing.reset();
     } else if (!changing) {

@@ -15,6 +15,7 @@ constexpr std::uint64_t nlb_max = 65536;  // blocks of one command: NLB is 16 bi
 constexpr std::uint32_t sgl_capsule_unit = 16;
 constexpr std::uint32_t event_requests_max = 4;
 constexpr Nanos retry_delay_max = 60s;                // a controller may ask for 6553 s
+constexpr std::size_t ana_page_bytes = 4096;          // which every controller transfers
 constexpr std::size_t ana_log_bytes_max = 256 * KiB;  // far more groups than we look through
 
 // A page-sized answer, off the coroutine's frame.
@@ -209,15 +210,20 @@ Task<Result<NamespaceInfo>> identify_namespace(Admin& admin, const ControllerInf
   co_return info;
 }
 
+// The first page at once: there are targets, Linux's among them, that know no offsets in this log.
 Task<Result<nvme::AnaState>> read_ana_state(Admin& admin, std::uint32_t group) {
-  nvme::AnaLogHeader header{};
-  const auto header_bytes = std::as_writable_bytes(std::span<nvme::AnaLogHeader, 1>(&header, 1));
-  HF_CO_CHECK(co_await admin.log_page(nvme::LogPage::ana, nvme::nsid_all, 0, false, header_bytes));
+  std::vector<std::byte> page(ana_page_bytes);
+  HF_CO_CHECK(co_await admin.log_page(nvme::LogPage::ana, nvme::nsid_all, 0, false, page));
+  const auto header = load<nvme::AnaLogHeader>(page);
   std::uint64_t offset = sizeof header;
   for (unsigned i = 0; i < header.ngrps.get() && offset < ana_log_bytes_max; ++i) {
     nvme::AnaGroupDescriptor d{};
-    const auto bytes = std::as_writable_bytes(std::span<nvme::AnaGroupDescriptor, 1>(&d, 1));
-    HF_CO_CHECK(co_await admin.log_page(nvme::LogPage::ana, nvme::nsid_all, offset, true, bytes));
+    if (offset + sizeof d <= page.size()) {
+      d = load<nvme::AnaGroupDescriptor>(std::span<const std::byte>(page).subspan(offset));
+    } else {
+      const auto bytes = std::as_writable_bytes(std::span<nvme::AnaGroupDescriptor, 1>(&d, 1));
+      HF_CO_CHECK(co_await admin.log_page(nvme::LogPage::ana, nvme::nsid_all, offset, true, bytes));
+    }
     if (d.grpid.get() == group) co_return static_cast<nvme::AnaState>(d.state & 15);
     offset += sizeof d + std::uint64_t{d.nnsids.get()} * 4;
   }

@@ -399,5 +399,49 @@ TEST(Paths, ATimerThatLooksBackIsGivenTwoPeriods) {
   EXPECT_GE(time_of_a_write_whose_queue_is_deleted(f), Nanos(1500ms) + 2 * f.config.keep_alive);
 }
 
+// As Linux's target: whatever the offset, the answer begins with the header.
+TEST(Paths, AnaStatesOfATargetThatKnowsNoOffsets) {
+  Fixture f;
+  f.targets[0]->ana_state = nvme::AnaState::inaccessible;
+  f.targets[0]->hook = [](test::FakeConnection& c, const nvme::Sqe& sqe, std::span<const std::byte>) {
+    if (c.qid() != 0 || sqe.opc != static_cast<std::uint8_t>(nvme::AdminOpcode::get_log_page)) return false;
+    const bool ana = (sqe.cdw10.get() & 0xff) == static_cast<std::uint32_t>(nvme::LogPage::ana);
+    if (!ana || sqe.cdw12.get() == 0) return false;
+    std::vector<std::byte> log(sqe.sgl1.length);
+    nvme::AnaLogHeader header{};
+    header.chgcnt = 7;
+    header.ngrps = 1;
+    store(log, header);
+    c.data(sqe.cid, 0, log, nvme::flag_last_pdu | nvme::flag_success);
+    return true;
+  };
+  ASSERT_TRUE(f.open().ok());
+  EXPECT_EQ(f.paths().path(0).ana_state(), nvme::AnaState::inaccessible);
+  for (unsigned i = 0; i < 10; ++i) ASSERT_TRUE(f.read().ok());
+  EXPECT_EQ(f.reads(0), 0u);
+  EXPECT_EQ(f.reads(1), 10u);
+  f.targets[0]->ana_state = nvme::AnaState::optimized;  // so that the fixture can end
+}
+
+TEST(Paths, AnAnaStateThatCouldNotBeReadOnceIsReadAgain) {
+  Fixture f(1);
+  ASSERT_TRUE(f.open().ok());
+  f.set_ana(0, nvme::AnaState::inaccessible);
+  unsigned failed = 0;
+  f.targets[0]->hook = [&](test::FakeConnection& c, const nvme::Sqe& sqe, std::span<const std::byte>) {
+    const bool log = c.qid() == 0 && sqe.opc == static_cast<std::uint8_t>(nvme::AdminOpcode::get_log_page);
+    if (!log || failed > 0) return false;
+    ++failed;
+    c.respond(sqe.cid, nvme::StatusCode::internal_error);
+    return true;
+  };
+  f.world.run_for(500ms);
+  EXPECT_EQ(failed, 1u);
+  f.targets[0]->ana_state = nvme::AnaState::optimized;  // and the notice is missed
+  f.world.run_for(500ms);
+  EXPECT_TRUE(f.read().ok());
+  EXPECT_FALSE(f.observer.saw(DeviceEvent::failed));
+}
+
 }  // namespace
 }  // namespace holdfast::nvmf

@@ -236,5 +236,52 @@ TEST(Exclusion, AHostThatWaitsForItsOldControllerGetsNoNewOne) {
   EXPECT_EQ(refused.result, 512u | 1u << 16) << "the host NQN in the data";
 }
 
+class RefusesOnHome final : public DeviceOver {
+ public:
+  using DeviceOver::DeviceOver;
+  Task<Result<std::unique_ptr<Channel>>> open_channel(Reactor& core) override {
+    if (core.core() == 0) co_return Error(Errc::resource_exhausted);
+    co_return co_await DeviceOver::open_channel(core);
+  }
+  unsigned flushes = 0;
+
+ private:
+  class Counting final : public ChannelOver {
+   public:
+    Counting(RefusesOnHome& d, std::unique_ptr<Channel> below) : ChannelOver(std::move(below)), device_(d) {}
+    Task<Status> flush() override {
+      ++device_.flushes;
+      co_return Status();
+    }
+
+   private:
+    RefusesOnHome& device_;
+  };
+  std::unique_ptr<Channel> channel_over(Reactor&, std::unique_ptr<Channel> below) override {
+    return std::make_unique<Counting>(*this, std::move(below));
+  }
+};
+
+TEST(Shutdown, FlushesADeviceThatRefusedTheFirstCore) {
+  Rig rig(1, 2);
+  RefusesOnHome device(*rig.device);
+  ASSERT_EQ(rig.run(rig.target->add_subsystem(Rig::volume())).code(), Errc::ok);
+  ASSERT_EQ(rig.run(rig.target->add_namespace(volume_nqn, NamespaceConfig(), device)).code(), Errc::ok);
+  {
+    Session s(rig);  // admin queue on core 0, I/O queue on core 1
+    RawHost spare(rig);
+    ASSERT_TRUE(spare.set_up());
+    Session other(rig);  // the other way round
+    EXPECT_FALSE(other.io.read(0, 1).status.ok());
+    ASSERT_TRUE(s.io.write(0, pattern(4096, 1), true).status.ok());
+    const nvme::Cc cc{true, 0, 0, 0, nvme::ShutdownNotice::normal, 6, 4};
+    EXPECT_TRUE(s.admin.property_set(nvme::Property::cc, cc.pack()).status.ok());
+    rig.world.run_for(10ms);
+    EXPECT_EQ(s.admin.property_get(nvme::Property::csts).result, 0x9u);
+    EXPECT_EQ(device.flushes, 1u);
+  }
+  EXPECT_EQ(rig.run(rig.target->remove_subsystem(volume_nqn)).code(), Errc::ok);
+}
+
 }  // namespace
 }  // namespace holdfast::nvmf::test

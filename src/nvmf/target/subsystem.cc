@@ -228,12 +228,17 @@ void Subsystem::tell_namespace_changed(std::uint32_t nsid) {
   for (auto& [cntlid, controller] : controllers_) controller->namespace_changed(nsid);
 }
 
+// Through every core: a device may have refused a channel on one of them. Views stay while the caller's controller
+// does.
 Task<Status> Subsystem::flush() {
-  const auto it = std::find_if(views_.begin(), views_.end(), [](const auto& v) { return v != nullptr; });
-  if (it == views_.end()) co_return Status();
-  SubsystemView& view = **it;  // stays while the caller's controller does
-  auto there = [&]() -> Task<Status> { return view.flush(); };
-  co_return co_await run_on(registry_.home(), view.core(), there);
+  Status outcome;  // of the first that fails
+  for (const auto& view : views_) {
+    if (view == nullptr) continue;
+    auto there = [&]() -> Task<Status> { return view->flush(); };
+    Status flushed = co_await run_on(registry_.home(), view->core(), there);
+    if (!flushed.ok() && outcome.ok()) outcome = std::move(flushed);
+  }
+  co_return outcome;
 }
 
 // For the SMART log.
