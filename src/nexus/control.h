@@ -37,6 +37,7 @@
 #pragma once
 
 #include <deque>
+#include <list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -94,13 +95,20 @@ class Control final : public FaultSink, public RebuildHost, ReservationObserver 
 
  private:
   class DeviceEvents;
+  // A call to a child, which may outlast who waits for it.
+  struct ChildCall {
+    explicit ChildCall(Reactor& home) noexcept : ended(home) {}
+    Event ended;
+    std::optional<Status> outcome;
+    bool is_abandoned = false;
+  };
 
   // FaultSink and RebuildHost.
   Task<Verdict> child_failed(ChildId id, Errc code) override;
   void child_recovered(ChildId id) noexcept override;
-  void flush_failed(ChildId id) noexcept override;
+  void flush_failed(ChildId id, Errc owed) noexcept override;
   void flush_told() noexcept override;
-  Task<void> owe_nothing();
+  Task<void> owe(Errc code);
   Task<void> repair(ChildId id, Span blocks) override;
   void writes_began() noexcept override;
   CoreState& home_state() noexcept override { return *states_.front(); }
@@ -148,7 +156,10 @@ class Control final : public FaultSink, public RebuildHost, ReservationObserver 
   Task<void> seal_all();
   std::optional<ChildRecord> recall_former(Child& c);
   void believe(Child& c, std::uint32_t in_sync_through) const;
-  Task<void> seal_at(Child& c, std::uint32_t epoch);
+  Task<Status> seal_at(Child& c, std::uint32_t epoch);
+  Task<Status> while_it_stays(ChildId id, Task<Status> what, Nanos deadline = no_deadline);
+  Task<void> carry_out(ChildCall& call, Task<Status> what);
+  void forget(const ChildCall& call) noexcept;
   bool may_seal(const std::vector<ChildId>& flushed) const;
   Child* source_by_epochs(std::optional<std::uint32_t> since) const;
   enum class Which : std::uint8_t { changed, allocated };
@@ -249,6 +260,7 @@ class Control final : public FaultSink, public RebuildHost, ReservationObserver 
   Semaphore settle_turn_;   // who settles
   Semaphore in_sync_turn_;  // who joins, and who reopens the last in-sync child
   Semaphore ops_;           // operations of the API, one at a time; failures do not wait for it
+  std::list<ChildCall> child_calls_;
   TaskScope scope_;
 };
 

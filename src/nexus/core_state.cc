@@ -211,8 +211,8 @@ Task<void> CoreState::report_recovered(ChildId id) {
   co_await tell_home(tell);
 }
 
-Task<void> CoreState::report_flush_failed(ChildId id) {
-  auto tell = [&] { sink_.flush_failed(id); };
+Task<void> CoreState::report_flush_failed(ChildId id, Errc owed) {
+  auto tell = [&] { sink_.flush_failed(id, owed); };
   co_await tell_home(tell);
 }
 

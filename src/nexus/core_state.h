@@ -82,8 +82,9 @@ class FaultSink {
   virtual Task<Verdict> child_failed(ChildId id, Errc code) = 0;
   // An operation on a child that was `kept` went well again.
   virtual void child_recovered(ChildId id) noexcept = 0;
-  // A host's flush failed at a child that was `kept`: a later one says nothing of what that was to cover.
-  virtual void flush_failed(ChildId id) noexcept = 0;
+  // A host's flush, or durable write, failed at a child that was `kept`: a later flush says nothing of what that was to
+  // cover. owed: what the host's next flush says; ok: it has heard of it.
+  virtual void flush_failed(ChildId id, Errc owed) noexcept = 0;
   // The host has heard of a flush of ours that failed.
   virtual void flush_told() noexcept = 0;
   // A read of these blocks hit a media error there, and others have them.
@@ -276,7 +277,7 @@ class CoreState final : Timer {
   template <class Do>
   Task<void> tell_home(const Do& what);
   Task<void> report_recovered(ChildId id);
-  Task<void> report_flush_failed(ChildId id);
+  Task<void> report_flush_failed(ChildId id, Errc owed);
   Task<void> report_flush_told();
   Task<void> report_writes();
 

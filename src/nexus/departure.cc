@@ -1,5 +1,6 @@
 // How children leave and come back (rules: control.h).
 #include <algorithm>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -13,6 +14,44 @@ namespace {
 constexpr Nanos join_patience = 5s;
 
 }  // namespace
+
+// The call's answer; not_connected once the child has left: a device that takes nothing back may never give one. At the
+// deadline it leaves, unless it is the last.
+Task<Status> Control::while_it_stays(ChildId id, Task<Status> what, Nanos deadline) {
+  if (stopping_) co_return co_await what;
+  ChildCall& call = child_calls_.emplace_back(home_);
+  scope_.spawn(carry_out(call, std::move(what)));
+  while (!call.ended.is_set()) {
+    const Child* c = find(id);
+    if (c == nullptr || c->phase != Phase::open) {
+      call.is_abandoned = true;
+      co_return Error(Errc::not_connected, "it has left");
+    }
+    if (home_.now() >= deadline && !is_last(*c)) {
+      deadline = no_deadline;
+      co_await child_failed(id, Errc::timed_out);
+      continue;
+    }
+    const Nanos next = home_.now() + options_.retry_longest;
+    co_await call.ended.wait(deadline > home_.now() ? std::min(deadline, next) : next);
+  }
+  Status outcome = std::move(*call.outcome);
+  forget(call);
+  co_return outcome;
+}
+
+Task<void> Control::carry_out(ChildCall& call, Task<Status> what) {
+  call.outcome = co_await what;
+  if (call.is_abandoned) {
+    call.outcome->ignore("nobody waits for it any more");
+    co_return forget(call);
+  }
+  call.ended.set();
+}
+
+void Control::forget(const ChildCall& call) noexcept {
+  child_calls_.remove_if([&call](const ChildCall& one) { return &one == &call; });
+}
 
 Task<Verdict> Control::child_failed(ChildId id, Errc code) {
   if (code == Errc::reservation_conflict || code == Errc::fenced) {

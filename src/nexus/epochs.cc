@@ -99,7 +99,8 @@ Task<Status> Control::advance(Child* newcomer) {
   for (const auto& c : children_) {
     if (c->epochs == nullptr || (c->phase != Phase::open && c.get() != newcomer)) continue;
     told.push_back(c->id);
-    calls.push_back(announce_to(*c, next));
+    const bool is_newcomer = c.get() == newcomer;
+    calls.push_back(is_newcomer ? announce_to(*c, next) : while_it_stays(c->id, announce_to(*c, next)));
   }
   co_await when_all(std::span(calls));
   const ChildId newcomers = newcomer == nullptr ? ChildId{0} : newcomer->id;
@@ -155,22 +156,23 @@ bool Control::may_seal(const std::vector<ChildId>& flushed) const {
 }
 
 Task<void> Control::seal_children() {
-  std::vector<Task<void>> calls;
+  std::vector<Task<Status>> calls;
   for (const auto& c : children_) {
     const bool wanted = c->epochs != nullptr && c->phase == Phase::open && c->recorded_healthy;
-    if (wanted) calls.push_back(seal_at(*c, sealed_));
+    if (wanted) calls.push_back(while_it_stays(c->id, seal_at(*c, sealed_)));
   }
   co_await when_all(std::span(calls));
+  for (auto& call : calls) call.take().ignore("it costs a longer copy after a crash, no more");
 }
 
-// A seal that is not recorded costs a longer copy after a crash, no more.
-Task<void> Control::seal_at(Child& c, std::uint32_t epoch) {
+Task<Status> Control::seal_at(Child& c, std::uint32_t epoch) {
   const DeviceCall call(c);
-  const Status done = co_await c.epochs->seal(epoch);
-  if (done.ok()) co_return;
+  Status done = co_await c.epochs->seal(epoch);
+  if (done.ok()) co_return done;
   HF_LOG(info, "nexus", "an epoch is not sealed", {"nexus", params_.name}, {"child", c.uri}, {"epoch", epoch},
          {"error", done.error()});
   if (is_fencing(done.code())) co_await fence();
+  co_return done;
 }
 
 // At the end: all I/O has ended and every healthy child was flushed after it.

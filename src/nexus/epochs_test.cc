@@ -468,5 +468,38 @@ TEST_F(Epochs, ANewChildIsCopiedWhileAWriteIsStuckAtOneThatLeft) {
   EXPECT_TRUE(rig.same("a", "c"));
 }
 
+TEST_F(Epochs, ANewChildIsCopiedWhileAnAnnouncementIsStuckAtOneThatLeft) {
+  create({"a", "b"});
+  write_region(2, 1);
+  const auto announced = disk("a").count_of('a');
+  disk("b").hold_epochs = true;
+  ASSERT_TRUE(rig.wait_for([&] { return disk("a").count_of('a') > announced; })) << "it settles";
+  EXPECT_TRUE(rig.run(rig.nexus->offline_child(Rig::uri("b"))).ok());
+  Started& added = rig.start_operation(rig.nexus->add_child(Rig::uri("c"), false));
+  rig.pass(30s);
+  EXPECT_EQ(added.code(), Errc::ok);
+  EXPECT_EQ(rig.state_of("c"), "online/none");
+  disk("b").hold_epochs = false;
+  EXPECT_EQ(rig.finish(added), Errc::ok);
+  EXPECT_TRUE(rig.same("a", "c"));
+}
+
+TEST_F(Epochs, ANewChildIsCopiedWhileAFlushIsStuckAtOneThatLeft) {
+  create({"a", "b"});
+  write_region(2, 1);
+  const auto flushed = disk("b").count_of('f');
+  disk("b").hold_flushes = true;
+  disk("b").recalls = false;
+  ASSERT_TRUE(rig.wait_for([&] { return disk("b").count_of('f') > flushed; })) << "it settles";
+  EXPECT_TRUE(rig.run(rig.nexus->offline_child(Rig::uri("b"))).ok());
+  Started& added = rig.start_operation(rig.nexus->add_child(Rig::uri("c"), false));
+  rig.pass(30s);
+  EXPECT_EQ(added.code(), Errc::ok);
+  EXPECT_EQ(rig.state_of("c"), "online/none");
+  disk("b").hold_flushes = false;
+  EXPECT_EQ(rig.finish(added), Errc::ok);
+  EXPECT_TRUE(rig.same("a", "c"));
+}
+
 }  // namespace
 }  // namespace holdfast::nexus

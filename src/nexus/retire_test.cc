@@ -421,5 +421,19 @@ TEST(Retire, AFlushOfOursThatFailedIsToldToTheHostOnce) {
   EXPECT_EQ(rig.finish(rig.start_flush(1)), Errc::ok);
 }
 
+TEST(Retire, ADurableWriteThatFailedAtTheLastChildCountsAsAFlushThatDid) {
+  Rig rig;
+  ASSERT_TRUE(rig.create({"a"}).ok());
+  ASSERT_EQ(rig.write(0, 0, 8, 1), Errc::ok);
+  rig.disks["a"].write_error = Errc::io_error;
+  const BlockRange there{Lba{64}, 8};
+  EXPECT_EQ(rig.run(rig.channels[0]->write_zeroes(there, Unmap::no, Durable::yes)).code(), Errc::io_error);
+  rig.disks["a"].write_error = Errc::ok;
+  rig.pass(10ms);
+  EXPECT_EQ(rig.finish(rig.start_flush(1)), Errc::io_error);
+  rig.pass(10ms);
+  EXPECT_EQ(rig.finish(rig.start_flush(0)), Errc::ok);
+}
+
 }  // namespace
 }  // namespace holdfast::nexus

@@ -61,7 +61,7 @@ Task<Result<std::vector<ChildSnapshot>>> Control::snapshot(std::vector<ChildSnap
     for (const auto& w : wanted) {
       Child& c = *find(w.uri);
       openings.push_back(c.id);
-      tasks.push_back(make_snapshot(c, w.request));
+      tasks.push_back(while_it_stays(c.id, make_snapshot(c, w.request), home_.now() + options_.hold_timeout));
     }
     co_await when_all(std::span<Task<Status>>(tasks));
     for (std::size_t i = 0; i < tasks.size(); ++i) {

@@ -116,5 +116,18 @@ TEST_F(Snapshots, DoNotWaitForAWriteThatIsStuckAtAChildThatLeft) {
   EXPECT_EQ(rig.disks["a"].at(0), std::byte{3});
 }
 
+TEST_F(Snapshots, WritesDoNotWaitForEverForAChildThatMakesNone) {
+  rig.disks["b"].hold_snapshots = true;
+  Started& s = start({a, b});
+  rig.pass(10ms);
+  Started& w = rig.start_write(1, 0, 8, 1);
+  rig.pass(20s);  // hold_timeout is 5 s
+  EXPECT_EQ(w.code(), Errc::ok);
+  EXPECT_EQ(s.code(), Errc::ok);
+  rig.disks["b"].hold_snapshots = false;
+  rig.pass(100ms);
+  EXPECT_EQ(rig.finish(w), Errc::ok);
+}
+
 }  // namespace
 }  // namespace holdfast::nexus

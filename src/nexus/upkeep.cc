@@ -156,7 +156,8 @@ Task<bool> Control::settle_once() {
   bool all = true;
   std::vector<ChildId> flushed;
   for (const ChildId id : home_state().members()) {
-    const Status s = co_await home_state().child_flush(id);
+    Task<Status> flush = home_state().child_flush(id);
+    const Status s = co_await while_it_stays(id, std::move(flush));
     const Child* known = find(id);
     if (s.ok() && (known == nullptr || !known->flush_lost)) {
       flushed.push_back(id);
@@ -168,9 +169,8 @@ Task<bool> Control::settle_once() {
     if (verdict != Verdict::kept) continue;
     all = false;
     if (s.ok() || is_path_error(code)) continue;
-    flush_failed(id);
-    auto owe = [&](CoreState& state) { state.owe_flush_error(code); };
-    co_await tell_cores(owe);
+    flush_failed(id, Errc::ok);
+    co_await owe(code);
   }
   // One that is away, or was opened again meanwhile, has flushed nothing; and a host's flush may have failed while the
   // others were being flushed.
@@ -188,17 +188,18 @@ Task<bool> Control::settle_once() {
   co_return true;
 }
 
-void Control::flush_failed(ChildId id) noexcept {
+void Control::flush_failed(ChildId id, Errc owed) noexcept {
   if (Child* c = find(id)) c->flush_lost = true;
+  if (owed != Errc::ok && !stopping_) scope_.spawn(owe(owed));
 }
 
 void Control::flush_told() noexcept {
-  if (!stopping_) scope_.spawn(owe_nothing());
+  if (!stopping_) scope_.spawn(owe(Errc::ok));
 }
 
-Task<void> Control::owe_nothing() {
-  auto none = [](CoreState& s) { s.owe_flush_error(Errc::ok); };
-  co_await tell_cores(none);
+Task<void> Control::owe(Errc code) {
+  auto tell = [code](CoreState& state) { state.owe_flush_error(code); };
+  co_await tell_cores(tell);
 }
 
 Task<void> Control::settle_now() {

@@ -152,7 +152,10 @@ Task<Errc> CoreState::judge(const Attempt& a, const Modify& m, IdSet& done) {
     const Verdict verdict = co_await report(t.id, t.outcome);
     if (verdict != Verdict::kept) continue;
     refused = t.outcome;
-    if (m.kind == Modify::Kind::flush && !is_path_error(t.outcome)) co_await report_flush_failed(t.id);
+    if (is_path_error(t.outcome)) continue;
+    if (m.kind == Modify::Kind::flush) co_await report_flush_failed(t.id, Errc::ok);
+    // Many children make it of a write and a flush; the host has heard of its own data only.
+    if (m.durable == Durable::yes) co_await report_flush_failed(t.id, t.outcome);
   }
   co_return refused;
 }
