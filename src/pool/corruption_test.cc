@@ -66,8 +66,11 @@ struct CorruptionTest : testing::Test {
   void save() {
     for (unsigned copy : {0u, 1u})
       labels[copy] = peek(wire::superblock_offsets[copy], wire::superblock_bytes);
+    image_at = image_offset();
+    image = peek(image_at, 64 + superblock().root.image_bytes);
   }
   void restore() {
+    bench.disk(0).poke(image_at, image);
     for (unsigned copy : {0u, 1u}) bench.disk(0).poke(wire::superblock_offsets[copy], labels[copy]);
   }
 
@@ -134,6 +137,8 @@ struct CorruptionTest : testing::Test {
   PoolBench bench;
   std::map<std::string, Bytes> contents;
   std::array<Bytes, 2> labels;
+  std::uint64_t image_at = 0;
+  Bytes image;
 };
 
 TEST_F(CorruptionTest, BytesOfTheMetadata) {

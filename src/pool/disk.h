@@ -106,6 +106,7 @@ class Disk final : DeviceObserver, Timer {
   // A flush failed. What it was to cover may be out of the disk's cache, and a later one says nothing of it: none
   // succeeds until the disk is opened again.
   bool lost_writes() const noexcept { return lost_.load(std::memory_order_acquire); }
+  void lose_writes() noexcept { lost_.store(true, std::memory_order_release); }
   // Nothing of it is wanted any more: its labels are about to be erased, which has to be durable.
   void forget_lost() noexcept { lost_.store(false, std::memory_order_release); }
 

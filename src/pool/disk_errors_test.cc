@@ -316,5 +316,43 @@ TEST(DiskErrors, APoolThatIsDestroyedAfterAFailedFlushIsGoneForGood) {
   EXPECT_LE(not_durable(b), dropped) << "power would bring its labels back";
 }
 
+// It reads well, and no later flush makes it durable.
+TEST(DiskErrors, WhatAFailedFlushDroppedOfTheJournalIsNotNeededOnceThePoolIsOpenedAgain) {
+  for (std::uint64_t seed = 1; seed <= 8; ++seed) {
+    PoolBench b(small(seed));
+    {
+      Tracked v(b, b.volume("v", 4 * cluster));
+      ASSERT_EQ(v.write(0, cluster), Errc::ok);  // its commit is in the cache
+      b.disk(0).faults().sync_error_per_mille = 1000;
+      const Status flushed = b.machine.run(v.channel.channel->flush());
+      EXPECT_FALSE(flushed.ok());
+      b.disk(0).faults().sync_error_per_mille = 0;
+    }
+    b.reopen();
+    abandon(b);
+    b.disk(0).lose_power();
+    const Status opened = open_again(b);
+    EXPECT_TRUE(opened.ok()) << seed << ": " << (opened.ok() ? "" : opened.error().message());
+  }
+}
+
+TEST(DiskErrors, NoFlushSucceedsAfterADurableCommitThatFailed) {
+  PoolBench b(small());
+  Tracked v(b, b.volume("v", 4 * cluster));
+  ASSERT_EQ(v.write(0, cluster), Errc::ok);
+  ASSERT_TRUE(b.machine.run(b.pool->checkpoint()).ok());  // the next commit is alone: a durable write
+  ASSERT_EQ(v.write(0, 4 * KiB), Errc::ok);               // in place, in the cache
+  refuse_writes(b, label_bytes, journal_bytes);
+  VolumeParams w;
+  w.name = "w";
+  w.uuid = uuid_of("w");
+  w.size_bytes = cluster;
+  const auto made = b.machine.run(b.pool->create_volume(w));
+  EXPECT_FALSE(made.ok());
+  b.disk(0).faults().bad.clear();
+  const Status flushed = b.machine.run(v.channel.channel->flush());
+  EXPECT_FALSE(flushed.ok());
+}
+
 }  // namespace
 }  // namespace holdfast::pool
