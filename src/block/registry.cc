@@ -242,6 +242,24 @@ Task<Result<IoStats>> DeviceRegistry::stats(std::string name) {
   co_return co_await found->second.device->stats();
 }
 
+Gate::Hold DeviceRegistry::keep(const BlockDevice& device) noexcept {
+  const Entry* entry = entry_of(device);
+  return entry == nullptr ? Gate::Hold() : entry->readers->enter();
+}
+
+Task<void> DeviceRegistry::close_unused(std::function<bool(const BlockDevice&)> spares) {
+  const auto is_unused = [&spares](const auto& item) {
+    return item.second.claimed_by.empty() && !spares(*item.second.device);
+  };
+  for (;;) {
+    const auto next = std::find_if(devices_.begin(), devices_.end(), is_unused);
+    if (next == devices_.end()) co_return;
+    const Entry gone = take(*next->second.device);
+    co_await gone.readers->close();
+    co_await gone.device->close();
+  }
+}
+
 // Devices made of devices claim what they are made of, and release it when they close.
 Task<void> DeviceRegistry::close() {
   while (!devices_.empty()) {

@@ -102,6 +102,10 @@ class DeviceRegistry {
   Task<Result<IoStats>> stats(std::string name);
   const std::map<std::string, Entry, std::less<>>& entries() const noexcept { return devices_; }
   const Cores& cores() const noexcept { return cores_; }
+  // Until it is gone, destroy() of the device waits. Empty: the device is not there. Not of adopted devices.
+  Gate::Hold keep(const BlockDevice& device) noexcept;
+  // Destroys what nobody uses, then what nobody uses any more, but for devices that `spares` is true of.
+  Task<void> close_unused(std::function<bool(const BlockDevice&)> spares);
   // Destroys every device, claimed ones last; claims that are left hold nothing any more.
   Task<void> close();
 

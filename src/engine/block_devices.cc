@@ -35,7 +35,8 @@ using Udev = std::unique_ptr<udev, UdevDeleter>;
 using UdevDevice = std::unique_ptr<udev_device, UdevDeleter>;
 using Probe = std::unique_ptr<std::remove_pointer_t<blkid_probe>, ProbeDeleter>;
 
-std::string text(const char* s) { return s == nullptr ? std::string() : std::string(s); }
+// Labels have whatever encoding somebody gave them; the message is UTF-8, or is not read at all.
+std::string text(const char* s) { return s == nullptr ? std::string() : to_utf8(s); }
 
 std::string property(udev_device* d, const char* key) { return text(udev_device_get_property_value(d, key)); }
 
@@ -75,35 +76,6 @@ std::string probed(const Probe& probe, const char* key) {
   const char* value = nullptr;
   if (blkid_probe_lookup_value(probe.get(), key, &value, nullptr) != 0) return "";
   return text(value);
-}
-
-// Without udev's database (no udevd, or a container that does not see it) the device itself is asked.
-FoundDevice from_blkid(FoundDevice f) {
-  const Probe probe(blkid_new_probe_from_filename(f.device.devname().c_str()));
-  f.has_signature = probe == nullptr;
-  if (probe == nullptr) return f;
-  blkid_probe_enable_superblocks(probe.get(), 1);
-  blkid_probe_set_superblocks_flags(
-      probe.get(), BLKID_SUBLKS_TYPE | BLKID_SUBLKS_LABEL | BLKID_SUBLKS_UUID | BLKID_SUBLKS_USAGE);
-  blkid_probe_enable_partitions(probe.get(), 1);
-  blkid_probe_set_partitions_flags(probe.get(), BLKID_PARTS_ENTRY_DETAILS);
-  const int found = blkid_do_safeprobe(probe.get());
-  f.has_signature = found < 0;  // a read error, or several signatures that contradict each other
-  if (found != 0) return f;
-  if (const auto type = probed(probe, "TYPE"); !type.empty()) {
-    f.device.mutable_filesystem()->set_fstype(type);
-    f.device.mutable_filesystem()->set_label(probed(probe, "LABEL"));
-    f.device.mutable_filesystem()->set_uuid(probed(probe, "UUID"));
-    f.has_signature = true;
-  }
-  if (f.device.devtype() != "partition") return f;
-  auto* p = f.device.mutable_partition();
-  p->set_number(number<std::uint32_t>(probed(probe, "PART_ENTRY_NUMBER")));
-  p->set_name(probed(probe, "PART_ENTRY_NAME"));
-  p->set_scheme(probed(probe, "PART_ENTRY_SCHEME"));
-  p->set_typeid_(probed(probe, "PART_ENTRY_TYPE"));
-  p->set_uuid(probed(probe, "PART_ENTRY_UUID"));
-  return f;
 }
 
 FoundDevice describe(udev_device* d) {
@@ -171,6 +143,35 @@ std::string unescape(std::string_view in) {
 }
 
 }  // namespace
+
+// Without udev's database (no udevd, or a container that does not see it) the device itself is asked.
+FoundDevice from_blkid(FoundDevice f) {
+  const Probe probe(blkid_new_probe_from_filename(f.device.devname().c_str()));
+  f.has_signature = probe == nullptr;
+  if (probe == nullptr) return f;
+  blkid_probe_enable_superblocks(probe.get(), 1);
+  blkid_probe_set_superblocks_flags(
+      probe.get(), BLKID_SUBLKS_TYPE | BLKID_SUBLKS_LABEL | BLKID_SUBLKS_UUID | BLKID_SUBLKS_USAGE);
+  blkid_probe_enable_partitions(probe.get(), 1);
+  blkid_probe_set_partitions_flags(probe.get(), BLKID_PARTS_ENTRY_DETAILS);
+  const int found = blkid_do_safeprobe(probe.get());
+  f.has_signature = found < 0;  // a read error, or several signatures that contradict each other
+  if (found != 0) return f;
+  if (const auto type = probed(probe, "TYPE"); !type.empty()) {
+    f.device.mutable_filesystem()->set_fstype(type);
+    f.device.mutable_filesystem()->set_label(probed(probe, "LABEL"));
+    f.device.mutable_filesystem()->set_uuid(probed(probe, "UUID"));
+    f.has_signature = true;
+  }
+  if (f.device.devtype() != "partition") return f;
+  auto* p = f.device.mutable_partition();
+  p->set_number(number<std::uint32_t>(probed(probe, "PART_ENTRY_NUMBER")));
+  p->set_name(probed(probe, "PART_ENTRY_NAME"));
+  p->set_scheme(probed(probe, "PART_ENTRY_SCHEME"));
+  p->set_typeid_(probed(probe, "PART_ENTRY_TYPE"));
+  p->set_uuid(probed(probe, "PART_ENTRY_UUID"));
+  return f;
+}
 
 std::vector<std::string> mount_points(const std::string& mountinfo, unsigned major, unsigned minor) {
   // "36 35 98:0 /mnt1 /mnt2 rw,noatime ...": mount id, parent id, major:minor, root, mount point.

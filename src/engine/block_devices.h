@@ -35,6 +35,9 @@ std::vector<std::string> ask_disks(std::vector<FoundDevice>& found, DiskQuestion
                                    const std::function<FoundDevice(FoundDevice)>& ask,
                                    std::chrono::milliseconds patience);
 
+// Asks the device, which has a devname, what it holds. Blocks.
+FoundDevice from_blkid(FoundDevice f);
+
 // Mount points by "major:minor", from text in the format of /proc/self/mountinfo (proc(5)).
 std::vector<std::string> mount_points(const std::string& mountinfo, unsigned major, unsigned minor);
 // Whether disks of this major number may become pools, by the text of /proc/devices.

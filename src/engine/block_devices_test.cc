@@ -1,10 +1,16 @@
 #include "engine/block_devices.h"
 
 #include <atomic>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <future>
 #include <memory>
 
 #include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "base/utf8.h"
 
 namespace holdfast::engine {
 namespace {
@@ -124,6 +130,26 @@ TEST(BlockDevices, ThisMachineCanBeListed) {
   ASSERT_TRUE(available.ok());
   EXPECT_LE(available.value().size(), all.value().size());
   for (const auto& d : available.value()) EXPECT_TRUE(d.available()) << d.devname();
+}
+
+TEST(BlockDevices, ALabelThatIsNoUtf8DoesNotKeepTheListFromBeingRead) {
+  const std::string path = testing::TempDir() + "holdfast-label-" + std::to_string(::getpid());
+  std::string disk(1 << 20, '\0');  // a swap area as mkswap makes it
+  const std::uint32_t version = 1, last_page = 255;
+  std::memcpy(disk.data() + 1024, &version, 4);
+  std::memcpy(disk.data() + 1028, &last_page, 4);
+  disk.replace(1036, 16, 16, '\x11');  // UUID
+  disk.replace(1052, 5,
+               "Gr\xf6\xdf"
+               "e");  // label, in Latin-1
+  disk.replace(4086, 10, "SWAPSPACE2");
+  std::ofstream(path, std::ios::binary) << disk;
+  const FoundDevice f = from_blkid(found(path.c_str()));
+  std::filesystem::remove(path);
+  ASSERT_EQ(f.device.filesystem().fstype(), "swap");
+  const std::string& label = f.device.filesystem().label();
+  EXPECT_EQ(to_utf8(label), label);
+  EXPECT_TRUE(label.starts_with("Gr"));
 }
 
 }  // namespace

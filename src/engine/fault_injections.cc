@@ -16,8 +16,10 @@ namespace {
 // An inject device that nobody destroys meanwhile.
 struct Locked {
   KeyedLocks::Lock lock;
+  Gate::Hold kept;  // a nexus destroys what it made of its children without the lock
   InjectDevice* device;
-  Locked(KeyedLocks::Lock l, InjectDevice& d) noexcept : lock(std::move(l)), device(&d) {}
+  Locked(KeyedLocks::Lock l, Gate::Hold k, InjectDevice& d) noexcept
+      : lock(std::move(l)), kept(std::move(k)), device(&d) {}
 };
 
 InjectDevice* find(Engine& engine, const std::string& name) {
@@ -29,7 +31,8 @@ Task<Result<Locked>> lock(Engine& engine, const InjectionUri& wanted) {
   const std::string& target = wanted.target;
   const std::string name = find(engine, target) != nullptr ? target : wanted.inject_device;
   HF_CO_TRY(auto held, co_await engine.locks().acquire(engine.lock_key(name)));
-  if (InjectDevice* device = find(engine, name)) co_return Locked(std::move(held), *device);
+  if (InjectDevice* device = find(engine, name))
+    co_return Locked(std::move(held), engine.devices().keep(*device), *device);
   if (engine.devices().find(target) == nullptr)
     co_return Error(Errc::not_found, fmt::format("there is no device '{}'", target));
   co_return Error(Errc::failed_precondition,
@@ -74,6 +77,7 @@ Task<Result<v1::ListFaultInjectionsReply>> list(Engine& engine, const v1::ListFa
     HF_CO_TRY(const auto held, co_await engine.locks().acquire(engine.lock_key(name)));
     InjectDevice* device = find(engine, name);
     if (device == nullptr) continue;
+    const Gate::Hold kept = engine.devices().keep(*device);
     const auto all = co_await device->list();
     for (const auto& listed : all) {
       auto* i = reply.add_injections();

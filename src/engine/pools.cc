@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <functional>
 #include <set>
+#include <utility>
 
 #include <fmt/format.h>
 #include <google/protobuf/util/json_util.h>
@@ -504,21 +506,30 @@ Task<Status> Pools::end(pool::Pool& pool, bool erase) {
 }
 
 Task<void> Pools::close_one(Known& known) {
-  const std::unique_ptr<pool::Pool> pool = std::move(known.pool);
+  std::unique_ptr<pool::Pool> pool = std::move(known.pool);
   const Status closed = co_await end(*pool, false);
-  if (!closed.ok()) {
-    HF_LOG(error, "pool", "not closed cleanly; it recovers when it is opened", {"pool", known.name},
-           {"error", closed.error()});
-  }
+  if (closed.ok()) co_return;
+  HF_LOG(error, "pool", "not closed cleanly; it recovers when it is opened", {"pool", known.name},
+         {"error", closed.error()});
+  if (closed.code() == Errc::busy) known.pool = std::move(pool);  // it is as it was
 }
 
 Task<void> Pools::stop() {
   stop_.request_stop();
   co_await scope_.join();
-  for (const auto& [name, known] : known_) {
-    if (known->pool != nullptr) scope_.spawn(close_one(*known));
+  // What BdevRpc made of replicas: inject devices, nexuses by their URIs.
+  std::function<bool(const BlockDevice&)> spares = [this](const BlockDevice& d) { return is_volume(d); };
+  co_await devices_.close_unused(std::move(spares));
+  // A pool may lie on a replica of another, which is closed after it.
+  const auto is_open = [](const auto& known) { return known.second->pool != nullptr; };
+  std::ptrdiff_t open = std::count_if(known_.begin(), known_.end(), is_open), before = open + 1;
+  while (open > 0 && open < before) {
+    for (const auto& [name, known] : known_) {
+      if (known->pool != nullptr) scope_.spawn(close_one(*known));
+    }
+    co_await scope_.join();
+    before = std::exchange(open, std::count_if(known_.begin(), known_.end(), is_open));
   }
-  co_await scope_.join();
   known_.clear();
 }
 

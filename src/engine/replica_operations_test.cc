@@ -11,7 +11,9 @@
 #include "base/log.h"
 #include "block/leaf_device.h"
 #include "engine/data_dir.h"
+#include "engine/fault_injections.h"
 #include "engine/snapshot_rebuild_operations.h"
+#include "rt/scope.h"
 #include "sim/node.h"
 #include "sim/reactor.h"
 #include "sim/world.h"
@@ -73,7 +75,7 @@ struct ReplicaOperations : testing::Test {
 
   sim::World world{1};
   sim::Node& node = world.add_node("a");
-  sim::Process& process = node.start();
+  sim::Process& process = node.start(2);
   std::unique_ptr<DataDir> data = DataDir::open(directory()).value();
   Engine engine{process.cores(), options(), "test", *data, nullptr};
 };
@@ -195,6 +197,37 @@ TEST_F(ReplicaOperations, ASnapshotRebuildOutlivesASourceThatShrinks) {
   const auto view = run(ended(engine));
   EXPECT_EQ(view.state, SnapshotRebuildState::failed);
   EXPECT_NE(view.error.find("smaller"), std::string::npos) << view.error;
+}
+
+TEST_F(ReplicaOperations, WhatWasMadeOfAReplicaEndsBeforeItsPool) {
+  ASSERT_TRUE(run(engine.devices().create("inject://r1")).ok());
+  ASSERT_TRUE(run(engine.devices().create("inject://r1-inject")).ok());
+  run(engine.stop());
+  EXPECT_TRUE(engine.devices().entries().empty());
+  EXPECT_TRUE(engine.pools().list().empty());
+}
+
+TEST_F(ReplicaOperations, AnInjectDeviceStaysWhileItsFaultsAreListed) {
+  ASSERT_TRUE(run(engine.devices().create("malloc:///m0?size_mb=1")).ok());
+  ASSERT_TRUE(run(engine.devices().create("inject://m0")).ok());
+  bool listed = false;
+  const v1::ListFaultInjectionsRequest request;
+  auto list = [&]() -> Task<void> {
+    const auto reply = co_await fault_injections::list(engine, request);
+    EXPECT_TRUE(reply.ok());
+    listed = true;
+  };
+  auto both = [&]() -> Task<void> {
+    TaskScope scope(process.core(0));
+    scope.spawn(list());  // waits for the other core
+    EXPECT_FALSE(listed);
+    // As a nexus does with a child of its own.
+    const Status gone = co_await engine.devices().destroy("m0-inject");
+    EXPECT_TRUE(gone.ok());
+    EXPECT_TRUE(listed);
+    co_await scope.join();
+  };
+  run(both());
 }
 
 }  // namespace
