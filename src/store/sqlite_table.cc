@@ -162,7 +162,10 @@ Status SqliteTable::prepare(std::uint64_t new_cluster_id) {
   HF_CHECK(check_format());
   HF_TRY(const std::int64_t id, meta("cluster_id"));
   cluster_id_ = static_cast<std::uint64_t>(id);
-  return run("COMMIT");
+  HF_CHECK(run("COMMIT"));
+  // What the process before left in the log reads well, but may be in memory only: it ended before its sync, or a sync
+  // failed, after which the kernel takes the pages for written. So it is in the synced database before anybody sees it.
+  return run("PRAGMA wal_checkpoint(TRUNCATE)");
 }
 
 Status SqliteTable::make(std::uint64_t new_cluster_id) {

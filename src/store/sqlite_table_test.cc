@@ -160,5 +160,22 @@ TEST_F(File, DoesAsMemoryDoes) {
   }
 }
 
+// The process before may have ended before its sync, or its sync failed.
+TEST_F(File, WhatWasLeftInTheLogIsInTheDatabaseBeforeItIsRead) {
+  const std::string copy = folder + "/copy.db";
+  {
+    auto table = open();
+    Mvcc mvcc = Mvcc::open(*table, MvccLimits(), Nanos{0}).value();
+    ASSERT_TRUE(mvcc.put(PutRequest("a", "1")).ok());
+    // As a process that was killed leaves them.
+    for (const char* suffix : {"", "-wal"}) fs::copy_file(path + suffix, copy + suffix);
+  }
+  ASSERT_GT(fs::file_size(copy + "-wal"), 0u);
+  auto table = SqliteTable::open(copy, 1).value();
+  EXPECT_EQ(fs::file_size(copy + "-wal"), 0u);
+  Mvcc mvcc = Mvcc::open(*table, MvccLimits(), Nanos{0}).value();
+  EXPECT_EQ(mvcc.range(RangeRequest("a")).value().kvs.at(0).value, "1");
+}
+
 }  // namespace
 }  // namespace holdfast::store

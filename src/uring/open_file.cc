@@ -209,9 +209,12 @@ Status replace_blocking(const std::string& path, const std::string& content) {
 }
 
 Result<std::string> read_blocking(const std::string& path) {
-  constexpr std::size_t bytes_max = 64 * MiB;
   Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd) return path_error(errno, path, "cannot read");
+  struct stat st {};
+  if (::fstat(fd.get(), &st) != 0) return path_error(errno, path, "cannot read");
+  // The backup of a store is as large as the store; what is no file may never end.
+  const std::size_t bytes_max = S_ISREG(st.st_mode) ? 4 * GiB : 64 * MiB;
   std::string content;
   char piece[16384];
   for (;;) {
@@ -221,7 +224,8 @@ Result<std::string> read_blocking(const std::string& path) {
     if (n == 0) return content;
     content.append(piece, static_cast<std::size_t>(n));
     if (content.size() > bytes_max)
-      return Error(Errc::resource_exhausted, "cannot read '" + path + "': larger than 64 MiB");
+      return Error(Errc::resource_exhausted,
+                   "cannot read '" + path + "': larger than " + format_size(bytes_max));
   }
 }
 

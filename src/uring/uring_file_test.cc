@@ -223,6 +223,18 @@ Task<void> random_load(Reactor& r, std::string path, int workers, int rounds) {
   co_await opened.value()->close();
 }
 
+Task<void> large_file(Reactor& r, std::string path) {
+  const std::string text(65 * MiB, 'x');
+  const Status replaced = co_await r.replace_file(path, text);
+  EXPECT_TRUE(replaced.ok());
+  const auto content = co_await r.read_file(path);
+  EXPECT_TRUE(content.ok() && content.value() == text);
+  const auto endless = co_await r.read_file("/dev/zero");
+  EXPECT_EQ(endless.code(), Errc::resource_exhausted);
+}
+
+TEST_F(FileTest, WhatWasWrittenIsReadAgainHoweverLarge) { runtime_->run(large_file(home(), path("backup"))); }
+
 TEST_F(FileTest, ManyOperationsAtOnce) {
   runtime_->run(random_load(home(), make_file("f", 128 * MiB), 1500, 1));  // more than the ring holds at once
 }
