@@ -86,7 +86,6 @@ class Pool::Impl final : JournalClient, Space::Log, DiskObserver, VolumeOwner {
   Status refuse_label(const Disk& disk, const Result<Label>& label) const;
   Result<std::vector<Label>> plan_new_disks(const PoolParams& params);
   Task<Status> label_new_disks(std::vector<Label>& labels);
-  Task<Status> begin_incarnation(bool has_commits);
   Task<Status> check_told_apart(const std::vector<Label>& labels);
   Task<Status> finish_labels(std::vector<Label>& labels);
   Task<void> wipe_labels();

@@ -57,6 +57,7 @@ Task<Status> Pool::Impl::open(std::vector<std::string> uris, std::string name, s
     ++s.incarnation;
     s.recovered_sequence = found.scan.end.sequence;
     s.clean = false;
+    HF_CO_CHECK(co_await write_label(home_, disks_->at(0).home(), label_));
   }
   build(found.begin, found.scan.end);
   hold_image(found.image);
@@ -64,23 +65,16 @@ Task<Status> Pool::Impl::open(std::vector<std::string> uris, std::string name, s
     journal_->freeze(
         Error(Errc::read_only, user() + " is read-only: it has features of a newer release, or a disk "
                                         "that cannot be written"));
-  } else {
-    HF_CO_CHECK(co_await begin_incarnation(found.scan.commits > 0));
+  } else if (found.scan.commits > 0) {
+    // What a failed flush of an earlier run dropped of the ring reads well, and no flush makes it durable: an image
+    // takes its place. Not before the label, or a commit that arrives late could name the clusters of the image.
+    const Status done = co_await run_checkpoint(false);
+    if (!done.ok()) HF_LOG(warn, "pool", "no checkpoint", {"pool", this->name()}, {"error", done.error()});
   }
   HF_CO_CHECK(co_await open_volumes());
   HF_LOG(info, "pool", "pool opened", {"pool", this->name()}, {"uuid", this->uuid().to_string()},
          {"volumes", state_->volumes().size()}, {"commits", found.scan.commits}, {"read_only", read_only_});
   co_return Status();
-}
-
-// What a failed flush of an earlier run dropped of the ring reads well, and no flush makes it durable: an image takes
-// the place of the commits, with the label. Where there is no room for one the label alone has to do.
-Task<Status> Pool::Impl::begin_incarnation(bool has_commits) {
-  if (has_commits) {
-    const Status done = co_await run_checkpoint(false);
-    if (done.ok()) co_return Status();
-  }
-  co_return co_await write_label(home_, disks_->at(0).home(), label_);
 }
 
 // Every disk that the state knows is there. One that it does not know was about to be added when the pool ended.
