@@ -23,7 +23,7 @@ Task<Status> Control::while_it_stays(ChildId id, Task<Status> what, Nanos deadli
   scope_.spawn(carry_out(call, std::move(what)));
   while (!call.ended.is_set()) {
     const Child* c = find(id);
-    if (c == nullptr || c->phase != Phase::open) {
+    if (c == nullptr || c->phase == Phase::leaving) {  // one that is just being attached is not open yet
       call.is_abandoned = true;
       co_return Error(Errc::not_connected, "it has left");
     }

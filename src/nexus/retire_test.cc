@@ -435,5 +435,40 @@ TEST(Retire, ADurableWriteThatFailedAtTheLastChildCountsAsAFlushThatDid) {
   EXPECT_EQ(rig.finish(rig.start_flush(0)), Errc::ok);
 }
 
+TEST(Retire, ADurableWriteThatFoundNoRoomAtTheLastChildIsNoFlushThatFailed) {
+  Rig rig;
+  rig.options.settle_interval = 1s;
+  ASSERT_TRUE(rig.create({"a"}).ok());
+  ASSERT_EQ(rig.write(0, 0, 8, 1), Errc::ok);
+  rig.disks["a"].write_error = Errc::out_of_space;
+  const BlockRange there{Lba{64}, 8};
+  EXPECT_EQ(rig.run(rig.channels[0]->write_zeroes(there, Unmap::no, Durable::yes)).code(), Errc::out_of_space);
+  rig.disks["a"].write_error = Errc::ok;
+  rig.pass(10ms);
+  EXPECT_EQ(rig.finish(rig.start_flush(1)), Errc::ok);
+  ASSERT_TRUE(rig.run(rig.nexus->add_child(Rig::uri("b"), false)).ok());
+  ASSERT_TRUE(rig.wait_for([&] { return rig.all_online(); }));
+  rig.pass(3s);
+  EXPECT_EQ(rig.state_of("a"), "online/none");
+}
+
+TEST(Retire, AChildThatIsBeingAttachedWhileTheVolumeSettlesStays) {
+  for (unsigned i = 0; i < 100; ++i) {
+    Rig rig(2, i + 1);
+    rig.options.settle_interval = 1s;
+    rig.disks["a"].can.volatile_cache = false;  // its flush ends at once
+    ASSERT_TRUE(rig.create({"a"}).ok());
+    ASSERT_EQ(rig.write(0, 0, 8, 1), Errc::ok);
+    rig.disks["b"].hold_flushes = true;
+    rig.pass(1s - 80us + i * 1us);
+    Started& added = rig.start_operation(rig.nexus->add_child(Rig::uri("b"), true));
+    rig.pass(5ms);
+    rig.disks["b"].hold_flushes = false;
+    EXPECT_EQ(rig.finish(added), Errc::ok);
+    rig.pass(100ms);
+    EXPECT_NE(rig.state_of("b"), "faulted/rebuild_failed") << i;
+  }
+}
+
 }  // namespace
 }  // namespace holdfast::nexus

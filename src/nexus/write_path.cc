@@ -12,6 +12,13 @@ namespace {
 // Only ever read. A pool buffer would do, but a write that holds buffers must not wait for another.
 alignas(4096) std::byte zero_bytes[128 * 1024];
 
+// Refused before anything was flushed: nothing else is lost by it.
+bool is_refusal(Errc code) noexcept {
+  return code == Errc::out_of_space || code == Errc::resource_exhausted || code == Errc::busy ||
+         code == Errc::read_only || code == Errc::not_supported || code == Errc::invalid_argument ||
+         code == Errc::out_of_range;
+}
+
 }  // namespace
 
 Task<Status> CoreState::modify(Modify m) {
@@ -155,7 +162,7 @@ Task<Errc> CoreState::judge(const Attempt& a, const Modify& m, IdSet& done) {
     if (is_path_error(t.outcome)) continue;
     if (m.kind == Modify::Kind::flush) co_await report_flush_failed(t.id, Errc::ok);
     // Many children make it of a write and a flush; the host has heard of its own data only.
-    if (m.durable == Durable::yes) co_await report_flush_failed(t.id, t.outcome);
+    if (m.durable == Durable::yes && !is_refusal(t.outcome)) co_await report_flush_failed(t.id, t.outcome);
   }
   co_return refused;
 }
