@@ -442,7 +442,8 @@ TEST(Retire, ADurableWriteThatFoundNoRoomAtTheLastChildIsNoFlushThatFailed) {
   ASSERT_EQ(rig.write(0, 0, 8, 1), Errc::ok);
   rig.disks["a"].write_error = Errc::out_of_space;
   const BlockRange there{Lba{64}, 8};
-  EXPECT_EQ(rig.run(rig.channels[0]->write_zeroes(there, Unmap::no, Durable::yes)).code(), Errc::out_of_space);
+  EXPECT_EQ(rig.run(rig.channels[0]->write_zeroes(there, Unmap::no, Durable::yes)).code(),
+            Errc::out_of_space);
   rig.disks["a"].write_error = Errc::ok;
   rig.pass(10ms);
   EXPECT_EQ(rig.finish(rig.start_flush(1)), Errc::ok);
