@@ -127,11 +127,12 @@ void BlockHistory::end_write(Op op, bool acknowledged, bool durable) {
     std::erase_if(b.open, [&](const OpenWrite& open) { return open.failed != 0 && open.failed < w.start; });
     std::erase_if(b.possible, [&](const Possible& p) { return p.latest < w.start; });
     add(b.possible, {w.value, now});
-    if (w.start > b.dropped_at) b.dropped = false;
+    if (w.start > b.dropped) b.dropped = 0;
     // Where nothing overlapped it, it is all that lost power can leave.
     if (!durable || !b.open.empty() || b.possible.size() != 1) continue;
     b.since_flush.assign(1, w.value);
-    b.unflushed = b.dropped = false;
+    b.unflushed = false;
+    b.dropped = 0;
   }
 }
 
@@ -200,7 +201,7 @@ void BlockHistory::end_flush(Op op, bool acknowledged) {
   for (Block& b : blocks_) {
     const bool covered = std::all_of(b.possible.begin(), b.possible.end(),
                                      [&](const Possible& p) { return p.latest < start; });
-    if (!covered || b.dropped) continue;
+    if (!covered || b.dropped != 0) continue;
     b.since_flush.clear();
     for (const Possible& p : b.possible) add_value(b.since_flush, p.value);
     for (const OpenWrite& w : b.open) add_value(b.since_flush, w.value);
@@ -212,9 +213,7 @@ void BlockHistory::lose_flush(Op op) {
   flushes_.erase(op);
   const std::uint64_t now = moment_++;
   for (Block& b : blocks_) {
-    if (!b.unflushed) continue;
-    b.dropped = true;
-    b.dropped_at = now;
+    if (b.unflushed) b.dropped = now;
   }
 }
 

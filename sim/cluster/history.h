@@ -77,8 +77,7 @@ class BlockHistory {
     std::vector<OpenWrite> open;
     std::vector<Value> since_flush;  // whatever it may have held since then
     bool unflushed = false;          // something was written since then, perhaps the same again
-    bool dropped = false;            // perhaps, by a flush that failed; nothing was written since
-    std::uint64_t dropped_at = 0;    // moment
+    std::uint64_t dropped = 0;  // moment: perhaps, by a flush that failed; nothing was written since. 0: no
   };
   // A read, a write or a flush under way.
   struct Running {

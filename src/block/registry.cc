@@ -31,6 +31,12 @@ class Reservation {
   const std::string name_;
 };
 
+// Of a device that nobody finds any more.
+Task<void> close_entry(DeviceRegistry::Entry gone) {
+  co_await gone.readers->close();
+  co_await gone.device->close();
+}
+
 }  // namespace
 
 DeviceClaim::DeviceClaim(DeviceClaim&& o) noexcept
@@ -169,9 +175,7 @@ Task<Status> DeviceRegistry::destroy(std::string name_or_uri) {
   }
   // While it closes it has no entry, so nobody finds it; but its name is taken until it is gone.
   const Reservation reservation(being_made_, name);
-  Entry gone = take(*device);
-  co_await gone.readers->close();
-  co_await gone.device->close();
+  co_await close_entry(take(*device));
   HF_LOG(info, "block", "device destroyed", {"name", name});
   co_return Status();
 }
@@ -254,9 +258,7 @@ Task<void> DeviceRegistry::close_unused(std::function<bool(const BlockDevice&)> 
   for (;;) {
     const auto next = std::find_if(devices_.begin(), devices_.end(), is_unused);
     if (next == devices_.end()) co_return;
-    const Entry gone = take(*next->second.device);
-    co_await gone.readers->close();
-    co_await gone.device->close();
+    co_await close_entry(take(*next->second.device));
   }
 }
 
@@ -270,9 +272,7 @@ Task<void> DeviceRegistry::close() {
       HF_LOG(warn, "block", "closing a device that is in use", {"name", next->first},
              {"by", next->second.claimed_by});
     }
-    Entry gone = take(*next->second.device);
-    co_await gone.readers->close();
-    co_await gone.device->close();
+    co_await close_entry(take(*next->second.device));
   }
 }
 

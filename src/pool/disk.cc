@@ -170,7 +170,7 @@ Task<Status> DiskPort::flush_now() {
   const std::uint64_t from = flushing_from_;
   UnderWay operation(*this);
   Status outcome = co_await channel_->flush();
-  if (!outcome.ok()) disk_.lost_.store(true, std::memory_order_release);
+  if (!outcome.ok()) disk_.lose_writes();
   ended(operation, outcome, Kind::write);
   flushing_ = false;
   if (outcome.ok() && disk_.lost_writes())
