@@ -97,6 +97,8 @@ std::vector<Fault> pdu_faults() {
       {"unknown type", "base.controller.vs", on(response, [](Bytes& p) { p[0] = 0x15; }), {}},
       {"HLEN", "base.controller.vs", on(response, [](Bytes& p) { p[2] = 32; }), {}},
       {"digest flag", "base.controller.vs", on(response, [](Bytes& p) { p[1] = 1; }), {}},
+      {"a reserved flag", "base.controller.vs", on(response, [](Bytes& p) { p[1] |= 4; }), {}},
+      {"a reserved flag of data", "base.identify.texts", on(c2h_data, [](Bytes& p) { p[1] |= 0x10; }), {}},
       {"CID", "base.admin.cid", on(response, [](Bytes& p) { p[20] ^= 0x40; }), {}},
       {"phase tag", "base.admin.phase", on(response, [](Bytes& p) { p[22] |= 1; }), {}},
       {"SQHD", "base.admin.sqhd", on(response, [](Bytes& p) { put16(p, 16, 3); }), {}},
@@ -299,7 +301,8 @@ std::vector<Fault> content_faults() {
        "fabrics.discovery.subsystem",
        on_data(get_log, 0x70,
                [](Bytes& p, std::size_t at) {
-                 for (std::size_t i = at + 1024; i < p.size(); ++i)
+                 for (std::size_t i = at + 256; i < p.size();
+                      ++i)  // of an entry: its names; of the header: zeroes
                    if (p[i] == 'm') p[i] = 'n';
                }),
        {}},
@@ -367,6 +370,47 @@ std::vector<Fault> reservation_faults() {
   };
 }
 
+// Admin and I/O commands share opcodes: these are of the admin queue alone.
+std::vector<Fault> notice_faults() {
+  constexpr std::uint8_t event_request = 0x0c, acquire = 0x11, release = 0x15, notices = 0x80,
+                         notice_mask = 0x82;
+  const auto entry = [](std::size_t offset, std::uint8_t value) {
+    return on_data(get_log, notices, [=](Bytes& p, std::size_t at) {
+      if (p[at + 8] != 0) p[at + offset] = value;
+    });
+  };
+  const auto event = [](std::size_t offset, std::uint8_t value) {
+    return on_response(event_request, [=](Bytes& p) { p[8 + offset] = value; });
+  };
+  const auto shared_type = [](Relay&, Bytes& p) {  // write exclusive becomes that of the registrants
+    if (p[0] == command && p.size() >= 72 && (p[8] == acquire || p[8] == release) && p[49] == 1) p[49] = 3;
+  };
+  const auto mask_dropped = [](Relay&, Bytes& p) {
+    if (p[0] == command && p.size() >= 72 && p[8] == set_features && p[48] == notice_mask) put32(p, 52, 0);
+  };
+  const auto mask_told = [](Relay& r, Bytes& p) {
+    if (p.empty() || p[0] != response) return;
+    const Bytes sqe = r.sqe_of(p);
+    if (sqe[0] == get_features && sqe[40] == notice_mask) put32(p, 8, 0xe);
+  };
+  const auto told_at_once = [](Relay& r, Bytes& p) {
+    if (p[0] != command || p.size() < 72 || p[8] != event_request) return;
+    answered_here(event_request)(r, p);
+    put32(r.to_host, r.to_host.size() - 24 + 8, 0x00800006);
+  };
+  return {
+      {"notices of nothing", "base.reservation.notice-preempt", entry(8, 0), {}},
+      {"notices of another namespace", "base.reservation.notice-preempt", entry(12, 7), {}},
+      {"notices that are not counted", "base.reservation.notice-preempt", entry(0, 0), {}},
+      {"events of another type", "base.reservation.notice-release", event(0, 2), {}},
+      {"events of another log page", "base.reservation.notice-release", event(2, 4), {}},
+      {"one kind of notice for all", "base.reservation.notice-clear", entry(8, 1), {}},
+      {"notices of every release", "base.reservation.notice-release-quiet", {}, shared_type},
+      {"notices of what one did oneself", "base.reservation.notice-own", {}, told_at_once},
+      {"a mask that counts for nothing", "base.reservation.notice-mask", mask_told, mask_dropped},
+  };
+}
+
 class Broken : public testing::Test {
  protected:
   std::string outcome(const Fault& fault, std::string* text = nullptr) {
@@ -406,6 +450,7 @@ TEST_F(Broken, Controllers) { expect_found(controller_faults()); }
 TEST_F(Broken, WhatTheySay) { expect_found(content_faults()); }
 TEST_F(Broken, InputAndOutput) { expect_found(io_faults()); }
 TEST_F(Broken, Reservations) { expect_found(reservation_faults()); }
+TEST_F(Broken, NoticesOfReservations) { expect_found(notice_faults()); }
 
 TEST_F(Broken, WhatAnotherCaseWroteIsNoPass) {
   const Fault fault{

@@ -161,18 +161,24 @@ Bytes with32(Bytes pdu, std::size_t at, std::uint32_t value) {
   return pdu;
 }
 
+// The flags that a PDU of a controller may have; all others are reserved (NVMe/TCP 1.0, section 3.6.2).
+unsigned flags_of(std::uint8_t type) noexcept {
+  if (type == pdu::c2h_data) return pdu::hdgstf | pdu::ddgstf | pdu::last | pdu::success;
+  return type == pdu::response || type == pdu::r2t ? pdu::hdgstf : 0u;
+}
+
 std::string fault_of(const Pdu& p, const Agreed* agreed) {
   const char* type = pdu::name(p.type());
   const unsigned hlen = header_bytes(p.type());
   if (hlen == 0) return fmt::format("PDU type {:#04x} ({}) is none that a controller sends", p.type(), type);
   if (p.hlen() != hlen) return fmt::format("{}: HLEN expected {}, got {}", type, hlen, p.hlen());
+  if ((p.flags() & ~flags_of(p.type())) != 0)
+    return fmt::format("{}: flags {:#04x} have reserved ones", type, p.flags());
   if (p.type() == pdu::c2h_term) {
-    if ((p.flags() & (pdu::hdgstf | pdu::ddgstf)) != 0) return "C2HTermReq: it never has digests";
     return p.raw.size() > 152 ? fmt::format("C2HTermReq: PLEN {} is more than 152", p.raw.size())
                               : std::string();
   }
   if (p.type() == pdu::ic_resp) {
-    if (p.flags() != 0) return fmt::format("ICResp: reserved flags {:#04x}", p.flags());
     return p.raw.size() != 128 ? fmt::format("ICResp: PLEN expected 128, got {}", p.raw.size())
                                : std::string();
   }

@@ -41,6 +41,7 @@ Cases all_cases() {
   add_io_error_cases(cases);
   add_integrity_cases(cases);
   add_reservation_cases(cases);
+  add_reservation_notice_cases(cases);
   add_isolation_cases(cases);
   return cases;
 }

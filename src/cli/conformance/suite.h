@@ -42,6 +42,7 @@ void add_io_cases(Cases& to);
 void add_io_error_cases(Cases& to);
 void add_integrity_cases(Cases& to);
 void add_reservation_cases(Cases& to);
+void add_reservation_notice_cases(Cases& to);
 void add_isolation_cases(Cases& to);
 
 }  // namespace holdfast::cli::conformance
