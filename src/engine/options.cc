@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "base/duration.h"
+#include "base/units.h"
 #include "engine/store_membership.h"
 
 namespace holdfast::engine {
@@ -280,6 +281,12 @@ Result<Options> check(const Raw& raw, const Surroundings& s) {
   }
   o.spin = std::chrono::microseconds(raw.spin_us);
   HF_TRY(o.memory_bytes, size_of("--memory", raw.memory));
+  // Half is the connections', a quarter of it what they keep: what is left has to hold the largest transfer.
+  constexpr std::uint64_t memory_per_core_min = 4 * MiB;
+  if (o.cores > 0 && o.memory_bytes / o.cores < memory_per_core_min) {
+    return Error(Errc::invalid_argument,
+                 fmt::format("--memory: {} is less than 4 MiB for each of {} cores", raw.memory, o.cores));
+  }
   if (raw.data_dir.empty() || raw.data_dir.front() != '/') {
     return Error(Errc::invalid_argument,
                  fmt::format("--data-dir: '{}' is not an absolute path", raw.data_dir));

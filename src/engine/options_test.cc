@@ -67,6 +67,8 @@ TEST(Options, TheStoreOfTheControlPlane) {
   EXPECT_THAT(refusal({"--store", "http://b", "--store-ca", "/ca"}), HasSubstr("use --store https://"));
   EXPECT_THAT(refusal({"--store", "ftp://a"}), HasSubstr("--store: 'ftp://a' is not an endpoint"));
   EXPECT_THAT(refusal({"--cluster", "a/b"}), HasSubstr("--cluster: 'a/b' is not a cluster's name"));
+  EXPECT_THAT(refusal({"--cores", "8", "--memory", "16MiB"}),
+              HasSubstr("--memory: 16MiB is less than 4 MiB for each of 8 cores"));
 }
 
 TEST(Options, ThePodsEnvironmentGivesAddressesAndName) {

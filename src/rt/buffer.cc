@@ -113,10 +113,10 @@ Slab* BufferPool::slab_for(std::size_t size_class) noexcept {
   if (!empty_.empty()) {
     slab = empty_.back();
     empty_.pop_back();
-  } else if (slabs_.size() < slabs_max_) {
-    slab = &make_slab();
   } else {
-    return nullptr;
+    // What the budget has room for may lie in slabs of other sizes, of each of which somebody keeps a piece for good.
+    if (slabs_.size() >= 2 * slabs_max_ + class_count) return nullptr;
+    slab = &make_slab();
   }
   slab->cut(size_class);
   partial.push_back(slab);
@@ -127,7 +127,7 @@ Slab* BufferPool::slab_for(std::size_t size_class) noexcept {
 Slab& BufferPool::make_slab() {
   static_assert(page_memory_alignment == 2 * piece_bytes_max);
   std::byte* part = std::exchange(half_page_, nullptr);
-  if (part == nullptr && pages_ == Pages::huge && slabs_max_ - slabs_.size() >= 2) {
+  if (part == nullptr && pages_ == Pages::huge && slabs_.size() + 2 <= slabs_max_) {
     part = map_pages(page_memory_alignment);
     if (part != nullptr) {
       huge_pages_.push_back(part);
@@ -139,6 +139,7 @@ Slab& BufferPool::make_slab() {
 }
 
 Buffer BufferPool::take(std::size_t size_class, std::size_t bytes) noexcept {
+  if (used_bytes_ + (piece_bytes_min << size_class) > budget_bytes()) return Buffer();
   Slab* slab = slab_for(size_class);
   if (slab == nullptr) return Buffer();
   const std::size_t index = slab->free.back();
@@ -156,7 +157,12 @@ void BufferPool::give_back(Slab& slab, std::byte* piece) noexcept {
       static_cast<std::uint16_t>(static_cast<std::size_t>(piece - slab.memory) / slab.piece_bytes));
   if (slab.free.size() == slab.pieces()) {
     std::erase(partial, &slab);
-    empty_.push_back(&slab);
+    const bool too_many = slabs_.size() > slabs_max_ && slab.is_own && !empty_.empty();
+    if (too_many) {
+      std::erase_if(slabs_, [&slab](const auto& s) { return s.get() == &slab; });
+    } else {
+      empty_.push_back(&slab);
+    }
   }
   if (waits_->count > 0) waits_->released.wake_one();
 }

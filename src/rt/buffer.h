@@ -72,8 +72,8 @@ class BufferPool {
   static constexpr std::size_t piece_bytes_max = 1 << 20;  // also the size of a slab
   static constexpr std::size_t alignment = 4096;
 
-  // budget_bytes is rounded up to whole slabs of 1 MiB. Slabs are made when first needed and kept; with huge
-  // pages the system gives two at a time.
+  // budget_bytes is rounded up to whole slabs of 1 MiB, which are kept; huge pages give two at a time. While pieces of
+  // other sizes hold them all, more are made for a while, up to twice the budget: what is out stays within it.
   BufferPool(Reactor& reactor, std::size_t budget_bytes, Pages pages = Pages::ordinary);
   BufferPool(const BufferPool&) = delete;
   BufferPool& operator=(const BufferPool&) = delete;

@@ -486,5 +486,29 @@ TEST(Endpoint, ParsesWhatPeopleWrite) {
   }
 }
 
+TEST(BufferPool, PiecesThatAreKeptDoNotKeepOtherSizesAway) {
+  Machine m(1, 1, 4 << 20);
+  BufferPool& pool = m.r.buffers();
+  std::vector<Buffer> kept;
+  for (const std::size_t bytes : {4096u, 8192u, 16384u, 131072u}) kept.push_back(pool.try_acquire(bytes));
+  for (const std::size_t bytes : {32768u, 65536u, 262144u, 1u << 20}) {
+    EXPECT_TRUE(pool.try_acquire(bytes)) << bytes << ": 3.8 of 4 MiB are free";
+  }
+  kept.clear();
+  EXPECT_EQ(pool.used_bytes(), 0u);
+  EXPECT_LE(pool.slab_bytes(), pool.budget_bytes());
+}
+
+TEST(BufferPool, WhatIsOutStaysWithinTheBudget) {
+  Machine m(1, 1, 4 << 20);
+  BufferPool& pool = m.r.buffers();
+  std::vector<Buffer> out;
+  for (const std::size_t bytes : {4096u, 8192u, 16384u, 131072u}) out.push_back(pool.try_acquire(bytes));
+  for (std::size_t size = BufferPool::piece_bytes_max; size >= BufferPool::piece_bytes_min; size /= 2) {
+    while (Buffer b = pool.try_acquire(size)) out.push_back(std::move(b));
+  }
+  EXPECT_EQ(pool.used_bytes(), pool.budget_bytes());
+}
+
 }  // namespace
 }  // namespace holdfast

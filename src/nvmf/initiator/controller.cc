@@ -283,7 +283,8 @@ Nanos Controller::keep_alive_at_target() const noexcept {
   const Nanos asked = remote_.config.keep_alive;
   const Nanos unit = info_.keep_alive_unit;
   const Nanos period = unit > Nanos{0} ? (asked + unit - Nanos{1}) / unit * unit : asked;
-  // Others may restart their timer when it expires, if a command came since it began. Ours counts from the command.
+  // Others may restart their timer when it expires, if a command came since it began. Ours counts from the last
+  // command, or response: nothing is sent any more, so only a device that stalls makes that later.
   return info_.traffic_keeps_alive && info_.run.is_nil() ? 2 * period : period;
 }
 

@@ -114,7 +114,7 @@ class Controller final : PathOwner, SessionObserver {
  private:
   // Set-up of an association (controller_setup.cc).
   Task<Status> establish();
-  Task<Status> open_session(Nanos deadline);
+  Task<Status> open_session(const std::vector<Endpoint>& addresses, Nanos deadline);
   Task<Status> initialize();
   Task<Result<unsigned>> request_queues(Admin& admin);
   Task<Status> find_namespace(Admin& admin, unsigned queues);
@@ -136,7 +136,8 @@ class Controller final : PathOwner, SessionObserver {
   void lost(const std::string& why) noexcept;
 
   // Events of the target (controller_events.cc).
-  Task<void> start_events(Admin& admin);
+  Task<void> enable_events(Admin& admin);
+  void start_events();
   Task<void> serve_events(AdminSession& session);
   Task<void> handle_event(AdminSession& session, nvme::AsyncEvent event);
   Task<Status> namespaces_changed(AdminSession& session);

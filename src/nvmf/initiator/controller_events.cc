@@ -19,11 +19,15 @@ constexpr std::uint32_t wanted_events =
 
 }  // namespace
 
-// Event requests are kept outstanding from here on, so that nothing that changes from now on is missed.
-Task<void> Controller::start_events(Admin& admin) {
+// Before anything is looked at that may change: a target may drop what happens while notices are off.
+Task<void> Controller::enable_events(Admin& admin) {
   const auto configured =
       co_await admin.set_features(nvme::Feature::async_event_config, info_.events & wanted_events);
   configured.ignore("a controller that has no notices to configure says so");
+}
+
+// Event requests are kept outstanding from here on; what happened before, the target has kept for them.
+void Controller::start_events() {
   for (std::uint32_t i = 0; i < info_.event_requests; ++i) session_->scope().spawn(serve_events(*session_));
 }
 

@@ -15,8 +15,9 @@ constexpr std::uint32_t io_staging_bytes = 128 << 10;
 // One attempt at a whole association. On error the caller tears down what there is of it.
 Task<Status> Controller::establish() {
   refused_ = false;
+  HF_CO_TRY(const std::vector<Endpoint> addresses, co_await resolve_host(home_, address_));
   const Nanos deadline = home_.now() + remote_.config.connect_timeout;
-  HF_CO_CHECK(co_await open_session(deadline));
+  HF_CO_CHECK(co_await open_session(addresses, deadline));
   {
     const Watchdog watchdog(session_->queue(), deadline, stop_.token());
     HF_CO_CHECK(co_await initialize());
@@ -30,21 +31,23 @@ Task<Status> Controller::establish() {
 }
 
 // At the first of the host's addresses that takes us.
-Task<Status> Controller::open_session(Nanos deadline) {
-  HF_CO_TRY(const std::vector<Endpoint> addresses, co_await resolve_host(home_, address_));
+Task<Status> Controller::open_session(const std::vector<Endpoint>& addresses, Nanos deadline) {
   Error last(Errc::not_found);
-  for (const Endpoint& to : addresses) {
-    auto opened =
-        co_await AdminSession::open(home_, to, remote_.nqn, remote_.config, this, deadline, stop_.token());
+  bool refused = true;
+  for (std::size_t i = 0; i < addresses.size(); ++i) {
+    const Nanos until = share_until(home_.now(), deadline, addresses.size() - i);
+    auto opened = co_await AdminSession::open(home_, addresses[i], remote_.nqn, remote_.config, this, until,
+                                              stop_.token());
     if (opened.ok()) {
       session_ = std::move(opened).value();
       if (!session_->alive()) lost_ = true;
       co_return Status();
     }
     last = opened.error();
+    refused = refused && last.sys_errno() == ECONNREFUSED;
     if (stop_.stop_requested()) break;
   }
-  refused_ = last.sys_errno() == ECONNREFUSED;
+  refused_ = refused;
   co_return last;
 }
 
@@ -63,12 +66,13 @@ Task<Status> Controller::initialize() {
   if (info_.keep_alive) session_->start_keep_alive();
   if (info_.delays_retries) co_await admin.accept_retry_delays();
   HF_CO_TRY(const unsigned queues, co_await request_queues(admin));
+  co_await enable_events(admin);
   HF_CO_CHECK(co_await find_namespace(admin, queues));
   ana_ = nvme::AnaState::optimized;
   if (info_.ana) {
     HF_CO_TRY(ana_, co_await read_ana_state(admin, space_.ana_group));
   }
-  co_await start_events(admin);
+  start_events();
   co_return Status();
 }
 

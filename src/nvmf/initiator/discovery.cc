@@ -15,12 +15,14 @@ Task<Result<std::vector<DiscoveryEntry>>> ask(Reactor& reactor, Endpoint at, std
                                               InitiatorConfig config, StopToken stop) {
   complete_identity(config);
   config.keep_alive = Nanos{0};
-  const Nanos deadline = reactor.now() + config.connect_timeout;
   const std::string where = "discovery service at " + at.to_string();
   HF_CO_TRY(const std::vector<Endpoint> addresses, co_await host::resolve_host(reactor, at));
+  const Nanos deadline = reactor.now() + config.connect_timeout;
   Error last(Errc::not_found);
-  for (const Endpoint& to : addresses) {
-    auto opened = co_await host::AdminSession::open(reactor, to, service, config, nullptr, deadline, stop);
+  for (std::size_t i = 0; i < addresses.size(); ++i) {
+    const Nanos until = host::share_until(reactor.now(), deadline, addresses.size() - i);
+    auto opened =
+        co_await host::AdminSession::open(reactor, addresses[i], service, config, nullptr, until, stop);
     if (!opened.ok()) {
       last = opened.error();
       continue;

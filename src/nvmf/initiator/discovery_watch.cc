@@ -120,14 +120,15 @@ Task<void> Watch::follow(Service& s) {
 }
 
 Task<Status> Watch::attend(Service& s) {
-  const Nanos deadline = reactor_.now() + config_.connect_timeout;
   const std::string where = "discovery service at " + s.at.to_string();
   HF_CO_TRY(const std::vector<Endpoint> addresses, co_await host::resolve_host(reactor_, s.at));
+  const Nanos deadline = reactor_.now() + config_.connect_timeout;
   Error last(Errc::not_found);
-  for (const Endpoint& to : addresses) {
+  for (std::size_t i = 0; i < addresses.size(); ++i) {
     Attention attention(reactor_);
-    auto opened =
-        co_await host::AdminSession::open(reactor_, to, s.nqn, config_, &attention, deadline, s.stop.token());
+    const Nanos until = host::share_until(reactor_.now(), deadline, addresses.size() - i);
+    auto opened = co_await host::AdminSession::open(reactor_, addresses[i], s.nqn, config_, &attention, until,
+                                                    s.stop.token());
     if (!opened.ok()) {
       last = opened.error();
       continue;

@@ -544,5 +544,61 @@ TEST(Initiator, ADescriptorListThatFailsOnceIsNoOtherNamespace) {
   f.target->hook = {};
 }
 
+TEST(Initiator, ConnectsWhereMemoryIsShort) {
+  Fixture f;
+  BufferPool& pool = f.home().buffers();
+  std::vector<Buffer> held;
+  while (Buffer piece = pool.try_acquire(BufferPool::piece_bytes_max)) held.push_back(std::move(piece));
+  held.pop_back();
+  held.push_back(pool.try_acquire(BufferPool::piece_bytes_min));  // what is left is cut into small pieces
+  ASSERT_TRUE(f.open().ok());
+  for (const bool is_short : {true, false}) {
+    auto data = pattern(65536, is_short ? 1 : 2);
+    ASSERT_TRUE(f.write(3, data).ok());
+    std::vector<std::byte> back(data.size());
+    ASSERT_TRUE(f.read(3, back).ok());
+    EXPECT_EQ(data, back);
+    held.clear();  // the second time with buffers that grew
+  }
+}
+
+TEST(Initiator, AnAddressThatDoesNotAnswerLeavesTimeForTheNext) {
+  Fixture f;
+  sim::Node& other = f.world.add_node(f.target_node.name());  // one name, two machines
+  sim::SimReactor& core = other.start().core(0);
+  test::FakeTarget second(core, 4096);
+  second.uuid = f.target->uuid;
+  auto listen = [&]() -> Task<void> {
+    second.listen(Endpoint{"0.0.0.0", test::port});
+    co_return;
+  };
+  f.world.run(core, listen());
+  f.world.net().partition(f.host_node, f.target_node);
+  RemoteConfig r = f.remote();
+  r.host.address = f.target_node.name();
+  auto opened = f.world.run(f.home(), RemoteDevice::open(f.host->cores(), r, "nvmf://x"));
+  EXPECT_EQ(opened.code(), Errc::ok);
+  if (opened.ok()) {
+    f.device = std::move(opened).value();
+    f.close_device();
+  }
+  f.world.run(core, second.close());
+  f.world.run_for(1s);
+}
+
+TEST(Initiator, WhatChangesBeforeNoticesAreOnIsSeen) {
+  Fixture f;
+  f.target->hook = [&](test::FakeConnection& c, const nvme::Sqe& sqe, std::span<const std::byte>) {
+    const bool enables =
+        c.qid() == 0 && sqe.opc == static_cast<std::uint8_t>(nvme::AdminOpcode::set_features) &&
+        (sqe.cdw10.get() & 0xff) == static_cast<std::uint32_t>(nvme::Feature::async_event_config);
+    if (enables) f.target->disk.resize(8192 * test::FakeTarget::block_bytes);  // nobody is told
+    return false;
+  };
+  ASSERT_TRUE(f.open().ok());
+  EXPECT_EQ(f.device->geometry().block_count, 8192u);
+  f.target->hook = {};
+}
+
 }  // namespace
 }  // namespace holdfast::nvmf

@@ -37,6 +37,11 @@ class StreamGuard final : Timer, StopCallback {
   bool expired_ = false;
 };
 
+// As at the target: what a connection keeps for good is large only where there is plenty. Devices may be many.
+bool has_plenty(const BufferPool& pool, std::size_t bytes) noexcept {
+  return pool.used_bytes() + bytes <= pool.budget_bytes() / 4;
+}
+
 Error set_up_error(const Error& why, const Endpoint& to, bool expired, StopToken stop) {
   if (stop.stop_requested()) return Error(Errc::cancelled);
   const std::string text = "connection to " + to.to_string();
@@ -75,7 +80,9 @@ Task<Result<std::unique_ptr<Queue>>> Queue::open(Reactor& reactor, QueueOptions 
                                                  QueueObserver& observer, Nanos deadline, StopToken stop) {
   auto stream = co_await reactor.connect(options.to, deadline, stop);
   if (!stream.ok()) co_return set_up_error(stream.error(), options.to, false, stop);
-  Buffer staging = co_await reactor.buffers().acquire(options.staging_bytes, stop);
+  const bool plenty = has_plenty(reactor.buffers(), options.staging_bytes);
+  const std::size_t staging_bytes = plenty ? options.staging_bytes : tcp::PduReceiver::staging_bytes_min;
+  Buffer staging = co_await reactor.buffers().acquire(staging_bytes, stop);
   if (!staging) {
     stream.value()->shutdown();
     co_await stream.value()->close();
@@ -98,6 +105,7 @@ Task<Result<std::unique_ptr<Queue>>> Queue::open(Reactor& reactor, QueueOptions 
     co_return *failure;
   }
   queue->serving_ = true;
+  queue->wants_large_staging_ = !plenty;
   queue->scope_.spawn(queue->serve());
   co_return queue;
 }
@@ -303,6 +311,16 @@ void Queue::check_time() noexcept {
     }
   }
   if (timed && !dead_) reactor_.arm(tick_, now + options_.tick);
+}
+
+// No receive is under way, and no data is being moved.
+void Queue::grow_staging() noexcept {
+  BufferPool& pool = reactor_.buffers();
+  if (!has_plenty(pool, options_.staging_bytes)) return;
+  Buffer larger = pool.try_acquire(options_.staging_bytes);
+  if (!larger) return;
+  rx_.change_staging(std::move(larger));
+  wants_large_staging_ = false;
 }
 
 // ---- the end of the connection

@@ -137,10 +137,11 @@ struct QueueOptions {
   Endpoint to;  // numeric
   bool header_digest = false;
   bool data_digest = false;
-  std::uint32_t depth = 31;             // commands in flight; the others wait in order
-  std::uint32_t staging_bytes = 16384;  // memory for what is received before its place is known
-  Nanos tick = 100ms;                   // how exactly time-outs are kept
-  Nanos abort_timeout = 1s;             // from a command being late to giving its connection up
+  std::uint32_t depth = 31;  // commands in flight; the others wait in order
+  // Memory for what is received before its place is known; the least that works while memory is not plenty.
+  std::uint32_t staging_bytes = 16384;
+  Nanos tick = 100ms;        // how exactly time-outs are kept
+  Nanos abort_timeout = 1s;  // from a command being late to giving its connection up
 };
 
 class Queue {
@@ -231,6 +232,7 @@ class Queue {
   void end_all() noexcept;
   void check_time() noexcept;
   bool begin_death(Error why) noexcept;
+  void grow_staging() noexcept;
 
   // Receiving (queue_receive.cc).
   Task<void> receive();
@@ -263,6 +265,7 @@ class Queue {
   std::uint64_t damaged_pdus_ = 0;  // whose data digest did not match
 
   bool serving_ = false;
+  bool wants_large_staging_ = false;
   bool dead_ = false;
   std::optional<Error> why_;
   Tick tick_;

@@ -28,6 +28,7 @@ Task<void> Queue::receive() {
   while (!dead_) {
     if (rx_.data_done() && !take_pdus()) break;
     if (dead_) break;
+    if (wants_large_staging_ && rx_.data_done()) grow_staging();
     const auto n = co_await stream_->receive(rx_.room());
     if (!n.ok() || n.value() == 0) {
       fail(n.ok() ? Error(Errc::not_connected, "closed by the target") : n.error());

@@ -93,4 +93,10 @@ class AdminSession final : QueueObserver {
 // Numeric addresses of the configured host. Errors: not_found, naming it.
 Task<Result<std::vector<Endpoint>>> resolve_host(Reactor& reactor, Endpoint host);
 
+// Until when one of `left` addresses that are tried in turn may take its time: who does not answer leaves the others
+// theirs.
+inline Nanos share_until(Nanos now, Nanos deadline, std::size_t left) noexcept {
+  return now + (deadline - now) / static_cast<std::int64_t>(left);
+}
+
 }  // namespace holdfast::nvmf::host

@@ -665,5 +665,17 @@ TEST(WithTarget, AWriteThatTimedOutDoesNotUndoANewOneOfAnyCore) {
   }
 }
 
+TEST(WithTarget, QueuesKeepLittleWhereMemoryIsNotPlenty) {
+  Fixture f(1);
+  BufferPool& pool = f.home().buffers();  // 16 MiB
+  std::vector<Buffer> others;
+  for (int i = 0; i < 5; ++i) others.push_back(pool.try_acquire(1 << 20));
+  const std::size_t before = pool.used_bytes();
+  auto opened = f.connect(f.target_node.ipv4());
+  ASSERT_TRUE(opened.ok()) << opened.error().message();
+  f.device = std::move(opened).value();
+  EXPECT_LE(pool.used_bytes() - before, 16u << 10);
+}
+
 }  // namespace
 }  // namespace holdfast::nvmf

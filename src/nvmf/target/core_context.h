@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "nvme/status.h"
-#include "nvmf/target/log_limiter.h"
 #include "nvmf/target/types.h"
+#include "rt/log_limiter.h"
 #include "rt/reactor.h"
 #include "rt/scope.h"
 

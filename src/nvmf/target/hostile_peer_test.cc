@@ -477,7 +477,7 @@ TEST(HostilePeer, TheReserveOfAQueueStaysWhole) {
   Session s(rig);
   std::vector<Buffer> taken;
   const auto take_all = [&] {
-    for (std::size_t size = BufferPool::piece_bytes_max; size >= BufferPool::piece_bytes_min; size /= 2) {
+    for (std::size_t size = BufferPool::piece_bytes_min; size <= BufferPool::piece_bytes_max; size *= 2) {
       while (Buffer b = rig.process->core(0).buffers().try_acquire(size)) {
         std::memset(b.data(), 0x5a, b.size());
         taken.push_back(std::move(b));

@@ -454,5 +454,15 @@ TEST(StallingPeer, AFusedPairDoesNotKeepTheReserveWhileItsDataIsAwaited) {
   }
 }
 
+TEST(StallingPeer, WhatAQueueKeepsLeavesRoomForEverySizeOfCommand) {
+  Rig rig(1, 1, TargetConfig(), 2 << 20);
+  ASSERT_EQ(rig.add_volume(), Errc::ok);
+  Session s(rig);
+  for (const std::uint32_t blocks : {8u, 16u, 32u, 64u, 256u, 2048u}) {
+    const Outcome r = s.io.read(0, blocks);
+    ASSERT_TRUE(r.answered && r.status.ok()) << blocks;
+  }
+}
+
 }  // namespace
 }  // namespace holdfast::nvmf::test

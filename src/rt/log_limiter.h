@@ -1,5 +1,5 @@
-// LogLimiter: keeps hostile peers from filling the log. A burst, then one line a second with a count of what was left
-// out.
+// LogLimiter: keeps what comes without end, such as hostile peers, from filling the log. A burst, then one line a
+// second with a count of what was left out.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 
 #include "rt/time.h"
 
-namespace holdfast::nvmf::target {
+namespace holdfast {
 
 class LogLimiter {
  public:
@@ -23,4 +23,4 @@ class LogLimiter {
   std::uint64_t left_out_ = 0;
 };
 
-}  // namespace holdfast::nvmf::target
+}  // namespace holdfast

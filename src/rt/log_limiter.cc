@@ -1,8 +1,8 @@
-#include "nvmf/target/log_limiter.h"
+#include "rt/log_limiter.h"
 
 #include <utility>
 
-namespace holdfast::nvmf::target {
+namespace holdfast {
 
 std::optional<std::uint64_t> LogLimiter::admit(Nanos now) noexcept {
   if (now >= next_) {
@@ -18,4 +18,4 @@ std::optional<std::uint64_t> LogLimiter::admit(Nanos now) noexcept {
   return std::exchange(left_out_, 0);
 }
 
-}  // namespace holdfast::nvmf::target
+}  // namespace holdfast
