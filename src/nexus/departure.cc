@@ -254,7 +254,7 @@ Task<void> Control::fence() {
   if (fenced_) co_return;
   fenced_ = true;
   auto close_core = [](CoreState& s) { s.fence(); };
-  co_await tell_cores(close_core);
+  if (!states_.empty()) co_await tell_cores(close_core);  // else it is being opened, and that ends with it
   for (const auto& c : children_) {
     if (c->job) c->job->stop();
   }
@@ -314,6 +314,7 @@ Task<Status> Control::reopen_last(Child& c) {
   auto there = [&](Reactor& core) -> Task<void> { return state_of(core).drain(old); };
   co_await run_on_all(home_, cores_, there);
   co_await close_device(c);
+  c.suspended = true;  // it may have answered once more meanwhile: that opening is gone
   Status opened = co_await open_device(c);
   if (opened.ok()) opened = check_fits(c.geometry(), geometry_.block_bytes, geometry_.block_count);
   if (opened.ok() && lost_its_past(c, c.told)) {
@@ -327,6 +328,8 @@ Task<Status> Control::reopen_last(Child& c) {
     auto undo = [&](Reactor& core) -> Task<void> { return state_of(core).drain(half_open); };
     co_await run_on_all(home_, cores_, undo);
     co_await close_device(c);
+    changed(&c);
+    want_heal();
     co_return opened;
   }
   changed(&c);

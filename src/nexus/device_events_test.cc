@@ -176,5 +176,30 @@ TEST(DeviceEvents, OfAChildWhileTheCoresHearWhereItIsBehind) {
   }
 }
 
+TEST(DeviceEvents, ThatTheLastChildRecoversWhileItIsClosedToBeOpenedAgain) {
+  unsigned failed = 0;
+  for (std::int64_t us = 0; us < 100; ++us) {
+    Rig rig(2, static_cast<std::uint64_t>(us) + 1);
+    ASSERT_TRUE(rig.create({"a"}).ok());
+    rig.disks["a"].write_error = Errc::not_connected;
+    Started& w = rig.start_write(1, 0, 8, 1);
+    rig.pass(100ms);
+    ASSERT_EQ(rig.state(), NexusState::faulted);
+    rig.disks["a"].absent = true;  // it will not be there when it is opened
+    Started& reopened = rig.start_operation(rig.nexus->online_child(a));
+    rig.pass(Nanos(us * 1'000));
+    if (rig.disks["a"].device != nullptr) rig.disks["a"].device->tell(DeviceEvent::recovered);
+    if (rig.finish(reopened) != Errc::ok) {
+      ++failed;
+      EXPECT_EQ(rig.state(), NexusState::faulted) << us;
+    }
+    rig.disks["a"].absent = false;
+    rig.disks["a"].write_error = Errc::ok;
+    EXPECT_TRUE(rig.run(rig.nexus->online_child(a)).ok()) << us;
+    EXPECT_EQ(rig.finish(w), Errc::ok) << us;
+  }
+  EXPECT_GT(failed, 0u) << "else nothing is shown";
+}
+
 }  // namespace
 }  // namespace holdfast::nexus

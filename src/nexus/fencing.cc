@@ -32,6 +32,7 @@ Task<Status> Control::reserve(Child& c) {
     }
     is_ours = holds(found.value(), options_.host_id, params_.reservation);
   }
+  if (fenced_) co_return usable();  // by another child: a newer nexus may be taking this one, too
   if (c.guard != nullptr) c.guard->subscribe(*this);
   c.reserved = true;                // even an attempt that failed may have left a registration
   if (is_ours) co_return Status();  // not again: a newer nexus may be taking it at this moment

@@ -116,6 +116,8 @@ class Nexuses {
   std::vector<Nexus*> list() const;  // by name
   // Shuts every nexus down cleanly, then destroys it. For the end of the process; shares are gone by then.
   Task<void> close();
+  // The same to those that nobody uses, and then to those that nobody uses any more.
+  Task<void> close_unused();
   // The scheme nexus:///name?size=BYTES&children=URI,URI[&uuid=UUID], for tests and benchmarks.
   void add_scheme();
 

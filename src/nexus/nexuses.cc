@@ -95,12 +95,12 @@ Task<Status> Nexuses::destroy(Uuid uuid) {
   }
   // From now on nobody finds it.
   std::erase(nexuses_, nexus);
+  const std::unique_ptr<BlockDevice> last = registry_.withdraw(*nexus);
   const Status forgotten = co_await registry_.forget_reservations(*nexus);
   if (!forgotten.ok()) {
     HF_LOG(warn, "nexus", "what hosts reserved is still on record", {"nexus", nexus->name()},
            {"error", forgotten.error()});
   }
-  const std::unique_ptr<BlockDevice> last = registry_.withdraw(*nexus);
   co_await nexus->close();
   co_return Status();
 }
@@ -126,7 +126,23 @@ std::vector<Nexus*> Nexuses::list() const {
   return all;
 }
 
+Task<void> Nexuses::close_unused() {
+  const auto is_unused = [this](const Nexus* n) {
+    const auto entry = registry_.entries().find(n->name());
+    return entry == registry_.entries().end() || entry->second.claimed_by.empty();
+  };
+  for (;;) {
+    const auto next = std::find_if(nexuses_.begin(), nexuses_.end(), is_unused);
+    if (next == nexuses_.end()) co_return;
+    Nexus* const nexus = *next;
+    nexuses_.erase(next);
+    const std::unique_ptr<BlockDevice> last = registry_.withdraw(*nexus);
+    co_await nexus->close();
+  }
+}
+
 Task<void> Nexuses::close() {
+  co_await close_unused();
   while (!nexuses_.empty()) {
     Nexus* nexus = nexuses_.back();
     nexuses_.pop_back();

@@ -105,12 +105,14 @@ Task<Status> Control::open_first_time() {
   }
   // What the run before wrote may still be in the caches of those that are in sync.
   if (unsettled_) home_state().unsettle();
+  HF_CO_CHECK(
+      usable());  // fenced meanwhile, maybe before there were cores to tell: the record is the newer one's
   const Status recorded = co_await keeper_.persist(home_.now() + options_.hold_timeout);
   if (recorded.code() == Errc::timed_out) {
     co_return Error(Errc::not_connected, recorded.error().message() + "; try again when it answers");
   }
   if (!recorded.ok()) co_return recorded.error();
-  co_return Status();
+  co_return usable();
 }
 
 // A record tells who has every acknowledged write. After an unclean end its healthy children may differ in

@@ -415,5 +415,36 @@ TEST(NexusReservation, AChildThatIsStillOursIsNotTakenAgain) {
   EXPECT_EQ(r.target.commands, before);
 }
 
+Task<Status> made_with(Rig& rig, const NexusParams& params) {
+  auto made = co_await Nexus::create(*rig.registry, rig.store, params, rig.options, &rig.observed);
+  if (!made.ok()) co_return made.error();
+  rig.nexus = std::move(made).value();
+  co_return Status();
+}
+
+// Another nexus of the volume takes the first child while the second is being opened.
+TEST(NexusReservation, ANexusThatIsFencedWhileItIsCreatedIsNotCreatedAndTakesNoMore) {
+  KeptByATarget target;
+  Rig rig;
+  rig.disks.at("b").reservations = &target;
+  ASSERT_TRUE(rig.run(rig.registry->create(Rig::uri("c"))).ok());
+  Event hold(rig.home());
+  target.hold = &hold;
+  NexusParams params = rig.params({"a", "b", "bdev:///c"});
+  params.reservation = exclusive;
+  fake::Started& created = rig.start_operation(made_with(rig, params));
+  rig.pass(100ms);
+  ASSERT_FALSE(created.done()) << "b's target does not answer yet";
+  ASSERT_EQ(preempt(rig, guard_of(rig, "a")), Errc::ok);
+  rig.pass(10ms);
+  hold.set();
+  EXPECT_EQ(rig.finish(created), Errc::fenced);
+  EXPECT_EQ(rig.nexus, nullptr);
+  EXPECT_TRUE(guard_of(rig, "c").report().registrants.empty()) << "it is the newer one's to take";
+  target.hold = nullptr;
+  rig.close();  // when it was created after all
+  rig.run(rig.registry->close());
+}
+
 }  // namespace
 }  // namespace holdfast::nexus

@@ -2,6 +2,7 @@
 #include <span>
 #include <utility>
 
+#include "block/durable.h"
 #include "nexus/core_state.h"
 #include "nexus/io_count.h"
 #include "rt/when_all.h"
@@ -11,13 +12,6 @@ namespace {
 
 // Only ever read. A pool buffer would do, but a write that holds buffers must not wait for another.
 alignas(4096) std::byte zero_bytes[128 * 1024];
-
-// Refused before anything was flushed: nothing else is lost by it.
-bool is_refusal(Errc code) noexcept {
-  return code == Errc::out_of_space || code == Errc::resource_exhausted || code == Errc::busy ||
-         code == Errc::read_only || code == Errc::not_supported || code == Errc::invalid_argument ||
-         code == Errc::out_of_range;
-}
 
 }  // namespace
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "block/durable.h"
 #include "block/leaf_device.h"
 #include "pool/format.h"
 #include "rt/cross_core.h"
@@ -22,6 +23,13 @@ std::string disk_uri(std::string_view path_or_uri) {
   }
   return uri;
 }
+
+namespace {
+
+// The volumes' own `busy` means that they are held back, and that one waits and tries again.
+Error not_ready() { return Error(Errc::resource_exhausted, "a disk of the pool is not ready"); }
+
+}  // namespace
 
 DiskPort::DiskPort(Disk& disk, Reactor& core, std::unique_ptr<Channel> channel)
     : disk_(disk),
@@ -103,6 +111,7 @@ void DiskPort::run() noexcept {
 Task<Status> DiskPort::read(std::uint64_t offset, IoVecs into) {
   UnderWay operation(*this);
   Status outcome = co_await channel_->read(lba(offset), into);
+  if (outcome.code() == Errc::busy) outcome = not_ready();
   ended(operation, outcome, Kind::read);
   co_return outcome;
 }
@@ -110,8 +119,11 @@ Task<Status> DiskPort::read(std::uint64_t offset, IoVecs into) {
 Task<Status> DiskPort::write(std::uint64_t offset, IoVecs from, Durable durable) {
   UnderWay operation(*this);
   Status outcome = co_await channel_->write(lba(offset), from, durable);
+  if (outcome.code() == Errc::busy) outcome = not_ready();
   // A failed write may have changed something, which a flush has to cover as well.
   if (durable == Durable::no || !outcome.ok()) add_one(writes_);
+  const bool may_lose = durable == Durable::yes && disk_.has_volatile_cache();
+  if (may_lose && !outcome.ok() && !is_refusal(outcome.code())) disk_.lose_writes();
   ended(operation, outcome, Kind::write);
   co_return outcome;
 }
@@ -121,6 +133,7 @@ Task<Status> DiskPort::write_zeroes(std::uint64_t offset, std::uint64_t length, 
   UnderWay operation(*this);
   const BlockRange range{lba(offset), length / block_bytes_};
   Status outcome = co_await channel_->write_zeroes(range, unmap, Durable::no);
+  if (outcome.code() == Errc::busy) outcome = not_ready();
   add_one(writes_);
   ended(operation, outcome, Kind::write);
   co_return outcome;
@@ -170,6 +183,7 @@ Task<Status> DiskPort::flush_now() {
   const std::uint64_t from = flushing_from_;
   UnderWay operation(*this);
   Status outcome = co_await channel_->flush();
+  if (outcome.code() == Errc::busy) outcome = not_ready();
   if (!outcome.ok()) disk_.lose_writes();
   ended(operation, outcome, Kind::write);
   flushing_ = false;
