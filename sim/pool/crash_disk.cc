@@ -135,8 +135,8 @@ class CrashChannel final : public LeafChannel {
     return disk_.faults_ != nullptr &&
            disk_.faults_->fails(disk_.number_, operation, begin, begin + bytes(range.count));
   }
-  Status fail_now(DiskOperation operation) {
-    disk_.faults_->failed(disk_.number_, operation);
+  Status fail_now(DiskOperation operation, bool durable = false) {
+    disk_.faults_->failed(disk_.number_, operation, durable);
     return fail(Error(Errc::io_error));
   }
   Task<Status> change(DiskOperation operation, DiskEvent event) {
@@ -156,6 +156,7 @@ class CrashChannel final : public LeafChannel {
   }
   // Some sectors have it when the error comes; others get it later, or never. None of it is durable.
   Task<Status> change_in_part(DiskOperation operation, DiskEvent event) {
+    const bool durable = event.durable;
     constexpr std::size_t sector = DiskImage::sector_bytes;
     const std::vector<bool> kept = disk_.faults_->kept(event.content.size() / sector);
     std::vector<std::size_t> begun;
@@ -183,7 +184,7 @@ class CrashChannel final : public LeafChannel {
     co_await turn();
     for (const std::size_t piece : begun) disk_.end(piece);
     if (operation == DiskOperation::flush) disk_.drop();
-    co_return fail_now(operation);
+    co_return fail_now(operation, durable);
   }
 
   CrashDisk& disk_;

@@ -153,11 +153,11 @@ std::optional<std::uint64_t> CrashFaults::lands_after() {
   return random_.below(std::uint64_t{2} << random_.below(9));
 }
 
-void CrashFaults::failed(std::size_t disk, DiskOperation operation) {
+void CrashFaults::failed(std::size_t disk, DiskOperation operation, bool durable) {
   counts_.resize(std::max(counts_.size(), disk + 1));
   ++(operation == DiskOperation::read ? counts_[disk].reads : counts_[disk].changes);
   ++failures_;
-  if (operation == DiskOperation::flush) ++failed_flushes_;
+  if (operation == DiskOperation::flush || durable) ++failed_flushes_;
   HF_LOG(info, "sim", "a disk failed", {"disk", disk},
          {"operation", operation_names[static_cast<unsigned>(operation)]});
 }

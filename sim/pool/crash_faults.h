@@ -60,8 +60,8 @@ class CrashFaults {
   std::optional<std::uint64_t> lands_after();
   // Whether something that a failing flush was to cover is out of the disk's cache now.
   bool drops() { return drops_ && drop_random_.chance(1, 2); }
-  // One has ended with its error.
-  void failed(std::size_t disk, DiskOperation operation);
+  // One has ended with its error. `durable`: a write whose flush may be what failed.
+  void failed(std::size_t disk, DiskOperation operation, bool durable = false);
 
   Counts counts(std::size_t disk) const noexcept { return disk < counts_.size() ? counts_[disk] : Counts(); }
   std::uint64_t failures() const noexcept { return failures_; }

@@ -139,10 +139,13 @@ Task<Status> MapWriter::write(ByteRange range, IoVecs from, Durable durable) {
   ++operations_;
   const BlockSpan span = span_of(range);
   RangeLock::Hold hold = co_await lock(span);
-  if (way_of(span) == Way::wait) co_await parts_.space.settled();
-  const Way way = way_of(span);
-  const bool alone_needed = way == Way::fresh || way == Way::wait;
-  if (alone_needed && span.count < blocks_ && must_rewrite(span.index)) {
+  for (bool all = span.count == blocks_;; all = true) {
+    if (way_of(span) == Way::wait) co_await parts_.space.settled();
+    // Before it is decided what has to be locked: those who filled the cluster with us may end meanwhile.
+    HF_CO_CHECK(co_await settle(span));
+    const Way way = way_of(span);
+    const bool alone_needed = way == Way::fresh || way == Way::wait;
+    if (all || !alone_needed || !must_rewrite(span.index)) break;
     hold.release();
     BlockSpan whole;
     whole.index = span.index;

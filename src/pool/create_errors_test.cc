@@ -269,6 +269,17 @@ TEST_F(CutOff, TheFirstDiskSpeaksForTheOthers) {
   expect_works();
 }
 
+TEST_F(CutOff, APoolWhoseFirstDiskKeepsItsLabelIsNotDestroyed) {
+  ASSERT_TRUE(open().ok());
+  refuse(0, 0, MiB);
+  EXPECT_EQ(machine.run(pool->destroy()).code(), Errc::io_error);
+  pool.reset();
+  mend();
+  const Status there = open();
+  ASSERT_TRUE(there.ok()) << there.error().message();
+  expect_works();
+}
+
 // As long as one of the others keeps its label.
 TEST_F(CutOff, ErasingADiskThatFailsLeavesItFreeForThePool) {
   ASSERT_TRUE(open().ok());

@@ -354,5 +354,19 @@ TEST(DiskErrors, NoFlushSucceedsAfterADurableCommitThatFailed) {
   EXPECT_FALSE(flushed.ok());
 }
 
+TEST(DiskErrors, NoFlushSucceedsAfterADurableWriteThatFailed) {
+  PoolBench b(small());
+  Tracked v(b, b.volume("v", 4 * cluster));
+  ASSERT_EQ(v.write(0, 2 * cluster), Errc::ok);
+  b.settle();
+  ASSERT_EQ(v.write(0, 4 * KiB), Errc::ok);  // in place, in the cache
+  const std::uint64_t data = label_bytes + journal_bytes;
+  refuse_writes(b, data, b.disk_bytes() - data);
+  EXPECT_EQ(v.channel.write(cluster / 512, filled(4 * KiB, 1), Durable::yes), Errc::io_error);
+  b.disk(0).faults().bad.clear();
+  const Status flushed = b.machine.run(v.channel.channel->flush());
+  EXPECT_FALSE(flushed.ok());
+}
+
 }  // namespace
 }  // namespace holdfast::pool

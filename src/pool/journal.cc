@@ -328,10 +328,7 @@ Task<Status> Journal::write_commit(const Batch& batch, std::uint64_t length) {
   const bool alone = batch.durable && durable_ == head_.sequence;
   const IoVec vec{buffer.data(), length};
   const Durable durable = alone ? Durable::yes : Durable::no;
-  Status written = co_await disk_.write(place_of_head(), IoVecs(&vec, 1), durable);
-  // On many disks that is a write and a flush, and nobody says which of the two failed.
-  if (!written.ok() && alone) disk_.disk().lose_writes();
-  HF_CO_CHECK(std::move(written));
+  HF_CO_CHECK(co_await disk_.write(place_of_head(), IoVecs(&vec, 1), durable));
   if (batch.durable && !alone) HF_CO_CHECK(co_await disk_.flush());
   co_return Status();
 }

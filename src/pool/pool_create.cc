@@ -123,7 +123,8 @@ Task<Status> Pool::Impl::create(PoolParams params) {
   if (made.ok()) made = co_await finish_labels(labels);
   if (made.ok()) made = co_await open_volumes();
   if (!made.ok()) {  // so that it can be asked for again
-    co_await wipe_labels();
+    const Status wiped = co_await wipe_labels(true);
+    wiped.ignore("the error that matters is why it could not be made");
     co_return made;
   }
   HF_LOG(info, "pool", "pool created", {"pool", name()}, {"uuid", uuid().to_string()},
@@ -224,19 +225,21 @@ Task<Status> Pool::Impl::finish_labels(std::vector<Label>& labels) {
 }
 
 // Disk 0 first says that there is no pool, and goes on to say it while another one has a label: that one is free, too.
-Task<void> Pool::Impl::wipe_labels() {
+Task<Status> Pool::Impl::wipe_labels(bool all_the_same) {
   std::vector<Disk*> all;
   for (const auto& disk : new_disks_) all.push_back(disk.get());
   for (std::uint16_t i = 0; i < disks_->count(); ++i) all.push_back(&disks_->at(i));
   for (Disk* disk : all) disk->forget_lost();
   Disk& first = *all.front();
-  const Status marked = co_await mark_unfinished(home_, first.home());
+  Status marked = co_await mark_unfinished(home_, first.home());
+  if (!marked.ok() && !all_the_same) co_return marked;
   bool first_goes = true;
   for (std::size_t i = marked.ok() ? 1 : 0; i < all.size(); ++i) {
     const bool erased = co_await erase_label(*all[i]);
     first_goes = first_goes && erased;
   }
   if (marked.ok() && first_goes) co_await erase_label(first);
+  co_return marked;
 }
 
 Task<bool> Pool::Impl::erase_label(Disk& disk) const {

@@ -88,7 +88,8 @@ class Pool::Impl final : JournalClient, Space::Log, DiskObserver, VolumeOwner {
   Task<Status> label_new_disks(std::vector<Label>& labels);
   Task<Status> check_told_apart(const std::vector<Label>& labels);
   Task<Status> finish_labels(std::vector<Label>& labels);
-  Task<void> wipe_labels();
+  // Errors: disk 0 goes on to say that there is a pool. Then the others are left as they are, unless `all_the_same`.
+  Task<Status> wipe_labels(bool all_the_same);
   // False: the disk keeps its label.
   Task<bool> erase_label(Disk& disk) const;
   std::string user() const { return "pool '" + name() + "'"; }

@@ -144,16 +144,19 @@ Task<Status> Pool::Impl::close(bool destroy) {
   co_await fresh_->close();
   co_await journal_->rest();
   while (checkpointing_) co_await checkpoint_over_.wait();
+  std::optional<Error> failed;
   if (destroy) {
-    co_await wipe_labels();
+    const Status wiped = co_await wipe_labels(false);
+    if (!wiped.ok()) failed = wiped.error();
   } else if (!journal_->frozen()) {
     const Status done = co_await run_checkpoint(true);
     if (!done.ok())
       HF_LOG(warn, "pool", "closed without a checkpoint", {"pool", name()}, {"error", done.error()});
   }
-  HF_LOG(info, "pool", destroy ? "pool destroyed" : "pool closed", {"pool", name()},
+  HF_LOG(info, "pool", destroy && !failed ? "pool destroyed" : "pool closed", {"pool", name()},
          {"uuid", uuid().to_string()});
   co_await let_go();
+  if (failed) co_return *failed;
   co_return Status();
 }
 

@@ -316,6 +316,11 @@ Task<Status> Pool::Impl::revert_volume(Uuid wanted, Uuid to) {
                                                         snapshot->spec().name, spec.name));
   }
   HF_CO_CHECK(check_unused(spec.id));
+  // Nor does anybody begin to use it before this has ended.
+  DeviceClaim kept;
+  if (const auto own = devices_.find(spec.id); own != devices_.end()) {
+    HF_CO_TRY(kept, registry_.claim(*own->second, user(), DeviceUse::sole));
+  }
   const std::uint64_t whole = spec.thick ? snapshot->spec().size_bytes / state_->cluster_bytes() : 0;
   Space::Promise room;
   HF_CO_CHECK(co_await reserve_whole(spec.id, whole, "thick volume '" + spec.name + "'", room));

@@ -1,6 +1,7 @@
 // What goes wrong under a volume: no space, errors of a disk in data and in the journal, a lost and a slow disk.
 #include <gtest/gtest.h>
 
+#include "block/leaf_device.h"
 #include "pool/testing/pool_bench.h"
 #include "rt/scope.h"
 
@@ -377,6 +378,168 @@ TEST(VolumeFaults, AThickVolumeThatHasAllOfThePoolLeavesRoomForItsImage) {
   b.settle();
   const Status written = b.machine.run(b.pool->checkpoint());
   EXPECT_TRUE(written.ok()) << written.error().message();
+}
+
+// A write that waited until fresh data was in its place may have to write all of the cluster: then it has all of it
+// locked.
+TEST(VolumeFaults, AClusterThatIsWrittenAnewAsAWholeIsLockedAsAWhole) {
+  struct Race {
+    static Task<void> write(Channel& to, std::uint64_t offset, Bytes& data) {
+      const IoVec from = vec(data);
+      const Status done = co_await to.write(Lba{offset / 512}, IoVecs(&from, 1), Durable::no);
+      EXPECT_TRUE(done.ok());
+    }
+    static Task<void> read(Channel& of, std::uint64_t offset, Bytes& data) {
+      const IoVec into = vec(data);
+      const Status done = co_await of.read(Lba{offset / 512}, IoVecs(&into, 1));
+      EXPECT_TRUE(done.ok());
+    }
+    static Task<void> run(PoolBench& b, Channel& v, Channel& w, std::uint64_t slow) {
+      Reactor& home = b.machine.home();
+      TaskScope scope(home);
+      Bytes got(512);
+      Bytes large = filled(32 * KiB, 3), first = filled(4 * KiB, 2);
+      Bytes again = filled(4 * KiB, 4), beside = filled(4 * KiB, 5);
+      b.disk(1).faults().stalled_until = b.machine.world.now() + std::chrono::milliseconds(500);
+      scope.spawn(read(w, slow, got));  // until it ends nothing that is let go of is settled
+      const Status gone = co_await b.pool->destroy_volume(uuid_of("new"));
+      EXPECT_TRUE(gone.ok());
+      scope.spawn(write(v, 32 * KiB, large));  // its record waits for a flush
+      co_await write(v, 4 * KiB, first);       // the journal carries it
+      const std::uint64_t reads = b.disk(0).stats().reads;
+      scope.spawn(
+          write(v, 4 * KiB, again));  // waits until that is in its place; the large one ends meanwhile
+      for (int i = 0; i < 2000 && b.disk(0).stats().reads == reads; ++i)
+        co_await home.sleep(std::chrono::microseconds(10));
+      co_await write(v, 16 * KiB, beside);
+      co_await scope.join();
+    }
+  };
+  PoolBench b(small());
+  Tracked v(b, b.volume("v", 4 * cluster));
+  ASSERT_EQ(v.write(0, 2 * cluster), Errc::ok);
+  ASSERT_EQ(b.snapshot("v", "old"), Errc::ok);
+  ASSERT_EQ(v.write(cluster, cluster), Errc::ok);  // a leaf of its own: cluster 0 is in two
+  ASSERT_EQ(b.snapshot("v", "new"), Errc::ok);
+  b.add_disk(MiB + cluster);  // one cluster
+  ASSERT_TRUE(b.machine.run(b.pool->add_disk(b.paths[1], false)).ok());
+  Tracked w(b, b.volume("w", 64 * cluster));
+  std::uint64_t slow = 64 * cluster;
+  do {  // backwards: one behind the other they would lie on one disk
+    slow -= cluster;
+    ASSERT_EQ(w.write(slow, cluster), Errc::ok);
+  } while (slow > 0 && b.pool->view().disks[1].used_bytes == 0);
+  b.settle();
+  const std::uint64_t reads = b.disk(1).stats().reads;
+  w.channel.content(slow / 512, 512);
+  ASSERT_GT(b.disk(1).stats().reads, reads) << "it lies on the other disk";
+  b.machine.run(Race::run(b, *v.channel.channel, *w.channel.channel, slow));
+  const auto put = [&v](std::uint64_t at, std::uint64_t length, int value) {
+    std::fill_n(v.bytes.begin() + static_cast<std::ptrdiff_t>(at), length, static_cast<std::byte>(value));
+  };
+  put(4 * KiB, 4 * KiB, 4);
+  put(16 * KiB, 4 * KiB, 5);
+  put(32 * KiB, 32 * KiB, 3);
+  EXPECT_EQ(v.difference(), "");
+}
+
+// As one over a network says of itself while it is formatted, or one without a cache where a write fails.
+class NotReadyDisk final : public LeafDevice {
+ public:
+  static constexpr std::uint64_t size_bytes = 8 * MiB, data_begin = MiB + 256 * KiB;
+  NotReadyDisk(const Cores& cores, Capabilities can)
+      : LeafDevice(Identity{"odd", uuid_of("odd"), "bdev:///odd", "Test disk"}, cores, shape(), can) {}
+  Task<Result<std::unique_ptr<Channel>>> open_channel(Reactor& core) override {
+    std::unique_ptr<Channel> made = std::make_unique<Port>(*this, core);
+    co_return made;
+  }
+  Task<void> close() override { co_return; }
+
+  Bytes content = Bytes(size_bytes);
+  unsigned refusals = 0;
+  Errc refusal = Errc::busy;
+
+ private:
+  struct Port final : LeafChannel {
+    Port(NotReadyDisk& d, Reactor& core) : LeafChannel(d, core), disk(d) {}
+    Task<Status> read(Lba first, IoVecs into) override {
+      copy_to_vectors(disk.content.data() + offset_of(first), total_bytes(into), into);
+      co_return Status();
+    }
+    Task<Status> write(Lba first, IoVecs from, Durable) override {
+      if (disk.refusals > 0 && offset_of(first) >= data_begin) {
+        --disk.refusals;
+        co_return Error(disk.refusal);
+      }
+      copy_from_vectors(from, 0, disk.content.data() + offset_of(first), total_bytes(from));
+      co_return Status();
+    }
+    Task<Status> write_zeroes(BlockRange, Unmap, Durable) override { co_return Error(Errc::not_supported); }
+    Task<Status> deallocate(BlockRange) override { co_return Error(Errc::not_supported); }
+    Task<Status> flush() override { co_return Status(); }
+    NotReadyDisk& disk;
+  };
+  static Geometry shape() {
+    Geometry g;
+    g.block_count = size_bytes / g.block_bytes;
+    return g;
+  }
+};
+
+// A pool on such a disk, with a volume.
+struct OnOddDisk {
+  explicit OnOddDisk(Capabilities can) {
+    auto made = std::make_unique<NotReadyDisk>(machine.process.cores(), can);
+    disk = made.get();
+    std::unique_ptr<BlockDevice> device = std::move(made);
+    EXPECT_TRUE(machine.registry.adopt(std::move(device)).ok());
+    PoolParams params;
+    params.name = "p";
+    params.disks = {"odd"};
+    params.cluster_bytes = 64 * KiB;
+    PoolOptions options;
+    options.journal_bytes = 256 * KiB;
+    auto created = machine.run(Pool::create(machine.registry, params, options, nullptr));
+    EXPECT_TRUE(created.ok());
+    if (!created.ok()) return;
+    pool = std::move(created).value();
+    VolumeParams volume;
+    volume.name = "v";
+    volume.uuid = uuid_of("v");
+    volume.size_bytes = MiB;
+    EXPECT_TRUE(machine.run(pool->create_volume(volume)).ok());
+  }
+  ~OnOddDisk() {
+    if (pool == nullptr) return;
+    EXPECT_TRUE(machine.run(pool->close()).ok());
+  }
+  Machine machine;
+  NotReadyDisk* disk = nullptr;
+  std::unique_ptr<Pool> pool;
+};
+
+TEST(VolumeFaults, ADiskThatIsNotReadyFailsAWriteOnce) {
+  OnOddDisk odd{Capabilities()};
+  OpenChannel v(odd.machine, *odd.pool->device(uuid_of("v")));
+  odd.disk->refusals = 100;
+  EXPECT_NE(v.write(0, filled(4 * KiB, 1)), Errc::ok);
+  EXPECT_EQ(odd.disk->refusals, 99u);
+  odd.disk->refusals = 0;
+}
+
+TEST(VolumeFaults, WithoutACacheADurableWriteThatFailsIsThatWriteAlone) {
+  Capabilities can;
+  can.volatile_cache = false;
+  OnOddDisk odd(can);
+  OpenChannel v(odd.machine, *odd.pool->device(uuid_of("v")));
+  ASSERT_EQ(v.write(0, filled(64 * KiB, 1)), Errc::ok);
+  odd.machine.world.run_for(1s);
+  odd.disk->refusal = Errc::io_error;
+  odd.disk->refusals = 1;
+  EXPECT_EQ(v.write(0, filled(4 * KiB, 2), Durable::yes), Errc::io_error);
+  odd.machine.world.run_for(1s);
+  EXPECT_NE(odd.pool->view().status, PoolStatus::faulted);
+  EXPECT_EQ(v.write(64 * KiB / 512, filled(4 * KiB, 3)), Errc::ok);
 }
 
 }  // namespace
