@@ -1,6 +1,7 @@
 #include "engine/engine.h"
 
 #include <algorithm>
+#include <functional>
 
 #include <fmt/format.h>
 
@@ -138,14 +139,18 @@ Task<void> Engine::stop() {
     const Status ended = co_await exports_->unshare(nexus->name());
     ended.ignore("it is gone either way");
   }
-  co_await nexuses_->close();
+  co_await nexuses_->close_unused();  // one that a pool lies on outlasts that
   // Nexuses of engines that stop at the same moment have something to write to the replicas here until they are down.
   co_await exports_->let_hosts_leave(cores_.home(), peers_patience);
   HF_LOG(info, "engine", "ending exports", {"exports", exports_->size()});
   co_await exports_->close();
   co_await target_->close();
   HF_LOG(info, "engine", "closing pools", {"pools", pools_->list().size()});
-  co_await pools_->stop();
+  Pools::Between between;
+  between.let_go = [this] { return nexuses_->close_unused(); };
+  between.is_theirs = [this](const BlockDevice& d) { return nexuses_->find(d.name()).ok(); };
+  co_await pools_->stop(std::move(between));
+  co_await nexuses_->close();
   HF_LOG(info, "engine", "closing devices", {"devices", devices_->entries().size()});
   co_await devices_->close();
   if (remote_store_ != nullptr) co_await remote_store_->close();

@@ -16,6 +16,8 @@ constexpr std::uint32_t nsid = 1;
 Exports::~Exports() { HF_ASSERT(exports_.empty()); }
 
 Task<Status> Exports::share(BlockDevice& device, Request request) {
+  const Gate::Hold hold = sharing_.enter();
+  if (!hold) co_return Error(Errc::failed_precondition, "this engine is stopping");
   if (const auto known = exports_.find(device.name()); known != exports_.end()) {
     co_return co_await update_hosts(known->second, std::move(request.allowed_hosts));
   }
@@ -80,6 +82,15 @@ const Exports::Export* Exports::find(std::string_view device_name) const {
   return known == exports_.end() ? nullptr : &known->second;
 }
 
+std::string Exports::other_user(std::string_view device_name) const {
+  const auto entry = devices_.entries().find(device_name);
+  if (entry == devices_.entries().end()) return {};
+  for (const auto& [use, by] : entry->second.users) {
+    if (use != DeviceUse::exported) return by;
+  }
+  return {};
+}
+
 bool Exports::has_hosts() const {
   return std::any_of(exports_.begin(), exports_.end(), [&](const auto& e) {
     const auto subsystem = target_.subsystem(e.second.nqn);
@@ -93,10 +104,12 @@ Task<void> Exports::let_hosts_leave(Reactor& home, Nanos patience) const {
 }
 
 Task<void> Exports::close() {
+  co_await sharing_.close();  // a pool may be exporting its replicas again
   while (!exports_.empty()) {
+    const std::string name = exports_.begin()->first;
     const Status removed = co_await target_.remove_subsystem(exports_.begin()->second.nqn);
     removed.ignore("it is gone either way");
-    exports_.erase(exports_.begin());
+    exports_.erase(name);
   }
 }
 

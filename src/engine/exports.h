@@ -15,6 +15,7 @@
 #include "nvmf/target/target.h"
 #include "rt/reactor.h"
 #include "rt/task.h"
+#include "rt/wait.h"
 
 namespace holdfast::engine {
 
@@ -40,7 +41,10 @@ class Exports {
 
   // The registry and the target outlive it.
   Exports(DeviceRegistry& devices, nvmf::Target& target, std::vector<Endpoint> addresses)
-      : devices_(devices), target_(target), addresses_(std::move(addresses)) {}
+      : devices_(devices),
+        target_(target),
+        addresses_(std::move(addresses)),
+        sharing_(devices.cores().home()) {}
   ~Exports();  // close() was awaited
   Exports(const Exports&) = delete;
   Exports& operator=(const Exports&) = delete;
@@ -53,10 +57,12 @@ class Exports {
   // Errors: failed_precondition when it is not exported.
   Task<Status> set_ana(std::string device_name, nvme::AnaState state);
   const Export* find(std::string_view device_name) const;
+  // Who uses a device besides this. Empty: nobody.
+  std::string other_user(std::string_view device_name) const;
   std::size_t size() const noexcept { return exports_.size(); }
   // Until no host is connected to what is left, `patience` at most.
   Task<void> let_hosts_leave(Reactor& home, Nanos patience) const;
-  // Everything is unshared.
+  // Everything is unshared, and nothing is shared any more.
   Task<void> close();
 
  private:
@@ -67,6 +73,7 @@ class Exports {
   nvmf::Target& target_;
   const std::vector<Endpoint> addresses_;
   std::map<std::string, Export, std::less<>> exports_;  // by device name
+  Gate sharing_;                                        // calls of share()
 };
 
 }  // namespace holdfast::engine

@@ -93,6 +93,11 @@ Task<Result<Empty>> destroy(Engine& engine, const v1::DestroyNexusRequest& reque
   const Uuid uuid = locked.nexus->params().uuid;
   // On its way out its device is found, but is no nexus any more.
   HF_CO_TRY(const auto device, co_await engine.locks().acquire(Exports::lock_key(locked.nexus->name())));
+  // Hosts keep one that cannot go.
+  if (const std::string by = engine.exports().other_user(locked.nexus->name()); !by.empty()) {
+    co_return Error(Errc::failed_precondition,
+                    fmt::format("nexus '{}' is in use by {}; end that first", locked.nexus->name(), by));
+  }
   HF_CO_CHECK(co_await engine.exports().unshare(locked.nexus->name()));
   HF_CO_CHECK(co_await engine.nexuses().destroy(uuid));
   engine.forget_controller_ids(uuid);

@@ -429,14 +429,10 @@ Task<Status> Pools::forget(const Known& known) {
 }
 
 Status Pools::not_in_use(const pool::VolumeSpec& volume) const {
-  const auto entry = devices_.entries().find(volume.name);
-  if (entry == devices_.entries().end()) return Status();
-  for (const auto& [use, by] : entry->second.users) {
-    if (use == DeviceUse::exported) continue;
-    return Error(Errc::busy,
-                 fmt::format("replica '{}' is in use by {}; release it there first", volume.name, by));
-  }
-  return Status();
+  const std::string by = exports_.other_user(volume.name);
+  if (by.empty()) return Status();
+  return Error(Errc::busy,
+               fmt::format("replica '{}' is in use by {}; release it there first", volume.name, by));
 }
 
 Task<Status> Pools::end_export(const pool::VolumeSpec& volume) {
@@ -494,9 +490,10 @@ Task<Status> Pools::close(Known& known, bool erase) {
     std::unique_ptr<pool::Pool> pool = std::move(known.pool);
     known.reason = "it was closed";
     done = co_await end(*pool, erase);
-    if (!done.ok()) known.pool = std::move(pool);
+    // Else it is closed, and opened again by itself.
+    if (done.code() == Errc::busy) known.pool = std::move(pool);
   }
-  if (!done.ok()) co_await share_all(known);
+  if (!done.ok() && known.pool != nullptr) co_await share_all(known);
   co_return done;
 }
 
@@ -514,16 +511,23 @@ Task<void> Pools::close_one(Known& known) {
   if (closed.code() == Errc::busy) known.pool = std::move(pool);  // it is as it was
 }
 
-Task<void> Pools::stop() {
+Task<void> Pools::stop(Between between) {
   stop_.request_stop();
   co_await scope_.join();
-  // What BdevRpc made of replicas: inject devices, nexuses by their URIs.
-  std::function<bool(const BlockDevice&)> spares = [this](const BlockDevice& d) { return is_volume(d); };
-  co_await devices_.close_unused(std::move(spares));
   // A pool may lie on a replica of another, which is closed after it.
   const auto is_open = [](const auto& known) { return known.second->pool != nullptr; };
   std::ptrdiff_t open = std::count_if(known_.begin(), known_.end(), is_open), before = open + 1;
-  while (open > 0 && open < before) {
+  for (;;) {
+    // Nexuses, and what BdevRpc made (inject devices, nexuses by their URIs), may lie on each other.
+    for (std::size_t devices = 0; devices != devices_.entries().size();) {
+      devices = devices_.entries().size();
+      co_await between.let_go();
+      std::function<bool(const BlockDevice&)> spares = [this, &between](const BlockDevice& d) {
+        return is_volume(d) || between.is_theirs(d);
+      };
+      co_await devices_.close_unused(std::move(spares));
+    }
+    if (open == 0 || open >= before) break;
     for (const auto& [name, known] : known_) {
       if (known->pool != nullptr) scope_.spawn(close_one(*known));
     }

@@ -7,6 +7,7 @@
 // Home core only. Operations that change a pool hold its lock (lock_key); pools do not wait for each other.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -73,8 +74,13 @@ class Pools final : pool::PoolObserver {
   // Begins to open what is remembered, exports its replicas again, and waits a moment for it: pools that take
   // longer become available by themselves.
   Task<void> start();
-  // Closes every pool cleanly. Nothing is exported any more, and nothing uses a replica.
-  Task<void> stop();
+  // Closes every pool cleanly. Nothing is exported any more, and nothing uses a replica but nexuses, which may lie
+  // between two pools.
+  struct Between {
+    std::function<Task<void>()> let_go;                 // ends those that nobody uses any more
+    std::function<bool(const BlockDevice&)> is_theirs;  // it, and nobody else, ends the device
+  };
+  Task<void> stop(Between between);
 
   static std::string lock_key(std::string_view pool_name) { return "pool " + std::string(pool_name); }
   // Of who makes a volume or snapshot of this UUID: pools do not know each other's.

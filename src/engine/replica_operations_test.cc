@@ -12,7 +12,10 @@
 #include "block/leaf_device.h"
 #include "engine/data_dir.h"
 #include "engine/fault_injections.h"
+#include "engine/nexus_operations.h"
+#include "engine/snapshot_operations.h"
 #include "engine/snapshot_rebuild_operations.h"
+#include "pool/check.h"
 #include "rt/scope.h"
 #include "sim/node.h"
 #include "sim/reactor.h"
@@ -228,6 +231,123 @@ TEST_F(ReplicaOperations, AnInjectDeviceStaysWhileItsFaultsAreListed) {
     co_await scope.join();
   };
   run(both());
+}
+
+v1::CreateNexusRequest nexus_of(const std::string& child) {
+  v1::CreateNexusRequest nexus;
+  nexus.set_name("n1");
+  nexus.set_uuid("aaaaaaaa-0000-4000-8000-0000000000a1");
+  nexus.set_size(32 << 20);
+  nexus.add_children(child);
+  return nexus;
+}
+
+TEST_F(ReplicaOperations, APoolOnANexusEndsBeforeTheNexus) {
+  sim::DiskOptions disk;
+  disk.size_bytes = 64 << 20;
+  node.add_disk("/dev/d1", disk);
+  ASSERT_TRUE(run(nexus_operations::create(engine, nexus_of("aio:///dev/d1"))).ok());
+  v1::CreatePoolRequest pool;
+  pool.set_name("p2");
+  pool.add_disks("bdev:///n1");
+  ASSERT_TRUE(run(pool_operations::create(engine, pool)).ok());
+  run(engine.stop());
+  Engine again{process.cores(), options(), "test", *data, nullptr};
+  ASSERT_TRUE(run(nexus_operations::create(again, nexus_of("aio:///dev/d1"))).ok());
+  const auto checked = run(pool::check_pool(again.devices(), {"bdev:///n1"}, false));
+  ASSERT_TRUE(checked.ok()) << checked.error().message();
+  EXPECT_TRUE(checked.value().superblock.clean);
+  run(again.stop());
+}
+
+TEST_F(ReplicaOperations, ANexusOnItsWayOutIsGivenToNobody) {
+  ASSERT_TRUE(run(engine.devices().create("malloc:///m0?size_mb=64")).ok());
+  ASSERT_TRUE(run(nexus_operations::create(engine, nexus_of("bdev:///m0"))).ok());
+  v1::DestroyNexusRequest request;
+  request.set_uuid(nexus_of("").uuid());
+  auto destroy = [&]() -> Task<void> {
+    const auto gone = co_await nexus_operations::destroy(engine, request);
+    EXPECT_TRUE(gone.ok());
+  };
+  auto both = [&]() -> Task<void> {
+    TaskScope scope(process.core(0));
+    scope.spawn(destroy());  // waits until its reservations are forgotten
+    BlockDevice* device = engine.devices().find("n1");
+    EXPECT_TRUE(device == nullptr || !engine.devices().claim(*device, "a pool").ok());
+    co_await scope.join();
+  };
+  run(both());
+}
+
+TEST_F(ReplicaOperations, HostsKeepANexusThatCannotGo) {
+  ASSERT_TRUE(run(engine.devices().create("malloc:///m0?size_mb=64")).ok());
+  ASSERT_TRUE(run(nexus_operations::create(engine, nexus_of("bdev:///m0"))).ok());
+  BlockDevice* device = engine.devices().find("n1");
+  ASSERT_NE(device, nullptr);
+  Exports::Request how;
+  ASSERT_TRUE(run(engine.exports().share(*device, std::move(how))).ok());
+  auto used = engine.devices().claim(*device, "a rebuild", DeviceUse::guarded);
+  ASSERT_TRUE(used.ok()) << used.error().message();
+  v1::DestroyNexusRequest request;
+  request.set_uuid(nexus_of("").uuid());
+  EXPECT_EQ(run(nexus_operations::destroy(engine, request)).code(), Errc::failed_precondition);
+  EXPECT_NE(engine.exports().find("n1"), nullptr);
+  used.value().release();
+  EXPECT_TRUE(run(nexus_operations::destroy(engine, request)).ok());
+}
+
+TEST_F(ReplicaOperations, NothingIsExportedOnceTheExportsHaveEnded) {
+  BlockDevice* device = engine.devices().find("r1");
+  ASSERT_NE(device, nullptr);
+  auto share = [&]() -> Task<void> {
+    Exports::Request how;
+    const Status shared = co_await engine.exports().share(*device, std::move(how));
+    shared.ignore("either is right");
+  };
+  auto both = [&]() -> Task<void> {
+    TaskScope scope(process.core(0));
+    scope.spawn(share());  // waits for the reservations on record
+    co_await engine.exports().close();
+    co_await scope.join();
+    EXPECT_EQ(engine.exports().size(), 0u);
+  };
+  run(both());
+}
+
+TEST_F(ReplicaOperations, NobodyIsGivenAReplicaThatIsBeingReverted) {
+  v1::CreateReplicaSnapshotRequest snapshot;
+  snapshot.set_replica_uuid(replica_uuid);
+  snapshot.set_snapshot_uuid("aaaaaaaa-0000-4000-8000-0000000000b1");
+  snapshot.set_snapshot_name("s1");
+  ASSERT_TRUE(run(snapshot_operations::create(engine, snapshot)).ok());
+  holdfast::v1::RevertReplicaRequest request;
+  request.set_uuid(replica_uuid);
+  request.set_snapshot_uuid(snapshot.snapshot_uuid());
+  bool reverted = false;
+  auto revert = [&]() -> Task<void> {
+    const auto done = co_await replica_operations::revert(engine, request);
+    EXPECT_TRUE(done.ok());
+    reverted = true;
+  };
+  auto both = [&]() -> Task<void> {
+    TaskScope scope(process.core(0));
+    scope.spawn(revert());  // waits for the other core
+    EXPECT_FALSE(reverted);
+    BlockDevice* device = engine.devices().find("r1");
+    const auto taken = engine.devices().claim(*device, "a nexus", DeviceUse::guarded);
+    EXPECT_EQ(taken.code(), Errc::busy);
+    co_await scope.join();
+  };
+  run(both());
+}
+
+TEST_F(ReplicaOperations, WhatWasMadeOfANexusEndsBeforeIt) {
+  ASSERT_TRUE(run(engine.devices().create("malloc:///m0?size_mb=64")).ok());
+  ASSERT_TRUE(run(nexus_operations::create(engine, nexus_of("bdev:///m0"))).ok());
+  ASSERT_TRUE(run(engine.devices().create("inject://n1")).ok());
+  run(engine.stop());
+  EXPECT_TRUE(engine.devices().entries().empty());
+  EXPECT_TRUE(engine.nexuses().list().empty());
 }
 
 }  // namespace
