@@ -325,10 +325,11 @@ void Server::stop() {
   parts_->stopping = true;
   parts_->library.end();
   parts_->listener->wake();
-  parts_->thread.join();
+  // Before the accepting thread has ended: it may serve a connection itself. One that it still accepts ends at once.
   parts_->connections.take_all(Connections::Wanted::request);
   if (!parts_->connections.wait_for_end(last_readers_patience))
     parts_->connections.take_all(Connections::Wanted::reading);
+  parts_->thread.join();
   parts_->workers.shutdown();
   parts_->listener.reset();
 }

@@ -358,5 +358,20 @@ TEST(SlowPeers, WithoutAThreadForItAConnectionWaitsForOne) {
   EXPECT_EQ(result->body, "hello");
 }
 
+TEST(SlowPeers, OneThatTheAcceptingThreadServesDoesNotHoldUpTheEnd) {
+  const auto server = start(ServerOptions());
+  pthread_attr_t before, huge;
+  ASSERT_EQ(pthread_getattr_default_np(&before), 0);
+  pthread_attr_init(&huge);
+  ASSERT_EQ(pthread_attr_setstacksize(&huge, std::size_t{1} << 48), 0);  // no thread can be made
+  ASSERT_EQ(pthread_setattr_default_np(&huge), 0);
+  const Peer silent(*server);
+  std::this_thread::sleep_for(100ms);
+  const auto begun = Clock::now();
+  server->stop();
+  pthread_setattr_default_np(&before);
+  EXPECT_LT(Clock::now() - begun, 4s);
+}
+
 }  // namespace
 }  // namespace holdfast::http
