@@ -214,5 +214,45 @@ TEST(AdoptShell, APoolWithReplicasThatNobodyKnowsIsNotDeleted) {
   rig.write_all(v);
 }
 
+TEST(AdoptShell, ABackupThatSawAPoolGoDestroysNoneOfItsName) {
+  Adoption rig;
+  rig.engines.trouble("n3").cut = true;
+  (void)rig.refused(rig.agent->delete_pool("n3-a", std::nullopt));  // wanted; its engine was not reached
+  const store::Backup backup = rig.back_up();
+  rig.engines.trouble("n3").cut = false;
+  ASSERT_TRUE(rig.until([&] { return !rig.agent->specs().pools.contains("n3-a"); }));
+  CreatePool again;
+  again.pool = "n3-a";
+  again.node = "n3";
+  again.disks = {"/dev/n3-a"};
+  rig.must(rig.agent->create_pool(again));
+  const Uuid v = rig.create_volume("v", 3).uuid;
+  ASSERT_TRUE(rig.all_said());
+  rig.restore(backup, "n3");
+  rig.world.run_for(1min);
+  ASSERT_TRUE(rig.engines.fleet().machine("n3").pools.contains("n3-a"));
+  rig.adopt();
+  EXPECT_EQ(rig.pools_of(v).size(), 3U);
+}
+
+TEST(AdoptShell, AReplicaThatWasLetGoOfWhileItsNodeWasAwayIsNoContradiction) {
+  Adoption rig;
+  const Uuid v = rig.create_volume("v", 3).uuid;
+  ASSERT_TRUE(rig.all_said());
+  rig.engines.fleet().crash("n3");
+  ASSERT_TRUE(rig.until([&] { return !rig.agent->observed().node_online("n3"); }));
+  rig.must(rig.agent->set_replica_count(v, 2));
+  ASSERT_TRUE(rig.until([&] { return rig.pools_of(v).size() == 2; }));
+  ASSERT_TRUE(rig.all_said());
+  rig.stop_agent();
+  rig.clear_store();
+  rig.engines.fleet().start("n3", true);
+  rig.start_again();
+  AdoptRequest request;
+  const auto report = rig.run(rig.agent->adopt(request));
+  ASSERT_TRUE(report.ok()) << report.error().message();
+  EXPECT_THAT(rig.pools_of(v), ::testing::ElementsAre("n1-a", "n2-a"));
+}
+
 }  // namespace
 }  // namespace holdfast::control

@@ -234,6 +234,8 @@ class Agent final : public Service {
   // ---- building blocks of operations; the caller has the guard
   // Errors: AlreadyExists; Deleting, Conflict while what is left of an attempt is removed.
   Status check_new_volume(const Uuid& id) const;
+  // Whether a volume may have so much more, as far as all together may have it.
+  Status check_capacity_limit(const Uuid& id, std::uint64_t more_bytes) const;
   Task<Status> build_volume(const Op& op, VolumeSpec volume, std::vector<ReplicaSpec> replicas);
   Task<Status> replace_failed(const Op& op, const VolumeSpec& volume, std::vector<ReplicaSpec>& replicas,
                               std::vector<bool>& done, const std::set<Uuid>& certain, Error why);

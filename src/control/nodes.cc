@@ -97,10 +97,10 @@ struct Nodes::Node {
   const NodeId id;
   std::string endpoint;
   std::unique_ptr<Engine> engine;
-  std::vector<std::unique_ptr<Engine>> former;  // calls to them may be under way
   Nanos heard{0};
   bool ever_heard = false;
   bool departed = false;
+  bool is_stranger = false;  // at its endpoint answers the engine of another node
   holdfast::Event wake;
   WaitQueue polled;
   bool mixed = true;  // what is known of it is not what it reported last
@@ -131,10 +131,12 @@ void Nodes::watch(const NodeId& id, const std::string& endpoint) {
   if (node != nullptr) {
     if (node->endpoint == endpoint) return;
     node->endpoint = endpoint;
-    node->former.push_back(std::move(node->engine));
+    node->is_stranger = false;
+    std::unique_ptr<Engine> former = std::move(node->engine);
     node->engine = directory_.connect(id, endpoint);
     observed_.nodes[id].grpc_endpoint = endpoint;
     node->wake.set();
+    scope_.spawn(retire(std::move(former)));
     return;
   }
   node = std::make_unique<Node>(home_, id, endpoint);
@@ -184,9 +186,15 @@ Task<void> Nodes::attend(Node& node) {
     const Nanos pause = unsure ? options_.poll_period / 5 : options_.poll_period;
     co_await node.wake.wait(home_.now() + pause, node.stop.token());
   }
-  for (auto& engine : node.former) co_await engine->close();
   co_await node.engine->close();
   std::erase_if(leaving_, [&node](const auto& n) { return n.get() == &node; });
+}
+
+Task<void> Nodes::retire(std::unique_ptr<Engine> former) {
+  ++retiring_;
+  co_await home_.sleep(touched_kept, closing_.token());
+  co_await former->close();
+  --retiring_;
 }
 
 Task<Status> Nodes::poll(Node& node) {
@@ -195,7 +203,12 @@ Task<Status> Nodes::poll(Node& node) {
   Engine& engine = *node.engine;
   const Tell tell = std::exchange(node.mixed, false) ? Tell::all : Tell::news;
   auto told = co_await engine.observe(tell);
-  const bool answered = told.ok();
+  // Its address may be another engine's by now.
+  const bool is_stranger =
+      told.ok() && told.value() && !told.value()->engine.id.empty() && told.value()->engine.id != node.id;
+  const bool answered = told.ok() && !is_stranger;
+  const bool is_current = node.engine.get() == &engine;  // else it has another endpoint by now
+  if (told.ok() && is_current) node.is_stranger = is_stranger;
   if (node.leaving) {
     node.failure = Error(Errc::cancelled);
   } else if (answered) {
@@ -205,6 +218,12 @@ Task<Status> Nodes::poll(Node& node) {
     }
     heard_of(node, asked >= relied_on_from_);
     node.failure.reset();
+  } else if (is_stranger) {
+    node.mixed = true;
+    node.failure = refusal(Kind::unavailable, fmt::format("node {}: at {} answers the engine of node {}",
+                                                          node.id, node.endpoint, told.value()->engine.id));
+    if (is_current && observed_.nodes[node.id].status == NodeStatus::online)
+      set_status(node, NodeStatus::offline);
   } else {
     node.mixed = true;
     node.failure = told.error();
@@ -256,7 +275,7 @@ void Nodes::heartbeat(const Registration& r) {
   }
   if (other_run || node.departed || state.status != NodeStatus::online) node.wake.set();
   node.departed = false;
-  heard_of(node, false);
+  if (!node.is_stranger) heard_of(node, false);  // else once its own engine answers there
 }
 
 void Nodes::departed(const NodeId& id) {
@@ -454,6 +473,7 @@ Task<Status> Nodes::refresh_now(NodeId id) {
 }
 
 Task<void> Nodes::close() {
+  closing_.request_stop();
   while (!nodes_.empty()) forget(NodeId(nodes_.begin()->first));
   co_await scope_.join();
 }

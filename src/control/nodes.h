@@ -68,6 +68,8 @@ class Nodes {
   Task<Status> refresh_now(NodeId id);
 
   Task<void> close();
+  // Clients of endpoints that nodes had, to which calls may be under way.
+  std::size_t retiring() const noexcept { return retiring_; }
 
  private:
   struct Node;
@@ -77,6 +79,8 @@ class Nodes {
   };
 
   Task<void> attend(Node& node);
+  // Gives it up once no call to it can be under way any more.
+  Task<void> retire(std::unique_ptr<Engine> former);
   Task<Status> poll(Node& node);
   void apply(Node& node, EngineReport report, Nanos asked);
   void heard_of(Node& node, bool synced);
@@ -104,6 +108,8 @@ class Nodes {
   std::vector<std::unique_ptr<Node>> leaving_;
   Nanos began_;
   Nanos relied_on_from_{0};
+  std::size_t retiring_ = 0;
+  StopSource closing_;
   TaskScope scope_;
 };
 

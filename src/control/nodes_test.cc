@@ -164,5 +164,45 @@ TEST(Nodes, WhoWaitsForANodeThatIsForgottenIsTold) {
   }
 }
 
+TEST(Nodes, AnEngineOfAnotherNodeDoesNotAnswerForOne) {
+  TwoEngines two;
+  ASSERT_TRUE(two.nodes.observed().node_online("b"));
+  const std::string endpoint = two.nodes.observed().nodes.at("a").grpc_endpoint;
+  two.nodes.watch("b", endpoint);
+  two.world.run_for(two.options.heartbeat_deadline + two.options.poll_period * 2);
+  EXPECT_FALSE(two.nodes.observed().node_online("b"));
+  EXPECT_TRUE(two.nodes.observed().node_online("a"));
+  ASSERT_NE(two.known(), nullptr);
+  EXPECT_EQ(two.known()->node, "a");
+}
+
+TEST(Nodes, ClientsOfEndpointsThatANodeHadAreGivenUp) {
+  TwoEngines two;
+  const std::string endpoint = two.nodes.observed().nodes.at("a").grpc_endpoint;
+  for (int i = 0; i < 10; ++i) two.nodes.watch("a", i % 2 == 0 ? std::string("10.9.9.9:1") : endpoint);
+  EXPECT_EQ(two.nodes.retiring(), 10U);
+  two.world.run_for(5min);
+  EXPECT_EQ(two.nodes.retiring(), 0U);
+  EXPECT_TRUE(two.nodes.observed().node_online("a"));
+}
+
+TEST(Nodes, AHeartbeatDoesNotSpeakForAnotherNodesEngine) {
+  TwoEngines two;
+  Registration b = two.engines.fleet().registration(two.engines.fleet().machine("b"));
+  const std::string own = b.grpc_endpoint;
+  b.grpc_endpoint = two.nodes.observed().nodes.at("a").grpc_endpoint;
+  two.nodes.heartbeat(b);
+  two.pass_some_polls();
+  for (int i = 0; i < 3; ++i) {
+    two.nodes.heartbeat(b);
+    EXPECT_FALSE(two.nodes.observed().node_online("b"));
+    two.pass_some_polls();
+  }
+  b.grpc_endpoint = own;
+  two.nodes.heartbeat(b);
+  two.pass_some_polls();
+  EXPECT_TRUE(two.nodes.observed().node_online("b"));
+}
+
 }  // namespace
 }  // namespace holdfast::control

@@ -175,13 +175,7 @@ Task<Result<VolumeView>> Agent::resize_volume(Uuid id, std::uint64_t size_bytes)
                       fmt::format("{} has {} bytes: it can only grow, not shrink to {}", volume_text(id),
                                   volume.size_bytes, size_bytes));
   }
-  std::uint64_t all_bytes = size_bytes - volume.size_bytes;
-  for (const auto& [uuid, v] : specs().volumes) all_bytes += v.size_bytes;
-  if (options_.cluster_capacity_limit && all_bytes > *options_.cluster_capacity_limit) {
-    co_return refusal(Kind::capacity_limit_exceeded,
-                      fmt::format("{}: all volumes together would have {} bytes, the limit is {}",
-                                  volume_text(id), all_bytes, *options_.cluster_capacity_limit));
-  }
+  HF_CO_CHECK(check_capacity_limit(id, size_bytes - volume.size_bytes));
   if (size_bytes > volume.size_bytes) HF_CO_CHECK(co_await grow_volume(op, std::move(volume), size_bytes));
   co_return this->volume(id);
 }

@@ -1,5 +1,6 @@
 // Snapshots of volumes, and volumes made of them.
 #include <algorithm>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -313,6 +314,7 @@ Task<Result<VolumeView>> Agent::restore_snapshot(Uuid snapshot_id, CreateVolume 
   HF_CO_CHECK(check_labels(request.labels));
   HF_CO_CHECK(check_replica_count(request.replicas));
   HF_CO_CHECK(check_new_volume(request.volume));
+  HF_CO_CHECK(check_capacity_limit(request.volume, request.size_bytes));
   if (snapshot.status != SpecStatus::created)
     co_return refusal(Kind::failed_precondition, what + ": it is not complete");
   if (!request.thin) co_return refusal(Kind::invalid_argument, what + ": a restored volume has to be thin");
@@ -345,6 +347,7 @@ Task<Result<VolumeView>> Agent::restore_snapshot(Uuid snapshot_id, CreateVolume 
   {
     const Cluster now = cluster();
     std::optional<PoolId> unreached;
+    std::set<NodeId> nodes;
     for (const auto& part : snapshot.parts()) {
       if (part.status != SpecStatus::created) continue;
       if (now.usable_pool(part.pool) == nullptr) {
@@ -357,6 +360,8 @@ Task<Result<VolumeView>> Agent::restore_snapshot(Uuid snapshot_id, CreateVolume 
         continue;
       }
       if (replicas.size() == request.replicas) continue;
+      // What a replica left behind when it moved may be beside the copy of another one.
+      if (!nodes.insert(now.node_id_of_pool(part.pool)).second) continue;
       ReplicaSpec r = new_replica(volume, part.pool);
       r.clone_of = part.uuid;
       r.kind = ReplicaKind::snapshot_clone;
@@ -364,7 +369,9 @@ Task<Result<VolumeView>> Agent::restore_snapshot(Uuid snapshot_id, CreateVolume 
     }
     if (replicas.size() < request.replicas) {
       co_return refusal(Kind::failed_precondition,
-                        fmt::format("{}: pool {} cannot be reached", what, unreached.value_or("")));
+                        unreached ? fmt::format("{}: pool {} cannot be reached", what, *unreached)
+                                  : fmt::format("{}: {} replicas wanted, its copies are on {} nodes", what,
+                                                request.replicas, nodes.size()));
     }
   }
   HF_CO_CHECK(co_await build_volume(op, volume, std::move(replicas)));

@@ -438,14 +438,17 @@ Task<Result<std::string>> Agent::share_volume(Uuid id, Protocol protocol,
                       fmt::format("protocol {}: volumes are shared by nvmf", name(protocol)));
   }
   HF_CO_TRY(const Op op, co_await begin(volume_guard(id)));
-  HF_CO_TRY(const VolumeSpec volume, find_volume(id));
+  HF_CO_TRY(VolumeSpec volume, find_volume(id));
   if (!volume.target) co_return refusal(Kind::not_published, volume_text(id) + " is not published");
   const auto found = specs().nexuses.find(volume.target->nexus);
   if (found == specs().nexuses.end()) co_return refusal(Kind::not_found, volume_text(id) + " has no target");
   NexusSpec nexus = found->second;
-  nexus.share = protocol;
-  if (frontend_host) nexus.allowed_hosts = nqns(frontends_of(frontend_host));
+  // Also of the targets that take its place.
+  volume.target->protocol = nexus.share = protocol;
+  if (frontend_host) volume.target->frontends = frontends_of(frontend_host);
+  if (frontend_host) nexus.allowed_hosts = nqns(volume.target->frontends);
   Changes changes;
+  changes.put(std::move(volume));
   changes.put(nexus);
   HF_CO_CHECK(co_await commit(op, std::move(changes)));
   HF_CO_CHECK(co_await act_share_nexus(op, nexus));
@@ -455,14 +458,15 @@ Task<Result<std::string>> Agent::share_volume(Uuid id, Protocol protocol,
 
 Task<Status> Agent::unshare_volume(Uuid id) {
   HF_CO_TRY(const Op op, co_await begin(volume_guard(id)));
-  HF_CO_TRY(const VolumeSpec volume, find_volume(id));
+  HF_CO_TRY(VolumeSpec volume, find_volume(id));
   if (!volume.target) co_return refusal(Kind::not_published, volume_text(id) + " is not published");
   const auto found = specs().nexuses.find(volume.target->nexus);
   if (found == specs().nexuses.end()) co_return refusal(Kind::not_found, volume_text(id) + " has no target");
   NexusSpec nexus = found->second;
   if (nexus.share == Protocol::none) co_return refusal(Kind::not_shared, volume_text(id) + " is not shared");
-  nexus.share = Protocol::none;
+  volume.target->protocol = nexus.share = Protocol::none;
   Changes changes;
+  changes.put(std::move(volume));
   changes.put(nexus);
   HF_CO_CHECK(co_await commit(op, std::move(changes)));
   co_return co_await act_share_nexus(op, nexus);

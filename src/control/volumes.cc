@@ -188,6 +188,16 @@ Status Agent::check_new_volume(const Uuid& id) const {
                  volume_text(id) + " is being cleaned up: try again");
 }
 
+Status Agent::check_capacity_limit(const Uuid& id, std::uint64_t more_bytes) const {
+  if (!options_.cluster_capacity_limit) return Status();
+  std::uint64_t all_bytes = more_bytes;
+  for (const auto& [uuid, v] : specs().volumes) all_bytes += v.size_bytes;
+  if (all_bytes <= *options_.cluster_capacity_limit) return Status();
+  return refusal(Kind::capacity_limit_exceeded,
+                 fmt::format("{}: all volumes together would have {} bytes, the limit is {}", volume_text(id),
+                             all_bytes, *options_.cluster_capacity_limit));
+}
+
 Task<Result<VolumeView>> Agent::create_volume(CreateVolume request) {
   HF_CO_CHECK(check_request(request));
   const VolumeSpec volume = spec_of(request);
@@ -196,13 +206,7 @@ Task<Result<VolumeView>> Agent::create_volume(CreateVolume request) {
   HF_CO_CHECK(check_new_volume(request.volume));
   const auto permit = co_await creations_.acquire();
   HF_CO_CHECK(check_leading());
-  std::uint64_t all_bytes = volume.size_bytes;
-  for (const auto& [id, v] : specs().volumes) all_bytes += v.size_bytes;
-  if (options_.cluster_capacity_limit && all_bytes > *options_.cluster_capacity_limit) {
-    co_return refusal(Kind::capacity_limit_exceeded,
-                      fmt::format("{}: all volumes together would have {} bytes, the limit is {}",
-                                  volume_text(volume.uuid), all_bytes, *options_.cluster_capacity_limit));
-  }
+  HF_CO_CHECK(check_capacity_limit(volume.uuid, volume.size_bytes));
   ReplicaNeed need(volume);
   need.count = request.replicas;
   const Placement placed = place_replicas(cluster(), options_.policy.capacity, need);

@@ -152,16 +152,18 @@ class Batches {
   std::size_t bytes_ = 0;
 };
 
-// Volumes with their parts, and snapshots. A pool is no such thing: whoever makes it again finds it.
-bool is_being_made(const Keys& keys, const std::string& key, const std::string& value) {
+// Volumes with their parts, and snapshots, that were being made. A pool is no such thing: whoever makes it again finds
+// it. But one that was being deleted: what has its name by now may be another one, with data.
+bool is_not_restored(const Keys& keys, const std::string& key, const std::string& value) {
   constexpr std::string_view kinds[] = {"volume", "replica", "nexus", "snapshot"};
-  if (std::none_of(std::begin(kinds), std::end(kinds),
-                   [&](std::string_view kind) { return !keys.id_of(kind, key).empty(); }))
+  const bool is_pool = !keys.id_of("pool", key).empty();
+  if (!is_pool && std::none_of(std::begin(kinds), std::end(kinds),
+                               [&](std::string_view kind) { return !keys.id_of(kind, key).empty(); }))
     return false;
   const auto record = nlohmann::json::parse(value, nullptr, false);
   if (!record.is_object()) return false;
   const auto status = record.find("status");
-  return status != record.end() && *status == "Creating";
+  return status != record.end() && *status == (is_pool ? "Deleting" : "Creating");
 }
 
 // The keys that are there, unless they forbid the restore.
@@ -196,10 +198,10 @@ Task<Result<Restored>> restore(Kv& kv, Keys keys, Backup backup, Overwrite overw
   Batches batches(kv, marker, *mine);
   std::set<std::string_view> wanted;
   const auto is_left_out = [&keys](const std::string& key, const std::string& value) {
-    return keys.is_membership(key) || is_being_made(keys, key, value);
+    return keys.is_membership(key) || is_not_restored(keys, key, value);
   };
   for (const auto& [key, value] : backup.keys) {
-    if (!is_being_made(keys, key, value)) wanted.insert(key);
+    if (!is_not_restored(keys, key, value)) wanted.insert(key);
   }
   for (const KeyValue& old : there.kvs) {
     if (wanted.contains(old.key) || keys.is_membership(old.key)) continue;

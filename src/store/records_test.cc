@@ -259,5 +259,16 @@ TEST_F(Records, AnInterruptedRestoreIsSeenAndDoneAgain) {
   EXPECT_EQ(value("/holdfast/v1/clusters/prod/pool/a"), "1");
 }
 
+TEST_F(Records, APoolThatWasGoingIsNotRestored) {
+  const std::string deleting = R"({"schema":1,"status":"Deleting"})";
+  put(keys.key("pool", "going"), deleting);
+  put(keys.key("snapshot", "going"), deleting);
+  const Backup backup = run(read_backup(kv, keys)).value();
+  const Restored done = run(restore(kv, keys, backup, Overwrite::yes)).value();
+  EXPECT_EQ(done.left_out, 1u);
+  EXPECT_EQ(value(keys.key("pool", "going")), "(none)");
+  EXPECT_EQ(value(keys.key("snapshot", "going")), deleting);
+}
+
 }  // namespace
 }  // namespace holdfast::store

@@ -377,6 +377,9 @@ Result<std::string> membership_without(std::string_view key, std::string_view te
     if (!leaves) kept.push_back(child);
   }
   *children = std::move(kept);
+  // As at every change: of two records of one epoch nobody could tell which is the newer one.
+  Json& epoch = json["epoch"];
+  epoch = (epoch.is_number_unsigned() ? epoch.get<std::uint64_t>() : std::uint64_t{0}) + 1;
   return json.dump();
 }
 
