@@ -11,10 +11,10 @@ build_packages=(
   libcpp-httplib-dev prometheus-cpp-dev libssl-dev zlib1g-dev libarchive-dev libsqlite3-dev
   libfuse3-dev fuse3 libblkid-dev libmount-dev libudev-dev libnvme-dev
   libgtest-dev libgmock-dev
-  e2fsprogs util-linux
+  e2fsprogs util-linux python3
 )
 test_packages=(
-  python3 clang-14 clang-format-14 clang-tidy-14 clang-tools-14 libclang-rt-14-dev
+  clang-14 clang-format-14 clang-tidy-14 clang-tools-14 libclang-rt-14-dev
   qemu-system-x86 cpio nvme-cli fio xfsprogs iproute2 etcd-server
 )
 

@@ -62,9 +62,14 @@ FileDescriptor open_process(int pid) {
   return FileDescriptor(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
 }
 
-// What the process that served it has said at its end.
+// What a record tells that its process has left: one that ended in order leaves none.
 Status told_by(const Attachment& attachment, bool force) {
-  if (attachment.error.empty() || force) return Status();
+  if (force) return Status();
+  if (attachment.error.empty()) {
+    return Error(Errc::io_error, fmt::format("{} is detached, and its last writes may not have reached the "
+                                             "target: the process that served it was killed",
+                                             attachment.device));
+  }
   return Error(Errc::io_error, fmt::format("{} is detached, and its last writes did not reach the target: {}",
                                            attachment.device, attachment.error));
 }
@@ -95,6 +100,14 @@ Result<Attachment> Attachments::attach(const AttachOptions& options) {
                  fmt::format("{} is being detached: attach it again when nobody uses it any more",
                              attachment.value().device));
   if (!was_there) {
+    attachment = store_.load(id);  // its process may have ended just now, and told what it lost
+    if (attachment.ok() && !attachment.value().error.empty()) {
+      return Error(
+          Errc::failed_precondition,
+          fmt::format("its last writes did not reach the target: {}. 'holdfast detach {}' takes note "
+                      "of that, then it can be attached again",
+                      attachment.value().error, id));
+    }
     if (attachment.ok())
       clean_up(attachment.value());  // of a process that died, or a connection that is gone
     attachment = make(options, remote, id);
@@ -154,9 +167,14 @@ Result<Attachment> Attachments::make(const AttachOptions& options, const nvmf::R
 Result<Attachment> Attachments::find(const std::string& what) const {
   const std::string place = canonical(what);
   HF_TRY(const auto known, store_.all());
+  const Attachment* dead = nullptr;
   for (const Attachment& a : known) {
-    if (what == a.id || what == a.uri || place == a.device || is_mounted_at(a.device, place)) return a;
+    if (what == a.id || what == a.uri) return a;
+    if (place != a.device && !is_mounted_at(a.device, place)) continue;
+    if (is_served(a)) return a;  // the kernel gives the names of devices that are gone to others
+    dead = &a;
   }
+  if (dead != nullptr) return *dead;
   // The same target under other parameters.
   AttachOptions options;
   options.uri = what;
@@ -191,14 +209,15 @@ Status Attachments::detach(const Attachment& attachment, const DetachOptions& op
   if (served) return end_process(attachment, options);
   const auto left = store_.load(attachment.id);  // it may have ended just now
   clean_up(attachment);
-  return told_by(left.ok() ? left.value() : attachment, options.force);
+  return left.ok() ? told_by(left.value(), options.force) : Status();
 }
 
 Status Attachments::detach_kernel(const Attachment& attachment, const DetachOptions& options) {
   const auto remote = target_of(attachment);
+  bool gone = false;
   if (remote.ok()) {
     const DeviceOwner owner = owner_of(attachment.device, remote.value(), sys_);
-    const bool gone = owner == DeviceOwner::nobody;
+    gone = owner == DeviceOwner::nobody;
     // Unmounting and flushing would wait for as long as the kernel does, and what is not flushed would be lost.
     const bool ours =
         owner == DeviceOwner::remote && is_controller_of(remote.value(), attachment.controller, sys_);
@@ -215,7 +234,10 @@ Status Attachments::detach_kernel(const Attachment& attachment, const DetachOpti
       HF_CHECK(leave_connection(attachment, force));
   }
   store_.forget(attachment.id);
-  return Status();
+  if (!gone || options.force) return Status();
+  return Error(Errc::io_error, fmt::format("{} was gone before it was detached: its last writes may not have "
+                                           "reached the target",
+                                           attachment.device));
 }
 
 // Whoever of those with the same connection is the last one takes it away, unless it was there before all of them.

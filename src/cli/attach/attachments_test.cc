@@ -129,6 +129,7 @@ TEST_F(AttachmentsTest, TheLastOfAConnectionTakesItAway) {
 TEST_F(AttachmentsTest, AConnectionThatWasThereBeforeStays) {
   controller("nvme3", nqn);
   space("nvme3n1", nqn, "1");
+  file("/class/nvme/nvme3/nvme3n1/nsid", "1");
   const auto made = connect_kernel(remote_of(uri), sys);
   ASSERT_TRUE(made.ok()) << made.error().message();
   EXPECT_EQ(made.value().device, "/dev/nvme3n1");
@@ -161,7 +162,7 @@ TEST_F(AttachmentsTest, ALoopDeviceThatIsAnothersByNowIsLeftAlone) {
     Attachment a = record("a", uri, device.value());
     a.via = AttachVia::user;
     ASSERT_TRUE(store().save(a).ok());
-    EXPECT_TRUE(attachments().detach(a, DetachOptions()).ok());
+    EXPECT_EQ(attachments().detach(a, DetachOptions()).code(), Errc::io_error);  // nobody served it any more
     EXPECT_EQ(loop_is_bound(device.value()), !ours);
     EXPECT_TRUE(store().all().value().empty());
     EXPECT_TRUE(detach_loop(device.value()).ok());
@@ -244,6 +245,47 @@ TEST_F(AttachmentsTest, ATargetOfTheKernelThatIsOutOfReachNeedsForce) {
   force.force = true;
   EXPECT_TRUE(attachments().detach(a, force).ok());
   EXPECT_TRUE(is_deleted("nvme3"));
+}
+
+TEST_F(AttachmentsTest, ADeviceThatVanishedIsNotCalledDurable) {
+  for (const bool force : {false, true}) {
+    const Attachment a = record("a", uri, "/dev/nvme3n1");  // neither controller nor namespace any more
+    DetachOptions options;
+    options.force = force;
+    EXPECT_EQ(attachments().detach(a, options).code(), force ? Errc::ok : Errc::io_error);
+    EXPECT_TRUE(store().all().value().empty());
+  }
+}
+
+TEST_F(AttachmentsTest, WhatAProcessLostIsNotForgottenByTheNextAttach) {
+  if (!kernel_initiator_missing()) GTEST_SKIP() << "this machine would connect";
+  Attachment a = record(id_of(uri), uri, "/dev/nothing-there");
+  a.via = AttachVia::user;
+  a.error = "the target is gone";
+  ASSERT_TRUE(store().save(a).ok());
+  AttachOptions options;
+  options.uri = uri;
+  options.via = AttachVia::kernel;
+  EXPECT_EQ(attachments().attach(options).code(), Errc::failed_precondition);
+  EXPECT_EQ(store().all().value().size(), 1U);
+}
+
+TEST_F(AttachmentsTest, ADeviceIsThatOfWhoeverHasItNow) {
+  controller("nvme3", nqn);
+  space("nvme3n1", nqn, "1");
+  const std::string gone = "nvmf://10.0.0.2:8420/nqn.2019-05.io.openebs:gone";
+  for (const std::string live : {"a", "b"}) {
+    for (const bool live_first : {false, true}) {  // the order in a directory is the file system's affair
+      if (live_first) record(live, uri, "/dev/nvme3n1");
+      record(live == "a" ? "b" : "a", gone, "/dev/nvme3n1");
+      if (!live_first) record(live, uri, "/dev/nvme3n1");
+      const auto found = attachments().find("/dev/nvme3n1");
+      ASSERT_TRUE(found.ok());
+      EXPECT_EQ(found.value().id, live);
+      store().forget("a");
+      store().forget("b");
+    }
+  }
 }
 
 class FirstFlushFails final : public Channel {

@@ -334,8 +334,11 @@ Task<void> FuseExport::carry_out(Slot& s) {
     const bool loses = s.kind != Slot::Kind::read;
     // The kernel does without what is not supported.
     if (loses && done.code() != Errc::not_supported && !lost_) lost_ = done.error();
-    HF_LOG(warn, "attach", "request failed", {"offset", s.offset}, {"length", s.length},
-           {"error", done.error()});
+    // A reader that tries again and again while the target is away would fill the memory that keeps the log.
+    if (const auto left_out = log_limiter_.admit(home_.now())) {
+      HF_LOG(warn, "attach", "request failed", {"offset", s.offset}, {"length", s.length},
+             {"error", done.error()}, {"left_out", *left_out});
+    }
     fuse_reply_err(s.request, errno_of(done.error()));
   } else if (s.kind == Slot::Kind::read) {
     fuse_reply_buf(s.request, static_cast<const char*>(static_cast<const void*>(s.data[0].data)), s.length);

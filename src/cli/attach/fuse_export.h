@@ -23,6 +23,7 @@
 #include "base/error.h"
 #include "block/block_device.h"
 #include "cli/attach/system.h"
+#include "rt/log_limiter.h"
 #include "rt/reactor.h"
 #include "rt/scope.h"
 
@@ -75,6 +76,7 @@ class FuseExport {
   std::atomic<std::uint64_t> size_bytes_;
   std::atomic<int> handles_{0};
   std::optional<Error> lost_;
+  LogLimiter log_limiter_;
 
   fuse_session* session_ = nullptr;
   FileDescriptor wake_;  // eventfd: ends the thread

@@ -62,6 +62,24 @@ class SysTest : public testing::Test {
   static constexpr const char* uuid = "6d5a5b0c-3d3f-4d5c-8d0a-0f6f7d3c9a11";
 };
 
+TEST_F(SysTest, ANamespaceOfAnotherTargetWithTheSameNameIsNotTaken) {
+  space("nvme1n1", nqn, "1", uuid);  // behind nvme1
+  file("/class/nvme/nvme1/nvme1c1n1/nsid", "1");
+  file("/class/nvme/nvme2/subsysnqn", nqn);
+  file("/class/nvme/nvme2/address", "traddr=10.0.0.2,trsvcid=8420");
+  const auto r = remote("nvmf://10.0.0.2:8420/nqn.2019-05.io.openebs:v");
+  EXPECT_EQ(connect_kernel(r, sys, 0.1).code(), Errc::not_found);
+  file("/class/nvme/nvme2/nvme1c2n1/nsid", "1");
+  const auto made = connect_kernel(r, sys, 0.1);
+  ASSERT_TRUE(made.ok());
+  EXPECT_EQ(made.value().device, "/dev/nvme1n1");
+}
+
+TEST_F(SysTest, OfSeveralNamespacesTheFirstIsTaken) {
+  for (const char* nsid : {"3", "1", "2"}) space(std::string("nvme1n") + nsid, nqn, nsid, uuid);
+  EXPECT_EQ(find_namespace(remote("nvmf://10.0.0.2:8420/nqn.2019-05.io.openebs:v"), sys), "nvme1n1");
+}
+
 TEST_F(SysTest, FindsTheNamespaceOfTheSubsystem) {
   space("nvme0n1", "nqn.other", "1", uuid);
   space("nvme1c1n1", nqn, "1", uuid);  // one path of it

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <vector>
@@ -56,6 +57,18 @@ bool is_the_namespace(const nvmf::RemoteConfig& remote, const std::string& block
   return true;
 }
 
+// Whether "nvme1n2" is there over the controller: as itself or, with native multipath, by one path, "nvme1c0n2".
+bool is_over(const std::string& controller, const std::string& block, const std::string& sys) {
+  unsigned subsystem = 0, space = 0, number = 0;
+  if (std::sscanf(block.c_str(), "nvme%un%u", &subsystem, &space) != 2 ||
+      std::sscanf(controller.c_str(), "nvme%u", &number) != 1)
+    return false;
+  const std::string path = fmt::format("nvme{}c{}n{}", subsystem, number, space);
+  const auto names = names_in(sys + "/class/nvme/" + controller);
+  return std::any_of(names.begin(), names.end(),
+                     [&](const std::string& n) { return n == block || n == path; });
+}
+
 int seconds(Nanos n) { return static_cast<int>(n / 1s); }
 
 // The kernel takes numeric addresses only, and shows those.
@@ -81,11 +94,20 @@ std::optional<std::string> kernel_initiator_missing() {
   return "/dev/nvme-fabrics cannot be opened: " + error_from_errno(errno).message();
 }
 
-std::optional<std::string> find_namespace(const nvmf::RemoteConfig& remote, const std::string& sys) {
+std::optional<std::string> find_namespace(const nvmf::RemoteConfig& remote, const std::string& sys,
+                                          const std::string& controller) {
+  std::optional<std::string> first;
+  unsigned long lowest = 0;
   for (const std::string& name : names_in(sys + "/block")) {
-    if (is_namespace_name(name) && is_the_namespace(remote, sys + "/block/" + name)) return name;
+    const std::string block = sys + "/block/" + name;
+    if (!is_namespace_name(name) || !is_the_namespace(remote, block)) continue;
+    if (!controller.empty() && !is_over(controller, name, sys)) continue;
+    const unsigned long nsid = std::strtoul(text_of(block + "/nsid").c_str(), nullptr, 10);
+    if (first && nsid >= lowest) continue;
+    first = name;
+    lowest = nsid;
   }
-  return std::nullopt;
+  return first;
 }
 
 std::optional<std::string> find_controller(const nvmf::RemoteConfig& remote, const std::string& sys) {
@@ -150,7 +172,7 @@ Result<KernelDevice> connect_kernel(nvmf::RemoteConfig remote, const std::string
   }
   const double give_up_at = monotonic_seconds() + wait_seconds;
   for (;;) {
-    if (const auto name = find_namespace(remote, sys))
+    if (const auto name = find_namespace(remote, sys, *controller))
       return KernelDevice{"/dev/" + *name, *controller, found};
     if (monotonic_seconds() > give_up_at) break;
     sleep_seconds(0.05);

@@ -39,8 +39,10 @@ bool is_live(const std::string& controller, const std::string& sys = "/sys");
 Status flush_device(const std::string& device);
 
 // The block device of a namespace of the subsystem, as /sys (or a copy of it) tells: "nvme0n1". With native
-// multipath several controllers share one.
-std::optional<std::string> find_namespace(const nvmf::RemoteConfig& remote, const std::string& sys = "/sys");
+// multipath several controllers share one. Of several that fit, the one with the lowest NSID. With `controller`
+// only one that is reached over it: other targets may have a subsystem of that name.
+std::optional<std::string> find_namespace(const nvmf::RemoteConfig& remote, const std::string& sys = "/sys",
+                                          const std::string& controller = std::string());
 // A live controller of the subsystem at that address: "nvme0".
 std::optional<std::string> find_controller(const nvmf::RemoteConfig& remote, const std::string& sys = "/sys");
 

@@ -24,6 +24,7 @@ nlohmann::ordered_json Attachment::to_tree() const {
   } else {
     tree["pid"] = pid;
     tree["state"] = state;
+    if (!space.empty()) tree["namespace"] = space;
   }
   if (!error.empty()) tree["error"] = error;
   return tree;
@@ -51,6 +52,7 @@ Result<Attachment> Attachment::from_text(const std::string& text) {
       if (place.is_string()) a.others.push_back(place.get<std::string>());
   }
   a.state = field("state");
+  a.space = field("namespace");
   a.error = field("error");
   if (a.id.empty() || a.uri.empty() || a.device.empty())
     return Error(Errc::bad_format, "id, uri or device is missing");

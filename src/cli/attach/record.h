@@ -30,6 +30,7 @@ struct Attachment {
   std::vector<std::string> others;  // kernel: where others had mounted the device then
   int pid = 0;                      // user: of the process that serves it
   std::string state;                // user: "online", "reconnecting", "lost" (too long), "detaching"
+  std::string space;                // user: UUID of the namespace, which other URIs may name as well
   std::string error;  // user: what went wrong at the end: then data may be missing at the target
 
   nlohmann::ordered_json to_tree() const;

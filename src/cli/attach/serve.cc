@@ -1,5 +1,6 @@
 #include "cli/attach/serve.h"
 
+#include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -92,6 +93,19 @@ Task<Status> AttachServer::open() {
   co_return Status();
 }
 
+// Two devices of one namespace, each with a cache of its own, undo each other's writes.
+Status AttachServer::check_alone() {
+  attachment_.space = device_->identity().uuid.to_string();
+  HF_TRY(const auto known, plan_.store.all());
+  for (const Attachment& other : known) {
+    if (other.id == attachment_.id || other.space != attachment_.space) continue;
+    if (plan_.store.lock(other.id).code() != Errc::busy) continue;  // nobody serves it any more
+    return Error(Errc::failed_precondition,
+                 fmt::format("its namespace is attached already, as {} by {}", other.device, other.uri));
+  }
+  return Status();
+}
+
 Task<Status> AttachServer::bind() {
   const std::string directory = plan_.store.mount_directory(attachment_.id);
   HF_CO_CHECK(make_directories(directory));
@@ -155,6 +169,7 @@ Task<void> AttachServer::close() {
 Task<Status> AttachServer::run(std::function<void(const Attachment&)> ready, StopToken stop) {
   attachment_ = plan_.attachment;
   Status status = co_await open();
+  if (status.ok()) status = check_alone();
   if (status.ok()) status = co_await bind();
   if (status.ok()) {
     attachment_.pid = ::getpid();

@@ -35,6 +35,7 @@ class AttachServer final : DeviceObserver {
 
   void on_device_event(BlockDevice& device, DeviceEvent event) noexcept override;
   Task<Status> open();
+  Status check_alone();
   Task<Status> bind();
   Task<void> follow_size();
   Task<void> follow_state(StopToken stop);

@@ -83,6 +83,9 @@ std::uint64_t resume_after(Cluster& c, std::uint64_t last) {
   return newest < last ? 0 : last;
 }
 
+// 0: no answer at all. The others are of an agent that stops or starts, or of what stands before it.
+bool may_come_back(int status) { return status == 0 || status == 502 || status == 503 || status == 504; }
+
 int follow(Cluster& c, const EventOptions& o) {
   std::uint64_t last = o.after;
   bool heard = false;
@@ -98,8 +101,8 @@ int follow(Cluster& c, const EventOptions& o) {
                                                  heard = true;
                                                  return events.feed(piece);
                                                });
-    // Whoever was never there, or refuses, will not get better by asking again.
-    if (!ended.ok() && (!heard || ended.failure().status != 0)) return c.fail(ended.failure());
+    // Whoever was never there, or refuses, will not get better by asking again; whoever is away for a while will.
+    if (!ended.ok() && (!heard || !may_come_back(ended.failure().status))) return c.fail(ended.failure());
     c.out().verbose(1, "the agent has ended the stream; asking again");
     sleep_seconds(reconnect_seconds);
     last = resume_after(c, last);

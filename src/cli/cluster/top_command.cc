@@ -1,6 +1,7 @@
 // holdfast top
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "cli/cluster/cluster.h"
 #include "cli/cluster/top.h"
@@ -57,7 +58,7 @@ void show(Cluster& c, const TopOptions& o, const Reading& before, const Reading&
 
 int top(Cluster& c, const TopOptions& o) {
   const bool people = c.out().format == Format::table || c.out().format == Format::wide;
-  const bool redraw = people && c.out().live() && o.readings != 1;
+  const bool redraw = people && c.out().live() && ::isatty(STDOUT_FILENO) == 1 && o.readings != 1;
   Reading before;
   if (const RestAnswer first = read_all(c, o, before); !first.ok()) return c.fail(first.failure());
   for (std::uint64_t shown = 0; o.readings == 0 || shown < o.readings; ++shown) {

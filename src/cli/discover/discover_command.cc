@@ -76,6 +76,7 @@ class Shown final : public nvmf::DiscoveryObserver {
  public:
   explicit Shown(Output& out) noexcept : out_(out) {}
   void on_entries(const Entries& entries) noexcept override {
+    if (out_.format == Format::yaml) out_.line("---");
     if (!std::exchange(any_, true)) {
       show(out_, entries);
     } else {

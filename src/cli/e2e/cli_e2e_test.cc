@@ -489,6 +489,15 @@ TEST_F(AttachTest, WhatADeadProcessLeftIsSeenAndSwept) {
   device = listed()[0]["device"];
   ::kill(listed()[0]["pid"].get<int>(), SIGKILL);
   ASSERT_TRUE(state_becomes("dead"));
+  EXPECT_EQ(tool({"detach", device}).status, 1) << "what was written last may be lost";
+  expect_clean(device);
+}
+
+TEST_F(AttachTest, ANamespaceIsOneDeviceWhateverItsUriIs) {
+  const std::string device = attach();
+  for (const std::string& other : {uri.substr(0, uri.find('?')), uri + "&nsid=1"})
+    EXPECT_EQ(tool({"attach", other, "--via", "user"}).status, 1) << other;
+  EXPECT_EQ(listed().size(), 1u);
   EXPECT_EQ(tool({"detach", device}).status, 0);
   expect_clean(device);
 }

@@ -250,6 +250,8 @@ int up(Tool& tool, Options& o) {
     const Tree what = o.node.empty() ? Tree{{"do", "status"}} : Tree{{"do", "start"}, {"node", o.node}};
     return show_reply(tool, o, request(o, what));
   }
+  // What else the caller has open, a lock maybe, would stay open for as long as the cluster runs.
+  if (o.detach) static_cast<void>(::close_range(3, ~0U, 0));
   auto prepared = prepare(o);
   if (!prepared.ok()) return fail(tool, prepared.error(), o);
   if (o.detach) return detach(tool, o, std::move(prepared).value());
