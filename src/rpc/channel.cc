@@ -36,6 +36,7 @@ Task<Result<Tls>> load_tls(Reactor& home, TlsPaths paths) {
 std::shared_ptr<grpc::Channel> connect(const std::string& target, const Tls* tls,
                                        const ChannelOptions& options) {
   grpc::ChannelArguments args;
+  args.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);  // the cluster is on this network, whatever http_proxy says
   args.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, milliseconds(options.keep_alive));
   args.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, milliseconds(options.keep_alive_timeout));
   args.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
