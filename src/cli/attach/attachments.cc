@@ -217,7 +217,7 @@ Status Attachments::detach_kernel(const Attachment& attachment, const DetachOpti
   bool gone = false;
   if (remote.ok()) {
     const DeviceOwner owner = owner_of(attachment.device, remote.value(), sys_);
-    gone = owner == DeviceOwner::nobody;
+    gone = owner != DeviceOwner::remote;
     // Unmounting and flushing would wait for as long as the kernel does, and what is not flushed would be lost.
     const bool ours =
         owner == DeviceOwner::remote && is_controller_of(remote.value(), attachment.controller, sys_);
@@ -226,8 +226,8 @@ Status Attachments::detach_kernel(const Attachment& attachment, const DetachOpti
                    fmt::format("the target of {} is out of reach: what was written last would be lost",
                                attachment.device));
     }
-    if (owner != DeviceOwner::somebody_else) HF_CHECK(unmount_all(attachment, options.force || gone));
-    const bool force = options.force || owner != DeviceOwner::remote;
+    const bool force = options.force || gone;
+    if (owner != DeviceOwner::somebody_else) HF_CHECK(unmount_all(attachment, force));
     // Without its target it would wait for as long as the kernel does.
     if (!force && is_live(attachment.controller, sys_)) HF_CHECK(flush_device(attachment.device));
     if (is_controller_of(remote.value(), attachment.controller, sys_))
