@@ -5,6 +5,7 @@
 // bring children back) is here too; what goes wrong is in nemesis.h.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -104,6 +105,10 @@ class Cluster {
     return snapshot_numbers_ < swarm_.snapshots ? std::optional(++snapshot_numbers_) : std::nullopt;
   }
   void keep(Snapshot s) { snapshots_.push_back(std::move(s)); }
+  std::uint64_t snapshots_compared() const {
+    return static_cast<std::uint64_t>(std::count_if(snapshots_.begin(), snapshots_.end(),
+                                                    [](const Snapshot& s) { return s.parts.size() > 1; }));
+  }
   // P3: they are equal, and each is the volume of one moment. Everything is up.
   void check_snapshots();
   // What of the healthy replicas changed since the last seal; empty: nothing.

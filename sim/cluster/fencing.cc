@@ -1,6 +1,7 @@
 #include "sim/cluster/fencing.h"
 
 #include <memory>
+#include <set>
 #include <vector>
 
 #include <fmt/format.h>
@@ -169,6 +170,7 @@ class TakeOver {
   void acknowledged(bool old, bool after, const char* what);
   void taken();
   Task<void> read_all();
+  void check_late(std::uint64_t first, std::uint64_t count, Value oldest);
   void check_disks();
   void note(const std::string& what);
   void fail(const std::string& why) {
@@ -187,6 +189,7 @@ class TakeOver {
   std::unique_ptr<Engine> old_, new_;
   BlockHistory history_{hot_blocks};
   std::vector<BlockHistory::Op> old_writes_;  // under way
+  std::set<Value> under_way_;                 // of either side
   bool taken_ = false;                        // the new nexus is there
   bool stop_ = false;
   unsigned hosts_ = 0;
@@ -301,6 +304,8 @@ void TakeOver::acknowledged(bool old, bool after, const char* what) {
 Task<void> TakeOver::write(Engine& e, bool old, std::uint64_t first, std::uint64_t count) {
   const bool after = old && taken_;
   const Value value = ++writes_;
+  under_way_.insert(value);
+  const Value oldest = *under_way_.begin();  // older ones were over when it began
   std::vector<std::byte> bytes(count * block_bytes);
   for (std::uint64_t i = 0; i < count; ++i) {
     stamp_block(std::span(bytes).subspan(i * block_bytes, block_bytes), value, first + i);
@@ -313,10 +318,28 @@ Task<void> TakeOver::write(Engine& e, bool old, std::uint64_t first, std::uint64
   const Status s = co_await e.channel->write(Lba{first}, IoVecs(&vec, 1), Durable::no);
   note(fmt::format("{} write {} to {}+{}: {}", old ? "old" : "new", value, first, count,
                    s.ok() ? "ok" : s.error().message()));
+  under_way_.erase(value);
   if (s.ok()) acknowledged(old, after, "write");
+  if (s.ok() && old && !after && taken_) check_late(first, count, oldest);
   if (!s.ok()) ++failed_;
   const bool open = !after && (!old || std::erase(old_writes_, op) > 0);
   if (open) history_.end_write(op, s.ok());
+}
+
+// Acknowledged by the old nexus after the take-over: it was everywhere before.
+void TakeOver::check_late(std::uint64_t first, std::uint64_t count, Value oldest) {
+  const auto view = new_->volume->view();
+  for (std::size_t i = 0; i < disks_.size(); ++i) {
+    if (view.children[i].state != nexus::ChildState::online) continue;
+    for (std::uint64_t block = first; block < first + count; ++block) {
+      std::vector<std::byte> content(block_bytes);
+      disks_[i].node->disk(disks_[i].path).peek(nexus::data_offset_bytes + block * block_bytes, content);
+      if (read_stamp(content, block) < oldest) {
+        return fail(fmt::format("P2: acknowledged after the take-over, and {} has it not in block {}",
+                                disks_[i].node->name(), block));
+      }
+    }
+  }
 }
 
 Task<void> TakeOver::read(Engine& e, bool old, std::uint64_t first, std::uint64_t count) {

@@ -98,6 +98,7 @@ RunResult run(const Swarm& swarm, bool verbose) {
     result.operations = workload.finished();
     result.operations_failed = workload.failed();
     result.faults = nemesis.faults();
+    result.snapshots = cluster.snapshots_compared();
   }
   log::set_sink({});
   result.failures = cluster.failures();

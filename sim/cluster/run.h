@@ -15,8 +15,9 @@ struct RunResult {
   std::uint64_t operations = 0;
   std::uint64_t operations_failed = 0;
   unsigned faults = 0;
-  std::uint64_t damaged = 0;  // pieces of streams
-  std::uint64_t states = 0;   // crashed disks that were looked at, where a run makes many
+  std::uint64_t damaged = 0;    // pieces of streams
+  std::uint64_t snapshots = 0;  // of more than one replica, which were compared
+  std::uint64_t states = 0;     // crashed disks that were looked at, where a run makes many
 };
 
 // Everything follows from the seed. `verbose`: the history goes to standard output.

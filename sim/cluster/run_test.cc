@@ -14,6 +14,12 @@ TEST(Run, ASeedReplaysExactly) {
   }
 }
 
+TEST(Run, EpochsTakeSnapshotsOfSeveralReplicas) {
+  std::uint64_t taken = 0;
+  for (std::uint64_t seed = 1; seed <= 61; seed += 4) taken += run_epochs_seed(seed, false).snapshots;
+  EXPECT_GT(taken, 0u);
+}
+
 struct Regression {
   std::uint64_t seed;
   const char* found;

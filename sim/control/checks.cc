@@ -167,7 +167,7 @@ class Check {
     const bool has_source = std::any_of(specs_.replicas.begin(), specs_.replicas.end(), [&](const auto& r) {
       return r.second.owners.volume == s.volume && s.part_of(r.first) != nullptr;
     });
-    if (fleet_.failed_fills() > 0 || !has_source) return;
+    if (fleet_.fill_failed(s.volume.to_string()) || !has_source) return;
     for (const auto& [id, r] : specs_.replicas) {
       const NodeId node = node_of(r.pool);
       const bool beside = std::any_of(s.parts().begin(), s.parts().end(),

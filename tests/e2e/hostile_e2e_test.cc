@@ -165,19 +165,22 @@ TEST(Hostile, HostsThatReadNothing) {
 TEST(Hostile, HostsThatWriteAByteNowAndThen) {
   Scene scene(64);
   std::vector<std::unique_ptr<HostileSession>> writers;
-  const Bytes write = make_command(io_command(nvme::IoOpcode::write, 0, 2048, 1));
+  constexpr std::uint16_t asked_for = 32;  // 1 MiB each, which never comes
+  const Bytes write = make_command(io_command(nvme::IoOpcode::write, 0, 2048, asked_for));
+  std::size_t at = 0;
   const auto begin = [&] {
+    at = 0;
     for (unsigned i = 0; i < 24; ++i) {
       writers.push_back(
           std::make_unique<HostileSession>(scene.engine.nvmf_port(), scene.nqn, i, "127.0.0.1", 64));
-      for (unsigned n = 0; n < 32; ++n)
-        writers.back()->io.send_some(write);  // asked for 1 MiB each, which never comes
+      EXPECT_TRUE(writers.back()->ok);
+      for (std::uint16_t n = 0; n < asked_for; ++n)
+        writers.back()->io.send_some(make_command(io_command(nvme::IoOpcode::write, 0, 2048, n)));
     }
   };
-  std::size_t at = 0;
   const auto step = [&] {
-    ++at;
     for (auto& w : writers) w->io.send_some(std::span(write).subspan(at % write.size(), 1));
+    ++at;
   };
   EXPECT_GE(speed_kept(scene, {begin, step, milliseconds(20), [&] { writers.clear(); }}), 0.8);
   begin();

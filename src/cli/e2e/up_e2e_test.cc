@@ -143,8 +143,9 @@ TEST_F(UpTest, VolumesAreWholeAfterEverythingWasStopped) {
     for (int i = 0; i < 300 && status() != "Online"; ++i) std::this_thread::sleep_for(100ms);
     EXPECT_EQ(status(), "Online");
     // A replica whose node was up later than its target's was taken in again: nothing had to be copied.
-    for (const json& rebuild : show("rebuild-history", volume)["records"])
-      EXPECT_EQ(rebuild["blocksTransferred"], 0) << rebuild;
+    const json history = show("rebuild-history", volume);
+    ASSERT_TRUE(history.is_object() && history.contains("records")) << history;
+    for (const json& rebuild : history["records"]) EXPECT_EQ(rebuild["blocksTransferred"], 0) << rebuild;
   }
 }
 

@@ -116,6 +116,7 @@ struct Nexus {
 
 struct Fill {
   NewFill request;
+  std::string volume;  // of the replica
   FillState state;
   Nanos next{0};
   bool begun = false;
@@ -201,7 +202,7 @@ class Fleet {
   // Copies with everything that was acknowledged, on machines that run or do not.
   std::size_t good_copies(const std::string& volume, const Copy* except = nullptr) const;
   // Fills that ended without all that was wanted.
-  std::uint64_t failed_fills() const noexcept { return failed_fills_; }
+  bool fill_failed(const std::string& volume) const { return failed_fills_.contains(volume); }
   // What must never happen, and did.
   const std::vector<std::string>& violations() const noexcept { return violations_; }
 
@@ -306,7 +307,7 @@ class Fleet {
   std::set<std::string> given_up_;
   std::uint64_t writes_ = 0;
   std::uint64_t uuids_ = 0;
-  std::uint64_t failed_fills_ = 0;
+  std::set<std::string> failed_fills_;  // volumes
   std::vector<std::string> violations_;
 };
 

@@ -57,6 +57,7 @@ Status Fleet::start_fill(Machine& m, const NewFill& request) {
     return refused(m, Kind::failed_precondition, request.replica.to_string() + " is in use");
   Fill job;
   job.request = request;
+  job.volume = copy->volume;
   job.state.source = request.source;
   job.next = now_ + options_.fill_step;
   m.fills[request.replica] = std::move(job);
@@ -80,7 +81,7 @@ void Fleet::advance_fill(Machine& m, Fill& job) {
   const auto more = fill_one(m, job);
   if (more.ok() && more.value()) return;
   job.state.status = more.ok() ? FillStatus::successful : FillStatus::failed;
-  failed_fills_ += more.ok() ? 0 : 1;
+  if (!more.ok()) failed_fills_.insert(job.volume);
   if (!more.ok()) job.state.error = more.error().message();
 }
 

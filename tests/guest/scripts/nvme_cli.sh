@@ -8,7 +8,10 @@ host=$1 port=$2 nqn=$3
 connect "$host" "$port" "$nqn"
 controller=/dev/$(controller "$nqn")
 must() { "$@" >/run/out 2>&1 || fail "$*: $(</run/out)"; }
-refused() { ! "$@" >/run/out 2>&1 || fail "accepted: $*"; }
+refused() { # by the controller, not by nvme-cli
+  if "$@" >/run/out 2>&1; then fail "accepted: $*"; fi
+  grep -qi 'nvme status' /run/out || fail "$* failed otherwise: $(</run/out)"
+}
 
 say log pages
 for log in smart-log error-log fw-log effects-log changed-ns-list-log supported-log-pages; do
