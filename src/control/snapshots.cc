@@ -348,30 +348,32 @@ Task<Result<VolumeView>> Agent::restore_snapshot(Uuid snapshot_id, CreateVolume 
     const Cluster now = cluster();
     std::optional<PoolId> unreached;
     std::set<NodeId> nodes;
+    std::vector<ReplicaSpec> beside;  // others, for want of nodes
     for (const auto& part : snapshot.parts()) {
       if (part.status != SpecStatus::created) continue;
       if (now.usable_pool(part.pool) == nullptr) {
         // One that is expected back is waited for; that of a replica which was replaced is not.
         const auto replica = specs().replicas.find(part.replica);
         const bool expected = replica != specs().replicas.end() && replica->second.owners.volume;
-        if (expected) replicas.clear();
         unreached = part.pool;
-        if (expected) break;
-        continue;
+        if (!expected) continue;
+        replicas.clear();
+        beside.clear();
+        break;
       }
       if (replicas.size() == request.replicas) continue;
-      // What a replica left behind when it moved may be beside the copy of another one.
-      if (!nodes.insert(now.node_id_of_pool(part.pool)).second) continue;
       ReplicaSpec r = new_replica(volume, part.pool);
       r.clone_of = part.uuid;
       r.kind = ReplicaKind::snapshot_clone;
-      replicas.push_back(std::move(r));
+      // What a replica left behind when it moved may be on the node of another copy.
+      const bool is_first = nodes.insert(now.node_id_of_pool(part.pool)).second;
+      (is_first ? replicas : beside).push_back(std::move(r));
     }
+    for (auto r = beside.begin(); r != beside.end() && replicas.size() < request.replicas; ++r)
+      replicas.push_back(std::move(*r));
     if (replicas.size() < request.replicas) {
       co_return refusal(Kind::failed_precondition,
-                        unreached ? fmt::format("{}: pool {} cannot be reached", what, *unreached)
-                                  : fmt::format("{}: {} replicas wanted, its copies are on {} nodes", what,
-                                                request.replicas, nodes.size()));
+                        fmt::format("{}: pool {} cannot be reached", what, unreached.value_or("")));
     }
   }
   HF_CO_CHECK(co_await build_volume(op, volume, std::move(replicas)));
