@@ -74,12 +74,12 @@ class Pools final : pool::PoolObserver {
   // Begins to open what is remembered, exports its replicas again, and waits a moment for it: pools that take
   // longer become available by themselves.
   Task<void> start();
-  // Closes every pool cleanly. Nothing is exported any more, and nothing uses a replica but nexuses, which may lie
-  // between two pools.
+  // Nexuses, which may lie between two pools.
   struct Between {
     std::function<Task<void>()> let_go;                 // ends those that nobody uses any more
     std::function<bool(const BlockDevice&)> is_theirs;  // it, and nobody else, ends the device
   };
+  // Closes every pool cleanly. Nothing is exported any more, and nothing uses a replica but what lies between pools.
   Task<void> stop(Between between);
 
   static std::string lock_key(std::string_view pool_name) { return "pool " + std::string(pool_name); }

@@ -43,6 +43,12 @@ Result<NexusParams> params_of(const Uri& uri) {
   return params;
 }
 
+// Nobody finds it from now on.
+Task<void> end(DeviceRegistry& registry, Nexus& nexus) {
+  const std::unique_ptr<BlockDevice> last = registry.withdraw(nexus);
+  co_await nexus.close();
+}
+
 }  // namespace
 
 Nexuses::Nexuses(DeviceRegistry& registry, MembershipStore& store, NexusOptions options,
@@ -134,20 +140,18 @@ Task<void> Nexuses::close_unused() {
   for (;;) {
     const auto next = std::find_if(nexuses_.begin(), nexuses_.end(), is_unused);
     if (next == nexuses_.end()) co_return;
-    Nexus* const nexus = *next;
+    Nexus& unused = **next;
     nexuses_.erase(next);
-    const std::unique_ptr<BlockDevice> last = registry_.withdraw(*nexus);
-    co_await nexus->close();
+    co_await end(registry_, unused);
   }
 }
 
 Task<void> Nexuses::close() {
   co_await close_unused();
   while (!nexuses_.empty()) {
-    Nexus* nexus = nexuses_.back();
+    Nexus& last = *nexuses_.back();
     nexuses_.pop_back();
-    const std::unique_ptr<BlockDevice> last = registry_.withdraw(*nexus);
-    co_await nexus->close();
+    co_await end(registry_, last);
   }
 }
 

@@ -105,8 +105,8 @@ Task<Status> Control::open_first_time() {
   }
   // What the run before wrote may still be in the caches of those that are in sync.
   if (unsettled_) home_state().unsettle();
-  HF_CO_CHECK(
-      usable());  // fenced meanwhile, maybe before there were cores to tell: the record is the newer one's
+  // Fenced meanwhile, maybe before there were cores to tell: then the record is the newer one's.
+  HF_CO_CHECK(usable());
   const Status recorded = co_await keeper_.persist(home_.now() + options_.hold_timeout);
   if (recorded.code() == Errc::timed_out) {
     co_return Error(Errc::not_connected, recorded.error().message() + "; try again when it answers");

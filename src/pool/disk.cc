@@ -26,8 +26,12 @@ std::string disk_uri(std::string_view path_or_uri) {
 
 namespace {
 
-// The volumes' own `busy` means that they are held back, and that one waits and tries again.
-Error not_ready() { return Error(Errc::resource_exhausted, "a disk of the pool is not ready"); }
+// What the device said. `busy` is what volumes say of themselves while they are held back, to be asked again: of a disk
+// that is not ready it means something else.
+Status judged(Status outcome) {
+  if (outcome.code() != Errc::busy) return outcome;
+  return Error(Errc::resource_exhausted, "a disk of the pool is not ready");
+}
 
 }  // namespace
 
@@ -110,16 +114,14 @@ void DiskPort::run() noexcept {
 
 Task<Status> DiskPort::read(std::uint64_t offset, IoVecs into) {
   UnderWay operation(*this);
-  Status outcome = co_await channel_->read(lba(offset), into);
-  if (outcome.code() == Errc::busy) outcome = not_ready();
+  Status outcome = judged(co_await channel_->read(lba(offset), into));
   ended(operation, outcome, Kind::read);
   co_return outcome;
 }
 
 Task<Status> DiskPort::write(std::uint64_t offset, IoVecs from, Durable durable) {
   UnderWay operation(*this);
-  Status outcome = co_await channel_->write(lba(offset), from, durable);
-  if (outcome.code() == Errc::busy) outcome = not_ready();
+  Status outcome = judged(co_await channel_->write(lba(offset), from, durable));
   // A failed write may have changed something, which a flush has to cover as well.
   if (durable == Durable::no || !outcome.ok()) add_one(writes_);
   const bool may_lose = durable == Durable::yes && disk_.has_volatile_cache();
@@ -132,8 +134,7 @@ Task<Status> DiskPort::write_zeroes(std::uint64_t offset, std::uint64_t length, 
   if (!disk_.can_.write_zeroes) co_return co_await zero_by_writing(offset, length);
   UnderWay operation(*this);
   const BlockRange range{lba(offset), length / block_bytes_};
-  Status outcome = co_await channel_->write_zeroes(range, unmap, Durable::no);
-  if (outcome.code() == Errc::busy) outcome = not_ready();
+  Status outcome = judged(co_await channel_->write_zeroes(range, unmap, Durable::no));
   add_one(writes_);
   ended(operation, outcome, Kind::write);
   co_return outcome;
@@ -182,8 +183,7 @@ Task<Status> DiskPort::flush_now() {
   flushing_from_ = disk_.writes();
   const std::uint64_t from = flushing_from_;
   UnderWay operation(*this);
-  Status outcome = co_await channel_->flush();
-  if (outcome.code() == Errc::busy) outcome = not_ready();
+  Status outcome = judged(co_await channel_->flush());
   if (!outcome.ok()) disk_.lose_writes();
   ended(operation, outcome, Kind::write);
   flushing_ = false;

@@ -51,10 +51,13 @@ Change property_value(int offset, std::function<std::uint32_t(std::uint32_t)> ch
 Change status(std::uint8_t opcode, unsigned to) {
   return on_response(opcode, [to](Bytes& p) { put16(p, 22, to << 1); });
 }
+bool is_command(const Bytes& pdu, std::uint8_t opcode) {
+  return pdu.size() >= 72 && pdu[0] == command && pdu[8] == opcode;
+}
 // A response that is made here; the target never sees the command.
 Change answered_here(std::uint8_t opcode) {
   return [opcode](Relay& relay, Bytes& pdu) {
-    if (pdu.size() < 72 || pdu[0] != command || pdu[8] != opcode) return;
+    if (!is_command(pdu, opcode)) return;
     Bytes made(24);
     made[0] = response;
     made[2] = made[4] = 24;
@@ -301,8 +304,8 @@ std::vector<Fault> content_faults() {
        "fabrics.discovery.subsystem",
        on_data(get_log, 0x70,
                [](Bytes& p, std::size_t at) {
-                 for (std::size_t i = at + 256; i < p.size();
-                      ++i)  // of an entry: its names; of the header: zeroes
+                 // Of an entry: its names; of the header: zeroes.
+                 for (std::size_t i = at + 256; i < p.size(); ++i)
                    if (p[i] == 'm') p[i] = 'n';
                }),
        {}},
@@ -370,7 +373,6 @@ std::vector<Fault> reservation_faults() {
   };
 }
 
-// Admin and I/O commands share opcodes: these are of the admin queue alone.
 std::vector<Fault> notice_faults() {
   constexpr std::uint8_t event_request = 0x0c, acquire = 0x11, release = 0x15, notices = 0x80,
                          notice_mask = 0x82;
@@ -383,10 +385,10 @@ std::vector<Fault> notice_faults() {
     return on_response(event_request, [=](Bytes& p) { p[8 + offset] = value; });
   };
   const auto shared_type = [](Relay&, Bytes& p) {  // write exclusive becomes that of the registrants
-    if (p[0] == command && p.size() >= 72 && (p[8] == acquire || p[8] == release) && p[49] == 1) p[49] = 3;
+    if ((is_command(p, acquire) || is_command(p, release)) && p[49] == 1) p[49] = 3;
   };
   const auto mask_dropped = [](Relay&, Bytes& p) {
-    if (p[0] == command && p.size() >= 72 && p[8] == set_features && p[48] == notice_mask) put32(p, 52, 0);
+    if (is_command(p, set_features) && p[48] == notice_mask) put32(p, 52, 0);
   };
   const auto mask_told = [](Relay& r, Bytes& p) {
     if (p.empty() || p[0] != response) return;
@@ -394,7 +396,7 @@ std::vector<Fault> notice_faults() {
     if (sqe[0] == get_features && sqe[40] == notice_mask) put32(p, 8, 0xe);
   };
   const auto told_at_once = [](Relay& r, Bytes& p) {
-    if (p[0] != command || p.size() < 72 || p[8] != event_request) return;
+    if (!is_command(p, event_request)) return;
     answered_here(event_request)(r, p);
     put32(r.to_host, r.to_host.size() - 24 + 8, 0x00800006);
   };

@@ -67,12 +67,20 @@ struct Listener {
   std::uint16_t cid = 0;
 };
 
+// Both are registered, and A holds write exclusive.
+struct Held : Two {
+  explicit Held(Test& test) : Two(test) {
+    register_both();
+    a.good("Acquire by A", a.acquire(key_a, 1));
+  }
+  void preempt_by_b() { b.good("Preempt by B", b.acquire(key_b, 1, do_preempt, key_a)); }
+  void clear_by_b() { b.good("Clear by B", b.release(key_b, 0, do_clear)); }
+};
+
 void registration_preempted(Test& t) {
-  Two h(t);
-  h.register_both();
-  h.a.good("Acquire by A", h.a.acquire(key_a, 1));
+  Held h(t);
   Listener a(h.a);
-  h.b.good("Preempt by B", h.b.acquire(key_b, 1, do_preempt, key_a));
+  h.preempt_by_b();
   a.hears(Notice::registration_preempted);
 }
 
@@ -88,43 +96,35 @@ void released(Test& t) {
 
 // Those who may not use the namespace while it is held learn of its release by trying.
 void released_quietly(Test& t) {
-  Two h(t);
-  h.register_both();
-  h.a.good("Acquire by A", h.a.acquire(key_a, 1));
+  Held h(t);
   Listener b(h.b);
   h.a.good("Release by A", h.a.release(key_a, 1));
   b.hears_nothing("write exclusive was released, which is told to nobody");
 }
 
 void cleared(Test& t) {
-  Two h(t);
-  h.register_both();
-  h.a.good("Acquire by A", h.a.acquire(key_a, 1));
+  Held h(t);
   Listener a(h.a);
-  h.b.good("Clear by B", h.b.release(key_b, 0, do_clear));
+  h.clear_by_b();
   a.hears(Notice::reservation_preempted);
 }
 
 void own_doing(Test& t) {
-  Two h(t);
-  h.register_both();
-  h.a.good("Acquire by A", h.a.acquire(key_a, 1));
+  Held h(t);
   Listener b(h.b);
-  h.b.good("Preempt by B", h.b.acquire(key_b, 1, do_preempt, key_a));
-  h.b.good("Clear by B", h.b.release(key_b, 0, do_clear));
+  h.preempt_by_b();
+  h.clear_by_b();
   b.hears_nothing("it was the host's own doing");
 }
 
 void masked(Test& t) {
-  Two h(t);
-  h.register_both();
-  h.a.good("Acquire by A", h.a.acquire(key_a, 1));
+  Held h(t);
   Listener a(h.a);
   a.set_mask(all_notices);
   const Answer mask = h.a.s.get_feature(notice_mask, 0, h.a.s.nsid());
   h.a.s.admin().expect_good("Get Features, reservation notification mask", mask);
   if (t.ok()) t.equal("the mask as it was set", mask.dw0 & all_notices, all_notices);
-  h.b.good("Preempt by B", h.b.acquire(key_b, 1, do_preempt, key_a));
+  h.preempt_by_b();
   a.hears_nothing("the notification is masked");
 }
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "nvmf/tcp/staging.h"
 #include "rt/when_all.h"
 
 namespace holdfast::nvmf::host {
@@ -36,11 +37,6 @@ class StreamGuard final : Timer, StopCallback {
   Stream& stream_;
   bool expired_ = false;
 };
-
-// As at the target: what a connection keeps for good is large only where there is plenty. Devices may be many.
-bool has_plenty(const BufferPool& pool, std::size_t bytes) noexcept {
-  return pool.used_bytes() + bytes <= pool.budget_bytes() / 4;
-}
 
 Error set_up_error(const Error& why, const Endpoint& to, bool expired, StopToken stop) {
   if (stop.stop_requested()) return Error(Errc::cancelled);
@@ -80,7 +76,7 @@ Task<Result<std::unique_ptr<Queue>>> Queue::open(Reactor& reactor, QueueOptions 
                                                  QueueObserver& observer, Nanos deadline, StopToken stop) {
   auto stream = co_await reactor.connect(options.to, deadline, stop);
   if (!stream.ok()) co_return set_up_error(stream.error(), options.to, false, stop);
-  const bool plenty = has_plenty(reactor.buffers(), options.staging_bytes);
+  const bool plenty = tcp::may_keep(reactor.buffers(), options.staging_bytes);
   const std::size_t staging_bytes = plenty ? options.staging_bytes : tcp::PduReceiver::staging_bytes_min;
   Buffer staging = co_await reactor.buffers().acquire(staging_bytes, stop);
   if (!staging) {
@@ -316,7 +312,7 @@ void Queue::check_time() noexcept {
 // No receive is under way, and no data is being moved.
 void Queue::grow_staging() noexcept {
   BufferPool& pool = reactor_.buffers();
-  if (!has_plenty(pool, options_.staging_bytes)) return;
+  if (!tcp::may_keep(pool, options_.staging_bytes)) return;
   Buffer larger = pool.try_acquire(options_.staging_bytes);
   if (!larger) return;
   rx_.change_staging(std::move(larger));

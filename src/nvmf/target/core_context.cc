@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "nvmf/target/connection.h"
+#include "nvmf/tcp/staging.h"
 
 namespace holdfast::nvmf::target {
 namespace {
@@ -76,7 +77,7 @@ void CoreContext::end_wait(bool for_others) noexcept {
 }
 
 bool CoreContext::may_have_large_staging() const noexcept {
-  return core_.buffers().used_bytes() + config_.staging_bytes <= core_.buffers().budget_bytes() / 4;
+  return tcp::may_keep(core_.buffers(), config_.staging_bytes);
 }
 
 bool CoreContext::reserve_entries(std::uint32_t entries) noexcept {
