@@ -259,7 +259,15 @@ class Agent final : public Service {
   Task<Status> grow_target(const Op& op, VolumeSpec volume, std::uint64_t size_bytes);
   // Errors: Unavailable, naming a replica, or the target, whose engine does not answer at this moment.
   Task<Status> check_parts_answer(VolumeSpec volume);
-  Task<Status> take_snapshot(const Op& op, VolumeSpec volume, SnapshotSpec snapshot);
+  // Of one that does not last the record stays `creating`: should this agent end, its parts are removed as those of a
+  // failed attempt are.
+  enum class Lasting { yes, no };
+  // With the guards of both held. Gives it as it is in the record, but with the status created.
+  Task<Result<SnapshotSpec>> new_snapshot(const Op& op, Uuid volume, Uuid id, Lasting lasting);
+  Task<Result<SnapshotSpec>> take_snapshot(const Op& op, VolumeSpec volume, SnapshotSpec snapshot,
+                                           Lasting lasting);
+  // With the guards of both held.
+  Task<Result<VolumeView>> build_from(const Op& op, SnapshotSpec snapshot, CreateVolume request);
   Task<Result<UnixNanos>> act_snapshot(const Op& op, const VolumeSpec& volume, const SnapshotSpec& snapshot,
                                        const std::vector<ReplicaSnapshotSpec>& parts);
   Task<Status> remove_snapshot(const Op& op, Uuid id);

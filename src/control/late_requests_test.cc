@@ -1,4 +1,6 @@
 // Requests that engines carry out after they were given up, or would be asked by an agent that leads no longer.
+#include <algorithm>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -69,6 +71,35 @@ TEST(LateRequests, APartOfASnapshotThatIsMadeAfterAnotherOneWasRefusedGoesAgain)
 
 Task<void> publish(Agent& agent, PublishVolume what, std::optional<Result<VolumeView>>& into) {
   into = co_await agent.publish_volume(std::move(what));
+}
+
+Task<void> clone(Agent& agent, Uuid source, std::optional<Result<VolumeView>>& into) {
+  into = co_await agent.clone_volume(source, AgentRig::volume_request("clone", 1));
+}
+
+TEST(LateRequests, TheSnapshotOfACloneThatNobodyFinishedGoes) {
+  AgentRig rig;
+  rig.add_node("n1");
+  const Uuid v = rig.create_volume("v", 1).uuid;
+  rig.engines.trouble("n1").slow = 3s;
+  std::optional<Result<VolumeView>> cloned;
+  rig.world.spawn(rig.reactor, clone(*rig.agent, v, cloned));
+  const auto taken = [&] {
+    const auto& all = rig.agent->specs().snapshots;
+    const auto is_whole = [](const ReplicaSnapshotSpec& p) { return p.status == SpecStatus::created; };
+    return all.size() == 1 && std::ranges::any_of(all.begin()->second.parts(), is_whole);
+  };
+  ASSERT_TRUE(rig.until(taken, 10s));
+  const std::string key = "/holdfast/v1/clusters/default/leader";
+  const auto leader = rig.store.state().range(store::RangeRequest(key));
+  ASSERT_TRUE(leader.ok() && leader.value().kvs.size() == 1);
+  ASSERT_TRUE(rig.store.state().lease_revoke(leader.value().kvs[0].lease).ok());
+  rig.store.changed();
+  ASSERT_TRUE(rig.until([&] { return cloned.has_value(); }, 1min));
+  EXPECT_FALSE(cloned->ok());
+  rig.engines.trouble("n1").slow = Nanos(0);
+  EXPECT_TRUE(
+      rig.until([&] { return copies_on(rig, "n1") == 1 && rig.agent->specs().snapshots.empty(); }, 5min));
 }
 
 // What this agent began in its term it does not go on with in another one's.

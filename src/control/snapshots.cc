@@ -115,7 +115,8 @@ Task<Result<UnixNanos>> Agent::act_snapshot(const Op& op, const VolumeSpec& volu
   co_return unix_now();
 }
 
-Task<Status> Agent::take_snapshot(const Op& op, VolumeSpec volume, SnapshotSpec snapshot) {
+Task<Result<SnapshotSpec>> Agent::take_snapshot(const Op& op, VolumeSpec volume, SnapshotSpec snapshot,
+                                                Lasting lasting) {
   std::vector<ReplicaSnapshotSpec> parts;
   {
     const Cluster now = cluster();
@@ -172,8 +173,8 @@ Task<Status> Agent::take_snapshot(const Op& op, VolumeSpec volume, SnapshotSpec 
     p.status = SpecStatus::created;
     p.unsure_until = 0;
   }
-  snapshot.status = SpecStatus::created;
   snapshot.taken = taken.value();
+  if (lasting == Lasting::yes) snapshot.status = SpecStatus::created;
   outcome.put(snapshot);
   const auto source = specs().volumes.find(volume.uuid);
   if (!volume.thin && !volume.as_thin && source != specs().volumes.end()) {
@@ -181,13 +182,12 @@ Task<Status> Agent::take_snapshot(const Op& op, VolumeSpec volume, SnapshotSpec 
     counted.as_thin = true;
     outcome.put(std::move(counted));
   }
-  co_return co_await commit(op, std::move(outcome));
+  HF_CO_CHECK(co_await commit(op, std::move(outcome)));
+  snapshot.status = SpecStatus::created;
+  co_return snapshot;
 }
 
-Task<Result<SnapshotView>> Agent::create_snapshot(Uuid volume_id, Uuid id) {
-  if (id.is_nil()) co_return refusal(Kind::invalid_argument, "a snapshot needs a UUID that is not all zero");
-  HF_CO_TRY(const Op op, co_await begin(volume_guard(volume_id)));
-  HF_CO_TRY(const Op both, co_await begin(snapshot_guard(id)));
+Task<Result<SnapshotSpec>> Agent::new_snapshot(const Op& op, Uuid volume_id, Uuid id, Lasting lasting) {
   const auto known = specs().snapshots.find(id);
   SnapshotSpec snapshot;
   if (known != specs().snapshots.end()) {
@@ -216,7 +216,14 @@ Task<Result<SnapshotView>> Agent::create_snapshot(Uuid volume_id, Uuid id) {
   }
   snapshot.uuid = id;
   snapshot.volume = volume_id;
-  HF_CO_CHECK(co_await take_snapshot(op, volume, std::move(snapshot)));
+  co_return co_await take_snapshot(op, volume, std::move(snapshot), lasting);
+}
+
+Task<Result<SnapshotView>> Agent::create_snapshot(Uuid volume_id, Uuid id) {
+  if (id.is_nil()) co_return refusal(Kind::invalid_argument, "a snapshot needs a UUID that is not all zero");
+  HF_CO_TRY(const Op op, co_await begin(volume_guard(volume_id)));
+  HF_CO_TRY(const Op both, co_await begin(snapshot_guard(id)));
+  HF_CO_CHECK(co_await new_snapshot(op, volume_id, id, Lasting::yes));
   events_.add("Snapshot", "Create", id.to_string(), "",
               fmt::format("{} of {} was taken", snapshot_text(id), volume_text(volume_id)));
   co_return this->snapshot(id, volume_id);
@@ -307,8 +314,13 @@ Task<Status> Agent::execute_snapshot(const Op& op, const Action& action) {
 Task<Result<VolumeView>> Agent::restore_snapshot(Uuid snapshot_id, CreateVolume request) {
   HF_CO_TRY(const Op op, co_await begin(volume_guard(request.volume)));
   HF_CO_TRY(const Op source, co_await begin(snapshot_guard(snapshot_id)));
-  HF_CO_TRY(const SnapshotSpec snapshot, find_snapshot(snapshot_id, std::nullopt));
-  const std::string what = fmt::format("{} from {}", volume_text(request.volume), snapshot_text(snapshot_id));
+  HF_CO_TRY(SnapshotSpec snapshot, find_snapshot(snapshot_id, std::nullopt));
+  co_return co_await build_from(op, std::move(snapshot), std::move(request));
+}
+
+Task<Result<VolumeView>> Agent::build_from(const Op& op, SnapshotSpec snapshot, CreateVolume request) {
+  const std::string what =
+      fmt::format("{} from {}", volume_text(request.volume), snapshot_text(snapshot.uuid));
   if (request.volume.is_nil())
     co_return refusal(Kind::invalid_argument, "a volume needs a UUID that is not all zero");
   HF_CO_CHECK(check_labels(request.labels));
@@ -338,7 +350,7 @@ Task<Result<VolumeView>> Agent::restore_snapshot(Uuid snapshot_id, CreateVolume 
   volume.topology = request.topology;
   volume.affinity_group = request.affinity_group;
   volume.max_snapshots = request.max_snapshots;
-  volume.content_source = ContentSource{snapshot_id, snapshot.volume};
+  volume.content_source = ContentSource{snapshot.uuid, snapshot.volume};
   PendingVolumeOp pending;
   pending.operation = VolumeOp::create;
   volume.operation = pending;
@@ -382,13 +394,21 @@ Task<Result<VolumeView>> Agent::restore_snapshot(Uuid snapshot_id, CreateVolume 
 }
 
 Task<Result<VolumeView>> Agent::clone_volume(Uuid source, CreateVolume request) {
+  HF_CO_CHECK(find_volume(source));
+  HF_CO_TRY(const Op op, co_await begin(volume_guard(request.volume)));
+  HF_CO_CHECK(check_new_volume(request.volume));
   const Uuid between = new_uuid();
-  HF_CO_TRY(const SnapshotView taken, co_await create_snapshot(source, between));
-  request.size_bytes = taken.spec.size_bytes;
+  HF_CO_TRY(const Op held, co_await begin(snapshot_guard(between)));
+  SnapshotSpec taken;
+  {
+    HF_CO_TRY(const Op taking, co_await begin(volume_guard(source)));
+    HF_CO_TRY(taken, co_await new_snapshot(taking, source, between, Lasting::no));
+  }
+  request.size_bytes = taken.size_bytes;
   request.thin = true;
-  auto cloned = co_await restore_snapshot(between, std::move(request));
+  auto cloned = co_await build_from(op, std::move(taken), std::move(request));
   // The clone keeps what it needs of it.
-  (co_await delete_snapshot(between, std::nullopt)).ignore("the clone is what was asked for");
+  (co_await remove_snapshot(held, between)).ignore("the clone is what was asked for");
   co_return cloned;
 }
 
