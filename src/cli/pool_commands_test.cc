@@ -303,5 +303,21 @@ TEST_F(PoolCommandsTest, RebuildsOfReplicasWithTheirSnapshots) {
   EXPECT_EQ(run({"replica", "rebuild", "start", uuid}), 2);
 }
 
+TEST_F(PoolCommandsTest, FaultsAreAddedRemovedAndListed) {
+  api::AddFaultInjectionRequest added;
+  tests.on_AddFaultInjection = keep<api::AddFaultInjectionRequest, google::protobuf::Empty>(added);
+  api::RemoveFaultInjectionRequest removed;
+  tests.on_RemoveFaultInjection = keep<api::RemoveFaultInjectionRequest, google::protobuf::Empty>(removed);
+  tests.on_ListFaultInjections = [](const auto&, auto& answer) {
+    answer.add_injections()->set_device_name("m0-inject");
+    return grpc::Status::OK;
+  };
+  EXPECT_EQ(run({"test", "inject", "-a", "inject://m0?op=w", "-r", "inject://m0?op=r"}), 0);
+  EXPECT_EQ(added.uri(), "inject://m0?op=w");
+  EXPECT_EQ(removed.uri(), "inject://m0?op=r");
+  EXPECT_EQ(run({"test", "inject"}), 0);
+  EXPECT_THAT(out, HasSubstr("m0-inject"));
+}
+
 }  // namespace
 }  // namespace holdfast::cli

@@ -1,6 +1,8 @@
 // holdfast engine test ...
 #include <chrono>
 #include <map>
+#include <string>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -24,6 +26,7 @@ struct TestOptions {
   std::string pool_uuid, pool_name;
   int method = Wipe::WRITE_ZEROES;
   std::uint64_t chunk_size = 0;
+  std::vector<std::string> added, removed;
 };
 
 const std::map<std::string, int>& methods() {
@@ -71,13 +74,49 @@ int wipe(EngineClient& client, const TestOptions& o) {
   });
 }
 
+int list_faults(EngineClient& client) {
+  api::ListFaultInjectionsReply answer;
+  if (!client.call<Tests>(&Tests::Stub::ListFaultInjections, api::ListFaultInjectionsRequest(), &answer))
+    return exit_failed;
+  return client.answer(answer, [&] {
+    Table table{{"DEVICE"}, {"ACTIVE"}, {"URI"}};
+    for (const auto& i : answer.injections())
+      table.add_row({i.device_name(), i.is_active() ? "yes" : "no", i.uri()});
+    client.output().print(table, "no faults are injected");
+  });
+}
+
+int inject(EngineClient& client, const TestOptions& o) {
+  if (o.added.empty() && o.removed.empty()) return list_faults(client);
+  google::protobuf::Empty nothing;
+  for (const auto& uri : o.added) {
+    api::AddFaultInjectionRequest request;
+    request.set_uri(uri);
+    if (!client.call<Tests>(&Tests::Stub::AddFaultInjection, request, &nothing)) return exit_failed;
+  }
+  for (const auto& uri : o.removed) {
+    api::RemoveFaultInjectionRequest request;
+    request.set_uri(uri);
+    if (!client.call<Tests>(&Tests::Stub::RemoveFaultInjection, request, &nothing)) return exit_failed;
+  }
+  return client.answer(nothing, [] {});
+}
+
 }  // namespace
 
 void add_test_commands(CLI::App& engine, EngineClient& client) {
   Tool& tool = client.tool();
   auto& o = tool.keep<TestOptions>();
-  auto& group = tool.add_group(engine, "test", "For tests: erase or sum up a replica");
+  auto& group = tool.add_group(engine, "test", "For tests: inject faults, erase or sum up a replica");
   tool.add_command(group, "features", "List what can be done", [&client] { return features(client); });
+  auto& i = tool.add_command(group, "inject", "Add and remove faults of inject devices, or list them",
+                             [&client, &o] { return inject(client, o); });
+  i.add_option("-a,--add", o.added, "Inject URI of a fault to add; may be given several times")
+      ->type_name("URI")
+      ->allow_extra_args(false);
+  i.add_option("-r,--remove", o.removed, "Inject URI of a fault to remove; may be given several times")
+      ->type_name("URI")
+      ->allow_extra_args(false);
   auto& w = tool.add_command(group, "wipe", "Erase a replica that nobody uses, or sum it up",
                              [&client, &o] { return wipe(client, o); });
   w.add_option("RESOURCE", o.resource, "replica")->required()->check(CLI::IsMember({"replica"}));

@@ -376,10 +376,77 @@ TEST(Shell, ATargetThatIsLostIsReplacedAndItsLeftoversGo) {
   const VolumeView moved = rig.must(rig.agent->publish_volume(request));
   EXPECT_NE(moved.spec.target->node, "n1");
   rig.write_all(v);
-  EXPECT_EQ(rig.refused(rig.agent->destroy_shutdown_targets(v)), Kind::failed_precondition);
+  rig.must(rig.agent->destroy_shutdown_targets(v));  // that of n1 goes when n1 is back
   rig.engines.fleet().start("n1", true);
   ASSERT_TRUE(rig.until([&] { return rig.status(v) == VolumeStatus::online && rig.is_clean(); }));
   EXPECT_THAT(rig.engines.fleet().violations(), IsEmpty());
+}
+
+TEST(Shell, AVolumeThatIsSharedKeepsItsHost) {
+  NodesRig rig;
+  const Uuid v = rig.create_volume("v", 2).uuid;
+  PublishVolume request;
+  request.volume = v;
+  request.frontend_node = "a";
+  rig.must(rig.agent->publish_volume(request));
+  EXPECT_EQ(rig.refused(rig.agent->share_volume(v, Protocol::nvmf, "b")), Kind::already_shared);
+  EXPECT_EQ(rig.refused(rig.agent->share_volume(v, Protocol::nvmf, "")), Kind::already_shared);
+  EXPECT_EQ(rig.refused(rig.agent->share_volume(v, Protocol::nvmf, "nqn.a,nqn.b")), Kind::invalid_argument);
+  rig.must(rig.agent->share_volume(v, Protocol::nvmf, "a"));
+  EXPECT_THAT(rig.agent->specs().nexuses.at(rig.spec(v).target->nexus).allowed_hosts,
+              ElementsAre("nqn.2019-05.io.openebs:node-name:a"));
+}
+
+TEST(Shell, ATargetThatItsEngineHasLostIsMadeAgainWhereItWas) {
+  NodesRig rig;
+  const Uuid v = rig.create_volume("v", 1).uuid;
+  rig.publish(v);
+  rig.write_all(v);
+  const VolumeTarget before = *rig.spec(v).target;
+  fake::Fleet& fleet = rig.engines.fleet();
+  ASSERT_TRUE(fleet.destroy_nexus(fleet.machine(before.node), before.nexus).ok());
+  ASSERT_TRUE(rig.until([&] { return !rig.agent->observed().nexuses.contains(before.nexus); }));
+  PublishVolume request;
+  request.volume = v;
+  request.republish = true;
+  const VolumeView again = rig.must(rig.agent->publish_volume(request));
+  EXPECT_EQ(again.spec.target->node, before.node);
+  EXPECT_EQ(again.spec.target->nexus, before.nexus);
+  rig.write_all(v);
+}
+
+TEST(Shell, AReplicaIsAddedOnlyWhereAllThatIsWrittenHasRoom) {
+  NodesRig rig;
+  const Uuid v = rig.create_volume("v", 1, 8 * gib, true).uuid;
+  rig.publish(v);
+  rig.write_all(v);
+  const Uuid replica = rig.replica_on(v, node_of(rig.pools_of(v).front()));
+  ASSERT_TRUE(
+      rig.until([&] { return rig.agent->observed().replicas.at(replica).space.allocated_bytes == 8 * gib; }));
+  rig.create_volume("w", 2, 5 * gib);  // half of the other two pools
+  EXPECT_EQ(rig.refused(rig.agent->set_replica_count(v, 2)), Kind::resource_exhausted);
+}
+
+TEST(Shell, ARestoredVolumeIsPutWhereNewReplicasMayBe) {
+  NodesRig rig;
+  const Uuid v = rig.create_volume("v", 2, gib, true).uuid;
+  rig.publish(v);
+  rig.write_all(v);
+  const Uuid s = Uuid::from_name("s");
+  rig.must(rig.agent->create_snapshot(v, s));
+  ASSERT_TRUE(rig.until([&] { return rig.agent->snapshot(s, v).value().parts.size() == 2; }));
+  const PoolId first = rig.pools_of(v).front(), second = rig.pools_of(v).back();
+  const auto two = AgentRig::volume_request("two", 2, gib, true);
+  rig.must(rig.agent->cordon_node(node_of(first), "work"));
+  EXPECT_EQ(rig.refused(rig.agent->restore_snapshot(s, two)), Kind::resource_exhausted);
+  EXPECT_THAT(rig.last_refusal, HasSubstr("cordoned (work)"));
+  rig.must(rig.agent->restore_snapshot(s, AgentRig::volume_request("one", 1, gib, true)));
+  EXPECT_THAT(rig.pools_of(Uuid::from_name("one")), ElementsAre(second));
+  rig.must(rig.agent->uncordon_node(node_of(first), "work"));
+  rig.must(rig.agent->cordon_pool(first, "work"));
+  EXPECT_EQ(rig.refused(rig.agent->restore_snapshot(s, two)), Kind::resource_exhausted);
+  rig.must(rig.agent->uncordon_pool(first, "work"));
+  rig.must(rig.agent->restore_snapshot(s, two));
 }
 
 TEST(Shell, AnotherAgentGoesOnWhereThisOneStopped) {

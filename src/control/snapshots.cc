@@ -54,6 +54,20 @@ Task<Status> check_ended_cleanly(Registry& registry, Uuid volume) {
                   volume_text(volume)));
 }
 
+// Why the pool of a copy takes no replica made of it: as for any new replica, but labels do not choose where a copy is.
+std::optional<PoolRefusal> refuses_restore(const Cluster& now, const CapacityLimits& limits,
+                                           VolumeSpec volume, const PoolId& pool) {
+  volume.topology = Topology();
+  ReplicaNeed need(volume);
+  need.only = pool;
+  const Placement placed = place_replicas(now, limits, need);
+  if (!placed.pools.empty()) return std::nullopt;
+  for (const PoolRefusal& r : placed.refused) {
+    if (r.pool == pool) return r;
+  }
+  return PoolRefusal{pool, now.node_id_of_pool(pool), "it does not exist"};
+}
+
 }  // namespace
 
 Result<SnapshotSpec> Agent::find_snapshot(const Uuid& id, const std::optional<Uuid>& volume) const {
@@ -324,6 +338,7 @@ Task<Result<VolumeView>> Agent::build_from(const Op& op, SnapshotSpec snapshot, 
   if (request.volume.is_nil())
     co_return refusal(Kind::invalid_argument, "a volume needs a UUID that is not all zero");
   HF_CO_CHECK(check_labels(request.labels));
+  HF_CO_CHECK(check_topology(request.topology));
   HF_CO_CHECK(check_replica_count(request.replicas));
   HF_CO_CHECK(check_new_volume(request.volume));
   HF_CO_CHECK(check_capacity_limit(request.volume, request.size_bytes));
@@ -356,9 +371,11 @@ Task<Result<VolumeView>> Agent::build_from(const Op& op, SnapshotSpec snapshot, 
   volume.operation = pending;
   HF_CO_CHECK(check_recordable(volume));
   std::vector<ReplicaSpec> replicas;
+  std::vector<Claim> claims;
   {
     const Cluster now = cluster();
     std::optional<PoolId> unreached;
+    std::vector<PoolRefusal> refused;
     std::set<NodeId> nodes;
     std::vector<ReplicaSpec> beside;  // others, for want of nodes
     for (const auto& part : snapshot.parts()) {
@@ -374,6 +391,10 @@ Task<Result<VolumeView>> Agent::build_from(const Op& op, SnapshotSpec snapshot, 
         break;
       }
       if (replicas.size() == request.replicas) continue;
+      if (auto why = refuses_restore(now, options_.policy.capacity, volume, part.pool)) {
+        refused.push_back(std::move(*why));
+        continue;
+      }
       ReplicaSpec r = new_replica(volume, part.pool);
       r.clone_of = part.uuid;
       r.kind = ReplicaKind::snapshot_clone;
@@ -384,10 +405,13 @@ Task<Result<VolumeView>> Agent::build_from(const Op& op, SnapshotSpec snapshot, 
     for (auto r = beside.begin(); r != beside.end() && replicas.size() < request.replicas; ++r)
       replicas.push_back(std::move(*r));
     if (replicas.size() < request.replicas) {
+      if (!unreached && !refused.empty())
+        co_return refusal(Kind::resource_exhausted, fmt::format("{}: {}", what, explain(refused)));
       co_return refusal(Kind::failed_precondition,
                         fmt::format("{}: pool {} cannot be reached", what, unreached.value_or("")));
     }
   }
+  for (const ReplicaSpec& r : replicas) claims.push_back(claim_for(volume, r.pool));
   HF_CO_CHECK(co_await build_volume(op, volume, std::move(replicas)));
   events_.add("Clone", "Create", volume.uuid.to_string(), "", what + " was created");
   co_return this->volume(volume.uuid);

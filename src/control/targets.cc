@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "control/agent.h"
+#include "control/model/validate.h"
 #include "control/pending.h"
 #include "control/plan/status.h"
 #include "control/texts.h"
@@ -226,6 +227,12 @@ std::vector<FrontendNode> frontends_of(const std::optional<std::string>& name) {
   return {{*name, std::string(host_nqn_prefix) + *name}};
 }
 
+// Engines refuse others, and what is written down is tried for ever.
+Status check_frontends(const std::vector<FrontendNode>& frontends) {
+  for (const FrontendNode& f : frontends) HF_CHECK(check_nqn(f.nqn));
+  return Status();
+}
+
 // Every replica keeps it with the rest of the volume's specification, and has room for 32 KiB of that.
 Status check_context(const std::map<std::string, std::string>& context) {
   constexpr std::size_t bytes_max = 8 << 10;
@@ -240,6 +247,7 @@ Status check_context(const std::map<std::string, std::string>& context) {
 
 Task<Result<VolumeView>> Agent::publish_volume(PublishVolume request) {
   HF_CO_CHECK(check_context(request.publish_context));
+  HF_CO_CHECK(check_frontends(frontends_of(request.frontend_node)));
   if (request.protocol != Protocol::nvmf) {
     co_return refusal(Kind::invalid_argument,
                       fmt::format("protocol {}: volumes are published by nvmf", name(request.protocol)));
@@ -278,6 +286,13 @@ Task<Result<VolumeView>> Agent::publish_volume(PublishVolume request) {
     const bool serves = nexus != nullptr && nexus->status != NexusStatus::shutdown &&
                         nexus->status != NexusStatus::faulted && nexus->status != NexusStatus::unknown;
     if (request.reuse_existing && serves) co_return this->volume(volume.uuid);
+    // Its engine is back without it: made again there, as the reconciler does.
+    if (request.reuse_existing && observed().node_known(volume.target->node)) {
+      const Status again = co_await recreate_nexus(op, volume.target->nexus);
+      const bool is_back = again.ok() && observed().nexuses.contains(volume.target->nexus);
+      if (is_back) co_return this->volume(volume.uuid);
+      HF_CO_TRY(volume, find_volume(request.volume));
+    }
     if (!request.reuse_existing || !observed().node_online(volume.target->node)) avoid = volume.target->node;
   }
   if (volume.repair) {
@@ -421,12 +436,11 @@ Task<Status> Agent::destroy_shutdown_targets(Uuid id) {
     if (n.owner == id && !is_target && n.shut_down) former.push_back(n);
   }
   for (const NexusSpec& n : former) {
-    if (!observed().node_online(n.node)) {
-      co_return refusal(
-          Kind::failed_precondition,
-          fmt::format("{}: node {} with its former target does not answer", volume_text(id), n.node));
-    }
-    HF_CO_CHECK(co_await destroy_nexus(op, n.uuid));
+    const Status gone = co_await destroy_nexus(op, n.uuid);
+    const auto left = specs().nexuses.find(n.uuid);
+    // One whose node does not answer goes when it is back: that is written down.
+    const bool noted = left == specs().nexuses.end() || left->second.status == SpecStatus::deleting;
+    if (!gone.ok() && !noted) co_return gone.error();
   }
   co_return Status();
 }
@@ -437,23 +451,29 @@ Task<Result<std::string>> Agent::share_volume(Uuid id, Protocol protocol,
     co_return refusal(Kind::invalid_argument,
                       fmt::format("protocol {}: volumes are shared by nvmf", name(protocol)));
   }
+  const std::vector<FrontendNode> frontends = frontends_of(frontend_host);
+  HF_CO_CHECK(check_frontends(frontends));
   HF_CO_TRY(const Op op, co_await begin(volume_guard(id)));
   HF_CO_TRY(VolumeSpec volume, find_volume(id));
   if (!volume.target) co_return refusal(Kind::not_published, volume_text(id) + " is not published");
   const auto found = specs().nexuses.find(volume.target->nexus);
   if (found == specs().nexuses.end()) co_return refusal(Kind::not_found, volume_text(id) + " has no target");
   NexusSpec nexus = found->second;
+  if (nexus.share != Protocol::none && frontend_host && nqns(frontends) != nexus.allowed_hosts) {
+    co_return refusal(Kind::already_shared,
+                      volume_text(id) + " is shared already, to other hosts: unshare it first");
+  }
   // Also of the targets that take its place.
   volume.target->protocol = nexus.share = protocol;
-  if (frontend_host) volume.target->frontends = frontends_of(frontend_host);
+  if (frontend_host) volume.target->frontends = frontends;
   if (frontend_host) nexus.allowed_hosts = nqns(volume.target->frontends);
   Changes changes;
   changes.put(std::move(volume));
   changes.put(nexus);
   HF_CO_CHECK(co_await commit(op, std::move(changes)));
   HF_CO_CHECK(co_await act_share_nexus(op, nexus));
-  const auto seen = observed().nexuses.find(nexus.uuid);
-  co_return seen == observed().nexuses.end() ? std::string() : seen->second.device_uri;
+  HF_CO_TRY(const VolumeView shared, this->volume(id));
+  co_return shared.state.target ? shared.state.target->device_uri : std::string();
 }
 
 Task<Status> Agent::unshare_volume(Uuid id) {

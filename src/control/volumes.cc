@@ -331,10 +331,25 @@ Task<Result<VolumeView>> Agent::set_replica_count(Uuid id, std::uint32_t count) 
   co_return this->volume(id);
 }
 
+namespace {
+
+// What a further replica is to hold at once.
+std::uint64_t written_bytes(const Cluster& now, const VolumeSpec& volume) {
+  std::uint64_t most = 0;
+  for (const ReplicaSpec* r : now.replicas(volume.uuid)) {
+    const ReplicaState* seen = now.online_replica(r->uuid);
+    if (seen != nullptr) most = std::max(most, seen->space.allocated_bytes);
+  }
+  return most;
+}
+
+}  // namespace
+
 Task<Status> Agent::grow_count(const Op& op, VolumeSpec volume) {
   const Cluster now = cluster();
   ReplicaNeed need(volume);
   for (const ReplicaSpec* r : now.replicas(volume.uuid)) need.occupied.push_back(r->pool);
+  need.written_bytes = written_bytes(now, volume);
   // One that is there already, of an earlier count, will do.
   if (need.occupied.size() >= volume.num_replicas) {
     Changes changes;
@@ -421,6 +436,7 @@ Task<Result<VolumeView>> Agent::move_replica(MoveReplica request) {
     if (r->uuid != replica.uuid) need.occupied.push_back(r->pool);
   }
   need.avoid = replica.pool;
+  need.written_bytes = written_bytes(now, volume);
   const Placement placed = place_replicas(now, options_.policy.capacity, need);
   if (placed.pools.empty() || placed.pools.front() == replica.pool) {
     co_return refusal(Kind::resource_exhausted,

@@ -78,7 +78,8 @@ grpc::Status status_of(StatusCode code, const Error& error) {
 grpc::Status bdev_status(const Error& e) { return status_of(codes_of(e.code()).bdev, e); }
 grpc::Status nexus_status(const Error& e) { return status_of(codes_of(e.code()).nexus, e); }
 grpc::Status nexus_change_status(const Error& e) {
-  return e.code() == Errc::not_connected ? status_of(StatusCode::UNAVAILABLE, e) : nexus_status(e);
+  const bool is_away = e.code() == Errc::not_connected || e.code() == Errc::timed_out;
+  return is_away ? status_of(StatusCode::UNAVAILABLE, e) : nexus_status(e);
 }
 grpc::Status host_status(const Error& e) { return status_of(codes_of(e.code()).host, e); }
 grpc::Status pool_status(const Error& e) { return status_of(codes_of(e.code()).pool, e); }

@@ -11,7 +11,7 @@ namespace holdfast::engine {
 // Where the counters stood when they were set back. Devices themselves never count backwards.
 class IoBaselines {
  public:
-  IoStats since_reset(const std::string& device, const IoStats& now) const;
+  IoStats since_reset(const std::string& device, const IoStats& now);
   void reset(const std::string& device, const IoStats& now) { at_reset_[device] = now; }
   // Those of devices that are gone.
   template <class IsThere>

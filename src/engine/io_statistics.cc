@@ -9,16 +9,17 @@
 
 namespace holdfast::engine {
 
-IoStats IoBaselines::since_reset(const std::string& device, const IoStats& now) const {
+IoStats IoBaselines::since_reset(const std::string& device, const IoStats& now) {
   const auto found = at_reset_.find(device);
-  // A device that has counted less is a younger one of the same name.
-  if (found == at_reset_.end() || now.read_ops < found->second.read_ops ||
-      now.write_ops < found->second.write_ops || now.unmap_ops < found->second.unmap_ops ||
-      now.read_bytes < found->second.read_bytes || now.write_bytes < found->second.write_bytes ||
-      now.unmapped_bytes < found->second.unmapped_bytes) {
+  if (found == at_reset_.end()) return now;
+  const IoStats& then = found->second;
+  // A device that has counted less is a younger one of the same name, and will have counted more one day.
+  if (now.read_ops < then.read_ops || now.write_ops < then.write_ops || now.unmap_ops < then.unmap_ops ||
+      now.read_bytes < then.read_bytes || now.write_bytes < then.write_bytes ||
+      now.unmapped_bytes < then.unmapped_bytes) {
+    at_reset_.erase(found);
     return now;
   }
-  const IoStats& then = found->second;
   IoStats s;
   s.read_ops = now.read_ops - then.read_ops;
   s.read_bytes = now.read_bytes - then.read_bytes;

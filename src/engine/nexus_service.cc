@@ -12,7 +12,7 @@ using Context = grpc::ServerContext;
 
 grpc::Status NexusService::CreateNexus(Context* context, const v1::CreateNexusRequest* request,
                                        v1::CreateNexusResponse* reply) {
-  return answer(engine_, context, request, reply, nexus_status, ops::create);
+  return answer(engine_, context, request, reply, nexus_change_status, ops::create);
 }
 grpc::Status NexusService::DestroyNexus(Context* context, const v1::DestroyNexusRequest* request,
                                         google::protobuf::Empty* reply) {
@@ -48,7 +48,7 @@ grpc::Status NexusService::SetNvmeAnaState(Context* context, const v1::SetNvmeAn
 }
 grpc::Status NexusService::AddChildNexus(Context* context, const v1::AddChildNexusRequest* request,
                                          v1::AddChildNexusResponse* reply) {
-  return answer(engine_, context, request, reply, nexus_status, ops::add_child);
+  return answer(engine_, context, request, reply, nexus_change_status, ops::add_child);
 }
 grpc::Status NexusService::RemoveChildNexus(Context* context, const v1::RemoveChildNexusRequest* request,
                                             v1::RemoveChildNexusResponse* reply) {

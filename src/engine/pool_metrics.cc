@@ -2,6 +2,8 @@
 
 #include <chrono>
 
+#include <fmt/format.h>
+
 #include "engine/io_statistics.h"
 #include "engine/pool_messages.h"
 
@@ -58,20 +60,19 @@ void add_pool(MetricFamilies& f, const pool::PoolView& view) {
   for (const auto& disk : view.disks) add_disk(f, view.name, disk);
 }
 
-void add_io(MetricFamilies& f, MetricFamilies::Labels labels, bool replica, const v1::IoStats& s) {
-  f.counter(replica ? "replica_num_read_ops" : "diskpool_num_read_ops", "Read operations", labels,
-            as_double(s.num_read_ops()));
-  f.counter(replica ? "replica_bytes_read" : "diskpool_bytes_read", "Bytes read", labels,
-            as_double(s.bytes_read()));
-  f.counter(replica ? "replica_num_write_ops" : "diskpool_num_write_ops", "Write operations", labels,
-            as_double(s.num_write_ops()));
-  f.counter(replica ? "replica_bytes_written" : "diskpool_bytes_written", "Bytes written", labels,
-            as_double(s.bytes_written()));
+// `prefix`: diskpool, replica or volume (interop/dataplane.md section 8.1).
+void add_io(MetricFamilies& f, const char* prefix, const MetricFamilies::Labels& labels,
+            const v1::IoStats& s) {
+  const auto counter = [&](const char* what, const char* help, std::uint64_t n) {
+    f.counter(fmt::format("{}_{}", prefix, what).c_str(), help, labels, as_double(n));
+  };
   constexpr std::uint64_t ticks_per_us = 1000;
-  f.counter(replica ? "replica_read_latency_us" : "diskpool_read_latency_us", "Time of all reads, together",
-            labels, as_double(s.read_latency_ticks() / ticks_per_us));
-  f.counter(replica ? "replica_write_latency_us" : "diskpool_write_latency_us",
-            "Time of all writes, together", labels, as_double(s.write_latency_ticks() / ticks_per_us));
+  counter("num_read_ops", "Read operations", s.num_read_ops());
+  counter("bytes_read", "Bytes read", s.bytes_read());
+  counter("num_write_ops", "Write operations", s.num_write_ops());
+  counter("bytes_written", "Bytes written", s.bytes_written());
+  counter("read_latency_us", "Time of all reads, together", s.read_latency_ticks() / ticks_per_us);
+  counter("write_latency_us", "Time of all writes, together", s.write_latency_ticks() / ticks_per_us);
 }
 
 void add_replica(MetricFamilies& f, const pool::PoolView& view, const pool::VolumeView& volume) {
@@ -88,13 +89,18 @@ void add_replica(MetricFamilies& f, const pool::PoolView& view, const pool::Volu
 }
 
 void add_pool_io(MetricFamilies& f, const std::string& node, const v1::PoolIoStatsResponse& pools) {
-  for (const auto& s : pools.stats()) add_io(f, {{"node", node}, {"name", s.name()}}, false, s);
+  for (const auto& s : pools.stats()) add_io(f, "diskpool", {{"node", node}, {"name", s.name()}}, s);
 }
 
 void add_replica_io(MetricFamilies& f, const std::string& node, const v1::ReplicaIoStatsResponse& replicas) {
   for (const auto& r : replicas.stats()) {
-    add_io(f, {{"node", node}, {"name", r.stats().name()}, {"pv_name", r.entity_id()}}, true, r.stats());
+    add_io(f, "replica", {{"node", node}, {"name", r.stats().name()}, {"pv_name", r.entity_id()}}, r.stats());
   }
+}
+
+// A nexus has the name of its volume.
+void add_volume_io(MetricFamilies& f, const std::string& node, const v1::NexusIoStatsResponse& nexuses) {
+  for (const auto& s : nexuses.stats()) add_io(f, "volume", {{"node", node}, {"pv_name", s.name()}}, s);
 }
 
 }  // namespace
@@ -113,6 +119,8 @@ Task<void> collect_pools(Engine& engine, MetricFamilies& f) {
   if (pools.ok()) add_pool_io(f, node, pools.value());
   const auto replicas = co_await stats_operations::replicas(engine, all);
   if (replicas.ok()) add_replica_io(f, node, replicas.value());
+  const auto nexuses = co_await stats_operations::nexuses(engine, all);
+  if (nexuses.ok()) add_volume_io(f, node, nexuses.value());
 }
 
 }  // namespace holdfast::engine

@@ -159,6 +159,10 @@ Task<Result<v1::Pool>> import(Engine& engine, const v1::ImportPoolRequest& reque
   HF_CO_TRY(const auto lock, co_await engine.locks().acquire(Pools::lock_key(request.name())));
   if (auto* known = engine.pools().find(request.name())) {
     if (!takes_no_changes(*known) || !same_disks(*known, disks)) co_return exists(*known, disks);
+    if (uuid && *uuid != known->uuid) {
+      co_return bad(fmt::format("uuid: pool '{}' has {}, not {}", known->name, known->uuid.to_string(),
+                                uuid->to_string()));
+    }
     HF_CO_CHECK(co_await engine.pools().reopen(*known));
     co_return pool_message(*known);
   }

@@ -272,7 +272,25 @@ Task<Result<v1::Replica>> unshare(Engine& engine, const v1::UnshareReplicaReques
 Task<Result<v1::Replica>> resize(Engine& engine, const v1::ResizeReplicaRequest& request) {
   if (request.requested_size() == 0) co_return bad("requested_size: 0 bytes");
   HF_CO_TRY(auto locked, co_await lock_replica(engine, request.uuid()));
-  const Uuid uuid = locked.volume.spec.uuid;
+  const pool::VolumeSpec& spec = locked.volume.spec;
+  const Uuid uuid = spec.uuid;
+  const std::uint64_t wanted = request.requested_size();
+  const bool shrinks =
+      wanted < spec.size_bytes && spec.size_bytes - wanted >= locked.known->pool->view().cluster_bytes;
+  DeviceClaim nobody_else;
+  // What is cut off is gone, also what a nexus has acknowledged.
+  if (BlockDevice* device = shrinks ? engine.devices().find(spec.name) : nullptr) {
+    auto claim = engine.devices().claim(*device, "a resize", DeviceUse::sole);
+    if (!claim.ok()) {
+      co_return Error(
+          Errc::busy,
+          fmt::format(
+              "requested_size: replica '{}' of pool '{}' has {} bytes and does not shrink while it is "
+              "used; unshare it or remove it from its nexus first: {}",
+              spec.name, locked.known->name, spec.size_bytes, claim.error().message()));
+    }
+    nobody_else = std::move(claim).value();
+  }
   HF_CO_CHECK(co_await locked.known->pool->resize_volume(uuid, request.requested_size()));
   co_return describe(engine, *locked.known, uuid);
 }

@@ -192,10 +192,8 @@ TEST_F(ReplicaOperations, ASnapshotRebuildOutlivesASourceThatShrinks) {
   job.set_snapshot_uri("bdev:///r2");
   job.set_replica_uri("bdev:///r3");
   ASSERT_TRUE(run(snapshot_rebuild_operations::create(engine, job)).ok());
-  v1::ResizeReplicaRequest resize;
-  resize.set_uuid(base + "2");
-  resize.set_requested_size(1 << 20);
-  ASSERT_TRUE(run(replica_operations::resize(engine, resize)).ok());
+  auto& shrinking = *engine.pools().find("p1")->pool;
+  ASSERT_TRUE(run(shrinking.resize_volume(Uuid::parse(base + "2").value(), 1 << 20)).ok());
   ASSERT_EQ(engine.snapshot_rebuilds().list().front().state, SnapshotRebuildState::running);
   const auto view = run(ended(engine));
   EXPECT_EQ(view.state, SnapshotRebuildState::failed);

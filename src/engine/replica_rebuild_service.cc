@@ -27,7 +27,7 @@ grpc::Status ReplicaRebuildService::DestroyReplicaRebuild(Context* context,
 }
 grpc::Status ReplicaRebuildService::AddChildNexus(Context* context, const own::AddChildNexusRequest* request,
                                                   mayastor::v1::Nexus* reply) {
-  return answer(engine_, context, request, reply, nexus_status, ops::add_child);
+  return answer(engine_, context, request, reply, nexus_change_status, ops::add_child);
 }
 grpc::Status ReplicaRebuildService::GetEpochs(Context* context, const own::GetEpochsRequest* request,
                                               own::Epochs* reply) {

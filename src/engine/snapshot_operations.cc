@@ -182,7 +182,11 @@ std::map<Uuid, std::string> children_by_replica(Engine& engine, const nexus::Nex
   for (const auto& child : view.children) {
     const BlockDevice* device =
         child.device_name.empty() ? nullptr : engine.devices().find(child.device_name);
-    if (device != nullptr) children.emplace(device->identity().uuid, child.uri);
+    if (device != nullptr) {
+      children.emplace(device->identity().uuid, child.uri);
+    } else if (const auto known = Uuid::parse(child.uuid); known.ok()) {
+      children.emplace(known.value(), child.uri);  // its device is closed: it can be skipped
+    }
   }
   return children;
 }

@@ -37,7 +37,7 @@ v1::SnapshotRebuild message(const SnapshotRebuildView& view) {
   m.set_remaining(view.total_bytes - view.rebuilt_bytes);
   *m.mutable_start_timestamp() = to_message(view.start);
   if (view.end != WallTime{}) *m.mutable_end_timestamp() = to_message(view.end);
-  m.set_target_remote(!view.params.replica_uri.starts_with("bdev:"));
+  m.set_target_remote(view.params.replica_uri.starts_with("nvmf"));
   return m;
 }
 

@@ -51,6 +51,11 @@ Fault fault_for(Errc code) noexcept {
   return Fault::io_error;
 }
 
+Error of_child(const Error& e) {
+  const bool is_away = e.code() == Errc::not_connected || e.code() == Errc::timed_out;
+  return is_away ? Error(Errc::invalid_argument, e.message()) : e;
+}
+
 ChildView view_of(const Child& child) {
   ChildView view;
   view.uri = child.uri;

@@ -116,5 +116,8 @@ class DeviceCall {
 // State and reason as the API shows them (interop/dataplane.md section 3.1).
 ChildView view_of(const Child& child);
 Fault fault_for(Errc code) noexcept;
+// To whoever names a child, one that cannot be reached is one that cannot be used: not_connected and timed_out, which
+// say that the store is away, become invalid_argument.
+Error of_child(const Error& e);
 
 }  // namespace holdfast::nexus

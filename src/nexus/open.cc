@@ -78,7 +78,8 @@ Task<Status> Control::open_first_time() {
   for (const auto& uri : params_.children) {
     children_.push_back(std::make_unique<Child>(home_, uri, ChildKey{next_key_++}));
     Child& c = *children_.back();
-    HF_CO_CHECK(co_await open_device(c));
+    const Status opened = co_await open_device(c);
+    if (!opened.ok()) co_return of_child(opened.error());
     geometries.push_back(c.geometry());
   }
   HF_CO_TRY(const std::uint64_t blocks, volume_blocks(geometries, params_.size_bytes));
@@ -90,7 +91,10 @@ Task<Status> Control::open_first_time() {
   for (Reactor* core : cores_) {
     states_.push_back(std::make_unique<CoreState>(*core, home_, *this, volume, options_));
   }
-  for (const auto& c : children_) HF_CO_CHECK(co_await open_channels(*c));
+  for (const auto& c : children_) {
+    const Status opened = co_await open_channels(*c);
+    if (!opened.ok()) co_return of_child(opened.error());
+  }
   HF_CO_CHECK(co_await open_epochs());
   for (const auto& c : children_) {
     const Mode behind = c->catching_up ? Mode::catching_up : Mode::rebuilding;
@@ -118,7 +122,10 @@ Task<Status> Control::open_first_time() {
 // A record tells who has every acknowledged write. After an unclean end its healthy children may differ in
 // writes that were never acknowledged, so one of them is taken and copied to the others.
 Task<Status> Control::choose_in_sync() {
-  HF_CO_TRY(const auto record, co_await keeper_.load());
+  auto loaded = co_await keeper_.load();
+  if (loaded.code() == Errc::io_error)  // of the store: it can be tried again
+    co_return Error(Errc::not_connected, loaded.error().message());
+  HF_CO_TRY(const auto record, std::move(loaded));
   if (!record) {
     for (const auto& c : children_) c->recorded_healthy = true;
     co_return Status();

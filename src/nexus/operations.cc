@@ -74,6 +74,7 @@ Task<Status> Control::add_locked(std::string uri, bool norebuild, std::uint32_t 
   Status s = co_await open_device(c);
   if (s.ok()) s = check_fits(c.geometry(), geometry_.block_bytes, geometry_.block_count);
   if (s.ok()) s = co_await open_channels(c);
+  if (!s.ok()) s = of_child(s.error());
   std::optional<ChildRecord> former;
   if (s.ok()) former = recall_former(c);
   if (s.ok()) believe(c, in_sync_through);

@@ -130,6 +130,8 @@ TEST_F(HostApi, MetricsDescribeDevicesAndNexuses) {
         "holdfast_core_sends_without_copy_total{core=\"0\"} 0", "holdfast_buffer_budget_bytes{core=\"0\"}",
         "holdfast_device_size_bytes{device=\"m0\"", "holdfast_nexus_info{nexus=\"volume-1\"",
         "holdfast_nexus_child_state{nexus=\"volume-1\"", "state=\"online\"",
+        "volume_num_write_ops{node=\"engine\",pv_name=\"volume-1\"} 0",
+        "volume_read_latency_us{node=\"engine\",pv_name=\"volume-1\"} 0",
         "holdfast_nexus_retired_children_total{nexus=\"volume-1\"} 0", "holdfast_exports 0",
         "holdfast_target_connections 0", "process_resident_memory_bytes "}) {
     EXPECT_THAT(got->body, HasSubstr(line));

@@ -4,7 +4,10 @@
 
 #include <atomic>
 #include <csignal>
+#include <cstdlib>
 #include <thread>
+
+#include <httplib.h>
 
 #include "support/fault_injection.h"
 
@@ -491,6 +494,39 @@ TEST_F(PoolApi, PoolsDoNotWaitForEachOther) {
   EXPECT_OK(destroy_replica(replica_uuid));
   EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::milliseconds(900));
   slow.join();
+}
+
+TEST_F(PoolApi, MetricsAreThoseOfThePoolAndItsDisks) {
+  create_bdev("malloc:///m0?size_mb=256");
+  create_bdev("inject:///m0");
+  ASSERT_TRUE(create_pool("p1", {"m0-inject"}).status.ok());
+  ASSERT_TRUE(create(replica_request("thin", replica_uuid, 32 * MB)).status.ok());
+  ASSERT_TRUE(create(replica_request("thick", replica_uuid2, 64 * MB, false)).status.ok());
+  fill(replica_uuid, 1);
+  ASSERT_TRUE(testing_support::inject(engine_, "inject://m0?op=r&method=status&retries=1", true).ok());
+  EXPECT_FALSE(wipe(replica_uuid, v1::WipeOptions::CHECKSUM).status.ok());
+  httplib::Client client("127.0.0.1", engine_.metrics_port());
+  const auto got = client.Get("/metrics");
+  ASSERT_TRUE(got);
+  const auto value = [&](const std::string& series) {
+    const auto at = got->body.find("\n" + series + " ");
+    EXPECT_NE(at, std::string::npos) << series;
+    return at == std::string::npos ? -1.0 : std::strtod(got->body.c_str() + at + series.size() + 2, nullptr);
+  };
+  const auto p = pool("p1");
+  const std::string of = R"({node="engine",name="p1"})", own = R"({pool="p1"})",
+                    of_disk = R"({pool="p1",disk="m0-inject"})";
+  EXPECT_EQ(value("diskpool_total_size_bytes" + of), static_cast<double>(p.capacity()));
+  EXPECT_EQ(value("diskpool_committed_size_bytes" + of), 96.0 * MB);
+  EXPECT_NEAR(value("diskpool_used_size_bytes" + of), static_cast<double>(p.used()), 4.0 * MB);
+  EXPECT_EQ(value("holdfast_pool_reserved_bytes" + own), 64.0 * MB);
+  EXPECT_EQ(value("holdfast_pool_partial_clusters" + own), 0);
+  EXPECT_GT(value("holdfast_pool_journal_commits_total" + own), 0);
+  EXPECT_GT(value("holdfast_pool_journal_commit_seconds_total" + own), 0);
+  EXPECT_GE(value("holdfast_pool_checkpoint_seconds" + own), 0);
+  EXPECT_EQ(value("holdfast_pool_disk_read_errors_total" + of_disk), 1);
+  EXPECT_EQ(value("holdfast_pool_disk_write_errors_total" + of_disk), 0);
+  EXPECT_EQ(value("holdfast_pool_disk_stalls_total" + of_disk), 0);
 }
 
 }  // namespace

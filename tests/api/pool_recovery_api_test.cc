@@ -320,5 +320,47 @@ TEST_F(PoolRecovery, AReplicaThatTakesItsTimeToGoDoesNotHoldUpTheMetrics) {
   EXPECT_THAT(got->body, HasSubstr("diskpool_status"));
 }
 
+TEST_F(PoolRecovery, OnlyThePoolOfThatUuidIsOpenedAgain) {
+  const auto a = disk("a");
+  ASSERT_TRUE(create_pool("p1", {a}, pool_uuid).status.ok());
+  engine_.kill();
+  std::filesystem::rename(a, a + ".away");
+  ASSERT_TRUE(engine_.start());
+  EXPECT_CODE(import_pool("p1", {a}, other_uuid).status, INVALID_ARGUMENT, pool_uuid);
+}
+
+TEST_F(PoolRecovery, APoolOnAMirrorOutlivesEitherDisk) {
+  create_bdev("malloc:///m0?size_mb=160");
+  create_bdev("malloc:///m1?size_mb=160");
+  create_bdev("inject:///m1");
+  auto mirror = nexus_request({"bdev:///m0", "bdev:///m1-inject"});
+  mirror.set_size(128 * MB);
+  v1::CreateNexusResponse made;
+  ASSERT_TRUE(call(engine_.nexus(), &v1::NexusRpc::Stub::CreateNexus, mirror, &made).ok());
+  ASSERT_TRUE(create_pool("p1", {"bdev:///volume-1"}).status.ok());
+  ASSERT_TRUE(create(replica_request()).status.ok());
+  const std::string fault = "inject://m1?op=w&method=status";
+  ASSERT_TRUE(testing_support::inject(engine_, fault, true).ok());
+  fill(replica_uuid, 2);
+  wait_for_state(v1::NEXUS_DEGRADED);
+  EXPECT_EQ(pool("p1").state(), v1::POOL_ONLINE);
+  const auto sum = checksum(replica_uuid);
+  ASSERT_TRUE(testing_support::inject(engine_, fault, false).ok());
+  v1::ChildOperationRequest online;
+  online.set_nexus_uuid(uuid);
+  online.set_uri("bdev:///m1-inject");
+  online.set_action(v1::ChildAction::Online);
+  v1::ChildOperationResponse done;
+  EXPECT_OK(call(engine_.nexus(), &v1::NexusRpc::Stub::ChildOperation, online, &done));
+  wait_for_state(v1::NEXUS_ONLINE);
+  v1::RemoveChildNexusRequest remove;
+  remove.set_uuid(uuid);
+  remove.set_uri("bdev:///m0");
+  v1::RemoveChildNexusResponse removed;
+  EXPECT_OK(call(engine_.nexus(), &v1::NexusRpc::Stub::RemoveChildNexus, remove, &removed));
+  EXPECT_EQ(checksum(replica_uuid), sum);
+  EXPECT_OK(create(replica_request("r2", replica_uuid2)).status);
+}
+
 }  // namespace
 }  // namespace holdfast::api_test

@@ -346,5 +346,52 @@ TEST_F(ReplicaApi, AFullPoolFailsTheWriteAndNothingElse) {
   EXPECT_OK(wipe(replica_uuid2, v1::WipeOptions::WRITE_PATTERN, 0, 2).status);
 }
 
+TEST_F(ReplicaApi, ShrinksOnlyWhileNobodyUsesIt) {
+  const auto r = create(replica_request());
+  ASSERT_TRUE(r.status.ok());
+  v1::ResizeReplicaRequest request;
+  request.set_uuid(replica_uuid);
+  const auto resize = [&](std::uint64_t bytes) {
+    request.set_requested_size(bytes);
+    return ask(engine_.replica(), &v1::ReplicaRpc::Stub::ResizeReplica, request).status;
+  };
+  auto nexus = nexus_request({r->uri()});
+  nexus.set_size(8 * MB);
+  v1::CreateNexusResponse made;
+  ASSERT_TRUE(call(engine_.nexus(), &v1::NexusRpc::Stub::CreateNexus, nexus, &made).ok());
+  EXPECT_CODE(resize(12 * MB), FAILED_PRECONDITION, "volume-1");
+  EXPECT_OK(resize(32 * MB - 5));  // as it is
+  EXPECT_OK(resize(48 * MB));
+  EXPECT_EQ(replica(replica_uuid).size(), 48 * MB);
+  v1::DestroyNexusRequest gone;
+  gone.set_uuid(uuid);
+  Empty nothing;
+  EXPECT_OK(call(engine_.nexus(), &v1::NexusRpc::Stub::DestroyNexus, gone, &nothing));
+  ASSERT_TRUE(share(replica_uuid).status.ok());
+  EXPECT_CODE(resize(16 * MB), FAILED_PRECONDITION, "unshare");
+  v1::UnshareReplicaRequest off;
+  off.set_uuid(replica_uuid);
+  EXPECT_OK(ask(engine_.replica(), &v1::ReplicaRpc::Stub::UnshareReplica, off).status);
+  EXPECT_OK(resize(16 * MB));
+  EXPECT_EQ(replica(replica_uuid).size(), 16 * MB);
+}
+
+TEST_F(ReplicaApi, CountersOfAReplicaThatWasOpenedAgainAreItsOwn) {
+  ASSERT_TRUE(create(replica_request()).status.ok());
+  fill(replica_uuid, 1);
+  EXPECT_OK(ask(engine_.stats(), &v1::StatsRpc::Stub::ResetIoStats, Empty()).status);
+  EXPECT_OK(export_pool("p1"));
+  EXPECT_OK(import_pool("p1", {disk("a"), disk("b")}).status);
+  const v1::ListStatsOption all;
+  const auto written = [&] {
+    const auto got = ask(engine_.stats(), &v1::StatsRpc::Stub::GetReplicaIoStats, all);
+    return got->stats_size() == 1 ? got->stats(0).stats().bytes_written() : ~std::uint64_t{0};
+  };
+  EXPECT_EQ(written(), 0u);
+  fill(replica_uuid, 2);
+  fill(replica_uuid, 3);
+  EXPECT_EQ(written(), 64 * MB);
+}
+
 }  // namespace
 }  // namespace holdfast::api_test

@@ -410,5 +410,46 @@ TEST_F(SnapshotApi, ManySnapshotsComeBack) {
   EXPECT_EQ(replicas().size(), 1101u);
 }
 
+TEST_F(SnapshotApi, AReplicaThatIsOfflineCanBeSkipped) {
+  ASSERT_TRUE(create(replica_request("r2", replica_uuid2, 16 * MB)).status.ok());
+  const std::string uri2 = replica(replica_uuid2).uri();
+  auto nexus = nexus_request({replica(replica_uuid).uri(), uri2});
+  nexus.set_size(8 * MB);
+  v1::CreateNexusResponse made;
+  ASSERT_TRUE(call(engine_.nexus(), &v1::NexusRpc::Stub::CreateNexus, nexus, &made).ok());
+  v1::ChildOperationRequest away;
+  away.set_nexus_uuid(uuid);
+  away.set_uri(uri2);
+  away.set_action(v1::ChildAction::Offline);
+  v1::ChildOperationResponse gone;
+  EXPECT_OK(call(engine_.nexus(), &v1::NexusRpc::Stub::ChildOperation, away, &gone));
+  v1::NexusCreateSnapshotRequest request;
+  request.set_nexus_uuid(uuid);
+  request.set_snapshot_name("n1");
+  auto* first = request.add_replicas();
+  first->set_replica_uuid(replica_uuid);
+  first->set_snapshot_uuid(snapshot_uuid);
+  auto* second = request.add_replicas();
+  second->set_replica_uuid(replica_uuid2);
+  second->set_skip(true);
+  const auto done = ask(engine_.snapshot(), &v1::SnapshotRpc::Stub::CreateNexusSnapshot, request);
+  ASSERT_TRUE(done.status.ok()) << done.status.error_message();
+  EXPECT_EQ(done->replicas_done_size(), 1);
+  EXPECT_THAT(done->replicas_skipped(), ElementsAre(replica_uuid2));
+}
+
+TEST_F(SnapshotApi, ALoopbackIsNotRemote) {
+  ASSERT_TRUE(snap().status.ok());
+  ASSERT_TRUE(create(replica_request("r2", replica_uuid2, 16 * MB)).status.ok());
+  v1::CreateSnapshotRebuildRequest job;
+  job.set_uuid(other_uuid);
+  job.set_replica_uri("loopback:///r2");
+  job.set_snapshot_uri("bdev:///s1");
+  const auto made =
+      ask(engine_.snapshot_rebuild(), &v1::SnapshotRebuildRpc::Stub::CreateSnapshotRebuild, job);
+  ASSERT_TRUE(made.status.ok()) << made.status.error_message();
+  EXPECT_FALSE(made->target_remote());
+}
+
 }  // namespace
 }  // namespace holdfast::api_test

@@ -125,5 +125,34 @@ TEST(Conformance, ATargetThatNeverStopsSendingEndsEachTestToo) {
   EXPECT_EQ(run.report["tests"][0]["outcome"], "fail");
 }
 
+TEST(Conformance, AnaOverANexusInEveryState) {
+  const testing_support::ScratchDir scratch;
+  testing_support::EngineProcess engine(scratch, "ana");
+  ASSERT_TRUE(engine.start());
+  const auto cli = [&](Strings words) {
+    words.insert(words.begin(),
+                 {program(), "engine", "-b", "http://127.0.0.1:" + std::to_string(engine.grpc_port())});
+    auto done = testing_support::run(words);
+    EXPECT_EQ(done.status, 0) << done.output;
+    while (done.output.ends_with('\n')) done.output.pop_back();
+    return done.output;
+  };
+  const std::string nexus = "6e3c062c-293b-46e6-8ab3-ff13c1643437";
+  cli({"bdev", "create", "malloc:///c?size_mb=64"});
+  cli({"nexus", "create", nexus, "32MiB", "bdev:///c"});
+  const std::string uri = cli({"nexus", "publish", nexus});
+  const ToolRun all = run_tool(scratch, uri, {"--destructive", "--timeout", "20"});
+  ASSERT_TRUE(all.report.is_object()) << all.messages;
+  EXPECT_EQ(with_outcome(all.report, "fail"), Strings());
+  EXPECT_EQ(with_outcome(all.report, "error"), Strings());
+  for (const char* state : {"non_optimized", "inaccessible", "optimized"}) {
+    SCOPED_TRACE(state);
+    cli({"nexus", "ana_state", nexus, state});
+    const ToolRun run = run_tool(scratch, uri, {"--group", "base.ana"});
+    ASSERT_TRUE(run.report.is_object()) << run.messages;
+    EXPECT_EQ(run.report["summary"]["pass"], run.report["summary"]["total"]) << run.report.dump();
+  }
+}
+
 }  // namespace
 }  // namespace holdfast::conformance_test

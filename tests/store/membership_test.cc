@@ -136,6 +136,16 @@ TEST(Membership, AStoreThatIsAwayIsNoFaultOfTheRequest) {
   mayastor::v1::RemoveChildNexusResponse removed;
   const auto status = call(engine.nexus(), &mayastor::v1::NexusRpc::Stub::RemoveChildNexus, remove, &removed);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE) << status.error_message();
+  mayastor::v1::CreateNexusRequest another;
+  another.set_name("n2");
+  another.set_uuid("0b1c2d3e-0000-4000-8000-00000000b002");
+  another.set_size(32 << 20);
+  another.add_children("malloc:///c?size_mb=64");
+  const auto late = call(engine.nexus(), &mayastor::v1::NexusRpc::Stub::CreateNexus, another, &created);
+  EXPECT_EQ(late.error_code(), grpc::StatusCode::UNAVAILABLE) << late.error_message();
+  another.set_children(0, "nvmf://127.0.0.1:1/nqn.2019-05.io.openebs:none?grace_ms=100");
+  const auto wrong = call(engine.nexus(), &mayastor::v1::NexusRpc::Stub::CreateNexus, another, &created);
+  EXPECT_EQ(wrong.error_code(), grpc::StatusCode::INVALID_ARGUMENT) << wrong.error_message();
 }
 
 }  // namespace

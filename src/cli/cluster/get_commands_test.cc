@@ -56,6 +56,15 @@ TEST_F(GetTest, Volumes) {
   EXPECT_THAT(out, HasSubstr("num_replicas: 3"));
 }
 
+TEST_F(GetTest, AThickVolumeWithSnapshotsCountsAsThin) {
+  Tree snapped = Tree::parse(volume);
+  snapped["spec"]["thin"] = false;
+  snapped["spec"]["as_thin"] = true;
+  agent.on("GET /v0/volumes/v", snapped.dump());
+  EXPECT_EQ(run({"get", "volume", "v"}), 0);
+  EXPECT_THAT(out, HasSubstr("true (snapped)"));
+}
+
 TEST_F(GetTest, WhereTheReplicasAre) {
   agent.on("GET /v0/volumes/v", volume);
   EXPECT_EQ(run({"get", "volume-replica-topology", "v"}), 0);

@@ -90,7 +90,7 @@ Table volumes_table(const Output& out, const Tree& list) {
   }
   for (const Tree& v : list) {
     std::string thin = text(v, "spec/thin");
-    if (flag(v, "spec/as_thin") && !flag(v, "spec/thin")) thin = "false (snapped)";
+    if (flag(v, "spec/as_thin") && !flag(v, "spec/thin")) thin = "true (snapped)";
     std::vector<std::string> row{text(v, "spec/uuid"),
                                  text(v, "spec/num_replicas"),
                                  text_or(v, "state/target/node", none),

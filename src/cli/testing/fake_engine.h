@@ -155,6 +155,9 @@ class FakeStats : public api::StatsRpc::Service {
 class FakeTests : public api::TestRpc::Service {
  public:
   HF_FAKE(GetFeatures, google::protobuf::Empty, api::TestFeatures)
+  HF_FAKE(AddFaultInjection, api::AddFaultInjectionRequest, google::protobuf::Empty)
+  HF_FAKE(RemoveFaultInjection, api::RemoveFaultInjectionRequest, google::protobuf::Empty)
+  HF_FAKE(ListFaultInjections, api::ListFaultInjectionsRequest, api::ListFaultInjectionsReply)
   grpc::Status WipeReplica(grpc::ServerContext*, const api::WipeReplicaRequest* request,
                            grpc::ServerWriter<api::WipeReplicaResponse>* writer) override {
     asked = *request;

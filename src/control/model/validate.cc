@@ -66,10 +66,12 @@ Status check_replica_count(std::uint64_t count) {
 }
 
 Status check_nqn(std::string_view nqn) {
-  const bool shaped = nqn.starts_with("nqn.") && nqn.size() <= nqn_chars_max;
+  // Lists of hosts have commas between them: engines refuse one inside.
+  const bool shaped =
+      nqn.starts_with("nqn.") && nqn.size() <= nqn_chars_max && nqn.find(',') == std::string_view::npos;
   if (shaped && std::all_of(nqn.begin(), nqn.end(), printable)) return Status();
-  return bad(fmt::format("'{:.80}' is no NQN: it begins with nqn. and has at most {} characters", nqn,
-                         nqn_chars_max));
+  return bad(fmt::format("'{:.80}' is no NQN: it begins with nqn., has no comma and at most {} characters",
+                         nqn, nqn_chars_max));
 }
 
 Status check_cordon_label(std::string_view label) {

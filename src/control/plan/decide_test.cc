@@ -548,5 +548,15 @@ TEST(Decide, ADrainWaitsForPoolsThatAreBeingEmptiedToo) {
   EXPECT_THAT(b.decided(), ElementsAre("start_move"));
 }
 
+TEST(Decide, TheAddressOfAVolumeNamesTheHostThatAloneMayConnect) {
+  Builder b = published();
+  NexusState& nexus = b.observed.nexuses.begin()->second;
+  nexus.device_uri = "nvmf://10.0.0.1:8420/nqn.v";
+  EXPECT_EQ(state_of(b, "v").target->device_uri, "nvmf://10.0.0.1:8420/nqn.v");
+  nexus.allowed_hosts = {"nqn.2019-05.io.openebs:node-name:a"};
+  EXPECT_EQ(state_of(b, "v").target->device_uri,
+            "nvmf://10.0.0.1:8420/nqn.v?hostnqn=nqn.2019-05.io.openebs:node-name:a");
+}
+
 }  // namespace
 }  // namespace holdfast::control

@@ -28,6 +28,18 @@ ReplicaTopology topology_of(const Cluster& cluster, const VolumeSpec& volume, co
   return t;
 }
 
+// With the host that alone may connect: whoever is given the address connects as that one.
+std::string address_of(const NexusState& nexus) {
+  if (nexus.device_uri.empty() || nexus.allowed_hosts.size() != 1) return nexus.device_uri;
+  std::string host;
+  for (const char c : nexus.allowed_hosts.front()) {
+    const bool reserved = std::string_view("%&#+").find(c) != std::string_view::npos;
+    host += reserved ? fmt::format("%{:02X}", static_cast<unsigned char>(c)) : std::string(1, c);
+  }
+  const char joint = nexus.device_uri.find('?') == std::string::npos ? '?' : '&';
+  return fmt::format("{}{}hostnqn={}", nexus.device_uri, joint, host);
+}
+
 VolumeUsage usage_of(const VolumeSpec& volume, const std::map<Uuid, ReplicaTopology>& replicas) {
   VolumeUsage u;
   u.capacity_bytes = volume.size_bytes;
@@ -101,7 +113,10 @@ VolumeState volume_state(const Cluster& cluster, const VolumeSpec& volume) {
   // What copies shows in its replicas; as a target it is nobody's but the agent's.
   const VolumeTarget* server = volume.server();
   const NexusState* nexus = server != nullptr ? cluster.known_nexus(server->nexus) : nullptr;
-  if (volume.target && nexus != nullptr) state.target = *nexus;
+  if (volume.target && nexus != nullptr) {
+    state.target = *nexus;
+    state.target->device_uri = address_of(*nexus);
+  }
   for (const ReplicaSpec* r : cluster.replicas(volume.uuid)) {
     if (r->status == SpecStatus::creating && volume.status == SpecStatus::creating) continue;
     state.replicas[r->uuid] = topology_of(cluster, volume, *r, nexus);

@@ -15,8 +15,10 @@ Result<Answer> get_nodes(Call& call) {
   HF_CHECK(call.parameters.finish());
   HF_TRY(const auto views, call.read([only](const Service& service) -> Result<std::vector<NodeView>> {
     if (!only) return service.nodes();
-    HF_TRY(auto view, service.node(*only));
-    return std::vector<NodeView>{std::move(view)};
+    auto view = service.node(*only);
+    if (view.ok()) return std::vector<NodeView>{std::move(view).value()};
+    if (kind_of(view.error()) != Kind::not_found) return view.error();
+    return std::vector<NodeView>();
   }));
   return Answer{list_json(views, [](const NodeView& view) { return node_json(view, Detail::v0); }), {}};
 }

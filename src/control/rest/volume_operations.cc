@@ -52,8 +52,9 @@ Result<Answer> get_volumes(Call& call) {
   HF_CHECK(call.parameters.finish());
   if (!only) return list_volumes<detail>(call, page);
   Page<VolumeView> one;
-  HF_TRY(auto view, call.read([id = *only](const Service& service) { return service.volume(id); }));
-  one.entries.push_back(std::move(view));
+  auto view = call.read([id = *only](const Service& service) { return service.volume(id); });
+  if (!view.ok() && kind_of(view.error()) != Kind::not_found) return view.error();
+  if (view.ok()) one.entries.push_back(std::move(view).value());
   return Answer{page_json(one, view_json<detail>), {}};
 }
 
