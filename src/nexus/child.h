@@ -62,6 +62,7 @@ struct Child {
   EpochState epoch_state;        // as the device had it when it was opened
   std::uint32_t told = 0;        // the highest epoch announced to it, in all its openings
   std::uint32_t known_from = 0;  // its regions tell what changed in epochs above this one
+  bool lost = false;             // what was written to it; the record does not say so yet
 
   Phase phase = Phase::init;
   bool in_sync = false;      // every core reads it
@@ -113,7 +114,7 @@ class DeviceCall {
   Child& child_;
 };
 
-// State and reason as the API shows them (interop/dataplane.md section 3.1).
+// State and reason as the API shows them (docs/concepts.md).
 ChildView view_of(const Child& child);
 Fault fault_for(Errc code) noexcept;
 // To whoever names a child, one that cannot be reached is one that cannot be used: not_connected and timed_out, which

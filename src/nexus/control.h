@@ -152,6 +152,7 @@ class Control final : public FaultSink, public RebuildHost, ReservationObserver 
   Task<bool> next_epoch();
   Task<void> new_epoch();
   Task<Status> admit(Child& c, Mode mode);
+  Task<Status> record_losses();
   Task<void> seal_children();
   Task<void> seal_all();
   std::optional<ChildRecord> recall_former(Child& c);

@@ -324,6 +324,7 @@ Task<Status> Control::reopen_last(Child& c) {
   if (opened.ok()) opened = co_await open_channels(c);
   if (opened.ok()) opened = co_await admit(c, Mode::in_sync);
   if (!opened.ok()) {
+    c.epochs = nullptr;  // nor is it told an epoch now, which would hide that it has lost its past
     const ChildId half_open = c.id;
     auto undo = [&](Reactor& core) -> Task<void> { return state_of(core).drain(half_open); };
     co_await run_on_all(home_, cores_, undo);

@@ -25,7 +25,8 @@ class Control::DeviceEvents final : public DeviceObserver {
     for (const DeviceEvent event : std::exchange(early_, {})) tell(control, id, event);
   }
   void on_device_event(BlockDevice&, DeviceEvent event) noexcept override {
-    if (told_) return tell(control_, id_, event);
+    // Who has taken it may be taking the others, which are still to be opened.
+    if (told_ || event == DeviceEvent::reservations_changed) return tell(control_, id_, event);
     if (event == DeviceEvent::recovered && !used_) {
       std::erase(early_, DeviceEvent::failed);
     } else if (used_ || std::find(early_.begin(), early_.end(), event) == early_.end()) {

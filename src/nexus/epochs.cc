@@ -46,9 +46,11 @@ Task<Status> Control::read_epochs(Child& c) {
   }
   c.epochs = client;
   c.epoch_state = found;
-  if (!lost_its_past(c, c.told)) co_return Status();
+  c.lost = lost_its_past(c, c.told);
+  if (!c.lost) co_return Status();
   c.missed.reset();
   c.since.reset();
+  c.in_sync_through = 0;
   co_return Status();
 }
 
@@ -138,8 +140,21 @@ Task<void> Control::new_epoch() {
   if (!begun) HF_LOG(debug, "nexus", "no new epoch", {"nexus", params_.name});
 }
 
+// A child that has lost what was written to it does not show it any more once it is told an epoch: the record says it
+// before that.
+Task<Status> Control::record_losses() {
+  HF_CO_CHECK(usable());
+  const Status recorded = co_await keeper_.persist(home_.now() + options_.hold_timeout);
+  if (recorded.code() == Errc::fenced) co_await fence();
+  if (recorded.code() == Errc::timed_out) co_return Error(Errc::not_connected, recorded.error().message());
+  if (!recorded.ok()) co_return recorded.error();
+  for (const auto& c : children_) c->lost = false;
+  co_return Status();
+}
+
 // Into the lists, with the epoch of the others.
 Task<Status> Control::admit(Child& c, Mode mode) {
+  if (c.lost) HF_CO_CHECK(co_await record_losses());
   const Semaphore::Permit turn = co_await epoch_turn_.acquire();
   HF_CO_CHECK(co_await advance(&c));
   co_await attach(c, mode);

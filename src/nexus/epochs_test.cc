@@ -499,5 +499,41 @@ TEST_F(Epochs, ANewChildIsCopiedWhileAFlushIsStuckAtOneThatLeft) {
   expect_copied_while(rig, disk("b").hold_flushes);
 }
 
+TEST_F(Epochs, ADiskThatWasSetBackGetsEverythingThoughTheNexusCrashesMeanwhile) {
+  create();
+  for (std::uint64_t r = 0; r < 8; ++r) write_region(r, static_cast<int>(r) + 1);
+  settle();
+  EXPECT_TRUE(rig.run(rig.nexus->offline_child(Rig::uri("b"))).ok());
+  disk("b").epoch = disk("b").sealed = 0;
+  disk("b").region_epochs.clear();
+  std::fill(disk("b").bytes.begin(), disk("b").bytes.end(), std::byte{0xee});
+  disk("b").region_allocated.assign(16, true);
+  disk("b").write_delay = 10s;
+  EXPECT_TRUE(rig.run(rig.nexus->online_child(Rig::uri("b"))).ok());
+  rig.pass(1s);
+  ASSERT_GT(disk("b").epoch, 0u) << "it was told";
+  rig.crash();
+  disk("b").write_delay = Nanos(0);
+  create();
+  ASSERT_TRUE(online());
+  EXPECT_TRUE(all_same());
+}
+
+TEST_F(Epochs, AHealthyDiskThatWasSetBackIsNotBelievedAfterANexusThatCouldNotBeMade) {
+  create();
+  for (std::uint64_t r = 0; r < 8; ++r) write_region(r, 5);
+  rig.close();
+  disk("a").epoch = disk("a").sealed = 0;
+  disk("a").region_epochs.clear();
+  std::fill(disk("a").bytes.begin(), disk("a").bytes.end(), std::byte{0xee});
+  disk("c").epoch_error = Errc::io_error;  // a and b were told by then
+  EXPECT_FALSE(rig.create({"a", "b", "c"}, 8 * MiB).ok());
+  disk("c").epoch_error = Errc::ok;
+  create();
+  ASSERT_TRUE(online());
+  EXPECT_EQ(rig.read(0, 8, 16), 5);
+  EXPECT_TRUE(rig.same("a", "b"));
+}
+
 }  // namespace
 }  // namespace holdfast::nexus

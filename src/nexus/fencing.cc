@@ -11,6 +11,26 @@ ReservationClient& client_of(const Child& c) noexcept {
   return c.local_client ? *c.local_client : *c.device->reservations();
 }
 
+Task<Status> refused() { co_return Error(Errc::fenced); }
+
+// Once the nexus is fenced nothing more is asked for: who stands in the way now is the newer one.
+class UnlessFenced final : public ReservationClient {
+ public:
+  UnlessFenced(ReservationClient& client, const bool& fenced) noexcept : client_(client), fenced_(fenced) {}
+  Task<Status> register_key(RegisterRequest r) override {
+    return fenced_ ? refused() : client_.register_key(r);
+  }
+  Task<Status> acquire(AcquireRequest r) override { return fenced_ ? refused() : client_.acquire(r); }
+  Task<Status> release(ReleaseRequest r) override { return fenced_ ? refused() : client_.release(r); }
+  Task<Result<ReservationReport>> report() override { return client_.report(); }
+  const Uuid& host() const noexcept override { return client_.host(); }
+  bool can_persist() const noexcept override { return client_.can_persist(); }
+
+ private:
+  ReservationClient& client_;
+  const bool& fenced_;
+};
+
 }  // namespace
 
 // Before any I/O, so that an older nexus has ended with this child when the new one begins.
@@ -36,7 +56,8 @@ Task<Status> Control::reserve(Child& c) {
   if (c.guard != nullptr) c.guard->subscribe(*this);
   c.reserved = true;                // even an attempt that failed may have left a registration
   if (is_ours) co_return Status();  // not again: a newer nexus may be taking it at this moment
-  HF_CO_CHECK(co_await take_reservation(client_of(c), params_.reservation));
+  UnlessFenced client(client_of(c), fenced_);
+  HF_CO_CHECK(co_await take_reservation(client, params_.reservation));
   c.was_reserved = true;
   HF_LOG(info, "nexus", "child reserved", {"nexus", params_.name}, {"child", c.uri},
          {"type", static_cast<int>(params_.reservation.type)});
@@ -47,7 +68,9 @@ Task<Status> Control::reserve(Child& c) {
 // operation there tells, or the next event.
 Task<void> Control::check_reservation(ChildId id) {
   Child* c = find(id);
-  if (c == nullptr || !c->reserved || fenced_ || std::exchange(c->reservation_in_doubt, true)) co_return;
+  // While it is being taken it looks like another's.
+  const bool is_taken_by_us = c != nullptr && c->reserved && c->was_reserved;
+  if (!is_taken_by_us || fenced_ || std::exchange(c->reservation_in_doubt, true)) co_return;
   bool lost = false;
   {
     const Semaphore::Permit turn = co_await c->reservation_turn.acquire();

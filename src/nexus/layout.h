@@ -1,4 +1,4 @@
-// Where the volume's data lies on a child (interop/dataplane.md section 3.2):
+// Where the volume's data lies on a child, as Mayastor lays it out:
 //
 //   0 .. 1 MiB        offset, never written
 //   1 MiB .. 5 MiB    reserved, never written

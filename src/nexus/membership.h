@@ -1,7 +1,7 @@
 // The membership record of a volume: which children hold every acknowledged write. Kept in a store outside
 // the nexus and changed by compare-and-swap only, so that of two owners one notices (P1, P2).
 //
-// JSON, a superset of Mayastor's (interop/dataplane.md section 3.6):
+// JSON, a superset of Mayastor's (docs/format/store.md):
 //   {"clean_shutdown":false,"epoch":7,"owner":"<uuid>","children":[{"uuid":"..","healthy":true,
 //    "in_sync_through":7}]}
 #pragma once

@@ -95,6 +95,9 @@ Task<Status> Control::open_first_time() {
     const Status opened = co_await open_channels(*c);
     if (!opened.ok()) co_return of_child(opened.error());
   }
+  const bool any_lost =
+      std::any_of(children_.begin(), children_.end(), [](const auto& c) { return c->lost; });
+  if (any_lost) HF_CO_CHECK(co_await record_losses());
   HF_CO_CHECK(co_await open_epochs());
   for (const auto& c : children_) {
     const Mode behind = c->catching_up ? Mode::catching_up : Mode::rebuilding;
@@ -138,6 +141,7 @@ Task<Status> Control::choose_in_sync() {
     c->in_sync_through = known->in_sync_through;
     if (lost_its_past(*c, known->in_sync_through)) {
       c->in_sync_through = 0;
+      c->lost = true;
       continue;
     }
     if (!known->healthy) continue;

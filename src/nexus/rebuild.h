@@ -1,5 +1,5 @@
-// What a rebuild shows: states, statistics and history records, with the fields of interop/dataplane.md
-// section 1.5.
+// What a rebuild shows: states, statistics and history records, with the fields of mayastor.v1
+// (api/mayastor/v1/nexus.proto).
 #pragma once
 
 #include <cstdint>

@@ -446,5 +446,38 @@ TEST(NexusReservation, ANexusThatIsFencedWhileItIsCreatedIsNotCreatedAndTakesNoM
   rig.run(rig.registry->close());
 }
 
+// What it is taking when it is fenced is the newer one's as well.
+TEST(NexusReservation, ANexusThatIsFencedWhileItTakesAChildPreemptsNobodyThere) {
+  for (const bool is_remote : {false, true}) {  // the child by which it hears of it
+    SCOPED_TRACE(is_remote);
+    KeptByATarget first, second;
+    Rig rig;
+    if (is_remote) rig.disks.at("a").reservations = &first;
+    rig.disks.at("b").reservations = &second;
+    Event hold(rig.home());
+    second.hold = &hold;
+    NexusParams params = rig.params({"a", "b"});
+    params.reservation = exclusive;
+    fake::Started& created = rig.start_operation(made_with(rig, params));
+    rig.pass(100ms);
+    ASSERT_FALSE(created.done()) << "b's target does not answer yet";
+    if (is_remote) {
+      first.kept.registrants = {{other, other_key, true}};
+      rig.disks.at("a").device->tell(DeviceEvent::reservations_changed);
+    } else {
+      ASSERT_EQ(preempt(rig, guard_of(rig, "a")), Errc::ok);
+    }
+    second.kept.type = Type::exclusive_access;
+    second.kept.registrants = {{us, our_key, false}, {other, other_key, true}};
+    const unsigned before = second.commands;
+    rig.pass(10ms);
+    hold.set();
+    EXPECT_EQ(rig.finish(created), Errc::fenced);
+    EXPECT_EQ(second.commands, before) << "it is the newer one's";
+    second.hold = nullptr;
+    rig.close();  // when it was created after all
+  }
+}
+
 }  // namespace
 }  // namespace holdfast::nexus

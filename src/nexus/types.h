@@ -1,5 +1,5 @@
 // States, reasons, views and options of a nexus: what its users (the API, metrics, logs) see. Values of the
-// enumerations are those of mayastor.v1 (interop/dataplane.md section 1.5), so the API casts them.
+// enumerations are those of mayastor.v1 (api/mayastor/v1/nexus.proto), so the API casts them.
 #pragma once
 
 #include <cstddef>

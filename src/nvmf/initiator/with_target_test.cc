@@ -677,5 +677,30 @@ TEST(WithTarget, QueuesKeepLittleWhereMemoryIsNotPlenty) {
   EXPECT_LE(pool.used_bytes() - before, 16u << 10);
 }
 
+// As when a pool is opened again after a flush of its disk failed.
+TEST(WithTarget, ASubsystemThatIsMadeAgainMayHaveLostItsCaches) {
+  Fixture f(1);
+  f.config.fail_after_restart = true;
+  f.open();
+  auto data = pattern(4096, 1);
+  ASSERT_TRUE(f.write(0, data).ok());
+  auto again = [&f]() -> Task<Status> {
+    Target& target = f.exporter->target;
+    HF_CO_CHECK(co_await target.remove_subsystem(nqn));
+    SubsystemConfig subsystem;
+    subsystem.nqn = nqn;
+    subsystem.serial = "1";
+    HF_CO_CHECK(co_await target.add_subsystem(subsystem));
+    NamespaceConfig space;
+    space.uuid = Uuid::from_name("replica-1");
+    co_return co_await target.add_namespace(nqn, space, *f.exporter->device);
+  };
+  ASSERT_TRUE(f.world.run(f.target_home(), again()).ok());
+  f.world.run_for(30s);
+  EXPECT_EQ(f.times(DeviceEvent::failed), 1);
+  EXPECT_EQ(f.times(DeviceEvent::recovered), 1);
+  EXPECT_TRUE(f.write(0, data).ok());
+}
+
 }  // namespace
 }  // namespace holdfast::nvmf

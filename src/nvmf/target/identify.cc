@@ -55,7 +55,7 @@ nvme::IdentifyController common(const Controller& c) {
   id.ofcs = nvme::ofcs_disconnect;
   nvme::TargetRun run{};
   run.magic = nvme::TargetRun::magic_value;
-  const Uuid& uuid = c.subsystem().registry().run();
+  const Uuid& uuid = c.subsystem().run();
   std::memcpy(run.run, uuid.bytes.data(), uuid.bytes.size());
   std::memcpy(id.vs, &run, sizeof run);
   return id;

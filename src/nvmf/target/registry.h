@@ -119,7 +119,9 @@ class Registry {
   // --- For subsystems and controllers. ---
   const Cores& cores() const noexcept { return cores_; }
   Reactor& home() const noexcept { return cores_.home(); }
-  const Uuid& run() const noexcept { return run_; }  // of this process; another one after a restart
+  // Of a subsystem that is being made: another one after a restart, and each time that it is made again. What its
+  // devices had cached may be lost by then.
+  Uuid next_run() { return Uuid::from_name(run_.to_string() + "/" + std::to_string(++runs_)); }
   const TargetConfig& config() const noexcept { return config_; }
   Nanos age() const noexcept { return home().now() - made_at_; }
   TaskScope& scope() noexcept { return scope_; }
@@ -140,7 +142,8 @@ class Registry {
   std::vector<ListenAddress> listeners_;
   std::vector<Referral> referrals_;
   std::uint64_t discovery_generation_ = 1;
-  const Uuid run_;
+  const Uuid run_;  // of this process
+  std::uint64_t runs_ = 0;
   const Nanos made_at_;
   LogLimiter log_limiter_{100};
 };

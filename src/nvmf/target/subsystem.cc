@@ -50,6 +50,7 @@ void Subsystem::Namespace::on_device_event(BlockDevice& /*from*/, DeviceEvent ev
 
 Subsystem::Subsystem(Registry& registry, SubsystemConfig config)
     : registry_(registry),
+      run_(registry.next_run()),
       config_(std::move(config)),
       views_(registry.cores().count()),
       controller_gone_(registry.home()),

@@ -56,6 +56,7 @@ class Subsystem {
 
   const SubsystemConfig& config() const noexcept { return config_; }
   Registry& registry() const noexcept { return registry_; }
+  const Uuid& run() const noexcept { return run_; }
   bool is_discovery() const noexcept { return config_.nqn == nvme::discovery_nqn; }
   bool closing() const noexcept { return gate_.closed() || closing_; }
   bool allows(std::string_view host_nqn) const noexcept;
@@ -132,6 +133,7 @@ class Subsystem {
   void tell_namespace_changed(std::uint32_t nsid);
 
   Registry& registry_;
+  const Uuid run_;
   SubsystemConfig config_;
   Namespaces namespaces_;
   std::vector<std::unique_ptr<SubsystemView>> views_;       // by core; empty where there is no I/O queue yet
