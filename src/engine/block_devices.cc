@@ -13,10 +13,12 @@
 #include <fmt/format.h>
 #include <libudev.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/utf8.h"
 #include "engine/naming.h"
+#include "pool/format.h"
 
 namespace holdfast::engine {
 namespace {
@@ -78,6 +80,17 @@ std::string probed(const Probe& probe, const char* key) {
   return text(value);
 }
 
+// Neither udev nor libblkid knows pools. One of the two copies is enough.
+bool has_pool(int fd) {
+  for (const std::uint64_t at : pool::wire::superblock_offsets) {
+    le64 magic{};
+    const ssize_t got = ::pread(fd, &magic, sizeof magic, static_cast<off_t>(at));
+    if (got == static_cast<ssize_t>(sizeof magic) && magic == pool::wire::Superblock::magic_value)
+      return true;
+  }
+  return false;
+}
+
 FoundDevice describe(udev_device* d) {
   FoundDevice f;
   BlockDevice& b = f.device;
@@ -105,6 +118,7 @@ FoundDevice describe(udev_device* d) {
   }
   if (udev_device_get_is_initialized(d) > 0) {
     from_udev(d, f);
+    f.asks_itself = b.size() > 0 && !f.has_signature;  // it may have a pool
   } else {
     f.asks_itself = b.size() > 0;
   }
@@ -155,7 +169,8 @@ FoundDevice from_blkid(FoundDevice f) {
   blkid_probe_enable_partitions(probe.get(), 1);
   blkid_probe_set_partitions_flags(probe.get(), BLKID_PARTS_ENTRY_DETAILS);
   const int found = blkid_do_safeprobe(probe.get());
-  f.has_signature = found < 0;  // a read error, or several signatures that contradict each other
+  // A read error, or several signatures that contradict each other; a pool.
+  f.has_signature = found < 0 || has_pool(blkid_probe_get_fd(probe.get()));
   if (found != 0) return f;
   if (const auto type = probed(probe, "TYPE"); !type.empty()) {
     f.device.mutable_filesystem()->set_fstype(type);

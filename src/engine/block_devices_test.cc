@@ -152,5 +152,16 @@ TEST(BlockDevices, ALabelThatIsNoUtf8DoesNotKeepTheListFromBeingRead) {
   EXPECT_TRUE(label.starts_with("Gr"));
 }
 
+TEST(BlockDevices, ADiskOfAPoolIsNotEmpty) {
+  const std::string path = testing::TempDir() + "holdfast-pool-disk-" + std::to_string(::getpid());
+  for (const std::size_t at : {std::size_t{0}, std::size_t{512} << 10}) {  // one label is enough
+    std::string disk(2 << 20, '\0');
+    disk.replace(at, 8, "HFPOOL01");
+    std::ofstream(path, std::ios::binary | std::ios::trunc) << disk;
+    EXPECT_TRUE(from_blkid(found(path.c_str())).has_signature) << at;
+  }
+  std::filesystem::remove(path);
+}
+
 }  // namespace
 }  // namespace holdfast::engine

@@ -1,6 +1,7 @@
 #include "engine/nexus_operations.h"
 
 #include <algorithm>
+#include <functional>
 #include <limits>
 #include <optional>
 
@@ -10,6 +11,7 @@
 #include "engine/naming.h"
 #include "engine/nexus_messages.h"
 #include "engine/sharing.h"
+#include "engine/stacking.h"
 
 namespace holdfast::engine::nexus_operations {
 
@@ -201,6 +203,11 @@ Task<Result<v1::AddChildNexusResponse>> add_child(Engine& engine, const v1::AddC
     co_return Error(Errc::already_exists,
                     fmt::format("nexus {} has the child {} already", request.uuid(), request.uri()));
   }
+  const BlockDevice* const own = locked.nexus;
+  const std::function<bool(const BlockDevice&)> is_own = [own](const BlockDevice& d) { return &d == own; };
+  const BlockDevice* const child = engine.devices().find(request.uri());
+  if (child != nullptr && reaches(engine, *child, is_own))
+    co_return bad(fmt::format("child {} lies on nexus '{}' itself", request.uri(), locked.nexus->name()));
   auto added = co_await locked.nexus->add_child(request.uri(), request.norebuild(), in_sync_through);
   if (!added.ok()) co_return of_request(added.error());
   v1::AddChildNexusResponse reply;

@@ -60,7 +60,7 @@ void add_pool(MetricFamilies& f, const pool::PoolView& view) {
   for (const auto& disk : view.disks) add_disk(f, view.name, disk);
 }
 
-// `prefix`: diskpool, replica or volume (interop/dataplane.md section 8.1).
+// `prefix`: diskpool, replica or volume (docs/reference/metrics.md).
 void add_io(MetricFamilies& f, const char* prefix, const MetricFamilies::Labels& labels,
             const v1::IoStats& s) {
   const auto counter = [&](const char* what, const char* help, std::uint64_t n) {

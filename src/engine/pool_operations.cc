@@ -1,7 +1,9 @@
 #include "engine/pool_operations.h"
 
 #include <algorithm>
+#include <functional>
 #include <optional>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -9,6 +11,7 @@
 #include "engine/naming.h"
 #include "engine/nexus_messages.h"
 #include "engine/pool_messages.h"
+#include "engine/stacking.h"
 
 namespace holdfast::engine {
 
@@ -225,6 +228,13 @@ Task<Result<own::PoolDetail>> add_disk(Engine& engine, const own::AddDiskRequest
   if (request.disk().empty()) co_return bad("disk: none given");
   HF_CO_TRY(auto locked, co_await lock_open_pool(engine, request.pool()));
   const std::string disk = disk_uri(request.disk());
+  const Pools::Known& known = *locked.known;
+  const std::function<bool(const BlockDevice&)> is_own = [&known](const BlockDevice& d) {
+    return known.pool->device(d.identity().uuid) == &d;
+  };
+  const BlockDevice* const device = engine.devices().find(disk);
+  if (device != nullptr && reaches(engine, *device, is_own))
+    co_return bad(fmt::format("disk {} lies on pool '{}' itself", disk, known.name));
   if (!request.force()) HF_CO_CHECK(co_await check_foreign_data(engine.devices(), disk));
   HF_CO_CHECK(co_await engine.pools().add_disk(*locked.known, disk, request.force()));
   co_return pool_detail(*locked.known);
@@ -240,10 +250,15 @@ Task<Result<own::PoolDetail>> set_thresholds(Engine& engine, const own::SetPoolT
   }
   HF_CO_TRY(auto locked, co_await lock_pool(engine, request.pool()));
   Pools::Known& known = *locked.known;
-  known.used_percent_warning = limits.warning();
-  known.used_percent_critical = limits.critical();
+  const auto warning = std::exchange(known.used_percent_warning, limits.warning());
+  const auto critical = std::exchange(known.used_percent_critical, limits.critical());
+  const Status kept = co_await engine.pools().remember(known);
+  if (!kept.ok()) {
+    known.used_percent_warning = warning;
+    known.used_percent_critical = critical;
+    co_return kept.error();
+  }
   if (known.pool != nullptr) known.pool->set_thresholds(limits.warning(), limits.critical());
-  HF_CO_CHECK(co_await engine.pools().remember(known));
   co_return pool_detail(known);
 }
 

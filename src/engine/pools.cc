@@ -506,9 +506,12 @@ Task<void> Pools::close_one(Known& known) {
   std::unique_ptr<pool::Pool> pool = std::move(known.pool);
   const Status closed = co_await end(*pool, false);
   if (closed.ok()) co_return;
+  if (closed.code() == Errc::busy) {  // as it was: what lies on it ends first
+    known.pool = std::move(pool);
+    co_return;
+  }
   HF_LOG(error, "pool", "not closed cleanly; it recovers when it is opened", {"pool", known.name},
          {"error", closed.error()});
-  if (closed.code() == Errc::busy) known.pool = std::move(pool);  // it is as it was
 }
 
 Task<void> Pools::stop(Between between) {
@@ -533,6 +536,9 @@ Task<void> Pools::stop(Between between) {
     }
     co_await scope_.join();
     before = std::exchange(open, std::count_if(known_.begin(), known_.end(), is_open));
+  }
+  for (const auto& [name, known] : known_) {
+    if (known->pool != nullptr) HF_LOG(error, "pool", "a pool that is in use is not closed", {"pool", name});
   }
   known_.clear();
 }

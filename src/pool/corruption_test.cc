@@ -255,5 +255,20 @@ TEST_F(CorruptionTest, EachStructureCutShort) {
   }
 }
 
+TEST(CorruptionOfLabels, OpeningMendsThoseOfEveryDisk) {
+  BenchParams params;
+  params.disks = 2;
+  for (const unsigned copy : {0u, 1u}) {
+    PoolBench bench(params);
+    bench.close();
+    bench.disk(1).poke(wire::superblock_offsets[copy] + 512, Bytes(64, std::byte{0x55}));
+    bench.open();
+    bench.close();
+    auto checked = bench.machine.run(check_pool(bench.machine.registry, bench.paths, false));
+    ASSERT_TRUE(checked.ok());
+    EXPECT_TRUE(checked.value().notes.empty()) << checked.value().notes.front();
+  }
+}
+
 }  // namespace
 }  // namespace holdfast::pool

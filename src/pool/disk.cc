@@ -97,7 +97,8 @@ void DiskPort::ended(const UnderWay& operation, const Status& outcome, Kind kind
   }
   const Errc code = outcome.code();
   const bool refused = kind == Kind::other && code == Errc::not_supported;  // discards may be
-  const bool failed = code != Errc::ok && code != Errc::cancelled && code != Errc::out_of_range && !refused;
+  // Out of range: the disk has become smaller.
+  const bool failed = code != Errc::ok && code != Errc::cancelled && !refused;
   if (failed) add_one(kind == Kind::read ? read_errors_ : write_errors_);
   if (failed || slow) tell_home();
 }

@@ -261,5 +261,21 @@ TEST_F(DiskHealthOnTwoCores, StallsOfEveryCoreCount) {
   EXPECT_EQ(status(), PoolStatus::degraded);
 }
 
+TEST(DiskErrorsOfPools, ADiskThatBecameSmallerIsNotFit) {
+  PoolBench bench;
+  bench.volume("v", 16 * cluster);
+  OpenChannel v(bench.machine, bench.device("v"));
+  ASSERT_EQ(v.write(0, filled(cluster, 1)), Errc::ok);
+  bench.settle();
+  bench.disk(0).resize(MiB + 256 * KiB);                    // label and journal
+  ASSERT_TRUE(bench.machine.run(bench.pool->grow()).ok());  // reads the size again
+  EXPECT_NE(v.write(0, filled(4 * KiB, 2)), Errc::ok);
+  bench.machine.world.run_for(1s);
+  EXPECT_EQ(bench.pool->view().status, PoolStatus::degraded);
+  EXPECT_GT(bench.pool->view().disks[0].write_errors, 0u);
+  bench.disk(0).resize(64 * MiB);
+  ASSERT_TRUE(bench.machine.run(bench.pool->grow()).ok());
+}
+
 }  // namespace
 }  // namespace holdfast::pool

@@ -154,6 +154,8 @@ TEST_F(FreshDataTest, WithoutWritingADiskIsOpenedOnlyWhenEverythingIsInItsPlace)
   Machine machine;
   auto opened = open(machine, settled);
   ASSERT_TRUE(opened.ok()) << opened.error().message();
+  EXPECT_EQ(opened.value()->view().status, PoolStatus::degraded);
+  EXPECT_THAT(opened.value()->view().status_reason, testing::HasSubstr("read-only"));
   {
     OpenChannel channel(machine, *opened.value()->device(uuid_of("v")));
     EXPECT_EQ(channel.content(0, cluster), wanted(0, cluster));

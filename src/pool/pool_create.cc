@@ -217,7 +217,14 @@ Task<Status> Pool::Impl::finish_labels(std::vector<Label>& labels) {
   for (Label& label : labels) {
     Superblock& s = label.superblock;
     const Disk* const member = disks_->find(s.disk_index);
-    if (s.disk_index == 0 || !s.unfinished() || member == nullptr || member->uuid() != s.disk_uuid) continue;
+    if (s.disk_index == 0 || member == nullptr || member->uuid() != s.disk_uuid) continue;
+    if (!s.unfinished()) {
+      if (label.copies_agree) continue;
+      const Status mended = co_await write_label(home_, member->home(), label);
+      if (mended.ok()) continue;  // one copy is enough to open the pool
+      HF_LOG(warn, "pool", "a copy of a label stays damaged", {"pool", name()}, {"error", mended.error()});
+      continue;
+    }
     s.incompatible &= ~incompatible_unfinished;
     HF_CO_CHECK(co_await write_label(home_, member->home(), label));
   }

@@ -239,6 +239,11 @@ TEST(PoolOperations, UsageTellsWhatIsSharedAndWhatADeletionGivesBack) {
   EXPECT_EQ(b.pool->diff(uuid_of("s"), uuid_of("v"), 0, 10).value(), expected);
   const std::vector<ByteRange> all{{0, 4 * cluster}};
   EXPECT_EQ(b.pool->diff(std::nullopt, uuid_of("v"), 0, 10).value(), all);
+  b.settle();
+  const std::uint64_t before = b.used(), frees = b.usage("s").exclusive;
+  ASSERT_EQ(b.destroy("s"), Errc::ok);
+  b.settle();
+  EXPECT_EQ(b.used() + frees, before);
 }
 
 TEST(PoolOperations, ADeviceThatSomebodyDestroysLeavesTheVolumeInThePool) {

@@ -23,7 +23,7 @@ constexpr std::uint32_t to_index(VolumeId v) noexcept { return static_cast<std::
 
 // The unit of ownership inside a cluster that is only partly written.
 inline constexpr std::uint32_t block_bytes = 4096;
-// The unit of epochs (datapath.md 5.3), whatever the cluster size.
+// The unit of epochs (docs/concepts.md), whatever the cluster size.
 inline constexpr std::uint64_t region_bytes = MiB;
 // Of what has so many bytes, the last one in part.
 constexpr std::uint64_t regions_of(std::uint64_t bytes) noexcept {

@@ -529,5 +529,23 @@ TEST_F(PoolApi, MetricsAreThoseOfThePoolAndItsDisks) {
   EXPECT_EQ(value("holdfast_pool_disk_stalls_total" + of_disk), 0);
 }
 
+TEST_F(PoolApi, APoolIsNoDiskOfItself) {
+  ASSERT_TRUE(create_pool("p1", {disk("a")}).status.ok());
+  ASSERT_TRUE(create(replica_request("r1", replica_uuid, 64 * MB)).status.ok());
+  own::AddDiskRequest request;
+  request.set_pool("p1");
+  request.set_disk("bdev:///r1");
+  const auto add = [&] { return ask(engine_.pool_extras(), &own::PoolRpc::Stub::AddDisk, request).status; };
+  EXPECT_CODE(add(), INVALID_ARGUMENT, "lies on pool 'p1'");
+  ASSERT_TRUE(create_pool("p2", {"bdev:///r1"}).status.ok());
+  auto second = replica_request("r2", replica_uuid2, 16 * MB);
+  second.set_pooluuid("p2");
+  ASSERT_TRUE(create(second).status.ok());
+  request.set_disk("bdev:///r2");  // by way of another pool
+  EXPECT_CODE(add(), INVALID_ARGUMENT, "lies on pool 'p1'");
+  restart(true);
+  EXPECT_EQ(pool("p1").state(), v1::POOL_ONLINE);
+}
+
 }  // namespace
 }  // namespace holdfast::api_test
