@@ -58,7 +58,7 @@ struct Raw {
   std::set<std::string> given_foreign;
 };
 
-// Flags of Mayastor's core agent (interop/controlplane.md section 2.1) that mean nothing here: whoever comes from there
+// Flags of Mayastor's core agent that mean nothing here (docs/reference/agent.md): whoever comes from there
 // may leave them in place.
 struct Foreign {
   const char* flag;

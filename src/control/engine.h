@@ -27,7 +27,7 @@
 
 namespace holdfast::control {
 
-// How long a call may take (interop/controlplane.md section 1.4).
+// How long a call may take. From `pool` on: the least that Mayastor's REST API gives such an operation.
 struct EngineTimeouts {
   Nanos read = 5s;
   Nanos pool = 20s;

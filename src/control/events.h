@@ -12,7 +12,7 @@
 
 namespace holdfast::control {
 
-// Category and action by the names of Mayastor's events (interop/controlplane.md section 6.4): Pool, Volume, Nexus,
+// Category and action by the names of Mayastor's events: Pool, Volume, Nexus,
 // Replica, Node, HighAvailability, Snapshot, Clone; Create, Delete, StateChange, RebuildBegin, RebuildEnd, SwitchOver,
 // AddChild, RemoveChild, OnlineChild, Shutdown.
 struct Event {

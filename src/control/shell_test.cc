@@ -525,5 +525,14 @@ TEST(Shell, PagesGoOnBehindWhatWasShown) {
   EXPECT_FALSE(rig.agent->volumes(request).next);
 }
 
+TEST(Shell, ATargetIsNotPutOnANodeThatNobodyKnows) {
+  NodesRig rig;
+  PublishVolume request;
+  request.volume = rig.create_volume("v", 2).uuid;
+  request.protocol = Protocol::nvmf;
+  request.node = "n9";
+  EXPECT_EQ(rig.refused(rig.agent->publish_volume(std::move(request))), Kind::not_found);
+}
+
 }  // namespace
 }  // namespace holdfast::control

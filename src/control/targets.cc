@@ -253,6 +253,7 @@ Task<Result<VolumeView>> Agent::publish_volume(PublishVolume request) {
                       fmt::format("protocol {}: volumes are published by nvmf", name(request.protocol)));
   }
   HF_CO_TRY(const Op op, co_await begin(volume_guard(request.volume)));
+  if (request.node) HF_CO_CHECK(find_node(*request.node));
   const auto settled = co_await settled_volume(op, request.volume);
   const bool is_settled = settled.ok();
   HF_CO_TRY(VolumeSpec volume, find_volume(request.volume));

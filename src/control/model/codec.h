@@ -45,7 +45,7 @@ Result<SnapshotSpec> parse_spec(std::string_view key, std::string_view json);
 template <>
 Result<AppNodeSpec> parse_spec(std::string_view key, std::string_view json);
 
-// The membership record that the targets of a volume keep (docs: interop/dataplane.md section 3.6). The one written
+// The membership record that the targets of a volume keep (docs/format/store.md). The one written
 // here is that of a new volume, all of whose replicas are alike: a replica that is not in it is never taken for one
 // that holds data.
 std::string first_membership(const std::vector<Uuid>& replicas);

@@ -1,5 +1,5 @@
 // The enumerations of the control plane, with the exact names that REST API v0 gives them
-// (interop/controlplane.md section 1.3). Enumerators are in the order of their names.
+// (api/openapi.yaml, components/schemas). Enumerators are in the order of their names.
 #pragma once
 
 #include <concepts>

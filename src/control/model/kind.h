@@ -1,5 +1,5 @@
 // Kind: what an operation of the control plane says when it fails, by the names of REST API v0
-// (interop/controlplane.md section 1.1), with the HTTP status of each.
+// (RestJsonError in api/openapi.yaml), with the HTTP status of each.
 //
 // A holdfast::Error carries its Kind where an errno would be, as a number below 0, so that Result and its macros
 // serve the control plane as they serve the rest. An Error that some other module made has the Kind that its Errc

@@ -1,4 +1,4 @@
-// Where replicas and targets go: hard filters, then weights (interop/controlplane.md section 2.9).
+// Where replicas and targets go: hard filters, then weights.
 //
 // All constraints of a volume hold together, for the first replica as for one that is added years later: never two
 // replicas on a node, labels of nodes and pools, spread, affinity, cordons, room. Every pool that is not taken is

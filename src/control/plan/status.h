@@ -1,4 +1,4 @@
-// What a volume is, derived from what its engines report (interop/controlplane.md section 2.4).
+// What a volume is, derived from what its engines report (docs/clusters.md has the list).
 #pragma once
 
 #include "control/plan/cluster.h"
