@@ -160,7 +160,9 @@ Result<Attachment> Attachments::make(const AttachOptions& options, const nvmf::R
     return done.error();
   }
   HF_TRY(FileDescriptor lock, store_.lock(id));
-  DaemonPlan plan{store_, std::move(lock), std::move(attachment), remote, options.read_only, options.spin_us};
+  // A file system may have to write before it can be read: a mount sees to it by itself.
+  const bool device_read_only = options.read_only && options.mountpoint.empty();
+  DaemonPlan plan{store_, std::move(lock), std::move(attachment), remote, device_read_only, options.spin_us};
   return start_daemon(std::move(plan));
 }
 

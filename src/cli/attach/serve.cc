@@ -1,5 +1,7 @@
 #include "cli/attach/serve.h"
 
+#include <utility>
+
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -103,6 +105,12 @@ Status AttachServer::check_alone() {
     return Error(Errc::failed_precondition,
                  fmt::format("its namespace is attached already, as {} by {}", other.device, other.uri));
   }
+  // Others that begin at this moment have no record yet.
+  auto alone = plan_.store.lock(attachment_.space);
+  if (alone.code() == Errc::busy)
+    return Error(Errc::failed_precondition, "its namespace is being attached already, by another URI");
+  if (!alone.ok()) return alone.error();
+  alone_ = std::move(alone).value();
   return Status();
 }
 

@@ -47,6 +47,7 @@ class AttachServer final : DeviceObserver {
   const Cores& cores_;
   const DaemonPlan& plan_;
   Attachment attachment_;
+  FileDescriptor alone_;  // the lock of the namespace, until this process ends
   std::unique_ptr<BlockDevice> device_;
   std::unique_ptr<Channel> channel_;
   std::unique_ptr<FuseExport> export_;

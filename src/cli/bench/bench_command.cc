@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <csignal>
+#include <limits>
 #include <map>
 
 #include <CLI/CLI.hpp>
@@ -157,7 +158,8 @@ void add_load_options(CLI::App& c, CommandOptions& o) {
            "From the start of one place to that of the next; --bs if absent. With --once and as long\n"
            "as a cluster: first writes only");
   add_size(c, "--offset", o.bench.offset, "Start of the range that is used")->default_str("0");
-  add_size(c, "--size", o.bench.size, "Length of the range; to the end of the device if absent");
+  add_size(c, "--size", o.bench.size, "Length of the range; to the end of the device if absent")
+      ->check(CLI::Range(std::uint64_t{1}, std::numeric_limits<std::uint64_t>::max()).description(""));
 }
 
 }  // namespace

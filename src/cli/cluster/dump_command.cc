@@ -5,6 +5,7 @@
 #include <iterator>
 #include <map>
 #include <set>
+#include <sstream>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -78,7 +79,9 @@ class Bundle {
       return;
     }
     file.seekg(std::max<std::streamoff>(0, size - static_cast<std::streamoff>(log_bytes_max)));
-    add(name, redact_text(std::string(std::istreambuf_iterator<char>(file), {})));
+    std::ostringstream content;
+    content << file.rdbuf();
+    add(name, redact_text(content.str()));
   }
   // Each of a list in a file of its own.
   void add_each(const std::string& folder, const Tree& list, const char* id) {
@@ -153,7 +156,9 @@ void add_logs(Bundle& bundle, const std::string& name, const fs::path& path) {
 void add_local(Cluster& c, Bundle& bundle, const DumpOptions& o) {
   const std::string dir = default_state_dir();
   std::ifstream file(dir + "/cluster.json");
-  const std::string content(std::istreambuf_iterator<char>(file), {});
+  std::ostringstream read;
+  read << file.rdbuf();
+  const std::string content = read.str();
   const Tree plan = Tree::parse(content, nullptr, false);
   const std::string url = fmt::format("http://{}:{}", text(plan, "address"), text(plan, "rest_port"));
   if (url != c.client().where()) return;

@@ -36,6 +36,14 @@ int create(Cluster& c, VolumeOptions& o) {
 }
 
 int remove(Cluster& c, const VolumeOptions& o) {
+  // The API takes what is in use away from its hosts.
+  if (const RestAnswer volume = c.client().get(volume_path(o.id)); volume.ok()) {
+    const std::string node = text(volume.body(), "spec/target/node");
+    if (!node.empty()) {
+      return c.fail({412, "FailedPrecondition", fmt::format("volume {} is published on node {}", o.id, node),
+                     "detach it from its hosts, then: holdfast unpublish volume ID"});
+    }
+  }
   const RestAnswer answer = c.client().del(volume_path(o.id));
   if (answer.ok() && o.wait.wait) {
     const int waited = wait_until(c, o.wait, "Volume " + o.id, gone, volume_path(o.id));

@@ -245,5 +245,13 @@ TEST_F(VolumeVerbsTest, NodesAndTheirLabelsHoldTogether) {
   EXPECT_EQ(text(body(), "topology/node_topology/labelled/inclusion/zone"), "a");
 }
 
+TEST_F(VolumeVerbsTest, WhatIsPublishedIsNotDeleted) {
+  agent.on("GET /v0/volumes/v", R"({"spec": {"uuid": "v", "target": {"node": "n1"}}, "state": {}})");
+  agent.on("DELETE /v0/volumes/v", "", 204);
+  EXPECT_EQ(run({"delete", "volume", "v"}), 1);
+  EXPECT_THAT(err, HasSubstr("published on node n1"));
+  for (const std::string& line : agent.asked()) EXPECT_FALSE(line.starts_with("DELETE")) << line;
+}
+
 }  // namespace
 }  // namespace holdfast::cli

@@ -14,6 +14,7 @@ namespace {
 RestOptions options_for(const ClusterPlan& plan) {
   RestOptions options;
   options.urls = {plan.rest_url()};
+  options.anonymous = true;  // the environment's token is another agent's
   options.timeout_seconds = 5;
   return options;
 }
@@ -46,6 +47,10 @@ bool BringUp::engines_answer() {
 }
 
 Result<bool> BringUp::nodes_online() {
+  const RestAnswer agent = rest_.get("/v1/status");
+  if (!agent.ok() && !may_pass(agent.failure())) return as_error(agent.failure(), "the agent");
+  waiting_for_ = "the agent to lead";
+  if (!agent.ok() || !flag(agent.body(), "leading")) return false;
   const RestAnswer answer = rest_.get("/v0/nodes");
   if (!answer.ok() && !may_pass(answer.failure())) return as_error(answer.failure(), "the nodes");
   waiting_for_ = "the agent to answer";

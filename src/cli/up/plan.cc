@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <sstream>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -182,8 +183,9 @@ Result<ClusterPlan> load_plan(const std::string& dir) {
     }
     return Error(Errc::not_found, fmt::format("no cluster is kept in {}", dir));
   }
-  const std::string text_form(std::istreambuf_iterator<char>(file), {});
-  return parse_plan(text_form, dir);
+  std::ostringstream text_form;
+  text_form << file.rdbuf();
+  return parse_plan(text_form.str(), dir);
 }
 
 // A file that is renamed before its bytes are on the disk may be empty after a power loss.

@@ -1,10 +1,12 @@
 #include "cli/up/up_command.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <ctime>
 #include <filesystem>
 #include <iostream>
+#include <limits>
 #include <utility>
 
 #include <CLI/CLI.hpp>
@@ -117,7 +119,8 @@ void say_ready(Output& out, const ClusterPlan& plan, bool agent) {
   if (plan.rest_url() != default_rest_url)
     out.note(fmt::format("  export HOLDFAST_REST={}", plan.rest_url()));
   out.note("  holdfast get nodes");
-  out.note("  holdfast create volume --size 1GiB --replicas 3 --thin");
+  out.note(fmt::format("  holdfast create volume --size 1GiB --replicas {} --thin",
+                       std::min<std::size_t>(3, plan.engines.size())));
 }
 
 struct Preparation {
@@ -295,7 +298,8 @@ void add_up_commands(Tool& tool) {
       ->check(CLI::Range(1u, up_nodes_max).description(""))
       ->type_name("N");
   add_size(c, "--disk-size", o.up.disk_bytes,
-           "Of each node's two disks, which are sparse files; 10GiB at first");
+           "Of each node's two disks, which are sparse files; 10GiB at first")
+      ->check(CLI::Range(std::uint64_t{1}, std::numeric_limits<std::uint64_t>::max()).description(""));
   add_duration(c, "--replace-after", o.up.replace_after_seconds,
                "How long a replica may be away before another node gets one; 10m at first");
   c.add_option("--port-offset", o.up.port_offset, "Added to every port")->type_name("N");
