@@ -29,6 +29,7 @@ constexpr const char* usage =
     "holdfast-sim --seeds A-B [--jobs N]   many runs; prints the seeds that fail\n"
     "holdfast-sim --forever [--jobs N]     random seeds until one fails\n"
     "     --first-failure                  with --seeds: stops at the first failing seed\n"
+    "     --states-min N                   fails when fewer crashed states are visited\n"
     "     --scenario S                     what is run:\n"
     "       cluster                        a mirror on its machines (default)\n"
     "       paths                          one device with several paths\n"
@@ -64,6 +65,7 @@ struct Options {
   bool verbose = false;
   bool first_failure = false;
   std::uint64_t jobs = 1;
+  std::uint64_t states_min = 0;
   const Scenario* scenario = &scenarios[0];
 };
 
@@ -97,6 +99,8 @@ Options parse(int argc, char** argv) {
       if (o.last < o.first) wrong_usage("--seeds wants A-B with A <= B");
     } else if (arg == "--jobs") {
       o.jobs = std::clamp<std::uint64_t>(number(value(i)), 1, 64);
+    } else if (arg == "--states-min") {
+      o.states_min = number(value(i));
     } else if (arg == "--forever") {
       o.forever = true;
     } else if (arg == "--verbose") {
@@ -244,12 +248,14 @@ int run_many(const Options& o) {
   campaign.finish();
   fmt::print("{} passed, {} failed\n", campaign.passed(), campaign.failed().size());
   if (campaign.states() > 0) fmt::print("{} crashed states visited\n", campaign.states());
+  const bool enough = campaign.states() >= o.states_min;
+  if (!enough) fmt::print("FAILED: at least {} are wanted\n", o.states_min);
   auto failed = campaign.failed();
   std::sort(failed.begin(), failed.end());
   for (const std::uint64_t seed : failed) {
     fmt::print("holdfast-sim --seed {} --verbose --scenario {}\n", seed, o.scenario->name);
   }
-  return failed.empty() ? 0 : 1;
+  return failed.empty() && enough ? 0 : 1;
 }
 
 }  // namespace

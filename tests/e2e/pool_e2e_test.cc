@@ -288,5 +288,46 @@ TEST_F(PoolProcesses, LvsLimits) {
   EXPECT_THAT(holdfast(e, {"-q", "pool", "list"}), HasSubstr("online"));
 }
 
+// resource_stats
+TEST_F(PoolProcesses, ResourceStats) {
+  EngineProcess& e = start_engine();
+  holdfast(e, {"pool", "create", "p1", disk("a", 256 * MB)});
+  const auto r1 = holdfast(e, {"replica", "create", "r1", replica_uuid(1), "p1", "-s", "40MiB", "-t"});
+  const auto r2 = holdfast(e, {"replica", "create", "r2", replica_uuid(2), "p1", "-s", "40MiB", "-t"});
+  holdfast(e, {"nexus", "create", nexus_uuid, "32MiB", r1, r2});
+  const auto uri = holdfast(e, {"nexus", "publish", nexus_uuid});
+  google::protobuf::Empty nothing;
+  ASSERT_TRUE(call(e.stats(), &v1::StatsRpc::Stub::ResetIoStats, nothing, &nothing).ok());
+  {
+    RemoteDisk disk(uri);
+    ASSERT_TRUE(disk.opened().ok());
+    write(disk, 0, 100, 1);
+  }
+  expect_content(uri, 0, 100, 1);
+  const v1::ListStatsOption all;
+  v1::NexusIoStatsResponse n;
+  v1::ReplicaIoStatsResponse r;
+  v1::PoolIoStatsResponse p;
+  ASSERT_TRUE(call(e.stats(), &v1::StatsRpc::Stub::GetNexusIoStats, all, &n).ok());
+  ASSERT_TRUE(call(e.stats(), &v1::StatsRpc::Stub::GetReplicaIoStats, all, &r).ok());
+  ASSERT_TRUE(call(e.stats(), &v1::StatsRpc::Stub::GetPoolIoStats, all, &p).ok());
+  ASSERT_EQ(n.stats_size(), 1);
+  ASSERT_EQ(r.stats_size(), 2);
+  ASSERT_EQ(p.stats_size(), 1);
+  EXPECT_EQ(n.stats(0).bytes_written(), 100 * piece);
+  EXPECT_GE(n.stats(0).bytes_read(), 100 * piece);
+  std::uint64_t reads = 0, read_bytes = 0;
+  for (const auto& one : r.stats()) {
+    EXPECT_EQ(one.stats().num_write_ops(), n.stats(0).num_write_ops());
+    EXPECT_EQ(one.stats().bytes_written(), n.stats(0).bytes_written());
+    reads += one.stats().num_read_ops();
+    read_bytes += one.stats().bytes_read();
+  }
+  EXPECT_EQ(reads, n.stats(0).num_read_ops());
+  EXPECT_EQ(read_bytes, n.stats(0).bytes_read());
+  EXPECT_EQ(p.stats(0).num_write_ops(), 2 * n.stats(0).num_write_ops());
+  EXPECT_EQ(p.stats(0).bytes_read(), read_bytes);
+}
+
 }  // namespace
 }  // namespace holdfast::e2e
