@@ -534,5 +534,13 @@ TEST(Shell, ATargetIsNotPutOnANodeThatNobodyKnows) {
   EXPECT_EQ(rig.refused(rig.agent->publish_volume(std::move(request))), Kind::not_found);
 }
 
+TEST(Shell, WhatIsTooSmallToBePublishedIsNotMade) {
+  NodesRig rig;
+  constexpr std::uint64_t mib = 1 << 20;
+  EXPECT_EQ(rig.refused(rig.agent->create_volume(AgentRig::volume_request("v", 1, 5 * mib))),
+            Kind::invalid_argument);
+  rig.must(rig.agent->create_volume(AgentRig::volume_request("v", 1, 6 * mib)));
+}
+
 }  // namespace
 }  // namespace holdfast::control

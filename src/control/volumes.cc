@@ -17,6 +17,13 @@ namespace {
 Status check_request(const CreateVolume& r) {
   if (r.volume.is_nil()) return refusal(Kind::invalid_argument, "a volume needs a UUID that is not all zero");
   HF_CHECK(check_size(r.size_bytes));
+  // 5 MiB at the start of each replica, and a little at its end, are its target's.
+  constexpr std::uint64_t served_bytes_min = std::uint64_t{6} << 20;
+  if (r.size_bytes < served_bytes_min) {
+    return refusal(Kind::invalid_argument,
+                   fmt::format("size of {} bytes: a volume that can be published has {} at least",
+                               r.size_bytes, served_bytes_min));
+  }
   HF_CHECK(check_replica_count(r.replicas));
   HF_CHECK(check_labels(r.labels));
   HF_CHECK(check_topology(r.topology));
