@@ -225,8 +225,9 @@ void add_replica_commands(CLI::App& engine, EngineClient& client) {
   add_hosts(s, o);
   uuid(tool.add_command(group, "unshare", "End the export of a replica. Prints its URI",
                         [&client, &o] { return unshare(client, o); }));
-  auto& r = tool.add_command(group, "resize", "Grow or shrink a replica. Prints its size",
-                             [&client, &o] { return resize(client, o); });
+  auto& r =
+      tool.add_command(group, "resize", "Grow a replica, or shrink one that is not in use. Prints its size",
+                       [&client, &o] { return resize(client, o); });
   uuid(r);
   add_size(r, "SIZE", o.size, "New size with a unit: 20GiB")->required();
   auto& e = tool.add_command(group, "set-entity", "Say which volume a replica belongs to",

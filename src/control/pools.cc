@@ -1,6 +1,5 @@
 // Pools: made, opened again, emptied, deleted, given up.
 #include <algorithm>
-#include <set>
 
 #include <fmt/format.h>
 
@@ -332,16 +331,6 @@ bool keeps_data(const Specs& specs, const Membership& record, const Uuid& volume
 // Forgets pools with all that is in them. Volumes lose their replicas there, and go when these were the last.
 Task<Status> Agent::purge(const Op& op, std::vector<PoolId> pools, std::optional<NodeId> node) {
   const Impact impact = impact_of(pools, node);
-  // Those that can be reached are destroyed, not only forgotten: once by name, the second time they are forgotten.
-  std::set<PoolId> reached;
-  for (const PoolId& id : pools) {
-    const auto spec = specs().pools.find(id);
-    const auto seen = observed().pools.find(id);
-    if (node || spec == specs().pools.end() || spec->second.status != SpecStatus::created) continue;
-    const bool there = observed().node_online(spec->second.node) && seen != observed().pools.end() &&
-                       seen->second.node == spec->second.node;
-    if (there && unknown_replica(specs(), observed(), spec->second) == nullptr) reached.insert(id);
-  }
   for (const Uuid& id : impact.targets) {
     HF_CO_TRY(const Op volume, co_await begin(volume_guard(id)));
     // It may have been moved, unpublished or deleted while others were waited for.
@@ -394,15 +383,6 @@ Task<Status> Agent::purge(const Op& op, std::vector<PoolId> pools, std::optional
     const auto found = specs().pools.find(id);
     if (found == specs().pools.end()) continue;
     Changes changes;
-    if (reached.contains(id)) {
-      PoolSpec spec = found->second;
-      spec.status = SpecStatus::deleting;
-      spec.operation = Pending<PoolOp>{PoolOp::destroy, std::nullopt};
-      changes.put(std::move(spec));
-      HF_CO_CHECK(co_await commit(op, std::move(changes)));
-      (co_await destroy_pool(op, id)).ignore("targets may still use it: the reconciler tries again");
-      continue;
-    }
     changes.remove(found->second);
     HF_CO_CHECK(co_await commit(op, std::move(changes)));
     nodes_.note_gone(id);

@@ -199,18 +199,5 @@ TEST(Releases, APurgeDeletesNoVolumeThatIsWholeElsewhereByNow) {
   rig.write_all(v);
 }
 
-TEST(Releases, APoolThatIsPurgedIsDestroyedWhereItsNodeAnswers) {
-  ReleasesRig rig;
-  const Uuid v = rig.two_replicas();
-  rig.publish(v, "n2");
-  rig.write_all(v);
-  rig.must(rig.agent->purge_pool("n1-a", Purge()));
-  EXPECT_TRUE(rig.until([&] {
-    return !rig.agent->specs().pools.contains("n1-a") &&
-           !rig.engines.fleet().machine("n1").pools.contains("n1-a");
-  }));
-  EXPECT_THAT(rig.engines.fleet().violations(), IsEmpty());
-}
-
 }  // namespace
 }  // namespace holdfast::control

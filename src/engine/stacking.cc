@@ -21,7 +21,9 @@ std::vector<const BlockDevice*> below(Engine& engine, const BlockDevice& device)
     for (const auto& disk : view.disks) found.push_back(engine.devices().find(disk.device));
   } else if (const auto nexus = engine.nexuses().find(name); nexus.ok()) {
     const auto view = nexus.value()->view();
-    for (const auto& child : view.children) found.push_back(engine.devices().find(child.device_name));
+    for (const auto& child : view.children) {  // also one that is offline: it may come back
+      found.push_back(engine.devices().find(child.device_name.empty() ? child.uri : child.device_name));
+    }
   } else if (name.ends_with(inject)) {
     found.push_back(engine.devices().find(name.substr(0, name.size() - inject.size())));
   }

@@ -537,6 +537,24 @@ TEST_F(PoolApi, APoolIsNoDiskOfItself) {
   request.set_disk("bdev:///r1");
   const auto add = [&] { return ask(engine_.pool_extras(), &own::PoolRpc::Stub::AddDisk, request).status; };
   EXPECT_CODE(add(), INVALID_ARGUMENT, "lies on pool 'p1'");
+  // By way of a nexus of which it is a child that may come back.
+  create_bdev("malloc:///m0?size_mb=64");
+  auto mirror = nexus_request({"bdev:///m0", "bdev:///r1"});
+  mirror.set_size(32 * MB);
+  v1::CreateNexusResponse made;
+  ASSERT_TRUE(call(engine_.nexus(), &v1::NexusRpc::Stub::CreateNexus, mirror, &made).ok());
+  v1::ChildOperationRequest away;
+  away.set_nexus_uuid(uuid);
+  away.set_uri("bdev:///r1");
+  away.set_action(v1::ChildAction::Offline);
+  v1::ChildOperationResponse gone;
+  EXPECT_OK(call(engine_.nexus(), &v1::NexusRpc::Stub::ChildOperation, away, &gone));
+  request.set_disk("bdev:///volume-1");
+  EXPECT_CODE(add(), INVALID_ARGUMENT, "lies on pool 'p1'");
+  v1::DestroyNexusRequest destroy;
+  destroy.set_uuid(uuid);
+  Empty nothing;
+  EXPECT_OK(call(engine_.nexus(), &v1::NexusRpc::Stub::DestroyNexus, destroy, &nothing));
   ASSERT_TRUE(create_pool("p2", {"bdev:///r1"}).status.ok());
   auto second = replica_request("r2", replica_uuid2, 16 * MB);
   second.set_pooluuid("p2");
