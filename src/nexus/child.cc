@@ -5,8 +5,6 @@ namespace {
 
 ChildReason reason_of(Fault fault) noexcept {
   switch (fault) {
-    case Fault::cannot_open:
-      return ChildReason::cannot_open;
     case Fault::no_space:
       return ChildReason::no_space;
     case Fault::timed_out:
@@ -15,8 +13,6 @@ ChildReason reason_of(Fault fault) noexcept {
       return ChildReason::io_failure;
     case Fault::rebuild_failed:
       return ChildReason::rebuild_failed;
-    case Fault::admin_failed:
-      return ChildReason::admin_failed;
     case Fault::offline:
     case Fault::offline_permanent:
       return ChildReason::by_client;

@@ -66,8 +66,6 @@ std::string_view name(ChildReason reason) noexcept {
 
 std::string_view name(Fault fault) noexcept {
   switch (fault) {
-    case Fault::cannot_open:
-      return "cannot_open";
     case Fault::no_space:
       return "no_space";
     case Fault::timed_out:
@@ -76,8 +74,6 @@ std::string_view name(Fault fault) noexcept {
       return "io_error";
     case Fault::rebuild_failed:
       return "rebuild_failed";
-    case Fault::admin_failed:
-      return "admin_failed";
     case Fault::offline:
       return "offline";
     case Fault::offline_permanent:
@@ -86,9 +82,7 @@ std::string_view name(Fault fault) noexcept {
   return "?";
 }
 
-bool may_come_back(Fault fault) noexcept {
-  return fault != Fault::offline_permanent && fault != Fault::cannot_open;
-}
+bool may_come_back(Fault fault) noexcept { return fault != Fault::offline_permanent; }
 
 std::string_view name(RebuildState state) noexcept {
   switch (state) {

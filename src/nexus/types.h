@@ -49,12 +49,10 @@ std::string_view name(ChildReason reason) noexcept;
 
 // Why a child was taken out of service.
 enum class Fault : std::uint8_t {
-  cannot_open,
   no_space,
   timed_out,  // its oldest write outlived the latency budget, or the device said timed_out
   io_error,
   rebuild_failed,
-  admin_failed,
   offline,            // by the client, for a while
   offline_permanent,  // by the client, for good: only remove_child helps
 };
