@@ -310,6 +310,8 @@ void Disk::on_device_event(BlockDevice&, DeviceEvent event) noexcept {
       break;
     case DeviceEvent::failed:
       failed_ = true;
+      // What is behind it may begin anew, without what its cache had, before it can be reached again.
+      if (has_volatile_cache() && flushed_.load(std::memory_order_acquire) < writes()) lose_writes();
       break;
     case DeviceEvent::recovered:
       failed_ = false;

@@ -91,6 +91,7 @@ class DiskHealthOfPools : public testing::Test {
   }
   PoolStatus status() { return bench.pool->view().status; }
   std::string reason() { return bench.pool->view().status_reason; }
+  Errc flush() { return bench.machine.run(volume.channel.channel->flush()).code(); }
   void stall(Nanos time) {
     for (std::size_t i = 0; i < 2; ++i)
       bench.disk(i).faults().stalled_until = bench.machine.world.now() + time;
@@ -112,6 +113,27 @@ class DiskHealthOfPools : public testing::Test {
   Tracked volume;
   int times = 0;
 };
+
+// Has a device tell what happened to it.
+struct Teller : BlockDevice {
+  static void tell(BlockDevice& device, DeviceEvent event) { (device.*&Teller::raise)(event); }
+};
+
+TEST_F(DiskHealthOfPools, WhatADiskThatWasAwayHadInItsCacheIsNotCalledDurable) {
+  BlockDevice& disk = *bench.machine.registry.find(bench.pool->view().disks[0].device);
+  const auto go_and_come_back = [&] {
+    Teller::tell(disk, DeviceEvent::failed);
+    EXPECT_EQ(status(), PoolStatus::faulted);
+    Teller::tell(disk, DeviceEvent::recovered);
+  };
+  ASSERT_EQ(flush(), Errc::ok);
+  go_and_come_back();
+  EXPECT_EQ(status(), PoolStatus::online) << "nothing was in its cache";
+  ASSERT_EQ(volume.write(0, cluster), Errc::ok);
+  go_and_come_back();
+  EXPECT_NE(flush(), Errc::ok);
+  EXPECT_THAT(reason(), HasSubstr("could not make durable what was written to it"));
+}
 
 TEST_F(DiskHealthOfPools, ADiskThatStallsAgainAndAgainMakesThePoolDegraded) {
   for (int i = 0; i < 4; ++i) stall_once();
