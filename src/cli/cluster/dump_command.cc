@@ -2,10 +2,8 @@
 #include <ctime>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <map>
 #include <set>
-#include <sstream>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -17,6 +15,7 @@
 #include "cli/cluster/redact.h"
 #include "cli/cluster/top.h"
 #include "cli/tool/paths.h"
+#include "cli/tool/read_all.h"
 
 namespace holdfast::cli {
 namespace {
@@ -79,9 +78,7 @@ class Bundle {
       return;
     }
     file.seekg(std::max<std::streamoff>(0, size - static_cast<std::streamoff>(log_bytes_max)));
-    std::ostringstream content;
-    content << file.rdbuf();
-    add(name, redact_text(content.str()));
+    add(name, redact_text(read_all(file)));
   }
   // Each of a list in a file of its own.
   void add_each(const std::string& folder, const Tree& list, const char* id) {
@@ -156,9 +153,7 @@ void add_logs(Bundle& bundle, const std::string& name, const fs::path& path) {
 void add_local(Cluster& c, Bundle& bundle, const DumpOptions& o) {
   const std::string dir = default_state_dir();
   std::ifstream file(dir + "/cluster.json");
-  std::ostringstream read;
-  read << file.rdbuf();
-  const std::string content = read.str();
+  const std::string content = read_all(file);
   const Tree plan = Tree::parse(content, nullptr, false);
   const std::string url = fmt::format("http://{}:{}", text(plan, "address"), text(plan, "rest_port"));
   if (url != c.client().where()) return;

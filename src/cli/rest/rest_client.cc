@@ -2,14 +2,13 @@
 
 #include <cstdlib>
 #include <fstream>
-#include <iterator>
-#include <sstream>
 
 #include <fmt/format.h>
 #include <httplib.h>
 
 #include "cli/tool/output.h"
 #include "cli/tool/progress.h"
+#include "cli/tool/read_all.h"
 #include "http/client.h"
 
 namespace holdfast::cli {
@@ -182,9 +181,7 @@ std::optional<RestFailure> RestClient::prepare() {
   if (options_.token_file.empty()) options_.token_file = environment("HOLDFAST_TOKEN_FILE");
   if (!options_.token.empty() || options_.token_file.empty()) return std::nullopt;
   std::ifstream file(options_.token_file);
-  std::ostringstream content;
-  content << file.rdbuf();  // what cannot be read, such as a directory, is nothing
-  options_.token = std::move(content).str();
+  options_.token = read_all(file);
   while (!options_.token.empty() && std::isspace(static_cast<unsigned char>(options_.token.back())) != 0)
     options_.token.pop_back();
   if (!file.is_open() || options_.token.empty()) {

@@ -4,8 +4,6 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
-#include <sstream>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -14,6 +12,7 @@
 
 #include "base/units.h"
 #include "cli/rest/json_view.h"
+#include "cli/tool/read_all.h"
 
 namespace holdfast::cli {
 namespace {
@@ -183,9 +182,7 @@ Result<ClusterPlan> load_plan(const std::string& dir) {
     }
     return Error(Errc::not_found, fmt::format("no cluster is kept in {}", dir));
   }
-  std::ostringstream text_form;
-  text_form << file.rdbuf();
-  return parse_plan(text_form.str(), dir);
+  return parse_plan(read_all(file), dir);
 }
 
 // A file that is renamed before its bytes are on the disk may be empty after a power loss.
