@@ -1,7 +1,6 @@
 #include "engine/nexus_operations.h"
 
 #include <algorithm>
-#include <functional>
 #include <limits>
 #include <optional>
 
@@ -204,7 +203,7 @@ Task<Result<v1::AddChildNexusResponse>> add_child(Engine& engine, const v1::AddC
                     fmt::format("nexus {} has the child {} already", request.uuid(), request.uri()));
   }
   const BlockDevice* const own = locked.nexus;
-  const std::function<bool(const BlockDevice&)> is_own = [own](const BlockDevice& d) { return &d == own; };
+  const auto is_own = [own](const BlockDevice& d) { return &d == own; };
   const BlockDevice* const child = engine.devices().find(request.uri());
   if (child != nullptr && reaches(engine, *child, is_own))
     co_return bad(fmt::format("child {} lies on nexus '{}' itself", request.uri(), locked.nexus->name()));

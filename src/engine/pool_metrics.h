@@ -1,4 +1,4 @@
-// What a scrape says of pools and their replicas.
+// What a scrape says of pools and their replicas, and of the I/O of nexuses (volume_*).
 #pragma once
 
 #include "engine/engine.h"

@@ -1,7 +1,6 @@
 #include "engine/pool_operations.h"
 
 #include <algorithm>
-#include <functional>
 #include <optional>
 #include <utility>
 
@@ -229,9 +228,7 @@ Task<Result<own::PoolDetail>> add_disk(Engine& engine, const own::AddDiskRequest
   HF_CO_TRY(auto locked, co_await lock_open_pool(engine, request.pool()));
   const std::string disk = disk_uri(request.disk());
   const Pools::Known& known = *locked.known;
-  const std::function<bool(const BlockDevice&)> is_own = [&known](const BlockDevice& d) {
-    return known.pool->device(d.identity().uuid) == &d;
-  };
+  const auto is_own = [&known](const BlockDevice& d) { return known.pool->device(d.identity().uuid) == &d; };
   const BlockDevice* const device = engine.devices().find(disk);
   if (device != nullptr && reaches(engine, *device, is_own))
     co_return bad(fmt::format("disk {} lies on pool '{}' itself", disk, known.name));

@@ -146,7 +146,6 @@ Task<Status> Control::record_losses() {
   HF_CO_CHECK(usable());
   const Status recorded = co_await keeper_.persist(home_.now() + options_.hold_timeout);
   if (recorded.code() == Errc::fenced) co_await fence();
-  if (recorded.code() == Errc::timed_out) co_return Error(Errc::not_connected, recorded.error().message());
   if (!recorded.ok()) co_return recorded.error();
   for (const auto& c : children_) c->lost = false;
   co_return Status();

@@ -14,6 +14,14 @@ using fake::region_blocks;
 using fake::Rig;
 using fake::Started;
 
+// To a time before the volume: all of it holds something else, and no epoch is known.
+void set_back(FakeDisk& disk) {
+  disk.epoch = disk.sealed = 0;
+  disk.region_epochs.clear();
+  std::fill(disk.bytes.begin(), disk.bytes.end(), std::byte{0xee});
+  disk.region_allocated.assign(16, true);
+}
+
 TEST_F(Epochs, AreAnnouncedBeforeTheFirstWriteAndSealedAfterAFlush) {
   create();
   EXPECT_EQ(rig.nexus->view().announced_epoch, 1u);
@@ -205,10 +213,7 @@ TEST_F(Return, WhatWasNotSealedWhenItLeftIsCopiedToo) {
 
 TEST_F(Return, ADiskThatWasSetBackGetsEverything) {
   b_misses_region_2(true);
-  disk("b").epoch = disk("b").sealed = 0;
-  disk("b").region_epochs.clear();
-  std::fill(disk("b").bytes.begin(), disk("b").bytes.end(), std::byte{0xee});
-  disk("b").region_allocated.assign(16, true);
+  set_back(disk("b"));
   create();
   ASSERT_TRUE(online());
   EXPECT_TRUE(all_same());
@@ -219,8 +224,7 @@ TEST_F(Epochs, AHealthyDiskThatWasSetBackIsNotBelieved) {
   create();
   for (std::uint64_t r = 0; r < 8; ++r) write_region(r, 5);
   rig.close();
-  disk("a").epoch = disk("a").sealed = 0;
-  std::fill(disk("a").bytes.begin(), disk("a").bytes.end(), std::byte{0xee});
+  set_back(disk("a"));
   EXPECT_EQ(rig.create({"a"}, 8 * MiB).code(), Errc::failed_precondition);
   create();
   ASSERT_TRUE(online());
@@ -504,10 +508,7 @@ TEST_F(Epochs, ADiskThatWasSetBackGetsEverythingThoughTheNexusCrashesMeanwhile) 
   for (std::uint64_t r = 0; r < 8; ++r) write_region(r, static_cast<int>(r) + 1);
   settle();
   EXPECT_TRUE(rig.run(rig.nexus->offline_child(Rig::uri("b"))).ok());
-  disk("b").epoch = disk("b").sealed = 0;
-  disk("b").region_epochs.clear();
-  std::fill(disk("b").bytes.begin(), disk("b").bytes.end(), std::byte{0xee});
-  disk("b").region_allocated.assign(16, true);
+  set_back(disk("b"));
   disk("b").write_delay = 10s;
   EXPECT_TRUE(rig.run(rig.nexus->online_child(Rig::uri("b"))).ok());
   rig.pass(1s);
@@ -523,9 +524,7 @@ TEST_F(Epochs, AHealthyDiskThatWasSetBackIsNotBelievedAfterANexusThatCouldNotBeM
   create();
   for (std::uint64_t r = 0; r < 8; ++r) write_region(r, 5);
   rig.close();
-  disk("a").epoch = disk("a").sealed = 0;
-  disk("a").region_epochs.clear();
-  std::fill(disk("a").bytes.begin(), disk("a").bytes.end(), std::byte{0xee});
+  set_back(disk("a"));
   disk("c").epoch_error = Errc::io_error;  // a and b were told by then
   EXPECT_FALSE(rig.create({"a", "b", "c"}, 8 * MiB).ok());
   disk("c").epoch_error = Errc::ok;

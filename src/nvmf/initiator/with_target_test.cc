@@ -47,15 +47,18 @@ struct Exporter {
   }
   Task<Status> start(std::string uri) {
     HF_CO_TRY(device, co_await registry.create(std::move(uri)));
+    HF_CO_CHECK(co_await add());
+    for (const Endpoint& at : addresses) HF_CO_CHECK(co_await target.listen(at));
+    co_return Status();
+  }
+  Task<Status> add() {
     SubsystemConfig subsystem;
     subsystem.nqn = nqn;
     subsystem.serial = "1";
     HF_CO_CHECK(co_await target.add_subsystem(subsystem));
     NamespaceConfig space;
     space.uuid = Uuid::from_name("replica-1");
-    HF_CO_CHECK(co_await target.add_namespace(nqn, space, *device));
-    for (const Endpoint& at : addresses) HF_CO_CHECK(co_await target.listen(at));
-    co_return Status();
+    co_return co_await target.add_namespace(nqn, space, *device);
   }
   Task<void> stop() {
     co_await target.close();
@@ -685,15 +688,8 @@ TEST(WithTarget, ASubsystemThatIsMadeAgainMayHaveLostItsCaches) {
   auto data = pattern(4096, 1);
   ASSERT_TRUE(f.write(0, data).ok());
   auto again = [&f]() -> Task<Status> {
-    Target& target = f.exporter->target;
-    HF_CO_CHECK(co_await target.remove_subsystem(nqn));
-    SubsystemConfig subsystem;
-    subsystem.nqn = nqn;
-    subsystem.serial = "1";
-    HF_CO_CHECK(co_await target.add_subsystem(subsystem));
-    NamespaceConfig space;
-    space.uuid = Uuid::from_name("replica-1");
-    co_return co_await target.add_namespace(nqn, space, *f.exporter->device);
+    HF_CO_CHECK(co_await f.exporter->target.remove_subsystem(nqn));
+    co_return co_await f.exporter->add();
   };
   ASSERT_TRUE(f.world.run(f.target_home(), again()).ok());
   f.world.run_for(30s);
