@@ -295,6 +295,8 @@ std::optional<ChildRecord> Control::recall_former(Child& c) {
   if (c.epochs != nullptr && through > 0 && c.epoch_state.current > through) {
     c.in_sync_through = through;
     c.since = static_cast<std::uint32_t>(through);
+  } else if (c.epochs != nullptr) {
+    known.in_sync_through = 0;  // it has lost that, and when it is added again it may have been told an epoch
   }
   return known;
 }

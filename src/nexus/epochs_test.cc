@@ -534,5 +534,73 @@ TEST_F(Epochs, AHealthyDiskThatWasSetBackIsNotBelievedAfterANexusThatCouldNotBeM
   EXPECT_TRUE(rig.same("a", "b"));
 }
 
+TEST_F(Epochs, AHealthyDiskThatWasSetBackIsNotBelievedAfterACrash) {
+  create();
+  for (std::uint64_t r = 0; r < 8; ++r) write_region(r, 5);
+  settle();  // sealed on the disks; the record is that of the beginning
+  ASSERT_GT(disk("b").sealed, 1u);
+  rig.crash();
+  disk("a").epoch = 1;
+  disk("a").sealed = 0;
+  disk("a").region_epochs.clear();
+  std::fill(disk("a").bytes.begin(), disk("a").bytes.end(), std::byte{0xee});
+  create();
+  EXPECT_EQ(rig.read(0, 8, 16), 5);
+  ASSERT_TRUE(online());
+  EXPECT_EQ(rig.read(0, 8, 16), 5);
+  EXPECT_TRUE(all_same());
+}
+
+TEST_F(Epochs, NorAfterACrashAndANexusThatCouldNotBeMade) {
+  create();
+  for (std::uint64_t r = 0; r < 8; ++r) write_region(r, 5);
+  settle();
+  rig.crash();
+  disk("b").epoch = 1;
+  disk("b").sealed = 0;
+  disk("b").region_epochs.clear();
+  std::fill(disk("b").bytes.begin(), disk("b").bytes.end(), std::byte{0xee});
+  disk("c").epoch_error = Errc::io_error;  // a and b were told by then
+  EXPECT_FALSE(rig.create({"a", "b", "c"}, 8 * MiB).ok());
+  disk("c").epoch_error = Errc::ok;
+  create();
+  ASSERT_TRUE(online());
+  EXPECT_TRUE(rig.same("a", "b"));
+}
+
+TEST_F(Epochs, AHealthyDiskThatWasSetBackByOneEpochIsNotBelieved) {
+  create();
+  for (std::uint64_t r = 0; r < 8; ++r) write_region(r, 5);
+  rig.close();
+  disk("a").epoch = disk("a").sealed;
+  --disk("a").sealed;
+  std::fill(disk("a").bytes.begin(), disk("a").bytes.end(), std::byte{0xee});
+  ASSERT_EQ(rig.create({"a"}, 8 * MiB).code(), Errc::failed_precondition);
+  create();
+  ASSERT_TRUE(online());
+  EXPECT_EQ(rig.read(0, 8, 16), 5);
+  EXPECT_TRUE(rig.same("a", "b"));
+}
+
+TEST_F(Return, ADiskThatWasSetBackIsNotBelievedAfterItCouldNotBeAdded) {
+  create();
+  for (std::uint64_t r = 0; r < 8; ++r) write_region(r, static_cast<int>(r) + 1);
+  settle();
+  rig.close();
+  create({"a"});  // what is known of b is kept
+  disk("b").epoch = disk("b").sealed = 0;
+  disk("b").region_epochs.clear();
+  std::fill(disk("b").bytes.begin(), disk("b").bytes.end(), std::byte{0xee});
+  disk("b").region_allocated.assign(16, true);
+  disk("a").epoch_error = Errc::not_connected;  // b is told, a is not
+  EXPECT_FALSE(rig.run(rig.nexus->add_child(Rig::uri("b"), false)).ok());
+  ASSERT_GT(disk("b").epoch, 0u) << "it was told";
+  disk("a").epoch_error = Errc::ok;
+  EXPECT_TRUE(rig.run(rig.nexus->online_child(Rig::uri("a"))).ok());
+  EXPECT_TRUE(rig.run(rig.nexus->add_child(Rig::uri("b"), false)).ok());
+  ASSERT_TRUE(rig.wait_for([&] { return rig.recorded_healthy("b"); }));
+  EXPECT_TRUE(rig.same("a", "b"));
+}
+
 }  // namespace
 }  // namespace holdfast::nexus

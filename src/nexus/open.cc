@@ -36,6 +36,11 @@ bool is_better_source(const Child& a, const Child& b) noexcept {
   return a.local && !b.local;
 }
 
+// An epoch is sealed once the next one was announced.
+std::uint64_t told_by(std::uint64_t sealed) noexcept {
+  return sealed == 0 ? 0 : std::max(sealed, sealed + 1);
+}
+
 }  // namespace
 
 Record Control::wanted_record() const {
@@ -139,7 +144,7 @@ Task<Status> Control::choose_in_sync() {
     const ChildRecord* known = record->find(c->uuid);
     if (known == nullptr) continue;
     c->in_sync_through = known->in_sync_through;
-    if (lost_its_past(*c, known->in_sync_through)) {
+    if (lost_its_past(*c, told_by(known->in_sync_through))) {
       c->in_sync_through = 0;
       c->lost = true;
       continue;
@@ -147,7 +152,17 @@ Task<Status> Control::choose_in_sync() {
     if (!known->healthy) continue;
     c->recorded_healthy = true;
     sealed_ = std::max(sealed_, c->epochs != nullptr ? c->epoch_state.sealed : 0);
-    if (source == nullptr || is_better_source(*c, *source)) source = c.get();
+  }
+  // The record may be older than the last seal: whoever was in sync then had been told the next epoch.
+  for (const auto& c : children_) {
+    if (!c->recorded_healthy) continue;
+    if (lost_its_past(*c, told_by(sealed_))) {
+      c->recorded_healthy = false;
+      c->in_sync_through = 0;
+      c->lost = true;
+    } else if (source == nullptr || is_better_source(*c, *source)) {
+      source = c.get();
+    }
   }
   if (source == nullptr) {
     std::vector<std::string> named_healthy;
