@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/utf8.h"
 #include "engine/answer.h"
 #include "engine/grpc_status.h"
 #include "engine/naming.h"
@@ -19,7 +20,7 @@ std::string joined(const std::vector<std::string>& parts) { return fmt::format("
 v1::Bdev to_message(Engine& engine, const DeviceRegistry::Entry& entry) {
   const BlockDevice& device = *entry.device;
   v1::Bdev b;
-  b.set_name(device.name());
+  b.set_name(to_utf8(device.name()));
   b.set_uuid(device.identity().uuid.to_string());
   b.set_num_blocks(device.geometry().block_count);
   b.set_blk_size(device.geometry().block_bytes);
@@ -29,7 +30,8 @@ v1::Bdev to_message(Engine& engine, const DeviceRegistry::Entry& entry) {
   b.set_uri(device.identity().uri);
   b.set_product_name(device.identity().product_name);
   const auto* shared = engine.exports().find(device.name());
-  b.set_share_uri(shared != nullptr ? shared->uri : local_uri(device.name(), device.identity().uuid));
+  b.set_share_uri(shared != nullptr ? shared->uri
+                                    : local_uri(to_utf8(device.name()), device.identity().uuid));
   return b;
 }
 

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "base/utf8.h"
 #include "engine/naming.h"
 #include "engine/pool_messages.h"
 
@@ -39,7 +40,7 @@ std::uint64_t ticks(Nanos t) { return static_cast<std::uint64_t>(t.count()); }
 v1::IoStats message(const std::string& name, const Uuid& uuid, const IoStats& s, const IoLatencies& l) {
   constexpr std::uint64_t nanosecond_ticks = 1'000'000'000;
   v1::IoStats m;
-  m.set_name(name);
+  m.set_name(to_utf8(name));
   m.set_uuid(uuid.to_string());
   m.set_num_read_ops(s.read_ops);
   m.set_bytes_read(s.read_bytes);

@@ -151,11 +151,11 @@ v1::Replica replica_message(const Exports& exports, const Pools::Known& known, s
   if (const auto entity = text_of(spec.attributes, attribute::entity_id); !entity.empty())
     r.set_entity_id(to_utf8(entity));
   r.set_share(v1::ShareProtocol::NONE);
-  r.set_uri(local_uri(spec.name, spec.uuid));
+  r.set_uri(local_uri(to_utf8(spec.name), spec.uuid));
   if (const auto* shared = exports.find(spec.name)) {
     r.set_share(v1::ShareProtocol::NVMF);
     r.set_uri(shared->uri);
-    r.mutable_allowed_hosts()->Add(shared->allowed_hosts.begin(), shared->allowed_hosts.end());
+    for (const auto& host : shared->allowed_hosts) r.add_allowed_hosts(to_utf8(host));
   }
   *r.mutable_usage() = usage_message(cluster_bytes, volume);
   return r;

@@ -10,6 +10,7 @@
 #include <google/protobuf/util/json_util.h>
 
 #include "base/log.h"
+#include "base/utf8.h"
 #include "engine/foreign_data.h"
 
 namespace holdfast::engine {
@@ -198,7 +199,7 @@ Task<void> Pools::heal(std::string name) {
 Task<Status> Pools::open(Known& known) {
   auto opened = co_await open_members(known);
   if (!opened.ok()) {
-    std::string reason = opened.error().message();
+    std::string reason = to_utf8(opened.error().message());  // names in labels may be anything
     if (reason != known.reason) {
       HF_LOG(warn, "pool", "a pool cannot be opened; it is tried again until it can", {"pool", known.name},
              {"disks", joined(known.disks)}, {"error", opened.error()});

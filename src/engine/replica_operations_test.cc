@@ -8,14 +8,17 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "base/crc32c.h"
 #include "base/log.h"
 #include "block/leaf_device.h"
 #include "engine/data_dir.h"
 #include "engine/fault_injections.h"
 #include "engine/nexus_operations.h"
+#include "engine/pool_messages.h"
 #include "engine/snapshot_operations.h"
 #include "engine/snapshot_rebuild_operations.h"
 #include "pool/check.h"
+#include "pool/format.h"
 #include "rt/scope.h"
 #include "sim/node.h"
 #include "sim/reactor.h"
@@ -346,6 +349,44 @@ TEST_F(ReplicaOperations, WhatWasMadeOfANexusEndsBeforeIt) {
   run(engine.stop());
   EXPECT_TRUE(engine.devices().entries().empty());
   EXPECT_TRUE(engine.nexuses().list().empty());
+}
+
+// Whether a peer takes what is told.
+template <class Message>
+bool can_be_read(const Message& told) {
+  Message read;
+  return read.ParseFromString(told.SerializeAsString());
+}
+
+TEST_F(ReplicaOperations, WhateverADiskSaysTheAnswersCanBeRead) {
+  const Uuid uuid = Uuid::parse(replica_uuid).value();
+  auto found = engine.pools().find_volume(uuid);
+  ASSERT_TRUE(found);
+  found->volume.spec.name = "r\xff";
+  EXPECT_TRUE(can_be_read(replica_message(engine.exports(), *found->known, 1 << 20, found->volume)));
+
+  Pools::Known& known = *engine.pools().find("p1");
+  pool::Attributes hosts{{attribute::shared, "nvmf"}, {attribute::allowed_hosts, "nqn.\xff"}};
+  ASSERT_TRUE(run(known.pool->set_attributes(uuid, std::move(hosts))).ok());
+  ASSERT_TRUE(run(engine.pools().reopen(known)).ok());
+  found = engine.pools().find_volume(uuid);
+  ASSERT_NE(engine.exports().find("r1"), nullptr);
+  EXPECT_TRUE(can_be_read(replica_message(engine.exports(), known, 1 << 20, found->volume)));
+
+  run(engine.exports().unshare("r1")).ignore("the pool is closed below it");
+  ASSERT_TRUE(run(known.pool->close()).ok());
+  known.pool.reset();
+  for (const std::uint64_t offset : pool::wire::superblock_offsets) {
+    std::vector<std::byte> bytes(pool::wire::superblock_bytes);
+    node.disk("/dev/d0").peek(offset, bytes);
+    auto w = load<pool::wire::Superblock>(bytes);
+    w.name[0] = 0xff;
+    w.crc32c = 0;
+    w.crc32c = crc32c(bytes_of(w));
+    node.disk("/dev/d0").poke(offset, bytes_of(w));
+  }
+  EXPECT_FALSE(run(engine.pools().reopen(known)).ok());
+  EXPECT_TRUE(can_be_read(pool_detail(known)));
 }
 
 }  // namespace

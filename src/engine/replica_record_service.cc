@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "base/units.h"
+#include "base/utf8.h"
 #include "engine/answer.h"
 #include "engine/grpc_status.h"
 #include "engine/nexus_messages.h"
@@ -25,7 +26,7 @@ constexpr std::size_t record_overhead_bytes = 64;
 own::ReplicaRecord message(const pool::VolumeSpec& spec, bool with_record) {
   own::ReplicaRecord m;
   m.set_uuid(spec.uuid.to_string());
-  if (with_record) m.set_record(text_of(spec.attributes, attribute::record));
+  if (with_record) m.set_record(to_utf8(text_of(spec.attributes, attribute::record)));
   const auto digest = parse_number(text_of(spec.attributes, attribute::record_digest));
   if (digest.ok()) m.set_digest(digest.value());
   m.set_epoch(spec.epoch);
