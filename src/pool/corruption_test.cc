@@ -270,5 +270,23 @@ TEST(CorruptionOfLabels, OpeningMendsThoseOfEveryDisk) {
   }
 }
 
+TEST(CorruptionOfLabels, ACopyThatCannotBeReadIsAsOneThatIsDamaged) {
+  BenchParams params;
+  params.disks = 2;
+  for (const std::size_t i : {0u, 1u}) {
+    for (const std::uint64_t copy : wire::superblock_offsets) {
+      PoolBench bench(params);
+      bench.close();
+      bench.disk(i).faults().bad.push_back({.offset = copy, .length = 4096, .reads = true, .writes = false});
+      bench.open();
+      bench.disk(i).faults().bad.clear();
+      bench.close();
+      auto checked = bench.machine.run(check_pool(bench.machine.registry, bench.paths, false));
+      ASSERT_TRUE(checked.ok());
+      EXPECT_TRUE(checked.value().findings.empty() && checked.value().notes.empty());
+    }
+  }
+}
+
 }  // namespace
 }  // namespace holdfast::pool

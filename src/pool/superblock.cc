@@ -240,10 +240,18 @@ Task<Result<Label>> read_label(Reactor& home, DiskPort& disk) {
   std::optional<Error> worst;  // of what begins as a superblock
   bool agree = true;
   bool cut_off = false;
+  std::optional<Error> unread;
   for (unsigned copy = 0; copy < 2; ++copy) {
     const IoVec vec = buffer.vec();
     const Status read = co_await disk.read(wire::superblock_offsets[copy], IoVecs(&vec, 1));
-    if (!read.ok()) co_return disk.disk().explain(read.error(), "reading the label");
+    if (!read.ok()) {
+      Error error = disk.disk().explain(read.error(), "reading the label");
+      if (error.code() != Errc::io_error || unread) co_return error;
+      // As if it were damaged: nothing rests on an update before both copies have it.
+      unread = std::move(error);
+      agree = false;
+      continue;
+    }
     auto parsed = parse_superblock({buffer.data(), buffer.size()}, copy);
     if (parsed.ok()) {
       if (best && !belong_together(parsed.value(), best->superblock))
@@ -267,6 +275,8 @@ Task<Result<Label>> read_label(Reactor& home, DiskPort& disk) {
       worst = parsed.error();
     }
   }
+  if (unread && (!best || best->superblock.unfinished()))
+    co_return *unread;  // it may say that there is a pool
   if (worst && (!best || worst->code() == Errc::not_supported))
     co_return disk.disk().explain(*worst, "label");
   if (!best)
