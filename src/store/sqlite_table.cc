@@ -151,6 +151,7 @@ Result<std::int64_t> SqliteTable::number(const char* sql) {
 Status SqliteTable::prepare(std::uint64_t new_cluster_id) {
   // Exclusive: nobody else can change the file, and no shared memory file is needed. FULL: durable at commit.
   HF_CHECK(run("PRAGMA locking_mode=EXCLUSIVE"));
+  HF_CHECK(check_owner());  // before anything is written: the mode of the journal stays in the file
   HF_CHECK(run("PRAGMA journal_mode=WAL"));
   HF_CHECK(run("PRAGMA synchronous=FULL"));
   HF_CHECK(run("PRAGMA cell_size_check=ON"));
@@ -177,11 +178,15 @@ Status SqliteTable::make(std::uint64_t new_cluster_id) {
   return set_meta("cluster_id", static_cast<std::int64_t>(new_cluster_id));
 }
 
-Status SqliteTable::check_format() {
+Status SqliteTable::check_owner() {
+  HF_TRY(const std::int64_t tables, number("SELECT count(*) FROM sqlite_master"));
   HF_TRY(const std::int64_t application, number("PRAGMA application_id"));
-  if (application != application_id) {
-    return Error(Errc::bad_format, fmt::format("store {}: this is another program's SQLite file", path_));
-  }
+  if (tables == 0 || application == application_id) return Status();
+  return Error(Errc::bad_format, fmt::format("store {}: this is another program's SQLite file", path_));
+}
+
+Status SqliteTable::check_format() {
+  HF_CHECK(check_owner());
   HF_TRY(const std::int64_t version, number("PRAGMA user_version"));
   if (version != format_version) {
     return Error(Errc::bad_format, fmt::format("store {}: its format is version {}, this program knows {}",

@@ -48,6 +48,7 @@ class SqliteTable final : public Table {
   SqliteTable(std::string path, sqlite3* db);
   Status prepare(std::uint64_t new_cluster_id);
   Status make(std::uint64_t new_cluster_id);
+  Status check_owner();
   Status check_format();
   Status run(const char* sql);
   Result<std::int64_t> number(const char* sql);

@@ -3,9 +3,11 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <tuple>
 
 #include <gtest/gtest.h>
+#include <sqlite3.h>
 
 #include "base/prng.h"
 #include "store/mvcc.h"
@@ -175,6 +177,20 @@ TEST_F(File, WhatWasLeftInTheLogIsInTheDatabaseBeforeItIsRead) {
   EXPECT_EQ(fs::file_size(copy + "-wal"), 0u);
   Mvcc mvcc = Mvcc::open(*table, MvccLimits(), Nanos{0}).value();
   EXPECT_EQ(mvcc.range(RangeRequest("a")).value().kvs.at(0).value, "1");
+}
+
+TEST_F(File, AnotherProgramsStaysAsItIs) {
+  sqlite3* db = nullptr;
+  ASSERT_EQ(sqlite3_open(path.c_str(), &db), SQLITE_OK);
+  ASSERT_EQ(sqlite3_exec(db, "CREATE TABLE t(a)", nullptr, nullptr, nullptr), SQLITE_OK);
+  sqlite3_close(db);
+  const auto content = [this] {
+    std::ifstream in(path, std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(in), {});
+  };
+  const std::string before = content();
+  EXPECT_EQ(SqliteTable::open(path, 1).code(), Errc::bad_format);
+  EXPECT_EQ(content(), before);
 }
 
 }  // namespace
