@@ -1,5 +1,6 @@
 #include "control/model/codec.h"
 
+#include <algorithm>
 #include <concepts>
 #include <type_traits>
 
@@ -273,6 +274,13 @@ std::string write(const Spec& spec) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
+// Copying and writing a tree is recursive.
+bool is_deeper(const Json& json, int levels) {
+  if (!json.is_structured()) return false;
+  return levels == 0 || std::any_of(json.begin(), json.end(),
+                                    [levels](const Json& one) { return is_deeper(one, levels - 1); });
+}
+
 Error bad(std::string_view key, std::string_view what) {
   return Error(Errc::bad_format, fmt::format("record {}: {}", key, what));
 }
@@ -368,6 +376,7 @@ std::string to_json(const Membership& membership) {
 
 Result<std::string> membership_without(std::string_view key, std::string_view text, const Uuid& replica) {
   HF_TRY(Json json, parse_object(key, text));
+  if (is_deeper(json, 8)) return bad(key, "it nests too deeply");
   const auto children = json.find("children");
   if (children == json.end() || !children->is_array()) return bad(key, "it has no list of children");
   Json kept = Json::array();

@@ -174,6 +174,12 @@ TEST(Codec, DeepNestingIsAnError) {
   EXPECT_FALSE(parse_spec<VolumeSpec>("k", deep).ok());
 }
 
+TEST(Membership, DeepNestingIsAnError) {
+  const std::string deep =
+      R"({"children":[{"uuid":1,"x":)" + std::string(400'000, '[') + std::string(400'000, ']') + "}]}";
+  EXPECT_FALSE(membership_without("k", deep, id("a")).ok());
+}
+
 TEST(Membership, TheFirstOneCallsAllHealthy) {
   const auto m = parse_membership("k", first_membership({id("a"), id("b")}));
   ASSERT_TRUE(m.ok());
