@@ -9,6 +9,17 @@
 
 namespace holdfast {
 
+// "inject://malloc%3A%2F%2F%2Fm0%3Fsize_mb%3D8?..." or "inject://m0?..." or "inject:////dev/sdb?...".
+Result<std::string> inject_target(const Uri& uri) {
+  HF_TRY(std::string target, percent_decode(uri.authority));
+  target += uri.path;
+  if (uri.authority.empty() && !target.empty()) target.erase(0, 1);
+  if (target.empty())
+    return Error(Errc::invalid_argument,
+                 "'" + uri.text + "': expected inject://DEVICE?..., the device is missing");
+  return target;
+}
+
 namespace {
 
 class InjectChannel final : public Channel {
@@ -120,19 +131,8 @@ class InjectChannel final : public Channel {
   StopSource stop_;
 };
 
-// "inject://malloc%3A%2F%2F%2Fm0%3Fsize_mb%3D8?..." or "inject://m0?..." or "inject:////dev/sdb?...".
-Result<std::string> target_of(const Uri& uri) {
-  HF_TRY(std::string target, percent_decode(uri.authority));
-  target += uri.path;
-  if (uri.authority.empty() && !target.empty()) target.erase(0, 1);
-  if (target.empty())
-    return Error(Errc::invalid_argument,
-                 "'" + uri.text + "': expected inject://DEVICE?..., the device is missing");
-  return target;
-}
-
 Result<std::string> inject_name(const Uri& uri) {
-  HF_TRY(const std::string target, target_of(uri));
+  HF_TRY(const std::string target, inject_target(uri));
   if (target.find("://") == std::string::npos) return target + "-inject";
   HF_TRY(const Uri below, Uri::parse(target));
   if (below.path.size() < 2)
@@ -158,7 +158,7 @@ Result<Wanted> parse(const Uri& uri) {
 
 Task<Result<std::unique_ptr<BlockDevice>>> make(const Uri& uri, DeviceRegistry& registry) {
   HF_CO_TRY(const Wanted wanted, parse(uri));
-  HF_CO_TRY(const std::string target, target_of(uri));
+  HF_CO_TRY(const std::string target, inject_target(uri));
   HF_CO_TRY(const std::string name, inject_name(uri));
   BlockDevice* below = registry.find(target);
   const bool made_here = below == nullptr;
@@ -259,7 +259,7 @@ Result<InjectionUri> parse_injection(const std::string& text) {
   if (uri.scheme != "inject")
     return Error(Errc::invalid_argument, "'" + text + "': expected inject://DEVICE?...");
   InjectionUri parsed;
-  HF_TRY(parsed.target, target_of(uri));
+  HF_TRY(parsed.target, inject_target(uri));
   HF_TRY(parsed.inject_device, inject_name(uri));
   HF_TRY(const Wanted wanted, parse(uri));
   parsed.injection = wanted.injection;

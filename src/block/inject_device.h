@@ -55,6 +55,9 @@ class InjectDevice final : public BlockDevice, DeviceObserver {
   std::uint64_t last_id_ = 0;
 };
 
+// DEVICE of inject://DEVICE?.... Errors: invalid_argument.
+Result<std::string> inject_target(const Uri& uri);
+
 // What an inject:// URI says. Errors: invalid_argument.
 struct InjectionUri {
   std::string target;         // the device that is to fail

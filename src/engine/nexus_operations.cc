@@ -204,8 +204,7 @@ Task<Result<v1::AddChildNexusResponse>> add_child(Engine& engine, const v1::AddC
   }
   const BlockDevice* const own = locked.nexus;
   const auto is_own = [own](const BlockDevice& d) { return &d == own; };
-  const BlockDevice* const child = engine.devices().find(request.uri());
-  if (child != nullptr && reaches(engine, *child, is_own))
+  if (reaches(engine, request.uri(), is_own))
     co_return bad(fmt::format("child {} lies on nexus '{}' itself", request.uri(), locked.nexus->name()));
   auto added = co_await locked.nexus->add_child(request.uri(), request.norebuild(), in_sync_through);
   if (!added.ok()) co_return of_request(added.error());

@@ -229,8 +229,7 @@ Task<Result<own::PoolDetail>> add_disk(Engine& engine, const own::AddDiskRequest
   const std::string disk = disk_uri(request.disk());
   const Pools::Known& known = *locked.known;
   const auto is_own = [&known](const BlockDevice& d) { return known.pool->device(d.identity().uuid) == &d; };
-  const BlockDevice* const device = engine.devices().find(disk);
-  if (device != nullptr && reaches(engine, *device, is_own))
+  if (reaches(engine, disk, is_own))
     co_return bad(fmt::format("disk {} lies on pool '{}' itself", disk, known.name));
   if (!request.force()) HF_CO_CHECK(co_await check_foreign_data(engine.devices(), disk));
   HF_CO_CHECK(co_await engine.pools().add_disk(*locked.known, disk, request.force()));

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "base/log.h"
+#include "base/split.h"
 #include "block/uri.h"
 #include "nexus/nexus.h"
 
@@ -31,14 +32,8 @@ Result<NexusParams> params_of(const Uri& uri) {
   params.size_bytes = *size;
   HF_TRY(const auto uuid, query.take_uuid());
   params.uuid = uuid ? *uuid : Uuid::from_name(uri.text);
-  std::string_view list;
   const auto children = query.take("children");
-  if (children) list = *children;
-  while (!list.empty()) {
-    const std::size_t comma = list.find(',');
-    params.children.emplace_back(list.substr(0, comma));
-    list = comma == std::string_view::npos ? std::string_view() : list.substr(comma + 1);
-  }
+  if (children) params.children = split_at_commas(*children);
   HF_CHECK(query.finish());
   return params;
 }

@@ -537,6 +537,17 @@ TEST_F(PoolApi, APoolIsNoDiskOfItself) {
   request.set_disk("bdev:///r1");
   const auto add = [&] { return ask(engine_.pool_extras(), &own::PoolRpc::Stub::AddDisk, request).status; };
   EXPECT_CODE(add(), INVALID_ARGUMENT, "lies on pool 'p1'");
+  const std::string nexus = "nexus:///n1?size=32MiB&children=bdev:///r1";
+  for (const auto& would_be_made : {std::string("inject:///r1"), nexus}) {
+    request.set_disk(would_be_made);
+    EXPECT_CODE(add(), INVALID_ARGUMENT, "lies on pool 'p1'");
+  }
+  create_bdev(nexus);  // one that ListNexus does not show
+  request.set_disk("bdev:///n1");
+  EXPECT_CODE(add(), INVALID_ARGUMENT, "lies on pool 'p1'");
+  v1::DestroyBdevRequest by_uri;
+  by_uri.set_uri(nexus);
+  EXPECT_OK(ask(engine_.bdev(), &v1::BdevRpc::Stub::Destroy, by_uri).status);
   // By way of a nexus of which it is a child that may come back.
   create_bdev("malloc:///m0?size_mb=64");
   auto mirror = nexus_request({"bdev:///m0", "bdev:///r1"});
