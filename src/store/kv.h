@@ -159,9 +159,6 @@ struct Compare {
   static Compare create_revision_is(std::string key, Revision revision) {
     return Compare(KeyRange(std::move(key)), Target::create, Relation::equal, revision);
   }
-  static Compare lease_is(std::string key, LeaseId lease) {
-    return Compare(KeyRange(std::move(key)), Target::lease, Relation::equal, lease);
-  }
   static Compare value_is(std::string key, std::string value) {
     Compare c(KeyRange(std::move(key)), Target::value, Relation::equal, 0);
     c.value = std::move(value);
@@ -298,8 +295,7 @@ class Kv {
   // 0 lets the store choose the id. Errors: already_exists; out_of_range (a ttl of over 9e9 s).
   virtual Task<Result<Lease>> lease_grant(std::int64_t ttl_s, LeaseId id) = 0;
   Task<Result<Lease>> lease_grant(std::int64_t ttl_s) { return lease_grant(ttl_s, no_lease); }
-  // Makes it last its whole ttl again, which is returned. Errors: not_found (it has ended). LeaseKeeper
-  // (lease_keeper.h) does this in the background.
+  // Makes it last its whole ttl again, which is returned. Errors: not_found (it has ended).
   virtual Task<Result<std::int64_t>> lease_keep_alive(LeaseId id) = 0;
   // Ends it and removes its keys. Errors: not_found.
   virtual Task<Status> lease_revoke(LeaseId id) = 0;

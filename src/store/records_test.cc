@@ -1,4 +1,4 @@
-// Keys, calls, leases in the background, schema and backup: what stands on a Kv, on one in memory.
+// Keys, calls, schema and backup: what stands on a Kv, on one in memory.
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
@@ -8,7 +8,6 @@
 #include "store/backup.h"
 #include "store/keys.h"
 #include "store/kv_calls.h"
-#include "store/lease_keeper.h"
 #include "store/memory_kv.h"
 #include "store/schema.h"
 
@@ -68,36 +67,6 @@ TEST_F(Records, CompareAndSwap) {
   EXPECT_FALSE(run(remove_if(kv, "a", *first)).value());
   EXPECT_TRUE(run(remove_if(kv, "a", *first + 1)).value());
   EXPECT_EQ(value("a"), "(none)");
-}
-
-TEST_F(Records, ALeaseIsKept) {
-  LeaseKeeper keeper(core, kv);
-  ASSERT_TRUE(run(keeper.start(10)).ok());
-  put("mine", "1", keeper.id());
-  world.run_for(100s);
-  EXPECT_FALSE(keeper.lost());
-  EXPECT_EQ(value("mine"), "1");
-  run(keeper.stop());
-  EXPECT_EQ(value("mine"), "(none)");
-}
-
-TEST_F(Records, ALeaseThatWasRevokedIsLost) {
-  LeaseKeeper keeper(core, kv);
-  ASSERT_TRUE(run(keeper.start(9)).ok());
-  ASSERT_TRUE(run(kv.lease_revoke(keeper.id())).ok());
-  EXPECT_TRUE(run(keeper.wait_lost(StopToken())));
-  EXPECT_LE(world.now(), 4s);
-  run(keeper.stop());
-}
-
-TEST_F(Records, AStoreThatDoesNotAnswerLosesTheLeaseInTime) {
-  MemoryKv other(core, memory);
-  LeaseKeeper keeper(core, other);
-  ASSERT_TRUE(run(keeper.start(9)).ok());
-  run(other.close());
-  EXPECT_TRUE(run(keeper.wait_lost(StopToken())));
-  EXPECT_LE(world.now(), 9s + 1ms);
-  run(keeper.stop());
 }
 
 // Version 1 called the number of copies "replicas"; version 2 calls it "num_replicas".

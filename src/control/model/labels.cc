@@ -56,14 +56,6 @@ Status check_labels(const Labels& labels) {
   return Status();
 }
 
-Result<std::pair<std::string, std::string>> parse_label(std::string_view text) {
-  const auto at = text.find('=');
-  if (at == std::string_view::npos) return bad(fmt::format("label '{}' is not key=value", text));
-  std::pair<std::string, std::string> label(text.substr(0, at), text.substr(at + 1));
-  HF_CHECK(check_label(label.first, label.second));
-  return label;
-}
-
 Status check_topology(const Topology& topology) {
   if (topology.nodes) HF_CHECK(check_labelled(*topology.nodes));
   if (topology.pools) HF_CHECK(check_labelled(*topology.pools));

@@ -39,8 +39,6 @@ struct Topology {
 // same without a slash, or empty. Errors: InvalidArgument, saying which rule.
 Status check_label(std::string_view key, std::string_view value);
 Status check_labels(const Labels& labels);
-// "key=value" of a path. Errors: InvalidArgument.
-Result<std::pair<std::string, std::string>> parse_label(std::string_view text);
 Status check_topology(const Topology& topology);
 
 // Why `labels` are not what is asked for: "label zone=a is missing", "label zone is b, not a"; nothing when they are.
