@@ -338,20 +338,6 @@ Task<Result<VolumeView>> Agent::set_replica_count(Uuid id, std::uint32_t count) 
   co_return this->volume(id);
 }
 
-namespace {
-
-// What a further replica is to hold at once.
-std::uint64_t written_bytes(const Cluster& now, const VolumeSpec& volume) {
-  std::uint64_t most = 0;
-  for (const ReplicaSpec* r : now.replicas(volume.uuid)) {
-    const ReplicaState* seen = now.online_replica(r->uuid);
-    if (seen != nullptr) most = std::max(most, seen->space.allocated_bytes);
-  }
-  return most;
-}
-
-}  // namespace
-
 Task<Status> Agent::grow_count(const Op& op, VolumeSpec volume) {
   const Cluster now = cluster();
   ReplicaNeed need(volume);

@@ -52,19 +52,10 @@ std::vector<PoolId> pools_without(const Cluster& cluster, const VolumeSpec& v, c
   return pools;
 }
 
-std::uint64_t written(const Cluster& cluster, const VolumeSpec& v) {
-  std::uint64_t most = 0;
-  for (const ReplicaSpec* r : cluster.replicas(v.uuid)) {
-    const ReplicaState* state = cluster.online_replica(r->uuid);
-    if (state != nullptr) most = std::max(most, state->space.allocated_bytes);
-  }
-  return most;
-}
-
 std::optional<PoolId> place_one(const Plan& plan, const VolumeSpec& v, const ReplicaSpec* leaving) {
   ReplicaNeed need(v);
   need.occupied = pools_without(plan.cluster, v, leaving != nullptr ? leaving->uuid : Uuid());
-  need.written_bytes = written(plan.cluster, v);
+  need.written_bytes = written_bytes(plan.cluster, v);
   if (leaving != nullptr) need.avoid = leaving->pool;
   auto placed = place_replicas(plan.cluster, plan.policy.capacity, need);
   if (placed.pools.empty()) return std::nullopt;
@@ -96,7 +87,7 @@ void reconcile_moves(Plan& plan, const VolumeSpec& v, const NexusState* nexus) {
     need.occupied = pools_without(cluster, v, m.from);
     need.only = m.pool;
     need.avoid = from->second.pool;
-    need.written_bytes = written(cluster, v);
+    need.written_bytes = written_bytes(cluster, v);
     const auto placed = place_replicas(cluster, plan.policy.capacity, need);
     if (placed.pools.empty() || placed.pools.front() == from->second.pool) {
       plan.held = true;

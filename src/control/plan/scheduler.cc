@@ -278,6 +278,15 @@ std::optional<std::string> refused(const Cluster& cluster, const CapacityLimits&
 
 }  // namespace
 
+std::uint64_t written_bytes(const Cluster& cluster, const VolumeSpec& volume) {
+  std::uint64_t most = 0;
+  for (const ReplicaSpec* r : cluster.replicas(volume.uuid)) {
+    const ReplicaState* state = cluster.online_replica(r->uuid);
+    if (state != nullptr) most = std::max(most, state->space.allocated_bytes);
+  }
+  return most;
+}
+
 Placement place_replicas(const Cluster& cluster, const CapacityLimits& limits, const ReplicaNeed& need) {
   Placement placement;
   const auto rules = label_rules(need.volume.topology);

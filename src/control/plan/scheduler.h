@@ -47,6 +47,9 @@ struct Placement {
   std::vector<PoolRefusal> refused;  // every other pool, by name
 };
 
+// The most that an online replica of the volume has allocated: what a further one is to hold at once.
+std::uint64_t written_bytes(const Cluster& cluster, const VolumeSpec& volume);
+
 Placement place_replicas(const Cluster& cluster, const CapacityLimits& limits, const ReplicaNeed& need);
 
 // "pool p1 on node n1: ...; pool p2 ...", for the text of an error.
