@@ -10,11 +10,6 @@
 namespace holdfast::control {
 namespace {
 
-Status check_hosts(const std::vector<std::string>& hosts) {
-  for (const auto& nqn : hosts) HF_CHECK(check_nqn(nqn));
-  return Status();
-}
-
 Status check_protocol(Protocol protocol) {
   if (protocol == Protocol::nvmf) return Status();
   return refusal(Kind::invalid_argument,
@@ -71,7 +66,7 @@ Task<Result<ReplicaView>> Agent::create_replica(CreateReplica request) {
   if (request.replica.is_nil())
     co_return refusal(Kind::invalid_argument, "a replica needs a UUID that is not all zero");
   HF_CO_CHECK(check_size(request.size_bytes));
-  HF_CO_CHECK(check_hosts(request.allowed_hosts));
+  HF_CO_CHECK(check_nqns(request.allowed_hosts));
   if (request.share != Protocol::none) HF_CO_CHECK(check_protocol(request.share));
   HF_CO_TRY(const Op op, co_await begin("replica/" + request.replica.to_string()));
   HF_CO_TRY(const PoolSpec pool, find_pool(request.pool));
@@ -164,7 +159,7 @@ Task<Status> Agent::delete_replica(Uuid id, std::optional<PoolId> pool, std::opt
 Task<Result<std::string>> Agent::share_replica(Uuid id, Protocol protocol,
                                                std::vector<std::string> allowed_hosts) {
   HF_CO_CHECK(check_protocol(protocol));
-  HF_CO_CHECK(check_hosts(allowed_hosts));
+  HF_CO_CHECK(check_nqns(allowed_hosts));
   HF_CO_TRY(const ReplicaSpec before, find_replica(id));
   HF_CO_TRY(const Op op, co_await begin(replica_guard(before)));
   HF_CO_TRY(ReplicaSpec spec, find_replica(id));

@@ -227,12 +227,6 @@ std::vector<FrontendNode> frontends_of(const std::optional<std::string>& name) {
   return {{*name, std::string(host_nqn_prefix) + *name}};
 }
 
-// Engines refuse others, and what is written down is tried for ever.
-Status check_frontends(const std::vector<FrontendNode>& frontends) {
-  for (const FrontendNode& f : frontends) HF_CHECK(check_nqn(f.nqn));
-  return Status();
-}
-
 // Every replica keeps it with the rest of the volume's specification, and has room for 32 KiB of that.
 Status check_context(const std::map<std::string, std::string>& context) {
   constexpr std::size_t bytes_max = 8 << 10;
@@ -247,7 +241,11 @@ Status check_context(const std::map<std::string, std::string>& context) {
 
 Task<Result<VolumeView>> Agent::publish_volume(PublishVolume request) {
   HF_CO_CHECK(check_context(request.publish_context));
-  HF_CO_CHECK(check_frontends(frontends_of(request.frontend_node)));
+  VolumeTarget wanted;
+  wanted.protocol = request.protocol;
+  wanted.frontends = frontends_of(request.frontend_node);
+  // Engines refuse others, and what is written down is tried for ever.
+  HF_CO_CHECK(check_nqns(nqns(wanted.frontends)));
   if (request.protocol != Protocol::nvmf) {
     co_return refusal(Kind::invalid_argument,
                       fmt::format("protocol {}: volumes are published by nvmf", name(request.protocol)));
@@ -263,9 +261,6 @@ Task<Result<VolumeView>> Agent::publish_volume(PublishVolume request) {
   if (volume.status != SpecStatus::created) {
     co_return refusal(Kind::deleting, volume_text(volume.uuid) + " is not complete, or is being deleted");
   }
-  VolumeTarget wanted;
-  wanted.protocol = request.protocol;
-  wanted.frontends = frontends_of(request.frontend_node);
   std::optional<NodeId> avoid;
   if (volume.target && !request.republish) {
     co_return refusal(Kind::already_published, fmt::format("{} is published on node {} already",
@@ -453,7 +448,7 @@ Task<Result<std::string>> Agent::share_volume(Uuid id, Protocol protocol,
                       fmt::format("protocol {}: volumes are shared by nvmf", name(protocol)));
   }
   const std::vector<FrontendNode> frontends = frontends_of(frontend_host);
-  HF_CO_CHECK(check_frontends(frontends));
+  HF_CO_CHECK(check_nqns(nqns(frontends)));
   HF_CO_TRY(const Op op, co_await begin(volume_guard(id)));
   HF_CO_TRY(VolumeSpec volume, find_volume(id));
   if (!volume.target) co_return refusal(Kind::not_published, volume_text(id) + " is not published");

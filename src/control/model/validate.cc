@@ -74,6 +74,11 @@ Status check_nqn(std::string_view nqn) {
                          nqn, nqn_chars_max));
 }
 
+Status check_nqns(const std::vector<std::string>& nqns) {
+  for (const std::string& nqn : nqns) HF_CHECK(check_nqn(nqn));
+  return Status();
+}
+
 Status check_cordon_label(std::string_view label) {
   const bool sized = !label.empty() && label.size() <= id_chars_max;
   if (sized && std::all_of(label.begin(), label.end(), printable)) return Status();

@@ -23,6 +23,7 @@ Status check_disks(std::string_view pool, const std::vector<std::string>& disks)
 Status check_size(std::uint64_t bytes);
 Status check_replica_count(std::uint64_t count);
 Status check_nqn(std::string_view nqn);
+Status check_nqns(const std::vector<std::string>& nqns);
 // Cordon and drain labels: 1 to 63 printable characters.
 Status check_cordon_label(std::string_view label);
 // host:port
