@@ -7,6 +7,7 @@
 #include "control/agent.h"
 #include "control/model/record.h"
 #include "control/model/validate.h"
+#include "control/new_volume.h"
 #include "control/texts.h"
 #include "rt/when_all.h"
 
@@ -355,20 +356,8 @@ Task<Result<VolumeView>> Agent::build_from(const Op& op, SnapshotSpec snapshot, 
     co_return refusal(Kind::failed_precondition, fmt::format("{}: {} replicas wanted, the snapshot has {}",
                                                              what, request.replicas, copies));
   }
-  VolumeSpec volume;
-  volume.uuid = request.volume;
-  volume.size_bytes = request.size_bytes;
-  volume.num_replicas = request.replicas;
-  volume.self_heal = request.self_heal;
-  volume.thin = true;
-  volume.labels = request.labels;
-  volume.topology = request.topology;
-  volume.affinity_group = request.affinity_group;
-  volume.max_snapshots = request.max_snapshots;
+  VolumeSpec volume = new_volume(request);
   volume.content_source = ContentSource{snapshot.uuid, snapshot.volume};
-  PendingVolumeOp pending;
-  pending.operation = VolumeOp::create;
-  volume.operation = pending;
   HF_CO_CHECK(check_recordable(volume));
   std::vector<ReplicaSpec> replicas;
   std::vector<Claim> claims;

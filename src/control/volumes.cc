@@ -6,6 +6,7 @@
 #include "control/agent.h"
 #include "control/model/record.h"
 #include "control/model/validate.h"
+#include "control/new_volume.h"
 #include "control/plan/fills.h"
 #include "control/plan/status.h"
 #include "control/texts.h"
@@ -35,23 +36,6 @@ Status check_request(const CreateVolume& r) {
     }
   }
   return Status();
-}
-
-VolumeSpec spec_of(const CreateVolume& r) {
-  VolumeSpec v;
-  v.uuid = r.volume;
-  v.size_bytes = r.size_bytes;
-  v.num_replicas = r.replicas;
-  v.self_heal = r.self_heal;
-  v.thin = r.thin;
-  v.labels = r.labels;
-  v.topology = r.topology;
-  v.affinity_group = r.affinity_group;
-  v.max_snapshots = r.max_snapshots;
-  PendingVolumeOp operation;
-  operation.operation = VolumeOp::create;
-  v.operation = operation;
-  return v;
 }
 
 }  // namespace
@@ -207,7 +191,7 @@ Status Agent::check_capacity_limit(const Uuid& id, std::uint64_t more_bytes) con
 
 Task<Result<VolumeView>> Agent::create_volume(CreateVolume request) {
   HF_CO_CHECK(check_request(request));
-  const VolumeSpec volume = spec_of(request);
+  const VolumeSpec volume = new_volume(request);
   HF_CO_CHECK(check_recordable(volume));
   HF_CO_TRY(const Op op, co_await begin(volume_guard(request.volume)));
   HF_CO_CHECK(check_new_volume(request.volume));
