@@ -176,15 +176,11 @@ Task<Status> Agent::destroy_nexus(const Op& op, Uuid id) {
   if (spec.status != SpecStatus::deleting) {
     if (spec.status == SpecStatus::creating) spec.unsure_until = unix_now() + late_requests_max;
     spec.status = SpecStatus::deleting;
-    Changes changes;
-    changes.put(spec);
-    HF_CO_CHECK(co_await commit(op, std::move(changes)));
+    HF_CO_CHECK(co_await commit_put(op, spec));
   }
   HF_CO_CHECK(co_await act_destroy_nexus(op, spec));
   if (unix_now() < spec.unsure_until || !specs().nexuses.contains(id)) co_return Status();
-  Changes changes;
-  changes.remove(spec);
-  co_return co_await commit(op, std::move(changes));
+  co_return co_await commit_remove(op, spec);
 }
 
 }  // namespace holdfast::control

@@ -350,6 +350,18 @@ Status Agent::check_leading() const {
   return refusal(Kind::unavailable, "no agent leads at the moment: try again");
 }
 
+Task<Status> Agent::commit_put(const Op& op, AnySpec spec) {
+  Changes changes;
+  changes.put(std::move(spec));
+  return commit(op, std::move(changes));
+}
+
+Task<Status> Agent::commit_remove(const Op& op, AnySpec spec) {
+  Changes changes;
+  changes.remove(std::move(spec));
+  return commit(op, std::move(changes));
+}
+
 Task<Result<Agent::Op>> Agent::begin(std::string guard) {
   Gate::Hold hold = operations_.enter();
   if (!hold) co_return refusal(Kind::unavailable, "this agent is stopping");

@@ -194,6 +194,9 @@ class Agent final : public Service {
   Task<Result<Op>> begin(std::string guard);
   Status check_leading() const;
   Task<Status> commit(const Op& op, Changes changes) { return registry_.commit(op.term, std::move(changes)); }
+  // One record, and nothing else.
+  Task<Status> commit_put(const Op& op, AnySpec spec);
+  Task<Status> commit_remove(const Op& op, AnySpec spec);
   UnixNanos unix_now() const { return static_cast<UnixNanos>(home_.wall_now()); }
   Cluster cluster() const {
     return Cluster(registry_.specs(), registry_.index(), nodes_.observed(), claims_);

@@ -195,9 +195,7 @@ Task<Status> Agent::note_recreated(const Op& op, Uuid id, UnixNanos unsure_until
     spec.status = SpecStatus::created;
     spec.operation.reset();
   }
-  Changes changes;
-  changes.put(std::move(spec));
-  co_return co_await commit(op, std::move(changes));
+  co_return co_await commit_put(op, std::move(spec));
 }
 
 Task<Status> Agent::execute_nexus(const Op& op, const Action& action) {
@@ -210,9 +208,7 @@ Task<Status> Agent::execute_nexus(const Op& op, const Action& action) {
   if (action.what == Do::forget_nexus) {
     if (spec.status != SpecStatus::deleting || cluster().known_nexus(spec.uuid) != nullptr)
       co_return Status();
-    Changes changes;
-    changes.remove(spec);
-    co_return co_await commit(op, std::move(changes));
+    co_return co_await commit_remove(op, spec);
   }
   if (spec.status != SpecStatus::created) co_return Status();
   if (action.what == Do::share_nexus) co_return co_await act_share_nexus(op, spec);
@@ -280,9 +276,7 @@ Task<Status> Agent::execute_node(const Op& op, const Action& action) {
   if (found == specs().nodes.end() || found->second.drains.empty()) co_return Status();
   NodeSpec spec = found->second;
   spec.drained = action.what == Do::end_drain;
-  Changes changes;
-  changes.put(spec);
-  HF_CO_CHECK(co_await commit(op, std::move(changes)));
+  HF_CO_CHECK(co_await commit_put(op, spec));
   if (spec.drained) {
     events_.add("Node", "StateChange", spec.id, spec.id,
                 fmt::format("node {} is drained: {}", spec.id, action.why));

@@ -122,9 +122,7 @@ Task<Status> Agent::execute_volume(const Op& op, const Action& action) {
     }
     case Do::drop_move: {
       std::erase_if(volume.moves, [&](const ReplicaMove& m) { return m.from == action.replica; });
-      Changes changes;
-      changes.put(std::move(volume));
-      co_return co_await commit(op, std::move(changes));
+      co_return co_await commit_put(op, std::move(volume));
     }
     case Do::start_repair:
       co_return co_await start_repair(op, action);

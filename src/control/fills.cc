@@ -58,9 +58,7 @@ Task<Status> Agent::plan_copy(const Op& op, const Action& action) {
   part.pool_uuid = r.pool_uuid;
   part.unsure_until = with_its_fill;
   snapshot.transactions[snapshot.transaction].push_back(std::move(part));
-  Changes changes;
-  changes.put(std::move(snapshot));
-  co_return co_await commit(op, std::move(changes));
+  co_return co_await commit_put(op, std::move(snapshot));
 }
 
 Task<Status> Agent::note_copy(const Op& op, const Action& action) {
@@ -70,9 +68,7 @@ Task<Status> Agent::note_copy(const Op& op, const Action& action) {
   ReplicaSnapshotSpec* part = find_part(snapshot, action.part);
   if (part == nullptr || !observed().snapshots.contains(action.part)) co_return Status();
   part->status = SpecStatus::created;
-  Changes changes;
-  changes.put(std::move(snapshot));
-  co_return co_await commit(op, std::move(changes));
+  co_return co_await commit_put(op, std::move(snapshot));
 }
 
 Task<Status> Agent::settle_copy(const Op& op, const Action& action) {
@@ -104,9 +100,7 @@ Task<Status> Agent::settle_copy(const Op& op, const Action& action) {
   } else {
     erase_part(snapshot, action.part);
   }
-  Changes changes;
-  changes.put(std::move(snapshot));
-  co_return co_await commit(op, std::move(changes));
+  co_return co_await commit_put(op, std::move(snapshot));
 }
 
 // The replica is its target's to take in. A request that a former agent made, or that nobody waits for any more, may
@@ -124,9 +118,7 @@ Task<Status> Agent::end_fill(const Op& op, Uuid replica, std::uint32_t in_sync_t
   if (owner != specs().volumes.end() && owner->second.server() != nullptr)
     share_towards(spec, {owner->second.server()->node});
   const NodeId node = cluster().node_id_of_pool(spec.pool);
-  Changes changes;
-  changes.put(std::move(spec));
-  HF_CO_CHECK(co_await commit(op, std::move(changes)));
+  HF_CO_CHECK(co_await commit_put(op, std::move(spec)));
   fill_failures_.erase(replica);
   events_.add("Replica", "Fill", replica.to_string(), node,
               fmt::format("replica {} of volume {}: {}", replica.to_string(), volume.to_string(), why));
@@ -167,9 +159,7 @@ Task<Status> Agent::begin_fill(const Op& op, PoolId pool, NewFill request) {
     const RebuildClaim turn(claims_);
     ReplicaSpec spec = found->second;
     spec.fill->begun = true;
-    Changes changes;
-    changes.put(std::move(spec));
-    HF_CO_CHECK(co_await commit(op, std::move(changes)));
+    HF_CO_CHECK(co_await commit_put(op, std::move(spec)));
   }
   HF_CO_TRY(Engine * engine, engine_of_pool(op, pool));
   co_return co_await engine->start_fill(std::move(request));
@@ -206,9 +196,7 @@ Task<Result<std::uint32_t>> Agent::take_in_sync_through(const Op& op, Uuid repli
   if (found == specs().replicas.end() || found->second.in_sync_through == 0) co_return std::uint32_t{0};
   ReplicaSpec spec = found->second;
   const std::uint32_t through = std::exchange(spec.in_sync_through, 0);
-  Changes changes;
-  changes.put(std::move(spec));
-  HF_CO_CHECK(co_await commit(op, std::move(changes)));
+  HF_CO_CHECK(co_await commit_put(op, std::move(spec)));
   co_return through;
 }
 
@@ -232,9 +220,7 @@ Task<Status> Agent::release_copy(const Op& op, const Action& action) {
   if (!is_surplus_now()) co_return Status();
   SnapshotSpec snapshot = specs().snapshots.at(action.snapshot);
   find_part(snapshot, action.part)->status = SpecStatus::deleting;
-  Changes intent;
-  intent.put(snapshot);
-  HF_CO_CHECK(co_await commit(op, std::move(intent)));
+  HF_CO_CHECK(co_await commit_put(op, snapshot));
   co_return co_await change_part(op, action, true);
 }
 

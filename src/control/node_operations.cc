@@ -32,9 +32,7 @@ Task<Status> Agent::register_node(Registration r) {
     spec.nqn = r.nqn;
     spec.version = r.version;
     spec.features = r.features;
-    Changes changes;
-    changes.put(std::move(spec));
-    HF_CO_CHECK(co_await commit(op, std::move(changes)));
+    HF_CO_CHECK(co_await commit_put(op, std::move(spec)));
   }
   nodes_.heartbeat(r);
   co_return Status();
@@ -55,9 +53,7 @@ Task<Result<NodeView>> Agent::cordon_node(NodeId id, std::string label) {
                       fmt::format("node {} is drained with label {}: cordon it with another", id, label));
   }
   spec.cordons.insert(label);
-  Changes changes;
-  changes.put(std::move(spec));
-  HF_CO_CHECK(co_await commit(op, std::move(changes)));
+  HF_CO_CHECK(co_await commit_put(op, std::move(spec)));
   co_return node(id);
 }
 
@@ -71,9 +67,7 @@ Task<Result<NodeView>> Agent::uncordon_node(NodeId id, std::string label) {
     spec.drained = false;
     spec.draining_since = 0;
   }
-  Changes changes;
-  changes.put(std::move(spec));
-  HF_CO_CHECK(co_await commit(op, std::move(changes)));
+  HF_CO_CHECK(co_await commit_put(op, std::move(spec)));
   co_return node(id);
 }
 
@@ -90,9 +84,7 @@ Task<Result<NodeView>> Agent::drain_node(NodeId id, std::string label, bool repl
   if (spec.drains.empty()) spec.draining_since = unix_now();
   spec.drains[label].replicas = replicas;
   spec.drained = false;
-  Changes changes;
-  changes.put(std::move(spec));
-  HF_CO_CHECK(co_await commit(op, std::move(changes)));
+  HF_CO_CHECK(co_await commit_put(op, std::move(spec)));
   events_.add("Node", "StateChange", id, id, fmt::format("node {} is being drained ({})", id, label));
   co_return node(id);
 }
@@ -102,9 +94,7 @@ Task<Result<NodeView>> Agent::label_node(NodeId id, std::string key, std::string
   HF_CO_TRY(const Op op, co_await begin(node_guard(id)));
   HF_CO_TRY(NodeSpec spec, find_node(id));
   HF_CO_CHECK(set_label(spec.labels, "node " + id, key, value, overwrite));
-  Changes changes;
-  changes.put(std::move(spec));
-  HF_CO_CHECK(co_await commit(op, std::move(changes)));
+  HF_CO_CHECK(co_await commit_put(op, std::move(spec)));
   co_return node(id);
 }
 
@@ -112,9 +102,7 @@ Task<Result<NodeView>> Agent::unlabel_node(NodeId id, std::string key) {
   HF_CO_TRY(const Op op, co_await begin(node_guard(id)));
   HF_CO_TRY(NodeSpec spec, find_node(id));
   HF_CO_CHECK(remove_label(spec.labels, "node " + id, key));
-  Changes changes;
-  changes.put(std::move(spec));
-  HF_CO_CHECK(co_await commit(op, std::move(changes)));
+  HF_CO_CHECK(co_await commit_put(op, std::move(spec)));
   co_return node(id);
 }
 
@@ -148,9 +136,7 @@ Task<Result<AppNodeView>> Agent::register_app_node(AppNodeSpec spec) {
   const auto known = specs().app_nodes.find(spec.id);
   if (known == specs().app_nodes.end() || known->second != spec) {
     HF_CO_TRY(const Op op, co_await begin("app_node/" + spec.id));
-    Changes changes;
-    changes.put(spec);
-    HF_CO_CHECK(co_await commit(op, std::move(changes)));
+    HF_CO_CHECK(co_await commit_put(op, spec));
   }
   app_nodes_seen_[spec.id] = home_.now();
   co_return app_node(spec.id);
@@ -162,9 +148,7 @@ Task<Status> Agent::deregister_app_node(std::string id) {
   if (found == specs().app_nodes.end()) {
     co_return refusal(Kind::not_found, fmt::format("app node {} is not registered", id));
   }
-  Changes changes;
-  changes.remove(found->second);
-  HF_CO_CHECK(co_await commit(op, std::move(changes)));
+  HF_CO_CHECK(co_await commit_remove(op, found->second));
   app_nodes_seen_.erase(id);
   co_return Status();
 }

@@ -98,9 +98,7 @@ Task<Result<ReplicaView>> Agent::create_replica(CreateReplica request) {
   std::sort(spec.allowed_hosts.begin(), spec.allowed_hosts.end());
   spec.operation = Pending<ReplicaOp>{ReplicaOp::create, std::nullopt};
   const Claim claim(claims_, spec.pool, spec.size_bytes, spec.thin);
-  Changes intent;
-  intent.put(spec);
-  HF_CO_CHECK(co_await commit(op, std::move(intent)));
+  HF_CO_CHECK(co_await commit_put(op, spec));
   const Status made = co_await act_create_replica(op, spec);
   Changes outcome;
   if (!made.ok()) {
@@ -149,9 +147,7 @@ Task<Status> Agent::delete_replica(Uuid id, std::optional<PoolId> pool, std::opt
   if (spec.status != SpecStatus::deleting) {
     spec.status = SpecStatus::deleting;
     spec.operation = Pending<ReplicaOp>{ReplicaOp::destroy, std::nullopt};
-    Changes intent;
-    intent.put(spec);
-    HF_CO_CHECK(co_await commit(op, std::move(intent)));
+    HF_CO_CHECK(co_await commit_put(op, spec));
   }
   co_return co_await destroy_replica(op, id);
 }
@@ -172,9 +168,7 @@ Task<Result<std::string>> Agent::share_replica(Uuid id, Protocol protocol,
   spec.share = protocol;
   spec.allowed_hosts = std::move(allowed_hosts);
   std::sort(spec.allowed_hosts.begin(), spec.allowed_hosts.end());
-  Changes changes;
-  changes.put(spec);
-  HF_CO_CHECK(co_await commit(op, std::move(changes)));
+  HF_CO_CHECK(co_await commit_put(op, spec));
   HF_CO_CHECK(co_await act_share_replica(op, spec));
   co_return observed().replicas.contains(id) ? observed().replicas.at(id).uri : std::string();
 }
@@ -189,9 +183,7 @@ Task<Status> Agent::unshare_replica(Uuid id) {
     co_return refusal(Kind::in_use, replica_text(spec.uuid) + " is shared for its volume");
   spec.share = Protocol::none;
   spec.allowed_hosts.clear();
-  Changes changes;
-  changes.put(spec);
-  HF_CO_CHECK(co_await commit(op, std::move(changes)));
+  HF_CO_CHECK(co_await commit_put(op, spec));
   co_return co_await act_share_replica(op, spec);
 }
 
@@ -231,9 +223,7 @@ Task<Result<NexusView>> Agent::create_nexus(CreateNexus request) {
   }
   spec.status = SpecStatus::created;
   spec.operation.reset();
-  Changes outcome;
-  outcome.put(spec);
-  HF_CO_CHECK(co_await commit(op, std::move(outcome)));
+  HF_CO_CHECK(co_await commit_put(op, spec));
   co_return nexus_view(spec.uuid);
 }
 
@@ -258,18 +248,12 @@ Task<Result<NexusView>> Agent::add_nexus_child(Uuid id, std::optional<NodeId> no
   if (spec.owner)
     co_return refusal(Kind::in_use, nexus_text(spec.uuid) + " belongs to a volume: change its replica count");
   HF_CO_TRY(auto replica, child_of(specs(), uri, id));
-  if (replica) {
-    Changes intent;
-    intent.put(std::move(*replica));
-    HF_CO_CHECK(co_await commit(op, std::move(intent)));
-  }
+  if (replica) HF_CO_CHECK(co_await commit_put(op, std::move(*replica)));
   HF_CO_TRY(Engine * engine, engine_to_change(op, spec.node));
   spec.children.push_back({uri, uuid_of(uri)});
   HF_CO_TRY(const NexusState now, co_await engine->add_child(id, std::move(uri), true, 0));
   nodes_.note(now);
-  Changes changes;
-  changes.put(std::move(spec));
-  HF_CO_CHECK(co_await commit(op, std::move(changes)));
+  HF_CO_CHECK(co_await commit_put(op, std::move(spec)));
   co_return nexus_view(id);
 }
 
@@ -307,9 +291,7 @@ Task<Result<std::string>> Agent::share_nexus(Uuid id, std::optional<NodeId> node
                                                 nexus_text(spec.uuid), spec.owner->to_string()));
   }
   spec.share = protocol;
-  Changes changes;
-  changes.put(spec);
-  HF_CO_CHECK(co_await commit(op, std::move(changes)));
+  HF_CO_CHECK(co_await commit_put(op, spec));
   HF_CO_CHECK(co_await act_share_nexus(op, spec));
   co_return observed().nexuses.contains(id) ? observed().nexuses.at(id).device_uri : std::string();
 }
@@ -321,9 +303,7 @@ Task<Status> Agent::unshare_nexus(Uuid id, std::optional<NodeId> node) {
   if (spec.share == Protocol::none)
     co_return refusal(Kind::not_shared, nexus_text(spec.uuid) + " is not shared");
   spec.share = Protocol::none;
-  Changes changes;
-  changes.put(spec);
-  HF_CO_CHECK(co_await commit(op, std::move(changes)));
+  HF_CO_CHECK(co_await commit_put(op, spec));
   co_return co_await act_share_nexus(op, spec);
 }
 

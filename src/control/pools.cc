@@ -47,18 +47,13 @@ Task<Result<PoolView>> Agent::create_pool(CreatePool request) {
   spec.operation = Pending<PoolOp>{PoolOp::create, std::nullopt};
   if (!resumed) {
     HF_CO_CHECK(nodes_.online_engine(spec.node));
-    Changes intent;
-    intent.put(spec);
-    HF_CO_CHECK(co_await commit(op, std::move(intent)));
+    HF_CO_CHECK(co_await commit_put(op, spec));
   }
   const Status made = co_await import_pool(op, spec.id, resumed);
   if (!made.ok()) {
     // Whatever may still happen there: the pool may be an older one with data, so it is finished, never undone.
-    if (!resumed && !may_have_happened(made.error()) && specs().pools.contains(spec.id)) {
-      Changes undo;
-      undo.remove(specs().pools.at(spec.id));
-      HF_CO_CHECK(co_await commit(op, std::move(undo)));
-    }
+    if (!resumed && !may_have_happened(made.error()) && specs().pools.contains(spec.id))
+      HF_CO_CHECK(co_await commit_remove(op, specs().pools.at(spec.id)));
     co_return made.error().with_context(fmt::format("pool {}", spec.id));
   }
   events_.add("Pool", "Create", spec.id, spec.node,
@@ -87,9 +82,7 @@ Task<Status> Agent::import_pool(const Op& op, PoolId id, bool again) {
   spec.status = SpecStatus::created;
   spec.operation.reset();
   if (again) spec.unsure_until = unix_now() + late_requests_max;
-  Changes changes;
-  changes.put(std::move(spec));
-  co_return co_await commit(op, std::move(changes));
+  co_return co_await commit_put(op, std::move(spec));
 }
 
 // As the one that it is: there may be another one of its name when a request arrives that nobody waits for any more.
@@ -135,9 +128,7 @@ Task<Status> Agent::destroy_pool(const Op& op, PoolId id) {
     nodes_.note_gone(id);
     if (unix_now() < spec.unsure_until) co_return Status();
   }
-  Changes changes;
-  changes.remove(spec);
-  co_return co_await commit(op, std::move(changes));
+  co_return co_await commit_remove(op, spec);
 }
 
 namespace {
@@ -196,9 +187,7 @@ Task<Status> Agent::delete_pool(PoolId id, std::optional<NodeId> node) {
   }
   spec.status = SpecStatus::deleting;
   spec.operation = Pending<PoolOp>{PoolOp::destroy, std::nullopt};
-  Changes intent;
-  intent.put(spec);
-  const Status wanted = co_await commit(op, std::move(intent));
+  const Status wanted = co_await commit_put(op, spec);
   claims_.closing.erase(id);
   if (!wanted.ok()) co_return wanted.error();
   HF_CO_CHECK(co_await destroy_pool(op, id));
@@ -213,9 +202,7 @@ Task<Result<PoolView>> Agent::label_pool(PoolId id, std::string key, std::string
   HF_CO_TRY(const Op op, co_await begin(pool_guard(id)));
   HF_CO_TRY(PoolSpec spec, find_pool(id));
   HF_CO_CHECK(set_label(spec.labels, "pool " + id, key, value, overwrite));
-  Changes changes;
-  changes.put(std::move(spec));
-  HF_CO_CHECK(co_await commit(op, std::move(changes)));
+  HF_CO_CHECK(co_await commit_put(op, std::move(spec)));
   co_return pool_view(id);
 }
 
@@ -223,9 +210,7 @@ Task<Result<PoolView>> Agent::unlabel_pool(PoolId id, std::string key) {
   HF_CO_TRY(const Op op, co_await begin(pool_guard(id)));
   HF_CO_TRY(PoolSpec spec, find_pool(id));
   HF_CO_CHECK(remove_label(spec.labels, "pool " + id, key));
-  Changes changes;
-  changes.put(std::move(spec));
-  HF_CO_CHECK(co_await commit(op, std::move(changes)));
+  HF_CO_CHECK(co_await commit_put(op, std::move(spec)));
   co_return pool_view(id);
 }
 
@@ -233,11 +218,7 @@ Task<Result<PoolView>> Agent::cordon_pool(PoolId id, std::string label) {
   HF_CO_CHECK(check_cordon_label(label));
   HF_CO_TRY(const Op op, co_await begin(pool_guard(id)));
   HF_CO_TRY(PoolSpec spec, find_pool(id));
-  if (spec.cordons.insert(label).second) {
-    Changes changes;
-    changes.put(std::move(spec));
-    HF_CO_CHECK(co_await commit(op, std::move(changes)));
-  }
+  if (spec.cordons.insert(label).second) HF_CO_CHECK(co_await commit_put(op, std::move(spec)));
   co_return pool_view(id);
 }
 
@@ -247,9 +228,7 @@ Task<Result<PoolView>> Agent::uncordon_pool(PoolId id, std::string label) {
   if (spec.cordons.erase(label) == 0) {
     co_return refusal(Kind::failed_precondition, fmt::format("pool {} has no cordon {}", id, label));
   }
-  Changes changes;
-  changes.put(std::move(spec));
-  HF_CO_CHECK(co_await commit(op, std::move(changes)));
+  HF_CO_CHECK(co_await commit_put(op, std::move(spec)));
   co_return pool_view(id);
 }
 
@@ -258,9 +237,7 @@ Task<Result<PoolView>> Agent::evacuate_pool(PoolId id, bool on) {
   HF_CO_TRY(PoolSpec spec, find_pool(id));
   if (spec.evacuating != on) {
     spec.evacuating = on;
-    Changes changes;
-    changes.put(std::move(spec));
-    HF_CO_CHECK(co_await commit(op, std::move(changes)));
+    HF_CO_CHECK(co_await commit_put(op, std::move(spec)));
   }
   co_return pool_view(id);
 }
@@ -367,24 +344,18 @@ Task<Status> Agent::purge(const Op& op, std::vector<PoolId> pools, std::optional
                         volume.to_string()));
       }
     }
-    Changes changes;
-    changes.remove(leaving);
-    HF_CO_CHECK(co_await commit(owner, std::move(changes)));
+    HF_CO_CHECK(co_await commit_remove(owner, leaving));
   }
   for (const Uuid& id : impact.lost_snapshots) {
     HF_CO_TRY(const Op snapshot, co_await begin(snapshot_guard(id)));
     const auto found = specs().snapshots.find(id);
     if (found == specs().snapshots.end()) continue;
-    Changes changes;
-    changes.remove(found->second);
-    HF_CO_CHECK(co_await commit(snapshot, std::move(changes)));
+    HF_CO_CHECK(co_await commit_remove(snapshot, found->second));
   }
   for (const PoolId& id : pools) {
     const auto found = specs().pools.find(id);
     if (found == specs().pools.end()) continue;
-    Changes changes;
-    changes.remove(found->second);
-    HF_CO_CHECK(co_await commit(op, std::move(changes)));
+    HF_CO_CHECK(co_await commit_remove(op, found->second));
     nodes_.note_gone(id);
   }
   co_return Status();
@@ -442,9 +413,7 @@ Task<Status> Agent::delete_node(NodeId id, std::optional<Purge> accepted) {
   }
   if (accepted) HF_CO_CHECK(check_accepted("node " + id, impact, *accepted));
   HF_CO_CHECK(co_await purge(op, std::move(pools), id));
-  Changes changes;
-  changes.remove(spec);
-  HF_CO_CHECK(co_await commit(op, std::move(changes)));
+  HF_CO_CHECK(co_await commit_remove(op, spec));
   events_.add("Node", "Delete", id, id, fmt::format("node {} was deleted", id), accepted.has_value());
   co_return Status();
 }

@@ -154,9 +154,7 @@ Task<Status> Agent::destroy_replica(const Op& op, Uuid id) {
   HF_CO_CHECK(co_await check_left(op, spec));
   HF_CO_CHECK(co_await act_destroy_replica(op, spec));
   if (unix_now() < spec.unsure_until || !specs().replicas.contains(id)) co_return Status();
-  Changes changes;
-  changes.remove(spec);
-  co_return co_await commit(op, std::move(changes));
+  co_return co_await commit_remove(op, spec);
 }
 
 Task<void> Agent::sweep_replica(const Op& op, Uuid id) {

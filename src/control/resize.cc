@@ -32,9 +32,7 @@ Task<Status> Agent::grow_volume(const Op& op, VolumeSpec volume, std::uint64_t s
   resize.operation = VolumeOp::resize;
   resize.size_bytes = size_bytes;
   volume.operation = resize;
-  Changes intent;
-  intent.put(volume);
-  HF_CO_CHECK(co_await commit(op, std::move(intent)));
+  HF_CO_CHECK(co_await commit_put(op, volume));
   co_return co_await finish_resize(op, std::move(volume));
 }
 

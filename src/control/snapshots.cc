@@ -171,9 +171,7 @@ Task<Result<SnapshotSpec>> Agent::take_snapshot(const Op& op, VolumeSpec volume,
   snapshot.transaction = new_uuid().to_string();
   snapshot.size_bytes = volume.size_bytes;
   snapshot.transactions[snapshot.transaction] = parts;
-  Changes intent;
-  intent.put(snapshot);
-  HF_CO_CHECK(co_await commit(op, std::move(intent)));
+  HF_CO_CHECK(co_await commit_put(op, snapshot));
   auto taken = co_await act_snapshot(op, volume, snapshot, parts);
   Changes outcome;
   auto& kept = snapshot.transactions[snapshot.transaction];
@@ -248,9 +246,7 @@ Task<Status> Agent::remove_snapshot(const Op& op, Uuid id) {
   HF_CO_TRY(SnapshotSpec snapshot, find_snapshot(id, std::nullopt));
   if (snapshot.status != SpecStatus::deleting) {
     snapshot.status = SpecStatus::deleting;
-    Changes intent;
-    intent.put(snapshot);
-    HF_CO_CHECK(co_await commit(op, std::move(intent)));
+    HF_CO_CHECK(co_await commit_put(op, snapshot));
   }
   std::vector<Task<Status>> acts;
   std::vector<Uuid> which;
@@ -305,9 +301,7 @@ Task<Status> Agent::change_part(const Op& op, const Action& action, bool destroy
     if (unix_now() < part->unsure_until) co_return Status();
     it->second.erase(part);
     if (it->second.empty()) snapshot.transactions.erase(it);
-    Changes changes;
-    changes.put(std::move(snapshot));
-    co_return co_await commit(op, std::move(changes));
+    co_return co_await commit_put(op, std::move(snapshot));
   }
   co_return Status();
 }
@@ -319,9 +313,7 @@ Task<Status> Agent::execute_snapshot(const Op& op, const Action& action) {
   const bool empty = found != specs().snapshots.end() && found->second.transactions.empty() &&
                      found->second.status != SpecStatus::created;
   if (!empty) co_return Status();
-  Changes changes;
-  changes.remove(found->second);
-  co_return co_await commit(op, std::move(changes));
+  co_return co_await commit_remove(op, found->second);
 }
 
 // ---- volumes with the content of others

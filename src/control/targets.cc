@@ -303,9 +303,7 @@ Task<Result<VolumeView>> Agent::publish_volume(PublishVolume request) {
   }
   if (!request.publish_context.empty() && request.publish_context != volume.publish_context) {
     volume.publish_context = request.publish_context;
-    Changes changes;
-    changes.put(volume);
-    HF_CO_CHECK(co_await commit(op, std::move(changes)));
+    HF_CO_CHECK(co_await commit_put(op, volume));
   }
   const VolumeOp what = request.republish ? VolumeOp::republish : VolumeOp::publish;
   HF_CO_CHECK(co_await serve(op, volume.uuid, *choice.node, std::move(wanted), what));
@@ -335,9 +333,7 @@ Task<Status> Agent::unpublish(const Op& op, Uuid id, bool force) {
   // A resize that has begun is finished, whoever unpublishes meanwhile.
   if (volume.operation) pending.size_bytes = volume.operation->size_bytes;
   volume.operation = pending;
-  Changes intent;
-  intent.put(volume);
-  HF_CO_CHECK(co_await commit(op, std::move(intent)));
+  HF_CO_CHECK(co_await commit_put(op, volume));
   const auto found = specs().nexuses.find(target.nexus);
   std::optional<Error> failure;
   if (reachable && found != specs().nexuses.end()) {

@@ -328,11 +328,7 @@ Task<Status> Agent::grow_count(const Op& op, VolumeSpec volume) {
   for (const ReplicaSpec* r : now.replicas(volume.uuid)) need.occupied.push_back(r->pool);
   need.written_bytes = written_bytes(now, volume);
   // One that is there already, of an earlier count, will do.
-  if (need.occupied.size() >= volume.num_replicas) {
-    Changes changes;
-    changes.put(volume);
-    co_return co_await commit(op, std::move(changes));
-  }
+  if (need.occupied.size() >= volume.num_replicas) co_return co_await commit_put(op, volume);
   const Placement placed = place_replicas(now, options_.policy.capacity, need);
   if (placed.pools.empty()) {
     co_return refusal(Kind::resource_exhausted,
@@ -423,9 +419,7 @@ Task<Result<VolumeView>> Agent::move_replica(MoveReplica request) {
   HF_CO_CHECK(check_rebuilds(options_.policy.rebuilds_max, cluster(), volume.uuid));
   // The place is looked for again when the move starts: another move may have taken this one.
   volume.moves.push_back({replica.uuid, request.pool, std::nullopt});
-  Changes changes;
-  changes.put(volume);
-  HF_CO_CHECK(co_await commit(op, std::move(changes)));
+  HF_CO_CHECK(co_await commit_put(op, volume));
   co_return this->volume(volume.uuid);
 }
 
@@ -441,9 +435,7 @@ Task<Result<VolumeView>> Agent::set_max_snapshots(Uuid id, std::uint32_t max) {
                       fmt::format("{} has {} snapshots already", volume_text(id), have));
   }
   volume.max_snapshots = max;
-  Changes changes;
-  changes.put(volume);
-  HF_CO_CHECK(co_await commit(op, std::move(changes)));
+  HF_CO_CHECK(co_await commit_put(op, volume));
   co_return this->volume(id);
 }
 
