@@ -279,6 +279,10 @@ class Agent final : public Service {
   Task<Status> destroy_pool(const Op& op, PoolId id);
   ReplicaSpec new_replica(const VolumeSpec& volume, const PoolId& pool);
   void share_towards(ReplicaSpec& replica, const std::vector<NodeId>& nodes) const;
+  std::vector<ReplicaSpec> share_replicas(const Uuid& volume, const std::vector<NodeId>& towards,
+                                          Changes& changes) const;
+  void leave_former(const VolumeTarget& former, const std::vector<ReplicaSpec>& replicas, const NodeId& node,
+                    Changes& changes) const;
   // Whether a replica of the volume still fits there, besides what was claimed since it was decided.
   bool still_fits(const VolumeSpec& volume, const PoolId& pool, const Uuid& leaving) const;
 
@@ -322,7 +326,6 @@ class Agent final : public Service {
   Task<Status> settle_copy(const Op& op, const Action& action);
   Task<Status> end_fill(const Op& op, Uuid replica, std::uint32_t in_sync_through, std::string why);
   Task<Status> give_up_fill(const Op& op, const Action& action, std::string why);
-  // Without copies when there is nothing to ask for.
   // Without copies: there is nothing to ask for.
   NewFill fill_request(const Action& action) const;
   Task<Status> begin_fill(const Op& op, PoolId pool, NewFill request);

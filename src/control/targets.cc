@@ -129,6 +129,38 @@ Task<Status> Agent::undo_target(const Op& op, Uuid volume, Uuid nexus, bool may_
   co_return Status();
 }
 
+// Every replica of the volume, as targets on these nodes need it.
+std::vector<ReplicaSpec> Agent::share_replicas(const Uuid& volume, const std::vector<NodeId>& towards,
+                                               Changes& changes) const {
+  std::vector<ReplicaSpec> shared;
+  const Cluster now = cluster();
+  for (const ReplicaSpec* r : now.replicas(volume)) {
+    shared.push_back(*r);
+    share_towards(shared.back(), towards);
+    changes.put(shared.back());
+  }
+  return shared;
+}
+
+// The target on `node` serves: the former one is to be removed, and the replicas are for the new one alone.
+void Agent::leave_former(const VolumeTarget& former, const std::vector<ReplicaSpec>& replicas,
+                         const NodeId& node, Changes& changes) const {
+  const auto old = specs().nexuses.find(former.nexus);
+  if (old != specs().nexuses.end()) {
+    NexusSpec ended = old->second;
+    ended.shut_down = true;
+    ended.status = SpecStatus::deleting;
+    changes.put(std::move(ended));
+  }
+  for (const ReplicaSpec& r : replicas) {
+    const auto found = specs().replicas.find(r.uuid);
+    if (found == specs().replicas.end()) continue;
+    ReplicaSpec spec = found->second;
+    share_towards(spec, {node});
+    changes.put(std::move(spec));
+  }
+}
+
 // Puts the volume's target on a node, in the place of the one that it has, if it has one.
 Task<Status> Agent::serve(const Op& op, Uuid id, NodeId node, VolumeTarget wanted, VolumeOp operation) {
   HF_CO_TRY(VolumeSpec volume, find_volume(id));
@@ -142,21 +174,16 @@ Task<Status> Agent::serve(const Op& op, Uuid id, NodeId node, VolumeTarget wante
   if (volume.operation) pending.size_bytes = volume.operation->size_bytes;
   volume.operation = pending;
   Changes intent;
+  std::vector<NodeId> towards(1, node);
+  if (former) towards.push_back(former->node);
+  const std::vector<ReplicaSpec> all = share_replicas(id, towards, intent);
   std::vector<ReplicaSpec> good;
-  std::vector<Uuid> all;
   {
     const Cluster now = cluster();
-    std::vector<NodeId> towards(1, node);
-    if (former) towards.push_back(former->node);
-    for (const ReplicaSpec* r : now.replicas(id)) {
-      ReplicaSpec spec = *r;
-      share_towards(spec, towards);
-      all.push_back(spec.uuid);
-      const ReplicaState* seen = now.online_replica(spec.uuid);
-      const bool usable =
-          seen != nullptr && seen->size_bytes >= volume.size_bytes && now.healthy(volume, spec.uuid);
-      if (usable) good.push_back(spec);
-      intent.put(std::move(spec));
+    for (const ReplicaSpec& r : all) {
+      const ReplicaState* seen = now.online_replica(r.uuid);
+      if (seen != nullptr && seen->size_bytes >= volume.size_bytes && now.healthy(volume, r.uuid))
+        good.push_back(r);
     }
   }
   if (good.empty()) {
@@ -192,23 +219,7 @@ Task<Status> Agent::serve(const Op& op, Uuid id, NodeId node, VolumeTarget wante
   wanted.nexus = nexus.uuid;
   volume.target = wanted;
   outcome.put(volume);
-  if (former) {
-    const auto old = specs().nexuses.find(former->nexus);
-    if (old != specs().nexuses.end()) {
-      NexusSpec ended = old->second;
-      ended.shut_down = true;
-      ended.status = SpecStatus::deleting;
-      outcome.put(std::move(ended));
-    }
-    const std::vector<NodeId> towards(1, node);
-    for (const Uuid& r : all) {
-      const auto found = specs().replicas.find(r);
-      if (found == specs().replicas.end()) continue;
-      ReplicaSpec spec = found->second;
-      share_towards(spec, towards);
-      outcome.put(std::move(spec));
-    }
-  }
+  if (former) leave_former(*former, all, node, outcome);
   HF_CO_CHECK(co_await commit(op, std::move(outcome)));
   if (former && observed().node_online(former->node)) {
     (co_await destroy_nexus(op, former->nexus)).ignore("the reconciler tries again");
@@ -375,15 +386,7 @@ Task<Status> Agent::start_repair(const Op& op, const Action& action) {
   ++volume.publish_count;
   Changes changes;
   changes.put(target_of(volume, repair.nexus, repair.node, repair));
-  std::vector<NodeId> towards(1, repair.node);
-  {
-    const Cluster now = cluster();
-    for (const ReplicaSpec* r : now.replicas(volume.uuid)) {
-      ReplicaSpec spec = *r;
-      share_towards(spec, towards);
-      changes.put(std::move(spec));
-    }
-  }
+  share_replicas(volume.uuid, std::vector<NodeId>(1, repair.node), changes);
   volume.repair = std::move(repair);
   changes.put(std::move(volume));
   HF_CO_CHECK(co_await commit(op, std::move(changes)));
