@@ -17,151 +17,11 @@ constexpr std::string_view membership_suffix = "/membership";
 constexpr Nanos retry_first = 100ms;
 constexpr Nanos retry_last = 2s;
 
-template <class Spec>
-struct KindOf;
-template <>
-struct KindOf<NodeSpec> {
-  static constexpr const char* name = "node";
-  static std::string id(const NodeSpec& s) { return s.id; }
-  static auto& in(Specs& all) { return all.nodes; }
-};
-template <>
-struct KindOf<PoolSpec> {
-  static constexpr const char* name = "pool";
-  static std::string id(const PoolSpec& s) { return s.id; }
-  static auto& in(Specs& all) { return all.pools; }
-};
-template <>
-struct KindOf<ReplicaSpec> {
-  static constexpr const char* name = "replica";
-  static std::string id(const ReplicaSpec& s) { return s.uuid.to_string(); }
-  static auto& in(Specs& all) { return all.replicas; }
-};
-template <>
-struct KindOf<NexusSpec> {
-  static constexpr const char* name = "nexus";
-  static std::string id(const NexusSpec& s) { return s.uuid.to_string(); }
-  static auto& in(Specs& all) { return all.nexuses; }
-};
-template <>
-struct KindOf<VolumeSpec> {
-  static constexpr const char* name = "volume";
-  static std::string id(const VolumeSpec& s) { return s.uuid.to_string(); }
-  static auto& in(Specs& all) { return all.volumes; }
-};
-template <>
-struct KindOf<SnapshotSpec> {
-  static constexpr const char* name = "snapshot";
-  static std::string id(const SnapshotSpec& s) { return s.uuid.to_string(); }
-  static auto& in(Specs& all) { return all.snapshots; }
-};
-template <>
-struct KindOf<AppNodeSpec> {
-  static constexpr const char* name = "app_node";
-  static std::string id(const AppNodeSpec& s) { return s.id; }
-  static auto& in(Specs& all) { return all.app_nodes; }
-};
-
-// The key of a spec in Specs: its UUID where it has one.
-template <class Spec>
-auto map_key(const Spec& s) {
-  if constexpr (requires { s.uuid; }) {
-    return s.uuid;
-  } else {
-    return s.id;
-  }
-}
-
-std::string id_of(const AnySpec& any) {
-  return std::visit([]<class S>(const S& s) { return KindOf<S>::id(s); }, any);
-}
-
-// Those that others refer to are in the index; the rest is looked up by name.
-template <class Spec>
-constexpr bool is_indexed = requires(Index& index, const Spec& s) {
-  index.add(s);
-};
-
-template <class Spec>
-void erase_one(Specs& all, Index& index, News& news, const Spec& gone) {
-  auto& map = KindOf<Spec>::in(all);
-  const auto found = map.find(map_key(gone));
-  if (found == map.end()) return;
-  news.of(found->second);
-  if constexpr (is_indexed<Spec>) index.remove(found->second);
-  map.erase(found);
-}
-
-template <class Spec>
-void insert_one(Specs& all, Index& index, News& news, Spec spec) {
-  const auto [at, is_new] = KindOf<Spec>::in(all).try_emplace(map_key(spec));
-  if (!is_new) news.of(at->second);
-  news.of(spec);
-  if constexpr (is_indexed<Spec>) {
-    if (!is_new) index.remove(at->second);
-  }
-  at->second = std::move(spec);
-  if constexpr (is_indexed<Spec>) index.add(at->second);
-}
-
-std::string json_of(const AnySpec& any) {
-  return std::visit([](const auto& s) { return to_json(s); }, any);
-}
-
-template <class Spec>
-Result<AnySpec> parse_as(const std::string& key, const std::string& id, const std::string& value) {
-  HF_TRY(Spec spec, parse_spec<Spec>(key, value));
-  if (KindOf<Spec>::id(spec) != id)
-    return Error(Errc::bad_format, fmt::format("record {} is of another id", key));
-  return AnySpec(std::move(spec));
-}
-
-Result<std::optional<AnySpec>> parse_any(const std::string& key, const std::string& kind,
-                                         const std::string& id, const std::string& value) {
-  const auto as = [](Result<AnySpec> parsed) -> Result<std::optional<AnySpec>> {
-    if (!parsed.ok()) return parsed.error();
-    return std::optional<AnySpec>(std::move(parsed).value());
-  };
-  if (kind == "node") return as(parse_as<NodeSpec>(key, id, value));
-  if (kind == "pool") return as(parse_as<PoolSpec>(key, id, value));
-  if (kind == "replica") return as(parse_as<ReplicaSpec>(key, id, value));
-  if (kind == "nexus") return as(parse_as<NexusSpec>(key, id, value));
-  if (kind == "volume") return as(parse_as<VolumeSpec>(key, id, value));
-  if (kind == "snapshot") return as(parse_as<SnapshotSpec>(key, id, value));
-  if (kind == "app_node") return as(parse_as<AppNodeSpec>(key, id, value));
-  return std::optional<AnySpec>();  // somebody else's
-}
-
 // "<kind>/<id>" of what follows the prefix; an empty id when it is not of that form.
 std::pair<std::string, std::string> split(const std::string& rest) {
   const auto slash = rest.find('/');
   if (slash == std::string::npos) return {rest, std::string()};
   return {rest.substr(0, slash), rest.substr(slash + 1)};
-}
-
-// One that has this id and nothing else.
-template <class Spec>
-std::optional<AnySpec> only_id(const std::string& id) {
-  Spec spec;
-  if constexpr (requires { spec.uuid; }) {
-    auto uuid = Uuid::parse(id);
-    if (!uuid.ok()) return std::nullopt;
-    spec.uuid = uuid.value();
-  } else {
-    spec.id = id;
-  }
-  return spec;
-}
-
-std::optional<AnySpec> only_id(const std::string& kind, const std::string& id) {
-  if (kind == "node") return only_id<NodeSpec>(id);
-  if (kind == "pool") return only_id<PoolSpec>(id);
-  if (kind == "replica") return only_id<ReplicaSpec>(id);
-  if (kind == "nexus") return only_id<NexusSpec>(id);
-  if (kind == "volume") return only_id<VolumeSpec>(id);
-  if (kind == "snapshot") return only_id<SnapshotSpec>(id);
-  if (kind == "app_node") return only_id<AppNodeSpec>(id);
-  return std::nullopt;  // somebody else's
 }
 
 }  // namespace
@@ -203,19 +63,16 @@ Registry::Registry(Reactor& home, store::Kv& kv, const std::string& cluster, std
       progress_(home),
       lost_(home) {}
 
-std::string Registry::key_of(const AnySpec& any) const {
-  const char* kind = std::visit([]<class S>(const S&) { return KindOf<S>::name; }, any);
-  return prefix_ + kind + "/" + id_of(any);
-}
+std::string Registry::key_of(const AnySpec& any) const { return prefix_ + kind_and_id(any); }
 
 std::string Registry::membership_key(const Uuid& volume) const {
   return prefix_ + "volume/" + volume.to_string() + std::string(membership_suffix);
 }
 
 CreationOrder* Registry::order_of(const std::string& kind) noexcept {
-  if (kind == KindOf<VolumeSpec>::name) return &order_.volumes;
-  if (kind == KindOf<SnapshotSpec>::name) return &order_.snapshots;
-  if (kind == KindOf<AppNodeSpec>::name) return &order_.app_nodes;
+  if (kind == "volume") return &order_.volumes;
+  if (kind == "snapshot") return &order_.snapshots;
+  if (kind == "app_node") return &order_.app_nodes;
   return nullptr;
 }
 
@@ -240,14 +97,6 @@ void Registry::know_gone(const std::string& key) {
 }
 
 // ---- following
-
-void Registry::insert(AnySpec any) {
-  std::visit([&]<class S>(S& s) { insert_one(specs_, index_, news_, std::move(s)); }, any);
-}
-
-void Registry::erase(const AnySpec& any) {
-  std::visit([&]<class S>(const S& s) { erase_one(specs_, index_, news_, s); }, any);
-}
 
 void Registry::forget_all() {
   news_.everything();
@@ -299,7 +148,7 @@ void Registry::apply_record(const std::string& key, const std::string& value) {
   unreadable_.erase(key);
   if (!parsed.value()) return;
   note_digest(*parsed.value(), value);
-  insert(std::move(*parsed.value()));
+  insert(specs_, index_, news_, std::move(*parsed.value()));
 }
 
 void Registry::note_digest(const AnySpec& spec, const std::string& json) {
@@ -312,8 +161,8 @@ void Registry::note_digest(const AnySpec& spec, const std::string& json) {
 void Registry::drop_digest(const std::string& kind, const std::string& id) {
   const auto uuid = Uuid::parse(id);
   if (!uuid.ok()) return;
-  if (kind == KindOf<VolumeSpec>::name) digests_.volumes.erase(uuid.value());
-  if (kind == KindOf<NexusSpec>::name) digests_.nexuses.erase(uuid.value());
+  if (kind == "volume") digests_.volumes.erase(uuid.value());
+  if (kind == "nexus") digests_.nexuses.erase(uuid.value());
 }
 
 void Registry::apply_removal(const std::string& key) {
@@ -328,7 +177,7 @@ void Registry::apply_removal(const std::string& key) {
     if (uuid.ok()) set_membership(uuid.value(), std::nullopt);
     return;
   }
-  if (const auto gone = only_id(kind, id)) erase(*gone);
+  if (const auto gone = only_id(kind, id)) erase(specs_, index_, news_, *gone);
   drop_digest(kind, id);
 }
 
@@ -520,13 +369,13 @@ void Registry::adopt(const Changes& changes, store::Revision revision) {
   for (const auto& one : changes.list_) {
     const std::string key = key_of(one.spec);
     if (one.remove) {
-      erase(one.spec);
+      erase(specs_, index_, news_, one.spec);
       const auto [kind, id] = split(key.substr(prefix_.size()));
       drop_digest(kind, id);
       know_gone(key);
       gone_[key] = revision;
     } else {
-      insert(one.spec);
+      insert(specs_, index_, news_, one.spec);
       note_digest(one.spec, json_of(one.spec));
       const auto known = known_.find(key);
       know(key, revision, known == known_.end() ? revision : known->second.created);
@@ -554,7 +403,7 @@ Status Registry::check_sizes(const Changes& changes) const {
     if (size <= spec_bytes_max) continue;
     return refusal(Kind::invalid_argument,
                    fmt::format("{} would have {} bytes in the store, at most {} are allowed: give it less",
-                               key_of(one.spec).substr(prefix_.size()), size, spec_bytes_max));
+                               kind_and_id(one.spec), size, spec_bytes_max));
   }
   return Status();
 }

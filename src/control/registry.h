@@ -10,9 +10,9 @@
 #include <map>
 #include <optional>
 #include <string>
-#include <variant>
 #include <vector>
 
+#include "control/any_spec.h"
 #include "control/creation_order.h"
 #include "control/model/specs.h"
 #include "control/model/state.h"
@@ -25,9 +25,6 @@
 #include "store/kv.h"
 
 namespace holdfast::control {
-
-using AnySpec =
-    std::variant<NodeSpec, PoolSpec, ReplicaSpec, NexusSpec, VolumeSpec, SnapshotSpec, AppNodeSpec>;
 
 // What a commit does. A spec is put as it is, or removed by its id.
 class Changes {
@@ -140,8 +137,6 @@ class Registry {
   void know_gone(const std::string& key);
   // Of this key; nullptr: its kind has none.
   CreationOrder* order_of(const std::string& kind) noexcept;
-  void insert(AnySpec spec);
-  void erase(const AnySpec& spec);
   void note_digest(const AnySpec& spec, const std::string& json);
   void drop_digest(const std::string& kind, const std::string& id);
 
