@@ -15,9 +15,9 @@
 #include <string>
 #include <vector>
 
+#include "control/election.h"
 #include "control/engine.h"
 #include "control/guards.h"
-#include "control/leader.h"
 #include "control/news.h"
 #include "control/nodes.h"
 #include "control/options.h"

@@ -1,4 +1,4 @@
-#include "control/leader.h"
+#include "control/election.h"
 
 #include <algorithm>
 
