@@ -6,7 +6,7 @@
 namespace holdfast::control::rest {
 namespace {
 
-double as_double(std::uint64_t n) { return static_cast<double>(n); }
+using http::as_double;
 
 // One gauge for every name that there is, so that a count that becomes 0 is seen.
 template <class E>
