@@ -269,6 +269,10 @@ class Agent final : public Service {
   Task<Result<SnapshotSpec>> new_snapshot(const Op& op, Uuid volume, Uuid id, Lasting lasting);
   Task<Result<SnapshotSpec>> take_snapshot(const Op& op, VolumeSpec volume, SnapshotSpec snapshot,
                                            Lasting lasting);
+  // The replicas of a volume with the content of the snapshot. `what` is how the text of an error begins. Errors:
+  // ResourceExhausted (pools that are full or cordoned), FailedPrecondition (a pool that cannot be reached).
+  Result<std::vector<ReplicaSpec>> place_clones(const VolumeSpec& volume, const SnapshotSpec& snapshot,
+                                                const std::string& what);
   // With the guards of both held.
   Task<Result<VolumeView>> build_from(const Op& op, SnapshotSpec snapshot, CreateVolume request);
   Task<Result<UnixNanos>> act_snapshot(const Op& op, const VolumeSpec& volume, const SnapshotSpec& snapshot,

@@ -325,6 +325,50 @@ Task<Result<VolumeView>> Agent::restore_snapshot(Uuid snapshot_id, CreateVolume 
   co_return co_await build_from(op, std::move(snapshot), std::move(request));
 }
 
+// Each is in the pool of the copy whose content it has.
+Result<std::vector<ReplicaSpec>> Agent::place_clones(const VolumeSpec& volume, const SnapshotSpec& snapshot,
+                                                     const std::string& what) {
+  std::vector<ReplicaSpec> replicas;
+  const Cluster now = cluster();
+  std::optional<PoolId> unreached;
+  std::vector<PoolRefusal> refused;
+  std::set<NodeId> nodes;
+  std::vector<ReplicaSpec> beside;  // others, for want of nodes
+  for (const auto& part : snapshot.parts()) {
+    if (part.status != SpecStatus::created) continue;
+    if (now.usable_pool(part.pool) == nullptr) {
+      // One that is expected back is waited for; that of a replica which was replaced is not.
+      const auto replica = specs().replicas.find(part.replica);
+      const bool expected = replica != specs().replicas.end() && replica->second.owners.volume;
+      unreached = part.pool;
+      if (!expected) continue;
+      replicas.clear();
+      beside.clear();
+      break;
+    }
+    if (replicas.size() == volume.num_replicas) continue;
+    if (auto why = refuses_restore(now, options_.policy.capacity, volume, part.pool)) {
+      refused.push_back(std::move(*why));
+      continue;
+    }
+    ReplicaSpec r = new_replica(volume, part.pool);
+    r.clone_of = part.uuid;
+    r.kind = ReplicaKind::snapshot_clone;
+    // What a replica left behind when it moved may be on the node of another copy.
+    const bool is_first = nodes.insert(now.node_id_of_pool(part.pool)).second;
+    (is_first ? replicas : beside).push_back(std::move(r));
+  }
+  for (auto r = beside.begin(); r != beside.end() && replicas.size() < volume.num_replicas; ++r)
+    replicas.push_back(std::move(*r));
+  if (replicas.size() < volume.num_replicas) {
+    if (!unreached && !refused.empty())
+      return refusal(Kind::resource_exhausted, fmt::format("{}: {}", what, explain(refused)));
+    return refusal(Kind::failed_precondition,
+                   fmt::format("{}: pool {} cannot be reached", what, unreached.value_or("")));
+  }
+  return replicas;
+}
+
 Task<Result<VolumeView>> Agent::build_from(const Op& op, SnapshotSpec snapshot, CreateVolume request) {
   const std::string what =
       fmt::format("{} from {}", volume_text(request.volume), snapshot_text(snapshot.uuid));
@@ -351,47 +395,8 @@ Task<Result<VolumeView>> Agent::build_from(const Op& op, SnapshotSpec snapshot, 
   VolumeSpec volume = new_volume(request);
   volume.content_source = ContentSource{snapshot.uuid, snapshot.volume};
   HF_CO_CHECK(check_recordable(volume));
-  std::vector<ReplicaSpec> replicas;
+  HF_CO_TRY(std::vector<ReplicaSpec> replicas, place_clones(volume, snapshot, what));
   std::vector<Claim> claims;
-  {
-    const Cluster now = cluster();
-    std::optional<PoolId> unreached;
-    std::vector<PoolRefusal> refused;
-    std::set<NodeId> nodes;
-    std::vector<ReplicaSpec> beside;  // others, for want of nodes
-    for (const auto& part : snapshot.parts()) {
-      if (part.status != SpecStatus::created) continue;
-      if (now.usable_pool(part.pool) == nullptr) {
-        // One that is expected back is waited for; that of a replica which was replaced is not.
-        const auto replica = specs().replicas.find(part.replica);
-        const bool expected = replica != specs().replicas.end() && replica->second.owners.volume;
-        unreached = part.pool;
-        if (!expected) continue;
-        replicas.clear();
-        beside.clear();
-        break;
-      }
-      if (replicas.size() == request.replicas) continue;
-      if (auto why = refuses_restore(now, options_.policy.capacity, volume, part.pool)) {
-        refused.push_back(std::move(*why));
-        continue;
-      }
-      ReplicaSpec r = new_replica(volume, part.pool);
-      r.clone_of = part.uuid;
-      r.kind = ReplicaKind::snapshot_clone;
-      // What a replica left behind when it moved may be on the node of another copy.
-      const bool is_first = nodes.insert(now.node_id_of_pool(part.pool)).second;
-      (is_first ? replicas : beside).push_back(std::move(r));
-    }
-    for (auto r = beside.begin(); r != beside.end() && replicas.size() < request.replicas; ++r)
-      replicas.push_back(std::move(*r));
-    if (replicas.size() < request.replicas) {
-      if (!unreached && !refused.empty())
-        co_return refusal(Kind::resource_exhausted, fmt::format("{}: {}", what, explain(refused)));
-      co_return refusal(Kind::failed_precondition,
-                        fmt::format("{}: pool {} cannot be reached", what, unreached.value_or("")));
-    }
-  }
   for (const ReplicaSpec& r : replicas) claims.push_back(claim_for(volume, r.pool));
   HF_CO_CHECK(co_await build_volume(op, volume, std::move(replicas)));
   events_.add("Clone", "Create", volume.uuid.to_string(), "", what + " was created");
