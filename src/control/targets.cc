@@ -248,6 +248,16 @@ Status check_context(const std::map<std::string, std::string>& context) {
                  fmt::format("publish_context has {} bytes, at most {} are allowed", bytes, bytes_max));
 }
 
+Status check_published_for(const VolumeSpec& volume, const std::vector<FrontendNode>& frontends) {
+  if (!volume.target) return refusal(Kind::not_published, volume_text(volume.uuid) + " is not published");
+  const auto& allowed = volume.target->frontends;
+  const bool may = frontends.empty() || allowed.empty() ||
+                   std::find(allowed.begin(), allowed.end(), frontends.front()) != allowed.end();
+  if (may) return Status();
+  return refusal(Kind::permission_denied, fmt::format("{} is published for another node than {}",
+                                                      volume_text(volume.uuid), frontends.front().name));
+}
+
 }  // namespace
 
 Task<Result<VolumeView>> Agent::publish_volume(PublishVolume request) {
@@ -278,17 +288,8 @@ Task<Result<VolumeView>> Agent::publish_volume(PublishVolume request) {
                                                            volume_text(volume.uuid), volume.target->node));
   }
   if (request.republish) {
-    if (!volume.target)
-      co_return refusal(Kind::not_published, volume_text(volume.uuid) + " is not published");
-    const auto& allowed = volume.target->frontends;
-    const bool may = wanted.frontends.empty() || allowed.empty() ||
-                     std::find(allowed.begin(), allowed.end(), wanted.frontends.front()) != allowed.end();
-    if (!may) {
-      co_return refusal(Kind::permission_denied,
-                        fmt::format("{} is published for another node than {}", volume_text(volume.uuid),
-                                    wanted.frontends.front().name));
-    }
-    if (wanted.frontends.empty()) wanted.frontends = allowed;
+    HF_CO_CHECK(check_published_for(volume, wanted.frontends));
+    if (wanted.frontends.empty()) wanted.frontends = volume.target->frontends;
     const NexusState* nexus = cluster().known_nexus(volume.target->nexus);
     const bool serves = nexus != nullptr && nexus->status != NexusStatus::shutdown &&
                         nexus->status != NexusStatus::faulted && nexus->status != NexusStatus::unknown;
