@@ -158,6 +158,12 @@ struct FrontendNode {
   bool operator==(const FrontendNode&) const = default;
 };
 
+inline std::vector<std::string> nqns_of(const std::vector<FrontendNode>& nodes) {
+  std::vector<std::string> all;
+  for (const FrontendNode& node : nodes) all.push_back(node.nqn);
+  return all;
+}
+
 struct VolumeTarget {
   NodeId node;
   Uuid nexus;
