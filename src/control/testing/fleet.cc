@@ -52,6 +52,10 @@ Copy* Machine::find(const Uuid& uuid, Pool** in) noexcept {
   return nullptr;
 }
 
+Error refused(const Machine& m, Kind kind, std::string text) {
+  return refusal(kind, fmt::format("node {}: {}", m.node, text));
+}
+
 Uuid Fleet::next_uuid(const char* what) { return Uuid::from_name(fmt::format("{} {}", what, ++uuids_)); }
 
 Machine& Fleet::add(const NodeId& node) {

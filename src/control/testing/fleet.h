@@ -255,6 +255,8 @@ class Fleet {
   static constexpr UnixNanos unix_base = 1'767'225'600'000'000'000;  // 2026-01-01T00:00:00Z
 
   Machine* machine_at(std::string_view address) noexcept;
+  // The machine that a child's URI leads to from this one; nullptr: there is none.
+  Machine* home_of(Machine& from, const std::string& uri) noexcept;
   // The copy behind a child's URI as this machine reaches it now, with its pool; nullptr when it does not.
   Copy* reach(Machine& from, const std::string& uri, Pool** in = nullptr);
   // The same, whether its disks answer or not.
@@ -312,5 +314,7 @@ class Fleet {
 };
 
 Child* find_child(Nexus& n, const std::string& uri) noexcept;
+// What the engine of this machine answers.
+Error refused(const Machine& m, Kind kind, std::string text);
 
 }  // namespace holdfast::control::fake

@@ -9,10 +9,6 @@
 namespace holdfast::control::fake {
 namespace {
 
-Error refused(const Machine& m, Kind kind, std::string text) {
-  return refusal(kind, fmt::format("node {}: {}", m.node, text));
-}
-
 const NewFill::Copy* wanted(const NewFill& request, const Uuid& snapshot) {
   for (const NewFill::Copy& c : request.copies) {
     if (c.from == snapshot) return &c;

@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include "base/assert.h"
 #include "control/testing/fleet.h"
 
 namespace holdfast::control::fake {
@@ -24,10 +23,6 @@ std::uint64_t owned_regions(const Copy& copy) {
 std::uint64_t allocated_bytes(const Pool& pool, const Copy& copy) {
   if (!copy.thin && !copy.is_snapshot) return round_up(copy.size_bytes, pool.cluster_bytes);
   return owned_regions(copy) * region_bytes(pool, copy);
-}
-
-Error refused(const Machine& m, Kind kind, std::string text) {
-  return refusal(kind, fmt::format("node {}: {}", m.node, text));
 }
 
 // The layers below a copy, nearest first.
