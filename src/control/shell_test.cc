@@ -157,79 +157,6 @@ TEST(Shell, ReplicasThatComeBackTogetherAreRebuiltOneAfterTheOther) {
   EXPECT_THAT(rig.engines.fleet().violations(), IsEmpty());
 }
 
-TEST(Shell, WhatCannotBeIsRefusedByKindAndWord) {
-  NodesRig rig;
-  Agent& a = *rig.agent;
-  EXPECT_EQ(rig.refused(a.create_volume(AgentRig::volume_request("v", 4))), Kind::resource_exhausted);
-  EXPECT_THAT(rig.last_refusal, HasSubstr("3 of 4 replicas can be placed"));
-  EXPECT_EQ(rig.refused(a.create_volume(AgentRig::volume_request("v", 1, 20 * gib))),
-            Kind::resource_exhausted);
-  EXPECT_THAT(rig.last_refusal, HasSubstr("pool n2-a on node n2: its capacity"));
-  EXPECT_EQ(rig.refused(a.create_volume(AgentRig::volume_request("v", 0))), Kind::invalid_argument);
-  const Uuid v = rig.create_volume("v", 2).uuid;
-  EXPECT_EQ(rig.refused(a.create_volume(AgentRig::volume_request("v", 2))), Kind::already_exists);
-  EXPECT_EQ(rig.refused(a.unpublish_volume(v, false)), Kind::not_published);
-  rig.publish(v);
-  PublishVolume again;
-  again.volume = v;
-  EXPECT_EQ(rig.refused(a.publish_volume(again)), Kind::already_published);
-  EXPECT_EQ(rig.refused(a.set_replica_count(v, 2)), Kind::failed_precondition);
-  EXPECT_EQ(rig.refused(a.set_replica_count(v, 4)), Kind::failed_precondition);
-  EXPECT_EQ(rig.refused(a.set_replica_count(v, 0)), Kind::invalid_argument);
-  EXPECT_EQ(rig.refused(a.resize_volume(v, gib / 2)), Kind::invalid_argument);
-  EXPECT_EQ(rig.refused(a.resize_volume(v, 20 * gib)), Kind::resource_exhausted);
-  EXPECT_EQ(rig.refused(a.delete_pool("n1-a", std::nullopt)), Kind::in_use);
-  EXPECT_EQ(rig.refused(a.delete_pool("nowhere", std::nullopt)), Kind::not_found);
-  EXPECT_EQ(rig.refused(a.publish_volume(PublishVolume())), Kind::not_found);
-}
-
-TEST(Shell, AVolumeThatItsReplicasCannotKeepIsRefused) {
-  NodesRig rig;
-  CreateVolume request = NodesRig::volume_request("v", 1);
-  for (int i = 0; i < 300; ++i) request.labels[fmt::format("label-{:050}", i)] = std::string(60, 'x');
-  EXPECT_EQ(rig.refused(rig.agent->create_volume(request)), Kind::invalid_argument);
-  EXPECT_THAT(rig.last_refusal, HasSubstr("its labels and topology"));
-}
-
-// A record that no agent can read would stop all of them.
-TEST(Shell, NothingIsWrittenThatCannotBeReadAgain) {
-  NodesRig rig;
-  const std::string much(std::size_t{1} << 19, 'x');
-  AppNodeSpec app;
-  app.id = "app";
-  app.endpoint = "10.0.0.1:50000";
-  for (int i = 0; i < 30'000; ++i) app.labels[fmt::format("label-{:050}", i)];
-  EXPECT_EQ(rig.refused(rig.agent->register_app_node(app)), Kind::invalid_argument);
-  EXPECT_THAT(rig.last_refusal, HasSubstr("app_node/app would have"));
-  CreateVolume request = NodesRig::volume_request("v", 1);
-  request.topology.explicit_nodes = ExplicitTopology{{"n1", much, much}, {}};
-  EXPECT_EQ(rig.refused(rig.agent->create_volume(request)), Kind::invalid_argument);
-  request.topology.explicit_nodes = ExplicitTopology{{"n1"}, {}};
-  rig.must(rig.agent->create_volume(request));
-  PublishVolume publish;
-  publish.volume = request.volume;
-  publish.publish_context["a"] = much;
-  EXPECT_EQ(rig.refused(rig.agent->publish_volume(publish)), Kind::invalid_argument);
-  rig.stop_agent();
-  rig.start_agent();
-  EXPECT_TRUE(rig.agent->leading());
-}
-
-TEST(Shell, NothingIsChangedWhileARecordCannotBeRead) {
-  NodesRig rig;
-  const std::string key = "/holdfast/v1/clusters/default/volume/" + Uuid::from_name("v").to_string();
-  const auto put = rig.store.state().put(store::PutRequest(key, "{}"));
-  ASSERT_TRUE(put.ok());
-  rig.store.changed();
-  rig.world.run_for(1s);
-  EXPECT_EQ(rig.refused(rig.agent->create_volume(NodesRig::volume_request("v", 1))), Kind::unavailable);
-  EXPECT_THAT(rig.last_refusal, HasSubstr("cannot be read"));
-  ASSERT_TRUE(rig.store.state().delete_range(store::DeleteRequest(key)).ok());
-  rig.store.changed();
-  rig.world.run_for(1s);
-  rig.create_volume("v", 1);
-}
-
 TEST(Shell, AVolumeGrowsPublishedAndNot) {
   NodesRig rig;
   const Uuid v = rig.create_volume("v", 2).uuid;
@@ -523,23 +450,6 @@ TEST(Shell, PagesGoOnBehindWhatWasShown) {
   request.starting_token = 99;
   EXPECT_THAT(rig.agent->volumes(request).entries, IsEmpty());
   EXPECT_FALSE(rig.agent->volumes(request).next);
-}
-
-TEST(Shell, ATargetIsNotPutOnANodeThatNobodyKnows) {
-  NodesRig rig;
-  PublishVolume request;
-  request.volume = rig.create_volume("v", 2).uuid;
-  request.protocol = Protocol::nvmf;
-  request.node = "n9";
-  EXPECT_EQ(rig.refused(rig.agent->publish_volume(std::move(request))), Kind::not_found);
-}
-
-TEST(Shell, WhatIsTooSmallToBePublishedIsNotMade) {
-  NodesRig rig;
-  constexpr std::uint64_t mib = 1 << 20;
-  EXPECT_EQ(rig.refused(rig.agent->create_volume(AgentRig::volume_request("v", 1, 5 * mib))),
-            Kind::invalid_argument);
-  rig.must(rig.agent->create_volume(AgentRig::volume_request("v", 1, 6 * mib)));
 }
 
 }  // namespace

@@ -16,15 +16,9 @@ using testing::gib;
 using testing::id;
 using ::testing::IsEmpty;
 using ::testing::Not;
+using testing::published;
 using testing::second;
 using testing::three_nodes;
-
-Builder published() {
-  Builder b = three_nodes();
-  b.volume_on("v", {"p1", "p2"});
-  b.publish("v", "n1");
-  return b;
-}
 
 VolumeState state_of(Builder& b, const char* v) {
   return volume_state(Cluster(b.specs, b.observed, b.claims), b.specs.volumes.at(id(v)));
@@ -433,97 +427,6 @@ TEST(Decide, ADeletedPoolThatMayStillAppearIsRemembered) {
   EXPECT_THAT(b.decided(), IsEmpty());
   EXPECT_THAT(b.decide_after(second), ElementsAre(::testing::Field(&Action::what, Do::forget_pool)));
 }
-
-// ---- when to look again
-
-TEST(Decide, NothingIsDueInAHealthyCluster) {
-  Builder b = published();
-  EXPECT_THAT(b.decided(), IsEmpty());
-  EXPECT_FALSE(b.due);
-  EXPECT_FALSE(b.held);
-}
-
-TEST(Decide, WhatWaitsForATimeSaysForWhich) {
-  Builder outage = published();
-  outage.fail_pool("p2");
-  outage.fault("v", "p2");
-  outage.decide_now();
-  EXPECT_EQ(outage.due, outage.now + outage.policy.faulted_wait);
-
-  Builder pool = three_nodes();
-  pool.specs.pools["p2"].status = SpecStatus::deleting;
-  pool.specs.pools["p2"].unsure_until = pool.now + second;
-  pool.observed.pools.erase("p2");
-  pool.decide_now();
-  EXPECT_EQ(pool.due, pool.now + second);
-
-  Builder drain = published();
-  drain.specs.nodes["n1"].drains["x"] = {};
-  drain.specs.nodes["n1"].draining_since = drain.now;
-  drain.decide_now();
-  EXPECT_EQ(drain.due, drain.now + drain.policy.drain_wait);
-}
-
-// Until then the same is decided, at every moment.
-TEST(Decide, NothingChangesBeforeItIsDue) {
-  Builder b = published();
-  b.volume_on("w", {"p2", "p3"});
-  b.publish("w", "n3");
-  b.fail_pool("p2");
-  b.fault("v", "p2");
-  b.decide_now();
-  b.now += 100 * second;
-  b.fault("w", "p2");
-  b.specs.nodes["n1"].drains["x"] = {};
-  b.specs.nodes["n1"].draining_since = b.now - 50 * second;
-  std::vector<Action> before = b.decide_now();
-  unsigned changes = 0;
-  for (int i = 0; i < 800; ++i) {
-    const auto due = b.due;
-    b.now += second;
-    std::vector<Action> now = b.decide_now();
-    if (now != before) {
-      ++changes;
-      ASSERT_TRUE(due && *due <= b.now) << "after " << i << " s";
-    }
-    before = std::move(now);
-  }
-  EXPECT_EQ(changes, 3U);
-}
-
-#ifndef NDEBUG
-// What it takes to look everything over, in a cluster of which a part is being repaired and a part deleted.
-std::uint64_t lookups_of_a_pass(unsigned volumes) {
-  Builder b;
-  for (unsigned n = 0; n < volumes / 10; ++n) {
-    b.node(fmt::format("n{}", n));
-    b.pool(fmt::format("p{}", n), fmt::format("n{}", n), std::uint64_t{1} << 50);
-  }
-  const unsigned nodes = volumes / 10;
-  for (unsigned i = 0; i < volumes; ++i) {
-    const std::string v = fmt::format("v{}", i);
-    b.volume_on(v, {fmt::format("p{}", i % nodes), fmt::format("p{}", (i + 1) % nodes)});
-    b.publish(v, fmt::format("n{}", i % nodes));
-    if (i % 4 == 0) {
-      ReplicaSpec& gone = b.specs.replicas.at(id(fmt::format("{}@p{}", v, i % nodes)));
-      gone.status = SpecStatus::deleting;
-      gone.owners.volume.reset();
-      b.specs.volumes.at(id(v)).num_replicas = 1;
-    }
-  }
-  const Index index(b.specs);
-  const Cluster cluster(b.specs, index, b.observed, b.claims);
-  const std::uint64_t before = lookups;
-  EXPECT_FALSE(decide(cluster, b.outages, {b.policy, b.now}).actions.empty());
-  return lookups - before;
-}
-
-TEST(Decide, WhatAPassTakesGrowsAsTheClusterDoes) {
-  const std::uint64_t few = lookups_of_a_pass(100);
-  const std::uint64_t many = lookups_of_a_pass(1'000);
-  EXPECT_LT(many, few * 12) << few << " for 100 volumes";
-}
-#endif
 
 TEST(Status, OfAnUnpublishedVolumeCountsGoodReplicas) {
   Builder b = three_nodes();

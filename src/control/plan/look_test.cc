@@ -162,6 +162,38 @@ std::uint64_t lookups_of_a_look_at_one(unsigned count) {
 TEST(Look, AtOneVolumeTakesTheSameInALargeCluster) {
   EXPECT_EQ(lookups_of_a_look_at_one(1'000), lookups_of_a_look_at_one(10));
 }
+
+// What it takes to look everything over, in a cluster of which a part is being repaired and a part deleted.
+std::uint64_t lookups_of_a_pass(unsigned count) {
+  const unsigned nodes = count / 10;
+  Builder b;
+  for (unsigned n = 0; n < nodes; ++n) {
+    b.node(fmt::format("n{}", n));
+    b.pool(fmt::format("p{}", n), fmt::format("n{}", n), std::uint64_t{1} << 50);
+  }
+  for (unsigned i = 0; i < count; ++i) {
+    const std::string v = volume_name(i);
+    b.volume_on(v, {fmt::format("p{}", i % nodes), fmt::format("p{}", (i + 1) % nodes)});
+    b.publish(v, fmt::format("n{}", i % nodes));
+    if (i % 4 == 0) {
+      ReplicaSpec& gone = b.specs.replicas.at(id(fmt::format("{}@p{}", v, i % nodes)));
+      gone.status = SpecStatus::deleting;
+      gone.owners.volume.reset();
+      b.specs.volumes.at(id(v)).num_replicas = 1;
+    }
+  }
+  const Index index(b.specs);
+  const Cluster cluster(b.specs, index, b.observed, b.claims);
+  const std::uint64_t before = lookups;
+  EXPECT_FALSE(decide(cluster, b.outages, {b.policy, b.now}).actions.empty());
+  return lookups - before;
+}
+
+TEST(Look, WhatAPassTakesGrowsAsTheClusterDoes) {
+  const std::uint64_t few = lookups_of_a_pass(100);
+  const std::uint64_t many = lookups_of_a_pass(1'000);
+  EXPECT_LT(many, few * 12) << few << " for 100 volumes";
+}
 #endif
 
 }  // namespace

@@ -189,4 +189,12 @@ inline Builder three_nodes() {
   return b;
 }
 
+// Those, with the volume v on p1 and p2, published by n1.
+inline Builder published() {
+  Builder b = three_nodes();
+  b.volume_on("v", {"p1", "p2"});
+  b.publish("v", "n1");
+  return b;
+}
+
 }  // namespace holdfast::control::testing
