@@ -67,7 +67,6 @@ class NexusEngine final : nexus::NexusObserver {
   Task<void> meddle();
   // Of the replicas that are in sync.
   Task<void> take_snapshot();
-  void set_meddling(bool on) noexcept { meddling_ = on; }
 
  private:
   Task<Status> try_create(bool everybody);
@@ -89,7 +88,6 @@ class NexusEngine final : nexus::NexusObserver {
   StopSource stop_;
   Gate living_;
   bool up_ = false;
-  bool meddling_ = false;
 };
 
 // Opens the volume through the initiator.

@@ -130,7 +130,6 @@ class Space {
   std::uint64_t available() const noexcept;
   // Retired clusters that are not free yet.
   std::uint64_t returning() const noexcept { return returning_; }
-  std::uint64_t image_reserve() const noexcept { return image_reserve_; }
 
   // Settles what is left, without waiting for the disks.
   Task<void> close();
