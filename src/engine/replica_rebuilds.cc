@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/units.h"
+#include "base/zeroes.h"
 #include "block/leaf_device.h"
 #include "engine/engine.h"
 #include "engine/naming.h"
@@ -15,7 +16,6 @@
 #include "engine/pool_messages.h"
 #include "engine/replica_operations.h"
 #include "engine/used_device.h"
-#include "engine/zeroes.h"
 #include "rt/stop.h"
 
 namespace holdfast::engine {
@@ -275,9 +275,9 @@ Task<Status> ReplicaRebuilds::write_piece(Job& job, std::uint64_t offset, std::b
                                           std::uint64_t length) {
   const std::uint64_t block = job.replica.device().geometry().block_bytes;
   for (std::uint64_t at = 0; at < length;) {
-    const bool zero = all_zero(data + at, unit_bytes);
+    const bool zero = is_zero(std::span(data + at, unit_bytes));
     std::uint64_t end = at + unit_bytes;
-    while (end < length && all_zero(data + end, unit_bytes) == zero) end += unit_bytes;
+    while (end < length && is_zero(std::span(data + end, unit_bytes)) == zero) end += unit_bytes;
     const Lba lba{(offset + at) / block};
     const IoVec from{data + at, end - at};
     const BlockRange blocks{lba, (end - at) / block};

@@ -7,10 +7,10 @@
 
 #include "base/log.h"
 #include "base/units.h"
+#include "base/zeroes.h"
 #include "block/leaf_device.h"
 #include "engine/pools.h"
 #include "engine/used_device.h"
-#include "engine/zeroes.h"
 
 namespace holdfast::engine {
 namespace {
@@ -199,7 +199,7 @@ Task<Status> SnapshotRebuilds::copy_piece(Job& job, Range piece, bool in_source,
   }
   HF_CO_CHECK(co_await job.replica.channel().read(lba, IoVecs(&into_to, 1)));
   if (std::memcmp(from, to, bytes) == 0) co_return Status();
-  if (!all_zero(from, bytes) || !job.replica.device().capabilities().write_zeroes)
+  if (!is_zero(std::span(from, bytes)) || !job.replica.device().capabilities().write_zeroes)
     co_return co_await job.replica.channel().write(lba, IoVecs(&into_from, 1), Durable::no);
   const BlockRange all{lba, bytes / block};
   co_return co_await job.replica.channel().write_zeroes(all, Unmap::yes, Durable::no);

@@ -1,11 +1,11 @@
 #include "nexus/rebuild_job.h"
 
 #include <algorithm>
-#include <cstring>
 #include <span>
 
 #include <fmt/format.h>
 
+#include "base/zeroes.h"
 #include "rt/when_all.h"
 
 namespace holdfast::nexus {
@@ -13,10 +13,6 @@ namespace {
 
 // So much is copied before the destination is flushed: what an interrupted job has to copy again at most.
 constexpr std::uint64_t checkpoint_regions = 1 * GiB / region_bytes;
-
-bool all_zero(const std::byte* data, std::size_t size) noexcept {
-  return size == 0 || (data[0] == std::byte{0} && std::memcmp(data, data + 1, size - 1) == 0);
-}
 
 }  // namespace
 
@@ -145,7 +141,7 @@ Task<RebuildJob::Copy> RebuildJob::copy_locked(const Window& w, IoVec buffer) {
   const Copy got = co_await read_source(w, vecs);
   if (got != Copy::done) co_return got;
   CoreState& state = host_.home_state();
-  const bool zero = state.child_can_zero(destination_) && all_zero(buffer.data, buffer.size);
+  const bool zero = state.child_can_zero(destination_) && is_zero(std::span(buffer.data, buffer.size));
   Task<Status> put =
       zero ? state.child_zero(destination_, w.blocks) : state.child_write(destination_, w.blocks, vecs);
   const Status written = co_await put;

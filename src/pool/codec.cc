@@ -3,6 +3,8 @@
 #include <cstring>
 #include <utility>
 
+#include "base/zeroes.h"
+
 namespace holdfast::pool {
 namespace {
 
@@ -13,12 +15,6 @@ Uuid uuid_of(const std::uint8_t (&bytes)[16]) {
 }
 
 }  // namespace
-
-bool is_zero(std::span<const std::byte> bytes) noexcept {
-  // The first one is, and each is as the one before it.
-  return bytes.empty() ||
-         (bytes[0] == std::byte{0} && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
-}
 
 Error ByteReader::bad(const char* why) const {
   return Error(Errc::bad_format, std::string(what_) + ": " + why + " (byte " + std::to_string(offset_) + ")");

@@ -15,10 +15,6 @@
 
 namespace holdfast::pool {
 
-// Whether all of them are 0; so it is when there are none.
-bool is_zero(std::span<const std::byte> bytes) noexcept;
-inline bool is_zero(std::span<const std::uint8_t> bytes) noexcept { return is_zero(std::as_bytes(bytes)); }
-
 // Takes values off the front of some bytes. Errors: bad_format, saying what and at which byte.
 class ByteReader {
  public:

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/crc32c.h"
+#include "base/zeroes.h"
 #include "block/leaf_device.h"
 #include "pool/codec.h"
 #include "pool/format.h"

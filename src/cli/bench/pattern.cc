@@ -1,11 +1,11 @@
 #include "cli/bench/pattern.h"
 
-#include <algorithm>
 #include <cstring>
 
 #include <fmt/format.h>
 
 #include "base/assert.h"
+#include "base/zeroes.h"
 
 namespace holdfast::cli {
 namespace {
@@ -43,10 +43,6 @@ std::uint64_t word_at(std::span<const std::byte> block, std::size_t index) noexc
   return word;
 }
 
-bool all_zero(std::span<const std::byte> block) noexcept {
-  return std::all_of(block.begin(), block.end(), [](std::byte b) { return b == std::byte{0}; });
-}
-
 // What the header says of itself; nullopt when it is none of ours.
 std::optional<PatternId> read_header(std::span<const std::byte> block) noexcept {
   const std::uint64_t offset = word_at(block, 1);
@@ -68,7 +64,7 @@ std::size_t first_difference(std::span<const std::byte> block, const PatternId& 
 std::string describe(std::span<const std::byte> block, const PatternId& wanted) {
   const auto found = read_header(block);
   if (!found) {
-    if (all_zero(block)) return "it reads as zeroes";
+    if (is_zero(block)) return "it reads as zeroes";
     return fmt::format("it holds foreign data, beginning with {:016x}", word_at(block, 0));
   }
   if (found->offset != wanted.offset)
