@@ -24,7 +24,7 @@
 #include "block/block_device.h"
 #include "block/io_latency.h"
 #include "nexus/dirty_map.h"
-#include "nexus/range_lock.h"
+#include "nexus/range_tracker.h"
 #include "nexus/types.h"
 #include "rt/reactor.h"
 #include "rt/scope.h"

@@ -1,4 +1,4 @@
-#include "nexus/range_lock.h"
+#include "nexus/range_tracker.h"
 
 namespace holdfast::nexus {
 

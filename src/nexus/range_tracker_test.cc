@@ -1,4 +1,4 @@
-#include "nexus/range_lock.h"
+#include "nexus/range_tracker.h"
 
 #include <string>
 
@@ -13,7 +13,7 @@ namespace {
 
 using Entry = RangeTracker::Entry;
 
-struct RangeLock : testing::Test {
+struct TrackedRanges : testing::Test {
   sim::World world{1};
   sim::Process& process = world.add_node("n").start();
   sim::SimReactor& core = process.core(0);
@@ -47,21 +47,21 @@ struct RangeLock : testing::Test {
   }
 };
 
-TEST_F(RangeLock, WritesThatDoNotOverlapGoTogether) {
+TEST_F(TrackedRanges, WritesThatDoNotOverlapGoTogether) {
   start(write(0, 8, 10ms, 'a'));
   start(write(8, 8, 10ms, 'b'));
   EXPECT_EQ(log, "ab");
   finish();
 }
 
-TEST_F(RangeLock, OverlappingWritesGoInOrder) {
+TEST_F(TrackedRanges, OverlappingWritesGoInOrder) {
   start(write(0, 8, 10ms, 'a'));
   start(write(7, 8, 1ms, 'b'));
   start(write(9, 1, 1ms, 'c'));
   EXPECT_EQ(finish(), "aAbBcC");
 }
 
-TEST_F(RangeLock, WindowWaitsForWritesInsideAndHoldsLaterOnes) {
+TEST_F(TrackedRanges, WindowWaitsForWritesInsideAndHoldsLaterOnes) {
   start(write(0, 8, 10ms, 'a'));
   start(window(4, 8, 10ms, 'w'));
   start(write(6, 1, 1ms, 'b'));
@@ -69,7 +69,7 @@ TEST_F(RangeLock, WindowWaitsForWritesInsideAndHoldsLaterOnes) {
   EXPECT_EQ(finish(), "acCAwWbB");
 }
 
-TEST_F(RangeLock, WindowsDoNotExcludeEachOther) {
+TEST_F(TrackedRanges, WindowsDoNotExcludeEachOther) {
   start(window(0, 8, 10ms, 'v'));
   start(window(4, 8, 10ms, 'w'));
   EXPECT_EQ(log, "vw");
