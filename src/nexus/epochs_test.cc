@@ -198,11 +198,10 @@ TEST_F(Return, WhatWasNotSealedWhenItLeftIsCopiedToo) {
   create();
   for (std::uint64_t r = 0; r < 8; ++r) write_region(r, static_cast<int>(r) + 1);
   settle();
-  disk("b").write_late = true;  // b says no and has it later, or never
+  disk("b").write_error = Errc::not_connected;  // b may have it later, or never
   write_region(6, 66);
   EXPECT_FALSE(rig.recorded_healthy("b"));
-  disk("b").write_late = false;
-  disk("b").late.clear();
+  disk("b").write_error = Errc::ok;
   settle();
   rig.crash();
   create();

@@ -97,8 +97,6 @@ struct FakeDisk {
   // Reads of these blocks end with io_error until they are written.
   std::uint64_t bad_first = 0, bad_count = 0;
   bool bad_for_good = false;  // writing does not help
-  // A write applies nothing, says not_connected, and is applied when the test calls apply_late().
-  bool write_late = false;
 
   // Of a target: reservations are kept there. nullptr: the device is this engine's own.
   ReservationClient* reservations = nullptr;
@@ -136,7 +134,6 @@ struct FakeDisk {
     std::uint64_t count;
   };
   std::vector<Op> log;
-  std::vector<std::pair<std::uint64_t, std::vector<std::byte>>> late;
   unsigned opened = 0;  // devices made
   unsigned snapshots = 0;
   bool outlived = false;           // a call of rescan(), or for a snapshot, found its device gone
@@ -158,10 +155,6 @@ struct FakeDisk {
   // First byte of a block of the volume.
   std::byte at(std::uint64_t volume_block) const {
     return bytes[data_offset_bytes + volume_block * geometry.block_bytes];
-  }
-  void apply_late() {
-    for (const auto& [offset, data] : late) std::memcpy(bytes.data() + offset, data.data(), data.size());
-    late.clear();
   }
   void grow(std::uint64_t size_bytes) {
     bytes.resize(size_bytes);
@@ -202,15 +195,9 @@ class FakeChannel final : public Channel {
   Task<Status> write(Lba first, IoVecs from, Durable) override {
     const std::uint64_t count = total_bytes(from) / disk_.geometry.block_bytes;
     const Under under(disk_, 'w', to_blocks(first), count);
-    std::vector<std::byte> data;
-    for (const auto& v : from) data.insert(data.end(), v.data, v.data + v.size);
     Status s = co_await before_change(to_blocks(first), count);
-    if (s.ok() || disk_.write_late) {
+    if (s.ok()) {
       const std::size_t at = to_blocks(first) * disk_.geometry.block_bytes;
-      if (disk_.write_late) {
-        disk_.late.emplace_back(at, data);
-        co_return Error(Errc::not_connected);
-      }
       disk_.touch(to_blocks(first), count, true);
       // The caller's memory is read at the end: it must still be what it was.
       std::size_t offset = 0;
