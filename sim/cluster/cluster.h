@@ -93,9 +93,10 @@ class Cluster {
   std::uint64_t writes() const noexcept { return writes_; }
   // P1, at the moment of an acknowledgement: the record's healthy children hold the value.
   void check_acknowledged(std::uint64_t first, std::uint64_t count, Value value);
-  // A nexus was created from this record: what each rebuild that it began may copy at most.
-  void expect_copies(const nexus::Record& before, const nexus::NexusView& view);
+  // A rebuild begins: what it may copy at most. And ends: whether it copied more.
+  void expect_copy(const nexus::NexusView& view, const nexus::RebuildRecord& rebuild);
   void check_copied(const nexus::RebuildRecord& record);
+  std::uint64_t copies_checked() const noexcept { return copies_checked_; }
   // A snapshot of the volume: of each replica that has one, and what each block may be there.
   struct Snapshot {
     std::vector<std::pair<unsigned, Uuid>> parts;  // replica, snapshot
@@ -140,7 +141,8 @@ class Cluster {
   std::unique_ptr<Host> host_;
   std::unique_ptr<BlockHistory> history_;
   std::vector<std::string> failures_;
-  std::map<std::string, std::uint64_t> copy_bytes_max_;  // by child, of the next rebuild that ends
+  std::map<std::string, std::uint64_t> copy_bytes_max_;  // by child, of the rebuild that is under way
+  std::uint64_t copies_checked_ = 0;
   std::vector<Snapshot> snapshots_;
   unsigned snapshot_numbers_ = 0;
   std::uint64_t writes_ = 0;

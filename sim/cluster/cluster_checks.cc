@@ -124,32 +124,29 @@ std::optional<std::vector<bool>> Cluster::changed_since(const Replica& r, std::u
 
 // Promise: after a crash, and for a child that is back, at most the regions are copied that were touched since the
 // seal that both agree on.
-void Cluster::expect_copies(const nexus::Record& before, const nexus::NexusView& view) {
-  copy_bytes_max_.clear();
-  const std::uint64_t region_bytes = swarm_.pools ? MiB : EpochTable::region_bytes;
-  const auto replica_of = [&](const nexus::ChildView& c) {
-    return std::find_if(replicas_.begin(), replicas_.end(), [&](const Replica& r) { return r.uri == c.uri; });
+void Cluster::expect_copy(const nexus::NexusView& view, const nexus::RebuildRecord& rebuild) {
+  copy_bytes_max_.erase(rebuild.child_uri);
+  const auto replica_of = [&](const std::string& uri) {
+    return std::find_if(replicas_.begin(), replicas_.end(), [&](const Replica& r) { return r.uri == uri; });
   };
-  for (const nexus::ChildView& c : view.children) {
-    const auto at = replica_of(c);
-    const nexus::ChildRecord* known = before.find(at->uuid);
-    if (!c.rebuild || at->local || known == nullptr) continue;
-    const std::uint64_t since = known->healthy ? view.sealed_epoch : known->in_sync_through;
-    if (!known->healthy && since == 0) continue;  // nothing was ever sealed with it
-    auto touched = changed_since(*at, since);
-    bool has_source = false;
-    for (const nexus::ChildView& other : view.children) {
-      const auto source = replica_of(other);
-      if (source->local || other.state != nexus::ChildState::online || !touched) continue;
-      const auto there = changed_since(*source, since);
-      has_source = there.has_value();
-      for (std::size_t i = 0; there && i < touched->size(); ++i) (*touched)[i] = (*touched)[i] || (*there)[i];
-    }
-    if (!has_source) continue;
-    const auto regions = static_cast<std::uint64_t>(std::count(touched->begin(), touched->end(), true));
-    copy_bytes_max_[c.uri] = regions * region_bytes;
-    if (!c.rebuild->is_partial) fail(fmt::format("{} is copied in full", at->node->name()));
+  const auto at = replica_of(rebuild.child_uri);
+  const nexus::ChildRecord* known = record() == nullptr ? nullptr : record()->find(at->uuid);
+  // Zero: nothing was ever sealed with it.
+  if (at->local || known == nullptr || known->healthy || known->in_sync_through == 0) return;
+  const std::uint64_t since = known->in_sync_through;
+  auto touched = changed_since(*at, since);
+  bool has_source = false;
+  for (const nexus::ChildView& other : view.children) {
+    const auto source = replica_of(other.uri);
+    if (source->local || other.state != nexus::ChildState::online || !touched) continue;
+    const auto there = changed_since(*source, since);
+    has_source = has_source || there.has_value();
+    for (std::size_t i = 0; there && i < touched->size(); ++i) (*touched)[i] = (*touched)[i] || (*there)[i];
   }
+  if (!has_source) return;
+  const auto regions = static_cast<std::uint64_t>(std::count(touched->begin(), touched->end(), true));
+  copy_bytes_max_[rebuild.child_uri] = regions * (swarm_.pools ? MiB : EpochTable::region_bytes);
+  if (!rebuild.is_partial) fail(fmt::format("{} is copied in full", at->node->name()));
 }
 
 std::string Cluster::unsealed() const {
@@ -201,6 +198,7 @@ void Cluster::check_copied(const nexus::RebuildRecord& record) {
   const auto expected = copy_bytes_max_.extract(record.child_uri);
   if (expected.empty()) return;
   const std::uint64_t copied = record.blocks_transferred * record.block_size;
+  ++copies_checked_;
   note(fmt::format("copied {} of at most {} bytes to {}", copied, expected.mapped(), record.child_uri));
   if (copied > expected.mapped()) {
     fail(fmt::format("{} bytes were copied to {}; the regions touched since the last seal have {}", copied,

@@ -209,9 +209,7 @@ Task<Status> NexusEngine::try_create(bool everybody) {
   params.size_bytes = cluster_.swarm().volume_bytes;
   params.children = choose_children(everybody || cluster_.record() == nullptr);
   params.membership_key = volume_key();
-  const nexus::Record before = cluster_.record() == nullptr ? nexus::Record() : *cluster_.record();
   HF_CO_TRY(nexus_, co_await nexuses_.create(std::move(params)));
-  if (cluster_.swarm().epochs) cluster_.expect_copies(before, nexus_->view());
   co_return Status();
 }
 
@@ -341,6 +339,11 @@ Task<void> NexusEngine::take_snapshot() {
 void NexusEngine::on_child_changed(const nexus::NexusView&, const nexus::ChildView& child) noexcept {
   cluster_.note(
       fmt::format("child {}: {} ({})", child.uri, nexus::name(child.state), nexus::name(child.reason)));
+}
+
+void NexusEngine::on_rebuild_started(const nexus::NexusView& view,
+                                     const nexus::RebuildRecord& record) noexcept {
+  if (cluster_.swarm().epochs) cluster_.expect_copy(view, record);
 }
 
 void NexusEngine::on_rebuild_ended(const nexus::NexusView&, const nexus::RebuildRecord& record) noexcept {

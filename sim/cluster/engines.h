@@ -75,6 +75,7 @@ class NexusEngine final : nexus::NexusObserver {
   Task<void> bring_back(nexus::ChildView child);
   std::vector<std::string> choose_children(bool everybody);
   void on_child_changed(const nexus::NexusView& view, const nexus::ChildView& child) noexcept override;
+  void on_rebuild_started(const nexus::NexusView& view, const nexus::RebuildRecord& record) noexcept override;
   void on_rebuild_ended(const nexus::NexusView& view, const nexus::RebuildRecord& record) noexcept override;
 
   Cluster& cluster_;

@@ -99,6 +99,7 @@ RunResult run(const Swarm& swarm, bool verbose) {
     result.operations_failed = workload.failed();
     result.faults = nemesis.faults();
     result.snapshots = cluster.snapshots_compared();
+    result.copies = cluster.copies_checked();
   }
   log::set_sink({});
   result.failures = cluster.failures();

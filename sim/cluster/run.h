@@ -17,6 +17,7 @@ struct RunResult {
   unsigned faults = 0;
   std::uint64_t damaged = 0;    // pieces of streams
   std::uint64_t snapshots = 0;  // of more than one replica, which were compared
+  std::uint64_t copies = 0;     // rebuilds that were held against what they may copy
   std::uint64_t states = 0;     // crashed disks that were looked at, where a run makes many
 };
 
