@@ -9,6 +9,7 @@
 #include "base/split.h"
 
 namespace holdfast::engine {
+
 std::string text_of(const pool::Attributes& attributes, const char* key) {
   const auto found = attributes.find(key);
   return found == attributes.end() ? std::string() : found->second;

@@ -539,10 +539,7 @@ TEST_F(Epochs, AHealthyDiskThatWasSetBackIsNotBelievedAfterACrash) {
   settle();  // sealed on the disks; the record is that of the beginning
   ASSERT_GT(disk("b").sealed, 1u);
   rig.crash();
-  disk("a").epoch = 1;
-  disk("a").sealed = 0;
-  disk("a").region_epochs.clear();
-  std::fill(disk("a").bytes.begin(), disk("a").bytes.end(), std::byte{0xee});
+  set_back(disk("a"));
   create();
   EXPECT_EQ(rig.read(0, 8, 16), 5);
   ASSERT_TRUE(online());
@@ -555,10 +552,7 @@ TEST_F(Epochs, NorAfterACrashAndANexusThatCouldNotBeMade) {
   for (std::uint64_t r = 0; r < 8; ++r) write_region(r, 5);
   settle();
   rig.crash();
-  disk("b").epoch = 1;
-  disk("b").sealed = 0;
-  disk("b").region_epochs.clear();
-  std::fill(disk("b").bytes.begin(), disk("b").bytes.end(), std::byte{0xee});
+  set_back(disk("b"));
   disk("c").epoch_error = Errc::io_error;  // a and b were told by then
   EXPECT_FALSE(rig.create({"a", "b", "c"}, 8 * MiB).ok());
   disk("c").epoch_error = Errc::ok;
@@ -587,10 +581,7 @@ TEST_F(Return, ADiskThatWasSetBackIsNotBelievedAfterItCouldNotBeAdded) {
   settle();
   rig.close();
   create({"a"});  // what is known of b is kept
-  disk("b").epoch = disk("b").sealed = 0;
-  disk("b").region_epochs.clear();
-  std::fill(disk("b").bytes.begin(), disk("b").bytes.end(), std::byte{0xee});
-  disk("b").region_allocated.assign(16, true);
+  set_back(disk("b"));
   disk("a").epoch_error = Errc::not_connected;  // b is told, a is not
   EXPECT_FALSE(rig.run(rig.nexus->add_child(Rig::uri("b"), false)).ok());
   ASSERT_GT(disk("b").epoch, 0u) << "it was told";
