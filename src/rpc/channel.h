@@ -19,7 +19,7 @@ struct ChannelOptions {
   Nanos keep_alive_timeout = 5s;
   Nanos reconnect_max = 2s;
   // Also on streams that have nothing to say. Only for peers that do not take it for an attack: servers of gRPC
-  // end a connection with more than two pings in five minutes unless they were told otherwise (ours and etcd were).
+  // end a connection with more than two pings in five minutes unless they were told otherwise (ours and etcd's were).
   bool keep_alive_when_silent = false;
   // Not shared with other channels to the same peer, nor is what those know of it.
   bool own_connection = false;

@@ -10,7 +10,8 @@ EtcdClient::Connections::Connections(Reactor& home, EtcdOptions options,
                                      const std::vector<EtcdEndpoint>& endpoints)
     : home_(home), options_(std::move(options)), gate_(home) {
   rpc::ChannelOptions channel;
-  channel.keep_alive = 5s;
+  channel.keep_alive =
+      6s;  // etcd ends a connection that asks more often than every 5 s; timers are not exact
   channel.keep_alive_timeout = 3s;
   channel.keep_alive_when_silent = true;
   const rpc::Tls host_authorities;
