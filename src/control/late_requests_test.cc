@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "control/model/codec.h"
 #include "control/testing/shell/rig.h"
 
 namespace holdfast::control {
@@ -243,6 +244,67 @@ TEST(LateRequests, AnAgentEndsTheLeadershipOfAFormerRunThatIsOver) {
       EXPECT_LT(rig.world.now() - began, 3s);
     }
   }
+}
+
+TEST(LateRequests, ATargetThatTheNextAgentHasEndedIsNotLookedAt) {
+  AgentRig rig;
+  const NodeId node = "storage-node-with-a-long-name";  // on the heap, where a sanitizer sees it
+  rig.add_node(node);
+  const Uuid v = rig.create_volume("v", 1).uuid;
+  rig.publish(v);
+  const Uuid lost = rig.spec(v).target->nexus;
+  fake::Fleet& fleet = rig.engines.fleet();
+  fleet.set_pool_failed(node, node + "-a", true);  // the reconciler tries in vain, less and less often
+  ASSERT_TRUE(fleet.destroy_nexus(fleet.machine(node), lost).ok());
+  rig.world.run_for(3min);
+  fleet.heal_pool(node, node + "-a");
+  const auto pool_is_back = [&] {
+    return rig.agent->observed().pools.at(node + "-a").status == PoolStatus::online;
+  };
+  ASSERT_TRUE(rig.until(pool_is_back));
+  ASSERT_FALSE(rig.agent->observed().nexuses.contains(lost));
+  rig.engines.trouble(node).slow = 4s;
+  PublishVolume request;
+  request.volume = v;
+  request.republish = true;
+  std::optional<Result<VolumeView>> published;
+  rig.world.spawn(rig.reactor, publish(*rig.agent, request, published));
+  rig.world.run_for(1s);
+  ASSERT_FALSE(published);
+  const std::string prefix = "/holdfast/v1/clusters/default/";
+  const auto leader = rig.store.state().range(store::RangeRequest(prefix + "leader"));
+  ASSERT_TRUE(leader.ok() && leader.value().kvs.size() == 1);
+  ASSERT_TRUE(rig.store.state().lease_revoke(leader.value().kvs[0].lease).ok());
+  const store::PutRequest another(prefix + "leader", R"({"schema":1,"agent":"another"})");
+  ASSERT_TRUE(rig.store.state().put(another).ok());
+  VolumeSpec ended = rig.spec(v);
+  ended.target.reset();
+  ASSERT_TRUE(
+      rig.store.state().put(store::PutRequest(prefix + "volume/" + v.to_string(), to_json(ended))).ok());
+  rig.store.changed();
+  ASSERT_TRUE(rig.until([&] { return published.has_value(); }, 1min));
+  EXPECT_FALSE(published->ok());
+}
+
+// It has one replica: no other node can serve it.
+TEST(LateRequests, AVolumeIsServedWhileItsFormerTargetMayStillBeMade) {
+  AgentRig rig;
+  rig.add_node("n1");
+  const Uuid v = rig.create_volume("v", 1).uuid;
+  rig.engines.trouble("n1").slow = 50s;  // the call takes 30 s at most
+  PublishVolume request;
+  request.volume = v;
+  EXPECT_EQ(rig.refused(rig.agent->publish_volume(request)), Kind::deadline_exceeded) << rig.last_refusal;
+  rig.engines.trouble("n1").slow = Nanos(0);
+  ASSERT_TRUE(rig.until([&] { return rig.agent->observed().node_known("n1"); }, 10s));
+  const auto served = rig.run(rig.agent->publish_volume(request));
+  ASSERT_TRUE(served.ok()) << served.error().message();
+  rig.write_all(v);
+  const Uuid ours = rig.spec(v).target->nexus;
+  EXPECT_TRUE(rig.until([&] { return rig.agent->specs().nexuses.size() == 1; }, 3min));
+  const auto& nexuses = rig.engines.fleet().machine("n1").nexuses;
+  EXPECT_EQ(nexuses.size(), 1u);
+  EXPECT_TRUE(nexuses.contains(ours));
 }
 
 }  // namespace

@@ -54,6 +54,7 @@ Task<Result<VolumeView>> Agent::publish_volume(PublishVolume request) {
                       fmt::format("protocol {}: volumes are published by nvmf", name(request.protocol)));
   }
   HF_CO_TRY(const Op op, co_await begin(volume_guard(request.volume)));
+  if (request.node && request.node->empty()) request.node.reset();
   if (request.node) HF_CO_CHECK(find_node(*request.node));
   const auto settled = co_await settled_volume(op, request.volume);
   const bool is_settled = settled.ok();
@@ -77,11 +78,13 @@ Task<Result<VolumeView>> Agent::publish_volume(PublishVolume request) {
                         nexus->status != NexusStatus::faulted && nexus->status != NexusStatus::unknown;
     if (request.reuse_existing && serves) co_return this->volume(volume.uuid);
     // Its engine is back without it: made again there, as the reconciler does.
-    if (request.reuse_existing && observed().node_known(volume.target->node)) {
+    const bool elsewhere = request.node && *request.node != volume.target->node;
+    if (request.reuse_existing && !elsewhere && observed().node_known(volume.target->node)) {
       const Status again = co_await recreate_nexus(op, volume.target->nexus);
       const bool is_back = again.ok() && observed().nexuses.contains(volume.target->nexus);
       if (is_back) co_return this->volume(volume.uuid);
       HF_CO_TRY(volume, find_volume(request.volume));
+      if (!volume.target) co_return no_longer_leading();  // whoever leads by now has ended it
     }
     if (!request.reuse_existing || !observed().node_online(volume.target->node)) avoid = volume.target->node;
   }

@@ -47,6 +47,42 @@ TEST(Refusals, WhatIsTooSmallToBePublishedIsNotMade) {
   rig.must(rig.agent->create_volume(AgentRig::volume_request("v", 1, 6 * mib)));
 }
 
+TEST(Refusals, WhatIsSmallIsMadeWhereClustersAreLarge) {
+  AgentRig rig;
+  rig.add_node("n1", 0);
+  rig.engines.fleet().add_disk("n1", "/dev/n1-a", 10 * gib);
+  CreatePool pool;
+  pool.pool = "n1-a";
+  pool.node = "n1";
+  pool.disks = {"/dev/n1-a"};
+  pool.cluster_bytes = 16u << 20;
+  rig.must(rig.agent->create_pool(pool));
+  const auto small = AgentRig::volume_request("v", 1, std::uint64_t{4} << 20);
+  rig.must(rig.agent->create_volume(small));
+  rig.publish(small.volume);
+  EXPECT_EQ(rig.refused(rig.agent->create_volume(small)), Kind::already_exists);
+}
+
+TEST(Refusals, ARestoreNamesTheCordonThatPreventsIt) {
+  NodesRig rig;
+  const Uuid v = rig.create_volume("v", 3, gib, true).uuid;
+  rig.publish(v);
+  rig.write_all(v);
+  const Uuid s = Uuid::from_name("s");
+  rig.must(rig.agent->create_snapshot(v, s));
+  auto left = rig.pools_of(v);
+  rig.must(rig.agent->set_replica_count(v, 2));
+  ASSERT_TRUE(rig.until([&] { return rig.pools_of(v).size() == 2 && rig.is_clean(); }));
+  const auto stay = rig.pools_of(v);
+  for (const PoolId& p : stay) std::erase(left, p);
+  rig.engines.fleet().crash(node_of(left.front()));
+  ASSERT_TRUE(rig.until([&] { return !rig.agent->observed().node_online(node_of(left.front())); }));
+  rig.must(rig.agent->cordon_node(node_of(stay.front()), "work"));
+  const auto two = AgentRig::volume_request("two", 2, gib, true);
+  EXPECT_EQ(rig.refused(rig.agent->restore_snapshot(s, two)), Kind::resource_exhausted);
+  EXPECT_THAT(rig.last_refusal, HasSubstr("cordoned (work)"));
+}
+
 TEST(Refusals, ATargetIsNotPutOnANodeThatNobodyKnows) {
   NodesRig rig;
   PublishVolume request;
@@ -54,6 +90,10 @@ TEST(Refusals, ATargetIsNotPutOnANodeThatNobodyKnows) {
   request.protocol = Protocol::nvmf;
   request.node = "n9";
   EXPECT_EQ(rig.refused(rig.agent->publish_volume(std::move(request))), Kind::not_found);
+  PublishVolume anywhere;
+  anywhere.volume = Uuid::from_name("v");
+  anywhere.node = "";
+  rig.must(rig.agent->publish_volume(anywhere));
 }
 
 TEST(Refusals, AVolumeThatItsReplicasCannotKeepIsRefused) {

@@ -452,5 +452,31 @@ TEST(Shell, PagesGoOnBehindWhatWasShown) {
   EXPECT_FALSE(rig.agent->volumes(request).next);
 }
 
+TEST(Shell, ATargetThatItsEngineHasLostGoesWhereItIsAskedFor) {
+  NodesRig rig;
+  const Uuid v = rig.create_volume("v", 2).uuid;
+  rig.publish(v, "n1");
+  rig.write_all(v);
+  const VolumeTarget before = *rig.spec(v).target;
+  const auto pools = rig.pools_of(v);
+  fake::Fleet& fleet = rig.engines.fleet();
+  for (const PoolId& p : pools) fleet.set_pool_failed(node_of(p), p, true);  // the reconciler backs off
+  ASSERT_TRUE(fleet.destroy_nexus(fleet.machine("n1"), before.nexus).ok());
+  rig.world.run_for(3min);
+  for (const PoolId& p : pools) fleet.heal_pool(node_of(p), p);
+  const auto are_back = [&] {
+    const auto& seen = rig.agent->observed().pools;
+    return std::all_of(pools.begin(), pools.end(),
+                       [&](const PoolId& p) { return seen.at(p).status == PoolStatus::online; });
+  };
+  ASSERT_TRUE(rig.until(are_back));
+  ASSERT_FALSE(rig.agent->observed().nexuses.contains(before.nexus));
+  PublishVolume request;
+  request.volume = v;
+  request.republish = true;
+  request.node = "n3";
+  EXPECT_EQ(rig.must(rig.agent->publish_volume(request)).spec.target->node, "n3");
+}
+
 }  // namespace
 }  // namespace holdfast::control

@@ -331,6 +331,7 @@ Result<std::vector<ReplicaSpec>> Agent::place_clones(const VolumeSpec& volume, c
   std::vector<ReplicaSpec> replicas;
   const Cluster now = cluster();
   std::optional<PoolId> unreached;
+  bool is_waited_for = false;
   std::vector<PoolRefusal> refused;
   std::set<NodeId> nodes;
   std::vector<ReplicaSpec> beside;  // others, for want of nodes
@@ -342,6 +343,7 @@ Result<std::vector<ReplicaSpec>> Agent::place_clones(const VolumeSpec& volume, c
       const bool expected = replica != specs().replicas.end() && replica->second.owners.volume;
       unreached = part.pool;
       if (!expected) continue;
+      is_waited_for = true;
       replicas.clear();
       beside.clear();
       break;
@@ -361,7 +363,7 @@ Result<std::vector<ReplicaSpec>> Agent::place_clones(const VolumeSpec& volume, c
   for (auto r = beside.begin(); r != beside.end() && replicas.size() < volume.num_replicas; ++r)
     replicas.push_back(std::move(*r));
   if (replicas.size() < volume.num_replicas) {
-    if (!unreached && !refused.empty())
+    if (!is_waited_for && !refused.empty())
       return refusal(Kind::resource_exhausted, fmt::format("{}: {}", what, explain(refused)));
     return refusal(Kind::failed_precondition,
                    fmt::format("{}: pool {} cannot be reached", what, unreached.value_or("")));

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "base/units.h"
 #include "control/agent.h"
 #include "control/model/record.h"
 #include "control/model/validate.h"
@@ -17,13 +18,6 @@ namespace {
 Status check_request(const CreateVolume& r) {
   if (r.volume.is_nil()) return refusal(Kind::invalid_argument, "a volume needs a UUID that is not all zero");
   HF_CHECK(check_size(r.size_bytes));
-  // 5 MiB at the start of each replica, and a little at its end, are its target's.
-  constexpr std::uint64_t served_bytes_min = std::uint64_t{6} << 20;
-  if (r.size_bytes < served_bytes_min) {
-    return refusal(Kind::invalid_argument,
-                   fmt::format("size of {} bytes: a volume that can be published has {} at least",
-                               r.size_bytes, served_bytes_min));
-  }
   HF_CHECK(check_replica_count(r.replicas));
   HF_CHECK(check_labels(r.labels));
   HF_CHECK(check_topology(r.topology));
@@ -33,6 +27,20 @@ Status check_request(const CreateVolume& r) {
       return refusal(Kind::invalid_argument,
                      fmt::format("affinity group id: 1 to {} characters are allowed", group_chars_max));
     }
+  }
+  return Status();
+}
+
+// 5 MiB at the start of each replica, and a little at its end, are its target's. Replicas have whole clusters.
+Status check_can_be_served(std::uint64_t size_bytes, const Observed& seen, const std::vector<PoolId>& pools) {
+  constexpr std::uint64_t served_bytes_min = 6 * MiB;
+  for (const PoolId& id : pools) {
+    const auto pool = seen.pools.find(id);
+    const std::uint64_t cluster = pool == seen.pools.end() ? 0 : pool->second.cluster_bytes;
+    if ((cluster == 0 ? size_bytes : round_up(size_bytes, cluster)) >= served_bytes_min) continue;
+    return refusal(Kind::invalid_argument,
+                   fmt::format("size of {} bytes: a replica on pool {} that can be published has {} at least",
+                               size_bytes, id, served_bytes_min));
   }
   return Status();
 }
@@ -208,6 +216,7 @@ Task<Result<VolumeView>> Agent::create_volume(CreateVolume request) {
                       fmt::format("{}: {} of {} replicas can be placed: {}", volume_text(volume.uuid),
                                   placed.pools.size(), request.replicas, explain(placed.refused)));
   }
+  HF_CO_CHECK(check_can_be_served(volume.size_bytes, observed(), placed.pools));
   std::vector<ReplicaSpec> replicas;
   std::vector<Claim> claims;
   for (const PoolId& pool : placed.pools) {

@@ -78,8 +78,12 @@ std::optional<std::string> target_refused(const Cluster& cluster, const VolumeSp
   const auto nexuses = cluster.index.nexuses_of_volume.find(volume.uuid);
   if (nexuses != cluster.index.nexuses_of_volume.end()) {
     for (const NexusSpec* n : nexuses->second) {
-      if (n->node == node.id && n->status != SpecStatus::creating)
-        return "it has a former target of this volume";
+      if (n->node != node.id || n->status == SpecStatus::creating) continue;
+      // A request that makes one which its engine has not may still arrive: while there is another target it is
+      // refused, for the name is taken; else what it made is destroyed.
+      const bool gone = n->status == SpecStatus::deleting && cluster.observed.node_known(node.id) &&
+                        cluster.known_nexus(n->uuid) == nullptr;
+      if (!gone) return "it has a former target of this volume";
     }
   }
   const auto& replicas = cluster.replicas(volume.uuid);
