@@ -124,8 +124,8 @@ struct IdentifyController {
 };
 static_assert(Wire<IdentifyController> && sizeof(IdentifyController) == identify_bytes);
 
-// What Holdfast's target says in IdentifyController::vs: which run of its process this is. Another one than
-// before means that the target was restarted meanwhile, perhaps with its machine and the caches of its disks.
+// What Holdfast's target says in IdentifyController::vs: which run of the subsystem this is. Another one than before
+// means that the target was restarted, or made the subsystem again, and may have lost what its caches held.
 struct TargetRun {
   static constexpr std::uint64_t magic_value = 0x315475526b636148;
   le64 magic;

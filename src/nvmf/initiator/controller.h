@@ -14,7 +14,7 @@
 // lost can not be executed any more? From the first of these that comes true:
 //   1. the admin connection outlived the I/O connection, and the target answered a controller reset (CC.EN =
 //      0, CSTS.RDY = 0) on it;
-//   2. another run of the target answers at the same address: the process that held the commands has ended;
+//   2. another run of the subsystem answers at the same address: the one that held the commands has ended;
 //   3. KATO, as the controller rounds it up, after our side shut its connections:
 //      without commands of ours the target has ended the
 //      association by its keep alive timer, and what the network still holds comes too late.

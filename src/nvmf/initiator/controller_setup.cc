@@ -56,7 +56,7 @@ Task<Status> Controller::initialize() {
   const Uuid run_before = info_.run;
   HF_CO_TRY(info_, co_await identify_controller(admin, session_->cap(), remote_.config));
   const bool restarted = !run_before.is_nil() && info_.run != run_before;
-  // One process at a time has the address: the run that held our commands is dead.
+  // One run of the subsystem at a time has the address: the one that held our commands is dead.
   if (restarted && !info_.run.is_nil() && session_->endpoint() == run_address_) {
     fence_ = home_.now();
     co_await tell_quiet();

@@ -17,7 +17,7 @@ namespace holdfast::nvmf::host {
 struct ControllerInfo {
   std::uint16_t cntlid = 0;
   std::string serial, model, firmware;
-  Uuid run;                                 // of the target's process; nil when it does not tell
+  Uuid run;                                 // of the subsystem; nil when the target does not tell
   std::uint32_t transfer_bytes_max = 0;     // one command's data
   std::uint32_t in_capsule_bytes = 0;       // data that an I/O command capsule may carry
   std::uint32_t queue_entries = 0;          // of an I/O queue
