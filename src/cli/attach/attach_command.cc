@@ -129,7 +129,7 @@ void add_attach(Tool& tool, CommandOptions& o) {
   c.add_option_function<AttachVia>(
        "--via", [&o](const AttachVia& via) { o.attach.via = via; },
        "kernel: its own NVMe/TCP initiator; user: ours, under a loop device.\n"
-       "The kernel's where it has one, if absent")
+       "The kernel's where it has one and the URI no paths, if absent")
       ->transform(CLI::CheckedTransformer(vias).description(""))
       ->type_name("kernel|user");
   c.add_flag("--read-only", o.attach.read_only, "Nothing can be written");

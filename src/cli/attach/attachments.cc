@@ -142,8 +142,15 @@ Result<Attachment> Attachments::make(const AttachOptions& options, const nvmf::R
   attachment.id = id;
   attachment.uri = options.uri;
   const auto missing = kernel_initiator_missing();
+  const bool has_paths = !remote.more.empty();
+  if (options.via == AttachVia::kernel && has_paths) {
+    return Error(
+        Errc::not_supported,
+        "the kernel's initiator is connected to one address, and the URI has further ones as paths=: "
+        "leave them out, or use --via user");
+  }
   if (options.via == AttachVia::kernel && missing) return Error(Errc::not_supported, *missing);
-  attachment.via = options.via.value_or(missing ? AttachVia::user : AttachVia::kernel);
+  attachment.via = options.via.value_or(missing || has_paths ? AttachVia::user : AttachVia::kernel);
   if (attachment.via == AttachVia::kernel) {
     HF_TRY(const KernelDevice made, connect_kernel(remote, sys_));
     attachment.device = made.device;

@@ -113,6 +113,16 @@ TEST_F(AttachmentsTest, ADeviceThatIsAnothersByNowIsNotTheOneAttached) {
   EXPECT_EQ(attached.code(), Errc::not_supported);
 }
 
+TEST_F(AttachmentsTest, TheKernelIsNotGivenPathsThatItWouldNotTake) {
+  if (::geteuid() != 0) GTEST_SKIP() << "attach needs root";
+  AttachOptions options;
+  options.uri = uri + "?paths=10.0.0.2";
+  options.via = AttachVia::kernel;
+  const auto attached = attachments().attach(options);
+  ASSERT_EQ(attached.code(), Errc::not_supported);
+  EXPECT_NE(attached.error().message().find("paths="), std::string::npos) << attached.error().message();
+}
+
 TEST_F(AttachmentsTest, TheLastOfAConnectionTakesItAway) {
   controller("nvme3", nqn);
   space("nvme3n1", nqn, "1");

@@ -80,9 +80,10 @@ Status take_paths(const Uri& uri, UriParameters& parameters, RemoteConfig& remot
     more = comma != std::string_view::npos;
     HF_TRY(const Endpoint next, parse_host_port(rest.substr(0, comma), nvmf_port_default));
     if (next.port == 0) return bad(uri, "port 0 in paths is not a port to connect to");
-    if (next == remote.host || std::find(remote.more.begin(), remote.more.end(), next) != remote.more.end())
-      return bad(uri, "'" + next.to_string() + "' is named twice: each of the paths is another address");
-    remote.more.push_back(next);
+    // So that one list of all nodes goes with the URI of any of them.
+    const bool is_known =
+        next == remote.host || std::find(remote.more.begin(), remote.more.end(), next) != remote.more.end();
+    if (!is_known) remote.more.push_back(next);
     rest = more ? rest.substr(comma + 1) : std::string_view();
   }
   if (remote.path_count() > paths_max)
