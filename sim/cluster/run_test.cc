@@ -22,7 +22,7 @@ TEST(Run, EpochsCompareSnapshotsAndWhatIsCopied) {
     copies += result.copies;
   }
   EXPECT_GT(snapshots, 0u);
-  EXPECT_GT(copies, 100u);
+  EXPECT_GT(copies, 20u);
 }
 
 struct Regression {
@@ -45,6 +45,7 @@ constexpr Regression regressions[] = {
 
 constexpr Regression epoch_regressions[] = {
     {71, "a child lost its connection while it was asked what changed, and everything was copied"},
+    {80, "a child came while the last one that was in sync was away, and everything was copied"},
 };
 
 TEST(Run, SeedsOfEpochsThatOnceFailed) {

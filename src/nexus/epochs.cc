@@ -205,13 +205,18 @@ Task<void> Control::seal_all() {
 }
 
 // An in-sync child that keeps epochs, and whose regions tell all that changed in those above `since`, if given.
-// nullptr: there is none.
+// One that does not answer just now if there is no other. nullptr: there is none.
 Child* Control::source_by_epochs(std::optional<std::uint32_t> since) const {
+  Child* suspended = nullptr;
   for (const auto& c : children_) {
-    const bool tells = c->epochs != nullptr && (!since || c->known_from <= *since);
-    if (tells && c->phase == Phase::open && c->in_sync && !c->suspended) return c.get();
+    const bool keeps_epochs =
+        c->epochs != nullptr || (c->suspended && c->told != 0);  // it may have no device then
+    const bool tells = keeps_epochs && (!since || c->known_from <= *since);
+    if (!tells || c->phase != Phase::open || !c->in_sync) continue;
+    if (!c->suspended) return c.get();
+    suspended = c.get();
   }
-  return nullptr;
+  return suspended;
 }
 
 Task<Status> Control::add_regions(Child& c, Which which, std::uint32_t since, DirtyMap& to) {
@@ -254,12 +259,18 @@ Task<std::optional<DirtyMap>> Control::plan_rebuild(Child& c) {
   }
   const ChildId id = c.id;
   Child* source = c.epochs == nullptr ? nullptr : source_by_epochs(c.since);
-  if (source != nullptr) {
+  if (source != nullptr && !source->suspended) {
     // A write that began before the child was in the lists may reach the source later, and be in no bitmap yet.
     const Semaphore::Permit turn = co_await settle_turn_.acquire(no_deadline, stop_.token());
     if (!turn) co_return std::nullopt;
     co_await outlast_writes();
+    if (c.phase != Phase::open || c.id != id) co_return std::nullopt;
     source = source_by_epochs(c.since);
+  }
+  // Asked again when the source answers: everything is copied only when nothing else is known.
+  if (source != nullptr && source->suspended) {
+    begin_leave(c, Fault::rebuild_failed);
+    co_return std::nullopt;
   }
   if (source != nullptr && c.epochs != nullptr) {
     Task<Status> ask = c.since ? add_changes(c, *source, *c.since, todo) : add_contents(c, *source, todo);
@@ -270,7 +281,6 @@ Task<std::optional<DirtyMap>> Control::plan_rebuild(Child& c) {
     if (complete && !c.since) c.known_from = known_from;
     if (complete) co_return todo;
     if (known.code() == Errc::not_connected || known.code() == Errc::timed_out) {
-      // Asked again when it comes back: everything is copied only when nothing else is known.
       begin_leave(c, Fault::rebuild_failed);
       co_return std::nullopt;
     }

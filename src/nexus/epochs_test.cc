@@ -178,6 +178,22 @@ TEST_F(Return, ThatFailedAtFirst) {
   EXPECT_EQ(blocks_read_by_rebuilds(), region_blocks) << "what it missed is still known";
 }
 
+TEST_F(Return, WhileTheLastOneDoesNotAnswer) {
+  b_misses_region_2(false);
+  create({"a"});
+  disk("a").read_error = disk("a").write_error = Errc::not_connected;
+  Started& held = rig.start_write(0, 5 * region_blocks + 8, 16, 55);
+  ASSERT_TRUE(rig.wait_for([&] { return rig.state_of("a") == "faulted/io_failure"; }));
+  EXPECT_TRUE(rig.run(rig.nexus->add_child(Rig::uri("b"), false)).ok());
+  ASSERT_TRUE(rig.wait_for([&] { return rig.state_of("b") == "faulted/rebuild_failed"; }));
+  disk("a").read_error = disk("a").write_error = Errc::ok;
+  EXPECT_EQ(rig.finish(held), Errc::ok);
+  EXPECT_TRUE(rig.run(rig.nexus->online_child(Rig::uri("b"))).ok());
+  ASSERT_TRUE(online());
+  EXPECT_TRUE(rig.same("a", "b"));
+  EXPECT_LE(blocks_read_by_rebuilds(), 2 * region_blocks) << "what it missed is still known";
+}
+
 TEST_F(Return, OfAHealthyChildThatTheNexusBeganWithout) {
   create();
   for (std::uint64_t r = 0; r < 8; ++r) write_region(r, static_cast<int>(r) + 1);
