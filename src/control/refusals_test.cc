@@ -10,6 +10,7 @@ namespace {
 
 using fake::AgentRig;
 using fake::gib;
+using fake::node_of;
 using fake::NodesRig;
 using ::testing::HasSubstr;
 
