@@ -1,5 +1,6 @@
 // Pools in real processes, driven by the command line: what they hold survives SIGKILL, and mirrors over thin
 // replicas behave when room is short.
+#include <chrono>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
@@ -10,6 +11,7 @@
 
 #include "e2e/remote_disk.h"
 #include "support/engine_process.h"
+#include "support/fault_injection.h"
 
 namespace holdfast::e2e {
 namespace {
@@ -34,8 +36,9 @@ class PoolProcesses : public testing::Test {
     if (!HasFailure()) return;
     for (const auto& e : engines_) std::printf("%s\n", e->log().c_str());
   }
-  EngineProcess& start_engine() {
-    engines_.push_back(std::make_unique<EngineProcess>(scratch_, "engine" + std::to_string(engines_.size())));
+  EngineProcess& start_engine(std::vector<std::string> flags = {}) {
+    const std::string name = "engine" + std::to_string(engines_.size());
+    engines_.push_back(std::make_unique<EngineProcess>(scratch_, name, std::move(flags)));
     EXPECT_TRUE(engines_.back()->start());
     return *engines_.back();
   }
@@ -327,6 +330,49 @@ TEST_F(PoolProcesses, ResourceStats) {
   EXPECT_EQ(read_bytes, n.stats(0).bytes_read());
   EXPECT_EQ(p.stats(0).num_write_ops(), 2 * n.stats(0).num_write_ops());
   EXPECT_EQ(p.stats(0).bytes_read(), read_bytes);
+}
+
+// replica_timeout: the target of the only replica stands still. Reads fail instead of hanging, and the nexus, which shows
+// its child, can be let go of.
+TEST_F(PoolProcesses, ReplicaTimeout) {
+  EngineProcess& away = start_engine();
+  EngineProcess& e = start_engine();
+  holdfast(away, {"pool", "create", "p1", disk("a", 64 * MB)});
+  auto replica =
+      holdfast(away, {"replica", "create", "r1", replica_uuid(1), "p1", "-s", "40MiB", "-t", "-p", "nvmf"});
+  replica += "&io_timeout_ms=1000&grace_ms=1000";
+  holdfast(e, {"nexus", "create", nexus_uuid, "32MiB", replica});
+  const auto uri = holdfast(e, {"nexus", "publish", nexus_uuid});
+  RemoteDisk disk(uri);
+  ASSERT_TRUE(disk.opened().ok());
+  write(disk, 0, 4, 1);
+  away.signal(SIGSTOP);
+  const auto began = std::chrono::steady_clock::now();
+  EXPECT_FALSE(disk.read(0, piece).ok());
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(60));
+  EXPECT_TRUE(wait_for_state(e, v1::NEXUS_FAULTED));
+  ASSERT_EQ(nexus(e).children_size(), 1);
+  EXPECT_EQ(nexus(e).children(0).uri(), replica);
+  holdfast(e, {"nexus", "unpublish", nexus_uuid});
+  away.signal(SIGCONT);
+  EXPECT_TRUE(wait_for_state(e, v1::NEXUS_ONLINE));
+}
+
+// replica_crd: what a replica answers when its disk fails comes at once, however long hosts of a nexus are to wait.
+TEST_F(PoolProcesses, ReplicaCrd) {
+  EngineProcess& e = start_engine({"--tgt-crdt", "100"});
+  holdfast(e, {"bdev", "create", "inject://malloc%3A%2F%2F%2Fm0%3Fsize_mb%3D64"});
+  holdfast(e, {"pool", "create", "p1", "bdev:///m0-inject"});
+  const auto uri =
+      holdfast(e, {"replica", "create", "r1", replica_uuid(1), "p1", "-s", "40MiB", "-t", "-p", "nvmf"});
+  RemoteDisk disk(uri);
+  ASSERT_TRUE(disk.opened().ok());
+  write(disk, 0, 4, 1);
+  ASSERT_TRUE(testing_support::inject(e, "inject://m0?op=r&method=status", true).ok());
+  const auto began = std::chrono::steady_clock::now();
+  const auto got = disk.read(0, piece);
+  EXPECT_EQ(got.code(), Errc::io_error);
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(5)) << "a delay is 10 s";
 }
 
 }  // namespace
