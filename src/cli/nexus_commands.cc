@@ -8,6 +8,7 @@
 #include "cli/commands.h"
 #include "cli/engine_client.h"
 #include "cli/messages.h"
+#include "cli/tool/choice.h"
 #include "mayastor/v1/nexus.grpc.pb.h"
 
 namespace holdfast::cli {
@@ -195,12 +196,12 @@ void add_create(CLI::App& group, EngineClient& client, NexusOptions& o) {
   c.add_option("--resv-type", o.resv_type,
                "Reservation type: WriteExclusive, ExclusiveAccess, each also with\n"
                "RegsOnly or AllRegs; WriteExclusiveAllRegs if absent")
-      ->transform(CLI::CheckedTransformer(types, CLI::ignore_case).description(""))
+      ->transform(choice(types, CLI::ignore_case))
       ->type_name("TYPE");
   static const std::map<std::string, int> policies = {{"ArgKey", api::ArgKey}, {"Holder", api::Holder}};
   c.add_option("--preempt-policy", o.preempt_policy,
                "ArgKey: as --preempt-key says; Holder: whoever holds it")
-      ->transform(CLI::CheckedTransformer(policies, CLI::ignore_case).description(""))
+      ->transform(choice(policies, CLI::ignore_case))
       ->type_name("POLICY")
       ->default_str("ArgKey");
   c.add_option("--nexus-info-key", o.info_key,
@@ -231,7 +232,7 @@ void add_publishing(CLI::App& group, EngineClient& client, NexusOptions& o) {
                                                     {"non_optimized", api::NVME_ANA_NON_OPTIMIZED_STATE},
                                                     {"inaccessible", api::NVME_ANA_INACCESSIBLE_STATE}};
   a.add_option("STATE", o.ana_state, "optimized, non_optimized or inaccessible")
-      ->transform(CLI::CheckedTransformer(states).description(""))
+      ->transform(choice(states))
       ->type_name("");
 }
 
@@ -243,7 +244,7 @@ void add_children(CLI::App& group, EngineClient& client, NexusOptions& o) {
   a.add_option("URI", o.uri, "URI of the new child")->required();
   static const std::map<std::string, bool> words = {{"norebuild", true}, {"true", true}, {"false", false}};
   a.add_option("NOREBUILD", o.no_rebuild, "'norebuild' or 'true': the rebuild is started later, by hand")
-      ->transform(CLI::CheckedTransformer(words).description(""))
+      ->transform(choice(words))
       ->type_name("");
 
   auto& r = tool.add_command(group, "remove", "Take a child out for good; never the last one in sync",

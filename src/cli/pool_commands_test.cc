@@ -256,6 +256,10 @@ TEST_F(PoolCommandsTest, WipeShowsTheEnd) {
   EXPECT_THAT(out, HasSubstr("0x000000ab"));
   EXPECT_EQ(tests.asked.wipe_options().chunk_size(), 4096u);
   EXPECT_EQ(tests.asked.wipe_options().options().wipe_method(), api::WipeOptions::CHECKSUM);
+  EXPECT_EQ(run({"test", "wipe", "replica", uuid, "-m", "WRITE_PATTERN"}), 0);
+  EXPECT_EQ(tests.asked.wipe_options().options().wipe_method(), api::WipeOptions::WRITE_PATTERN);
+  EXPECT_EQ(run({"test", "wipe", "replica", uuid, "-m", "shred"}), exit_usage);
+  EXPECT_THAT(err, HasSubstr("'shred' is none of checksum, none, unmap, writepattern, writezeroes"));
   tests.end = grpc::Status(grpc::StatusCode::NOT_FOUND, "there is no replica");
   EXPECT_EQ(run({"test", "wipe", "replica", uuid}), exit_failed);
   EXPECT_THAT(err, HasSubstr("NOT_FOUND: there is no replica"));

@@ -11,6 +11,7 @@
 #include "cli/commands.h"
 #include "cli/engine_client.h"
 #include "cli/messages.h"
+#include "cli/tool/choice.h"
 #include "mayastor/v1/test.grpc.pb.h"
 
 namespace holdfast::cli {
@@ -36,6 +37,11 @@ const std::map<std::string, int>& methods() {
                                                    {"writepattern", Wipe::WRITE_PATTERN},
                                                    {"checksum", Wipe::CHECKSUM}};
   return words;
+}
+
+// WRITE_ZEROES, as `test features` has it, is writezeroes.
+std::string without_case_and_underscores(std::string word) {
+  return CLI::ignore_underscore(CLI::ignore_case(std::move(word)));
 }
 
 int features(EngineClient& client) {
@@ -124,7 +130,7 @@ void add_test_commands(CLI::App& engine, EngineClient& client) {
   auto* by_uuid = w.add_option("--pool-uuid", o.pool_uuid, "Only if it is in this pool");
   w.add_option("--pool-name", o.pool_name, "Only if it is in this pool")->excludes(by_uuid);
   w.add_option("-m,--method", o.method, "none, writezeroes, unmap, writepattern or checksum (CRC-32C)")
-      ->transform(CLI::CheckedTransformer(methods(), CLI::ignore_case).description(""))
+      ->transform(choice(methods(), without_case_and_underscores))
       ->type_name("METHOD")
       ->default_str("writezeroes");
   add_size(w, "-c,--chunk-size", o.chunk_size, "Report after each so many bytes; absent: at the end");

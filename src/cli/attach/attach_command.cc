@@ -8,6 +8,7 @@
 
 #include "cli/attach/attachments.h"
 #include "cli/attach/mounts.h"
+#include "cli/tool/choice.h"
 
 namespace holdfast::cli {
 namespace {
@@ -130,7 +131,7 @@ void add_attach(Tool& tool, CommandOptions& o) {
        "--via", [&o](const AttachVia& via) { o.attach.via = via; },
        "kernel: its own NVMe/TCP initiator; user: ours, under a loop device.\n"
        "The kernel's where it has one and the URI no paths, if absent")
-      ->transform(CLI::CheckedTransformer(vias).description(""))
+      ->transform(choice(vias))
       ->type_name("kernel|user");
   c.add_flag("--read-only", o.attach.read_only, "Nothing can be written");
   c.add_option("--mount-options", o.attach.mount_options, "As in fstab: noatime,discard")

@@ -16,6 +16,7 @@
 #include "block/registry.h"
 #include "cli/bench/bench.h"
 #include "cli/bench/report.h"
+#include "cli/tool/choice.h"
 #include "nvmf/initiator/initiator.h"
 #include "pool/pool_scheme.h"
 #include "uring/runtime.h"
@@ -133,7 +134,7 @@ void add_load_options(CLI::App& c, CommandOptions& o) {
                                                          {"randwrite", Access::rand_write},
                                                          {"randrw", Access::rand_rw}};
   c.add_option("--rw", o.bench.access, "read, write, randread, randwrite or randrw")
-      ->transform(CLI::CheckedTransformer(accesses).description(""))
+      ->transform(choice(accesses))
       ->type_name("ACCESS")
       ->default_str("randread");
   c.add_option("--mix", o.bench.read_percent, "Percentage of reads of randrw")

@@ -13,6 +13,7 @@
 #include "cli/conformance/find_subsystem.h"
 #include "cli/conformance/report.h"
 #include "cli/conformance/suite.h"
+#include "cli/tool/choice.h"
 #include "cli/tool/progress.h"
 
 namespace holdfast::cli {
@@ -184,7 +185,7 @@ void add_options(CLI::App& c, Tool& tool, CommandOptions& o) {
       ->type_name("SECONDS")
       ->capture_default_str();
   c.add_option("-o,--output", o.format, "Report: text, json, yaml or junit")
-      ->transform(CLI::CheckedTransformer(formats).description(""))
+      ->transform(choice(formats))
       ->type_name("FORMAT")
       ->default_str("text");
   c.add_option("--output-file", o.output_file, "Where the report goes; standard output, if absent")

@@ -7,6 +7,7 @@
 #include <CLI/CLI.hpp>
 
 #include "base/units.h"
+#include "cli/tool/choice.h"
 
 namespace holdfast::cli {
 
@@ -48,7 +49,7 @@ void Tool::add_output_options(CLI::App& to, bool wide) {
   to.add_option("-o,--output", output_.format,
                 wide ? "How to show the answer: table, wide (more columns), json or yaml (full content)"
                      : "How to show the answer: table, json or yaml (full content)")
-      ->transform(CLI::CheckedTransformer(formats).description(""))
+      ->transform(choice(formats))
       ->type_name("FORMAT")
       ->default_str("table");
   to.add_flag("-q,--quiet", output_.quiet, "No notes and no table titles");
@@ -56,7 +57,7 @@ void Tool::add_output_options(CLI::App& to, bool wide) {
   to.add_option_function<Units>(
         "-u,--units", [this](const Units& chosen) { output_.units = chosen; },
         "Sizes in tables: i for KiB, MiB; d for kB, MB; b for bytes")
-      ->transform(CLI::CheckedTransformer(units).description(""))
+      ->transform(choice(units))
       ->type_name("i|d|b");
 }
 

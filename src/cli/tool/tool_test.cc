@@ -7,9 +7,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "cli/tool/choice.h"
+
 namespace holdfast::cli {
 namespace {
 
+using testing::ContainsRegex;
 using testing::HasSubstr;
 
 struct Options {
@@ -79,6 +82,42 @@ TEST_F(ToolTest, UsageErrorsEndWithTwoAndRunNothing) {
     err.str("");
   }
   EXPECT_FALSE(ran);
+}
+
+TEST_F(ToolTest, AWordThatIsNoneOfTheChoicesIsExplained) {
+  EXPECT_EQ(tool.run({"box", "lid", "open", "a", "-o", "xml"}), exit_usage);
+  EXPECT_THAT(err.str(), HasSubstr("--output: 'xml' is none of json, table, yaml\n"));
+  EXPECT_EQ(tool.run({"box", "lid", "open", "a", "-u", "k"}), exit_usage);
+  EXPECT_THAT(err.str(), HasSubstr("--units: 'k' is none of b, d, i\n"));
+  EXPECT_EQ(tool.run({"box", "lid", "open", "a", "-o", "1"}), exit_usage);
+  for (const char c : err.str()) EXPECT_TRUE(c == '\n' || c >= ' ') << static_cast<int>(c);
+}
+
+enum class Shade : std::uint8_t { light, dark };
+
+struct Looks {
+  Shade shade = Shade::light;
+  bool shiny = false;
+};
+
+TEST_F(ToolTest, ChoicesAreValuesAndMayBeSpeltFreely) {
+  auto& looks = tool.keep<Looks>();
+  auto& paint = tool.add_command(tool.app(), "paint", "Paints it", [] { return exit_ok; });
+  const std::map<std::string, Shade> shades = {{"Light", Shade::light}, {"Dark", Shade::dark}};
+  paint.add_option("SHADE", looks.shade, "Light or Dark")
+      ->transform(choice(shades, CLI::ignore_case))
+      ->type_name("");
+  const std::map<std::string, bool> finishes = {{"matt", false}, {"glossy", true}};
+  paint.add_option("--finish", looks.shiny, "matt or glossy")
+      ->transform(choice(finishes))
+      ->type_name("FINISH");
+  EXPECT_EQ(tool.run({"paint", "dARK", "--finish", "glossy"}), exit_ok);
+  EXPECT_EQ(looks.shade, Shade::dark);
+  EXPECT_TRUE(looks.shiny);
+  EXPECT_EQ(tool.run({"paint", "--finish", "Glossy"}), exit_usage);
+  EXPECT_EQ(tool.run({"paint", "--help"}), exit_ok);
+  EXPECT_THAT(out.str(), ContainsRegex("\n  SHADE +Light or Dark\n"));
+  EXPECT_THAT(out.str(), ContainsRegex("\n  --finish FINISH +matt or glossy\n"));
 }
 
 TEST_F(ToolTest, AWrongSizeIsExplained) {
