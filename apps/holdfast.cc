@@ -19,6 +19,7 @@
 
 int main(int argc, char** argv) {
   holdfast::cli::Tool tool(std::cout, std::cerr, isatty(STDERR_FILENO) == 1);
+  tool.set_version(HF_VERSION);
   holdfast::cli::add_cluster_commands(tool);
   holdfast::cli::add_up_commands(tool);
   holdfast::cli::add_engine_commands(tool);

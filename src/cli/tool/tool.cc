@@ -18,12 +18,16 @@ Tool::Tool(std::ostream& out, std::ostream& err, bool live)
       out_(out),
       err_(err) {
   app_->require_subcommand(1);
-  app_->set_help_all_flag("--help-all", "Show the help of every command");
+  app_->set_help_all_flag("--help-all", "Show the help of what is in it, too");
   app_->get_formatter()->column_width(34);
   add_completion();
 }
 
 Tool::~Tool() = default;
+
+void Tool::set_version(const std::string& version) {
+  app_->set_version_flag("--version", "holdfast " + version, "Print the version and end");
+}
 
 CLI::App& Tool::add_group(CLI::App& parent, const std::string& name, const std::string& about) {
   auto* group = parent.add_subcommand(name, about);
@@ -95,6 +99,16 @@ int Tool::parse_and_run(std::vector<std::string> arguments) {
   std::reverse(arguments.begin(), arguments.end());  // the order that CLI11 asks for
   try {
     app_->parse(std::move(arguments));
+  } catch (const CLI::RequiredError& e) {
+    // What is missing may be there, in other words.
+    const auto unknown = app_->remaining(true);
+    if (unknown.empty()) {
+      app_->exit(e, out_, err_);
+    } else {
+      const std::string text = "there is no '" + unknown.front() + "' here";
+      app_->exit(CLI::ExtrasError(text, CLI::ExitCodes::ExtrasError), out_, err_);
+    }
+    return exit_usage;
   } catch (const CLI::ParseError& e) {
     return app_->exit(e, out_, err_) == 0 ? exit_ok : exit_usage;
   }

@@ -47,6 +47,8 @@ class Tool {
     return value;
   }
 
+  // `holdfast --version` prints it.
+  void set_version(const std::string& version);
   // What shells complete arguments with that only a running system knows.
   void set_names(NamesOf names_of) { names_of_ = std::move(names_of); }
 

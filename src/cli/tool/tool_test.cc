@@ -14,6 +14,7 @@ namespace {
 
 using testing::ContainsRegex;
 using testing::HasSubstr;
+using testing::StartsWith;
 
 struct Options {
   std::string name;
@@ -118,6 +119,32 @@ TEST_F(ToolTest, ChoicesAreValuesAndMayBeSpeltFreely) {
   EXPECT_EQ(tool.run({"paint", "--help"}), exit_ok);
   EXPECT_THAT(out.str(), ContainsRegex("\n  SHADE +Light or Dark\n"));
   EXPECT_THAT(out.str(), ContainsRegex("\n  --finish FINISH +matt or glossy\n"));
+}
+
+TEST_F(ToolTest, WhatThereIsNotIsNamed) {
+  const struct {
+    std::vector<std::string> words;
+    const char* text;
+  } cases[] = {
+      {{"bxo"}, "there is no 'bxo' here\n"},
+      {{"bxo", "lid"}, "there is no 'bxo' here\n"},
+      {{"box", "lid", "opne", "a"}, "there is no 'opne' here\n"},
+      {{"box", "lid", "open", "--nmae"}, "there is no '--nmae' here\n"},
+      {{"box", "lid", "open"}, "NAME is required\n"},
+      {{"box"}, "A subcommand is required\n"},
+  };
+  for (const auto& c : cases) {
+    err.str("");
+    EXPECT_EQ(tool.run(c.words), exit_usage);
+    EXPECT_THAT(err.str(), StartsWith(c.text));
+  }
+}
+
+TEST_F(ToolTest, TheVersionIsPrinted) {
+  tool.set_version("1.2.3");
+  EXPECT_EQ(tool.run({"--version"}), exit_ok);
+  EXPECT_EQ(out.str(), "holdfast 1.2.3\n");
+  EXPECT_EQ(err.str(), "");
 }
 
 TEST_F(ToolTest, AWrongSizeIsExplained) {
