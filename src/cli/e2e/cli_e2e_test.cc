@@ -25,6 +25,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 using testing::HasSubstr;
+using testing::Not;
 using testing::StartsWith;
 using testing_support::EngineProcess;
 using testing_support::Finished;
@@ -259,7 +260,11 @@ TEST_F(CliTest, TheDisksOfAPoolAreLookedAtWhenItIsExported) {
   file.close();
   const Finished damaged = look({"check", disk});
   EXPECT_EQ(damaged.status, 0) << "the other copy is whole: " << damaged.output;
-  EXPECT_EQ(look({"check", scratch.path("none.img")}).status, 2);
+  const Finished none = look({"check", fs::relative(scratch.path("none.img"))});
+  EXPECT_EQ(none.status, 2);
+  EXPECT_THAT(none.output, HasSubstr("none.img"));
+  EXPECT_THAT(none.output, Not(HasSubstr("Export it first")));
+  EXPECT_EQ(look({"check", fs::relative(disk)}).status, 0);
 }
 
 TEST_F(CliTest, EveryCommandThatOnlyLooks) {

@@ -1,5 +1,6 @@
 #include "cli/pool_disk/pool_disk_commands.h"
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -33,8 +34,27 @@ Task<Result<pool::PoolOnDisk>> look(const Cores& cores, CommandOptions o, bool k
   co_return found;
 }
 
+// Devices are known by absolute paths.
+std::string absolute(const std::string& disk) {
+  if (disk.find("://") != std::string::npos) return disk;
+  std::error_code error;
+  const auto path = std::filesystem::absolute(disk, error);
+  return error ? disk : path.string();
+}
+
+const char* hint_for(const Error& e) {
+  switch (e.code()) {
+    case Errc::resource_exhausted:
+      return "give more by --map-memory, or look at it on a machine that has more";
+    case Errc::busy:
+      return "is the pool open in an engine? Export it first";
+    default:
+      return "";
+  }
+}
+
 // The disks as they are; an error was told when there is nothing.
-std::optional<pool::PoolOnDisk> look(Tool& tool, const CommandOptions& o, bool keep_records) {
+std::optional<pool::PoolOnDisk> look(Tool& tool, CommandOptions o, bool keep_records) {
   Output& out = tool.output();
   log::configure(out.verbosity > 1 ? log::Level::info : log::Level::off, log::Format::text);
   uring::Runtime::Options options;
@@ -45,11 +65,10 @@ std::optional<pool::PoolOnDisk> look(Tool& tool, const CommandOptions& o, bool k
     out.error(runtime.error());
     return std::nullopt;
   }
-  auto found = runtime.value()->run(look(runtime.value()->cores(), o, keep_records));
+  for (std::string& disk : o.disks) disk = absolute(disk);
+  auto found = runtime.value()->run(look(runtime.value()->cores(), std::move(o), keep_records));
   if (!found.ok()) {
-    const bool too_much = found.code() == Errc::resource_exhausted;
-    out.error(found.error(), too_much ? "give more by --map-memory, or look at it on a machine that has more"
-                                      : "is the pool open in an engine? Export it first");
+    out.error(found.error(), hint_for(found.error()));
     return std::nullopt;
   }
   return std::move(found).value();
