@@ -28,6 +28,7 @@ namespace holdfast::cli {
 namespace {
 
 constexpr double down_patience_seconds = 90;
+constexpr double node_poll_seconds = 0.1;
 
 struct Options {
   UpOptions up;
@@ -261,11 +262,34 @@ int up(Tool& tool, Options& o) {
   return keep_in_foreground(tool, o, prepared.value());
 }
 
+bool is_stopping(const Tree& status, const std::string& node) {
+  const Tree& all = at(status, "processes");
+  return std::any_of(all.begin(), all.end(), [&](const Tree& process) {
+    return text(process, "name") == node && text(process, "state") == "stopping";
+  });
+}
+
+int stop_node(Tool& tool, const Options& o) {
+  auto reply = request(o, Tree{{"do", "stop"}, {"node", o.node}, {"kill", o.kill}});
+  if (reply.ok() && is_stopping(reply.value(), o.node) && !o.kill)
+    tool.output().note(fmt::format("stopping {} cleanly", o.node));
+  const double deadline = monotonic_seconds() + down_patience_seconds;
+  while (reply.ok() && is_stopping(reply.value(), o.node)) {
+    if (monotonic_seconds() >= deadline) {
+      const std::string after = format_duration(down_patience_seconds);
+      return tool.output().error(
+          Error(Errc::timed_out, fmt::format("{} is still stopping after {}", o.node, after)),
+          "with --kill it ends at once");
+    }
+    sleep_seconds(node_poll_seconds);
+    reply = request(o, Tree{{"do", "status"}});
+  }
+  return show_reply(tool, o, reply);
+}
+
 int down(Tool& tool, Options& o) {
   o.dir = absolute(o.dir);
-  if (!o.node.empty()) {
-    return show_reply(tool, o, request(o, Tree{{"do", "stop"}, {"node", o.node}, {"kill", o.kill}}));
-  }
+  if (!o.node.empty()) return stop_node(tool, o);
   const auto plan = load_plan(o.dir);
   if (!plan.ok()) return fail(tool, plan.error(), o);
   const auto asked = request(o, Tree{{"do", "down"}});
