@@ -24,7 +24,7 @@ std::string value(const Probe& probe, const char* key) {
 }
 
 // What is there, in words; empty when nothing is known to be. Blocks.
-Result<std::string> content_of(const std::string& path) {
+Result<std::string> content_of(const std::string& path, const char* command) {
   const Probe probe(blkid_new_probe_from_filename(path.c_str()));
   if (probe == nullptr) return std::string();  // whoever opens the disk says what is wrong with it
   blkid_probe_enable_superblocks(probe.get(), 1);
@@ -36,8 +36,8 @@ Result<std::string> content_of(const std::string& path) {
     return Error(
         Errc::io_error,
         fmt::format("disk {} could not be searched for what others keep there: name another disk, or "
-                    "overwrite it by 'holdfast engine pool create --force'",
-                    path));
+                    "overwrite it by 'holdfast engine pool {} --force'",
+                    path, command));
   }
   if (found != 0) return std::string();
   const std::string label = value(probe, "LABEL");
@@ -60,18 +60,18 @@ std::string path_of(const DeviceRegistry& devices, const std::string& disk) {
 
 }  // namespace
 
-Task<Status> check_foreign_data(DeviceRegistry& devices, std::string disk) {
+Task<Status> check_foreign_data(DeviceRegistry& devices, std::string disk, const char* command) {
   const std::string path = path_of(devices, disk);
   if (path.empty()) co_return Status();
   std::optional<Result<std::string>> found;
-  std::function<void()> look = [&] { found.emplace(content_of(path)); };
+  std::function<void()> look = [&] { found.emplace(content_of(path, command)); };
   co_await devices.cores().home().run_blocking(std::move(look));
   HF_CO_TRY(const std::string content, std::move(*found));
   if (content.empty()) co_return Status();
   co_return Error(Errc::failed_precondition,
                   fmt::format("disk {} holds {}: name another disk, erase it (wipefs), or overwrite it by "
-                              "'holdfast engine pool create --force'",
-                              path, content));
+                              "'holdfast engine pool {} --force'",
+                              path, content, command));
 }
 
 }  // namespace holdfast::engine

@@ -231,7 +231,7 @@ Task<Result<own::PoolDetail>> add_disk(Engine& engine, const own::AddDiskRequest
   const auto is_own = [&known](const BlockDevice& d) { return known.pool->device(d.identity().uuid) == &d; };
   if (reaches(engine, disk, is_own))
     co_return bad(fmt::format("disk {} lies on pool '{}' itself", disk, known.name));
-  if (!request.force()) HF_CO_CHECK(co_await check_foreign_data(engine.devices(), disk));
+  if (!request.force()) HF_CO_CHECK(co_await check_foreign_data(engine.devices(), disk, "add-disk"));
   HF_CO_CHECK(co_await engine.pools().add_disk(*locked.known, disk, request.force()));
   co_return pool_detail(*locked.known);
 }

@@ -97,7 +97,7 @@ Task<Result<Pools::Known*>> Pools::create(pool::PoolParams params) {
         HF_CO_CHECK(check_label(disk, label, params.name, params.uuid));
         co_return co_await import(params.name, params.uuid, params.disks);
       }
-      HF_CO_CHECK(co_await check_foreign_data(devices_, disk));
+      HF_CO_CHECK(co_await check_foreign_data(devices_, disk, "create"));
     }
   }
   const std::vector<std::string> disks = params.disks;

@@ -90,10 +90,18 @@ TEST_F(PoolApi, ADiskWithAFileSystemIsRefusedUnlessForced) {
   request.set_name("p1");
   request.add_disks(a);
   EXPECT_CODE(ask(engine_.pool_extras(), &own::PoolRpc::Stub::CreatePool, request).status,
-              FAILED_PRECONDITION, "ext4");
+              FAILED_PRECONDITION, "'holdfast engine pool create --force'");
   request.set_force(true);
   EXPECT_OK(ask(engine_.pool_extras(), &own::PoolRpc::Stub::CreatePool, request).status);
   EXPECT_EQ(pool("p1").state(), v1::POOL_ONLINE);
+  own::AddDiskRequest more;
+  more.set_pool("p1");
+  more.set_disk(disk("b"));
+  ASSERT_EQ(std::system(("mkfs.ext4 -q " + more.disk()).c_str()), 0);
+  EXPECT_CODE(ask(engine_.pool_extras(), &own::PoolRpc::Stub::AddDisk, more).status, FAILED_PRECONDITION,
+              "'holdfast engine pool add-disk --force'");
+  more.set_force(true);
+  EXPECT_OK(ask(engine_.pool_extras(), &own::PoolRpc::Stub::AddDisk, more).status);
 }
 
 TEST_F(PoolApi, ADiskOfAnotherPoolIsRefusedUnlessForced) {
