@@ -260,7 +260,8 @@ bool is_loopback(const Endpoint& at) {
 Status check_name(const char* flag, const std::string& name) {
   constexpr std::size_t name_max = 63;
   const auto fits = [](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.'; };
-  if (!name.empty() && name.size() <= name_max && std::all_of(name.begin(), name.end(), fits))
+  const bool is_dots = name == "." || name == "..";  // keys of the store are paths
+  if (!name.empty() && name.size() <= name_max && std::all_of(name.begin(), name.end(), fits) && !is_dots)
     return Status();
   return bad(flag, name.substr(0, name_max), "1 to 63 letters, digits, '-', '_' or '.'");
 }

@@ -142,6 +142,7 @@ TEST(AgentOptions, BadOnesAreNamed) {
   } cases[] = {
       {{"--name", "a b"}, "--name: 'a b'"},
       {{"--cluster", "a/b"}, "--cluster: 'a/b'"},
+      {{"--cluster", ".."}, "--cluster: '..'"},
       {{"--store", "embedded:x"}, "--store: 'embedded:x'"},
       {{"--data-dir", "x"}, "--data-dir: 'x'"},
       {{"--http", "0.0.0.0"}, "would serve everybody"},
