@@ -61,7 +61,9 @@ void print_event(Output& out, const Tree& event) {
 
 int list(Cluster& c, const EventOptions& o) {
   RestAnswer answer = c.client().get(fmt::format("/v1/events?follow=false&after={}", o.after));
+  const char* nothing = "no such event";
   if (answer.ok()) {
+    if (o.after == 0 && answer.body().empty()) nothing = "nothing has happened since the agent started";
     Tree kept = Tree::array();
     for (const Tree& event : answer.body()) {
       if (wanted(o, event)) kept.push_back(event);
@@ -71,7 +73,7 @@ int list(Cluster& c, const EventOptions& o) {
   return c.show(answer, [&](const Tree& events) {
     Table table = events_table();
     for (const Tree& event : events) add_event(table, event);
-    c.out().print(table, "nothing has happened since the agent started");
+    c.out().print(table, nothing);
   });
 }
 

@@ -169,6 +169,18 @@ TEST_F(ObserveTest, EventsThatWereAndThatWereAskedFor) {
   EXPECT_EQ(run_as_is({"events", "-f", "-r", "http://127.0.0.1:9"}), 3);
 }
 
+TEST_F(ObserveTest, NoEventAtAllAndNoneOfThoseAskedFor) {
+  agent.on("GET /v1/events?follow=false&after=0", "[]");
+  agent.on("GET /v1/events?follow=false&after=0", R"([{"number": 1, "category": "Volume"}])");
+  EXPECT_EQ(run({"events", "--category", "Pool"}), 0);
+  EXPECT_EQ(err, "nothing has happened since the agent started\n");
+  EXPECT_EQ(run({"events", "--category", "Pool"}), 0);
+  EXPECT_EQ(err, "no such event\n");
+  agent.on("GET /v1/events?follow=false&after=1", "[]");
+  EXPECT_EQ(run({"events", "--after", "1"}), 0);
+  EXPECT_EQ(err, "no such event\n");
+}
+
 // Names and contents of a tar file.
 std::map<std::string, std::string> unpack(const std::string& path) {
   std::map<std::string, std::string> files;
