@@ -135,9 +135,11 @@ TEST_F(VolumeVerbsTest, SetResizePublishUnpublish) {
 TEST_F(VolumeVerbsTest, DeleteWaitsUntilItIsGone) {
   agent.on("DELETE /v0/volumes/v", "", 204);
   agent.on("GET /v0/volumes/v", volume(1, one));
+  agent.on("GET /v0/volumes/v", volume(1, one));
   agent.on("GET /v0/volumes/v", R"({"kind":"NotFound","message":"Volume v not found","details":""})", 404);
   EXPECT_EQ(run({"delete", "volume", "v", "--wait"}), 0);
   EXPECT_EQ(out, "Volume v is deleted\n");
+  EXPECT_EQ(agent.asked().size(), 4u);
 }
 
 TEST_F(VolumeVerbsTest, PoolsAreMadeOfDisksAndLabels) {
