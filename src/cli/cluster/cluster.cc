@@ -114,6 +114,11 @@ int Cluster::done(const RestAnswer& answer, std::string_view text) {
   return show(answer, [&](const Tree&) { out().line(text); });
 }
 
+CLI::Option* add_id(CLI::App& to, const std::string& name, std::string& id, const std::string& about) {
+  const auto given = [](const std::string& text) { return text.empty() ? "must not be empty" : ""; };
+  return to.add_option(name, id, about)->required()->check(CLI::Validator(given, "", "id"));
+}
+
 void add_wait_options(CLI::App& to, WaitOptions& options) {
   to.add_flag("--wait", options.wait, "Return when it is done, and show progress meanwhile");
   add_duration(to, "--wait-timeout", options.timeout_seconds,

@@ -46,6 +46,9 @@ class Cluster {
   std::unique_ptr<RestClient> client_;
 };
 
+// A positional that must be given, and not as "": an id or label that paths of the API are made of.
+CLI::Option* add_id(CLI::App& to, const std::string& name, std::string& id, const std::string& about);
+
 // --wait and --wait-timeout.
 struct WaitOptions {
   bool wait = false;

@@ -105,11 +105,22 @@ RestAnswer selected(RestAnswer answer, const std::string& text) {
   return filtered(answer.body(), [&](const Tree& thing) { return selector.takes(at(thing, "spec/labels")); });
 }
 
+// API v1 has no list of a node's pools; v0 knows whether there is such a node.
+RestAnswer pools_of_node(Cluster& c, const std::string& node) {
+  RestAnswer answer = c.client().get("/v0/nodes/" + url_encoded(node) + "/pools");
+  if (!answer.ok() || c.out().format != Format::wide) return answer;
+  answer = c.client().get("/v1/pools");
+  if (!answer.ok()) return answer;
+  return filtered(answer.body(), [&](const Tree& pool) {
+    return text(pool, has(pool, "spec") ? "spec/node" : "state/node") == node;
+  });
+}
+
 int get_pools(Cluster& c, const GetOptions& o) {
   std::string path = versioned(c, "pools");
-  if (!o.node.empty()) path = "/v0/nodes/" + url_encoded(o.node) + "/pools";
   if (!o.volume.empty()) path += "?volume_id=" + url_encoded(o.volume);
-  return c.show(selected(c.client().get(path), o.selector), [&](const Tree& list) {
+  const RestAnswer pools = o.node.empty() ? c.client().get(path) : pools_of_node(c, o.node);
+  return c.show(selected(pools, o.selector), [&](const Tree& list) {
     c.out().print(pools_table(c.out(), list, o.show_labels), "no pool");
   });
 }
@@ -174,19 +185,16 @@ void add_volume_gets(Cluster& c, CLI::App& get, GetOptions& o) {
   volumes.add_option("--source", o.source, "Only those made of a snapshot, or of none")
       ->check(CLI::IsMember({"none", "snapshot"}).description(""))
       ->type_name("none|snapshot");
-  tool.add_command(get, "volume", "One volume", [&] { return get_volume(c, o); })
-      .add_option("VOLUME", o.id, "Its UUID")
-      ->required();
+  add_id(tool.add_command(get, "volume", "One volume", [&] { return get_volume(c, o); }), "VOLUME", o.id,
+         "Its UUID");
   tool.add_command(get, "volume-replica-topologies", "Where the replicas of all volumes are, and how they do",
                    [&] { return get_topologies(c); });
-  tool.add_command(get, "volume-replica-topology", "The same of one volume",
-                   [&] { return get_topology(c, o); })
-      .add_option("VOLUME", o.id, "Its UUID")
-      ->required();
-  tool.add_command(get, "rebuild-history", "Rebuilds of a volume that have ended",
-                   [&] { return get_rebuild_history(c, o); })
-      .add_option("VOLUME", o.id, "Its UUID")
-      ->required();
+  add_id(tool.add_command(get, "volume-replica-topology", "The same of one volume",
+                          [&] { return get_topology(c, o); }),
+         "VOLUME", o.id, "Its UUID");
+  add_id(tool.add_command(get, "rebuild-history", "Rebuilds of a volume that have ended",
+                          [&] { return get_rebuild_history(c, o); }),
+         "VOLUME", o.id, "Its UUID");
   for (const bool topology : {false, true}) {
     auto& list = topology
                      ? tool.add_command(get, "volume-snapshot-topology", "Snapshots of the single replicas",
@@ -207,7 +215,7 @@ void add_pool_gets(Cluster& c, CLI::App& get, GetOptions& o) {
       ->excludes(node);
   add_label_options(pools, o, true);
   auto& pool = tool.add_command(get, "pool", "One pool", [&] { return get_pool(c, o); });
-  pool.add_option("POOL", o.id, "Its name")->required();
+  add_id(pool, "POOL", o.id, "Its name");
   add_label_options(pool, o, false);
 }
 
@@ -216,12 +224,12 @@ void add_node_gets(Cluster& c, CLI::App& get, GetOptions& o) {
   auto& nodes = tool.add_command(get, "nodes", "All storage nodes", [&] { return get_nodes(c, o); });
   add_label_options(nodes, o, true);
   auto& node = tool.add_command(get, "node", "One storage node", [&] { return get_node(c, o); });
-  node.add_option("NODE", o.id, "Its name")->required();
+  add_id(node, "NODE", o.id, "Its name");
   add_label_options(node, o, false);
   auto& devices =
       tool.add_command(get, "block-devices", "Disks and partitions of a node that a pool could take",
                        [&] { return get_block_devices(c, o); });
-  devices.add_option("NODE", o.id, "Its name")->required();
+  add_id(devices, "NODE", o.id, "Its name");
   devices.add_flag("--all", o.all, "Those in use, too, and what is on them");
 
   auto& cordon = tool.add_group(get, "cordon", "Which nodes take nothing new");
@@ -235,8 +243,8 @@ void add_node_gets(Cluster& c, CLI::App& get, GetOptions& o) {
         drain, name, one ? "One node" : "All nodes being drained, or drained",
         [&c, &o] { return get_node_states(c, o, drains_table, is_draining, "no node is being drained"); });
     if (!one) continue;
-    cordoned.add_option("NODE", o.id, "Its name")->required();
-    drained.add_option("NODE", o.id, "Its name")->required();
+    add_id(cordoned, "NODE", o.id, "Its name");
+    add_id(drained, "NODE", o.id, "Its name");
   }
 }
 

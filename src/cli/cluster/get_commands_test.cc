@@ -136,6 +136,13 @@ TEST_F(GetTest, PoolsSeenAndNotSeen) {
   agent.on("GET /v0/nodes/n1/pools", "[" + seen + "]");
   EXPECT_EQ(run({"get", "pools", "--node", "n1", "-u", "b"}), 0);
   EXPECT_THAT(out, HasSubstr("4194304"));
+  Tree full = Tree::parse(seen);
+  full["spec"]["cordons"] = Tree::array({"repair"});
+  full["state"]["free"] = 3145728;
+  agent.on("GET /v1/pools", "[" + full.dump() + "," + lost + "]");
+  EXPECT_EQ(run({"get", "pools", "--node", "n1", "-o", "wide"}), 0);
+  EXPECT_THAT(out, AllOf(HasSubstr("repair"), Not(HasSubstr("p2"))));
+  EXPECT_EQ(run({"get", "pools", "--node", "n9", "-o", "wide"}), 1);
   agent.on("GET /v0/pools?volume_id=v", "[]");
   EXPECT_EQ(run({"get", "pools", "--volume", "v"}), 0);
   EXPECT_EQ(run({"get", "pools", "-l", "a=b=c"}), exit_usage);
@@ -217,12 +224,19 @@ TEST_F(GetTest, WrongUsageIsTwo) {
                                              {"get", "pools", "--node", "n", "--volume", "v"},
                                              {"get", "nodes", "-r", "h:99999"},
                                              {"get", "nodes", "-o", "html"},
+                                             {"get", "volume", ""},
+                                             {"get", "block-devices", ""},
+                                             {"delete", "pool", ""},
+                                             {"snapshot", "delete", ""},
+                                             {"cordon", "pool", "", "l"},
                                              {"cordon", "node", "n"},
                                              {"label", "node", "n"},
                                              {"drain", "node", "n", "l", "--drain-timeout", "soon"}}) {
     EXPECT_EQ(run_as_is(words), exit_usage) << testing::PrintToString(words);
     EXPECT_NE(err, "");
   }
+  EXPECT_EQ(run_as_is({"cordon", "node", "n", ""}), exit_usage);
+  EXPECT_THAT(err, StartsWith("LABEL: must not be empty\n"));
 }
 
 TEST_F(GetTest, CordonDrainAndLabels) {

@@ -130,7 +130,7 @@ int label(Cluster& c, const NodeOptions& o, const char* kind) {
 }
 
 void add_what(CLI::App& to, const char* kind, NodeOptions& o) {
-  to.add_option(kind == std::string_view("node") ? "NODE" : "POOL", o.id, "Its name")->required();
+  add_id(to, kind == std::string_view("node") ? "NODE" : "POOL", o.id, "Its name");
 }
 
 void add_drain(Cluster& c, NodeOptions& o) {
@@ -138,7 +138,7 @@ void add_drain(Cluster& c, NodeOptions& o) {
   auto& node = c.tool().add_command(group, "node", "A storage node: its targets move elsewhere",
                                     [&] { return drain(c, o); });
   add_what(node, "node", o);
-  node.add_option("LABEL", o.label, "Why, or who: the same label ends it with uncordon")->required();
+  add_id(node, "LABEL", o.label, "Why, or who: the same label ends it with uncordon");
   node.add_flag("--replicas", o.replicas, "Its replicas move elsewhere, too");
   node.add_flag("--no-wait", o.no_wait, "Return at once");
   add_duration(node, "--drain-timeout", o.wait.timeout_seconds,
@@ -173,11 +173,11 @@ void add_node_verbs(Cluster& c, CLI::App& delete_verb) {
     auto& one = c.tool().add_command(cordons, kind, std::string("A ") + kind,
                                      [&c, &o, kind] { return cordon(c, kind, o); });
     add_what(one, kind, o);
-    one.add_option("LABEL", o.label, "Why, or who: the same label ends it with uncordon")->required();
+    add_id(one, "LABEL", o.label, "Why, or who: the same label ends it with uncordon");
     auto& other = c.tool().add_command(uncordons, kind, std::string("A ") + kind,
                                        [&c, &o, kind] { return uncordon(c, kind, o); });
     add_what(other, kind, o);
-    other.add_option("LABEL", o.label, "That of the cordon or drain")->required();
+    add_id(other, "LABEL", o.label, "That of the cordon or drain");
   }
   add_drain(c, o);
   add_label(c, o);

@@ -47,7 +47,7 @@ void add_pool_verbs(Cluster& c, CLI::App& create_verb, CLI::App& delete_verb) {
   auto& o = c.tool().keep<PoolOptions>();
   auto& created =
       c.tool().add_command(create_verb, "pool", "A pool of a node's disks", [&] { return create(c, o); });
-  created.add_option("POOL", o.id, "Its name")->required();
+  add_id(created, "POOL", o.id, "Its name");
   created
       .add_option("DISK", o.disks, "Devices of the node, or URIs of files and devices; all become the pool's")
       ->required();
@@ -60,18 +60,15 @@ void add_pool_verbs(Cluster& c, CLI::App& create_verb, CLI::App& delete_verb) {
     const std::string purge = pool_path("v1", o) + "/purge";
     return delete_or_purge(c, o.purge, "pool " + o.id, {pool_path("v0", o), purge + "?", purge});
   });
-  deleted.add_option("POOL", o.id, "Its name")->required();
+  add_id(deleted, "POOL", o.id, "Its name");
   add_purge_options(deleted, o.purge);
 
   auto& grow_verb = c.add_verb("grow", "Take in the room by which disks have grown");
-  c.tool()
-      .add_command(grow_verb, "pool", "A pool",
-                   [&] {
-                     return c.done(c.client().put(pool_path("v1", o) + "/grow"),
-                                   fmt::format("pool {} has the room that its disks have", o.id));
-                   })
-      .add_option("POOL", o.id, "Its name")
-      ->required();
+  auto& grown = c.tool().add_command(grow_verb, "pool", "A pool", [&] {
+    return c.done(c.client().put(pool_path("v1", o) + "/grow"),
+                  fmt::format("pool {} has the room that its disks have", o.id));
+  });
+  add_id(grown, "POOL", o.id, "Its name");
 }
 
 }  // namespace holdfast::cli

@@ -69,16 +69,16 @@ void add_snapshot_verbs(Cluster& c) {
       "snapshot", "Take, delete and restore snapshots of volumes ('get volume-snapshots' lists them)");
   auto& created = tool.add_command(verb, "create", "Keep what a volume holds now, also while it is in use",
                                    [&] { return create(c, o); });
-  created.add_option("VOLUME", o.volume, "UUID of the volume")->required();
+  add_id(created, "VOLUME", o.volume, "UUID of the volume");
   created.add_option("SNAPSHOT", o.snapshot, "UUID of the snapshot; one is made up if absent");
   created.footer("Prints the UUID of the snapshot.");
   auto& deleted = tool.add_command(verb, "delete", "Delete a snapshot; volumes made of it stay",
                                    [&] { return remove(c, o); });
-  deleted.add_option("SNAPSHOT", o.snapshot, "UUID of the snapshot")->required();
+  add_id(deleted, "SNAPSHOT", o.snapshot, "UUID of the snapshot");
   add_wait_options(deleted, o.deleted);
   auto& restored = tool.add_command(verb, "restore", "Make a new volume with the content of a snapshot",
                                     [&] { return restore(c, o); });
-  restored.add_option("SNAPSHOT", o.snapshot, "UUID of the snapshot")->required();
+  add_id(restored, "SNAPSHOT", o.snapshot, "UUID of the snapshot");
   restored.add_option("VOLUME", o.wishes.id, "UUID of the new volume; one is made up if absent");
   add_size(restored, "-s,--size", o.wishes.size, "That of the snapshot if absent");
   add_volume_wishes(restored, o.wishes, false);

@@ -128,7 +128,7 @@ int unpublish(Cluster& c, const VolumeOptions& o) {
 
 CLI::App& add_on_volume(Cluster& c, CLI::App& verb, VolumeOptions& o, std::function<int()> action) {
   auto& volume = c.tool().add_command(verb, "volume", "A volume", std::move(action));
-  volume.add_option("VOLUME", o.id, "Its UUID")->required();
+  add_id(volume, "VOLUME", o.id, "Its UUID");
   return volume;
 }
 
@@ -286,9 +286,8 @@ void add_volume_verbs(Cluster& c, CLI::App& create_verb, CLI::App& delete_verb) 
   auto& move_verb = c.add_verb("move", "Put a replica elsewhere, while the volume is in use");
   auto& moved =
       c.tool().add_command(move_verb, "replica", "A replica of a volume", [&] { return move(c, o); });
-  moved.add_option("VOLUME", o.id, "UUID of the volume")->required();
-  moved.add_option("REPLICA", o.replica, "UUID of the replica, as 'get volume-replica-topology' shows it")
-      ->required();
+  add_id(moved, "VOLUME", o.id, "UUID of the volume");
+  add_id(moved, "REPLICA", o.replica, "UUID of the replica, as 'get volume-replica-topology' shows it");
   moved.add_option("--pool", o.pool, "Where to; the scheduler chooses if absent")->type_name("POOL");
   add_wait_options(moved, o.wait);
 }
