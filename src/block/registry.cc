@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "block/uri_names.h"
 
 namespace holdfast {
 
@@ -13,6 +14,22 @@ bool is_alias_scheme(const Uri& uri) { return uri.scheme == "bdev" || uri.scheme
 
 Error no_device(std::string_view name) {
   return Error(Errc::not_found, "there is no device '" + std::string(name.substr(0, 255)) + "'");
+}
+
+// What a device is called that is known by a name and its UUID. Whether it has the name alone, or with its UUID, may
+// have been otherwise when somebody noted down its URI.
+std::string known_as(const std::map<std::string, DeviceRegistry::Entry, std::less<>>& devices,
+                     const std::string& name, const Uuid& uuid) {
+  const auto is_it = [&](const std::string& called) {
+    const auto found = devices.find(called);
+    return found != devices.end() && found->second.device->identity().uuid == uuid;
+  };
+  if (is_it(name)) return name;
+  if (const std::string longer = name_with_uuid(name, uuid); is_it(longer)) return longer;
+  const std::string suffix = name_with_uuid("", uuid);
+  if (!name.ends_with(suffix)) return name;
+  const std::string shorter = name.substr(0, name.size() - suffix.size());
+  return is_it(shorter) ? shorter : name;
 }
 
 // Forgets a name that is being made, however the making ends.
@@ -87,7 +104,10 @@ Result<std::string> DeviceRegistry::name_of(const Uri& uri) const {
     // Names that are paths begin with a slash themselves: bdev:///dev/sdb means the device "/dev/sdb".
     std::string name = uri.path.substr(1);
     if (!devices_.contains(name) && devices_.contains(uri.path)) name = uri.path;
-    return name;
+    const auto given = uri.query.find("uuid");
+    if (given == uri.query.end()) return name;
+    const auto uuid = Uuid::parse(given->second);
+    return uuid.ok() ? known_as(devices_, name, uuid.value()) : name;
   }
   const auto scheme = schemes_.find(uri.scheme);
   if (scheme == schemes_.end()) {

@@ -18,4 +18,8 @@ Result<std::string> name_without_slash(const Uri& uri) {
   return path.substr(1);
 }
 
+std::string name_with_uuid(std::string_view name, const Uuid& uuid) {
+  return std::string(name) + "@" + uuid.to_string();
+}
+
 }  // namespace holdfast

@@ -104,9 +104,13 @@ bool wanted(const v1::ListStatsOption& request, const std::string& name) {
 }
 
 struct PoolVolumes {
+  struct Volume {
+    pool::VolumeSpec spec;
+    std::string device;
+  };
   std::string name;
   Uuid uuid;
-  std::vector<pool::VolumeSpec> volumes;
+  std::vector<Volume> volumes;
 };
 
 // A copy: pools and volumes may go while others are asked.
@@ -117,7 +121,10 @@ std::vector<PoolVolumes> open_pools(Engine& engine) {
     PoolVolumes p;
     p.name = known->name;
     p.uuid = known->uuid;
-    p.volumes = known->pool->specs();
+    for (auto& spec : known->pool->specs()) {
+      std::string device = device_name(*known, spec);
+      p.volumes.push_back({std::move(spec), std::move(device)});
+    }
     pools.push_back(std::move(p));
   }
   return pools;
@@ -134,7 +141,7 @@ Task<Status> reset_device(Engine& engine, std::string device, Nanos until) {
 // Errors: resource_exhausted.
 Task<Status> reset_latencies(Engine& engine, PoolVolumes pool, Nanos until) {
   HF_CO_TRY(const auto lock, co_await engine.locks().acquire(Pools::lock_key(pool.name), until));
-  for (const auto& spec : pool.volumes) {
+  for (const auto& [spec, device] : pool.volumes) {
     const Pools::Known* known = engine.pools().find(pool.uuid);
     if (known != nullptr && known->pool != nullptr) co_await known->pool->reset_latencies(spec.uuid);
   }
@@ -152,8 +159,8 @@ Task<Result<v1::PoolIoStatsResponse>> pools(Engine& engine, const v1::ListStatsO
     IoStats sum;
     IoLatencies latencies;
     std::optional<Error> left_out;
-    for (const auto& spec : p.volumes) {
-      const auto one = co_await counted(engine, spec.name, until);
+    for (const auto& [spec, device] : p.volumes) {
+      const auto one = co_await counted(engine, device, until);
       if (is_worked_on(one)) left_out = one.error();
       if (!one.ok()) continue;
       sum += one.value();
@@ -171,9 +178,9 @@ Task<Result<v1::ReplicaIoStatsResponse>> replicas(Engine& engine, const v1::List
   const auto all = open_pools(engine);
   const Nanos until = wait_until(engine);
   for (const auto& p : all) {
-    for (const auto& spec : p.volumes) {
+    for (const auto& [spec, device] : p.volumes) {
       if (is_snapshot(spec) || !wanted(request, spec.name)) continue;
-      const auto one = co_await counted(engine, spec.name, until);
+      const auto one = co_await counted(engine, device, until);
       if (is_worked_on(one) && request.has_name()) co_return one.error();
       if (!one.ok()) continue;
       auto* r = reply.add_stats();

@@ -151,8 +151,9 @@ v1::Replica replica_message(const Exports& exports, const Pools::Known& known, s
   if (const auto entity = text_of(spec.attributes, attribute::entity_id); !entity.empty())
     r.set_entity_id(to_utf8(entity));
   r.set_share(v1::ShareProtocol::NONE);
-  r.set_uri(local_uri(to_utf8(spec.name), spec.uuid));
-  if (const auto* shared = exports.find(spec.name)) {
+  const std::string device = device_name(known, spec);
+  r.set_uri(local_uri(to_utf8(device.empty() ? spec.name : device), spec.uuid));
+  if (const auto* shared = exports.find(device)) {
     r.set_share(v1::ShareProtocol::NVMF);
     r.set_uri(shared->uri);
     for (const auto& host : shared->allowed_hosts) r.add_allowed_hosts(to_utf8(host));
@@ -181,6 +182,11 @@ v1::SnapshotInfo snapshot_message(const Pools::Known& known, const pool::VolumeV
   s.set_referenced_bytes(snapshot.usage.shared);
   s.set_discarded_snapshot(false);
   return s;
+}
+
+std::string device_name(const Pools::Known& known, const pool::VolumeSpec& spec) {
+  const BlockDevice* device = known.pool->device(spec.uuid);
+  return device == nullptr ? std::string() : device->name();
 }
 
 google::protobuf::Timestamp timestamp(std::uint64_t unix_ns) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include <google/protobuf/timestamp.pb.h>
 
@@ -30,6 +31,10 @@ inline bool is_clone(const pool::VolumeSpec& spec) {
   return spec.kind == pool::VolumeKind::volume && !spec.source_uuid.is_nil();
 }
 inline bool is_snapshot(const pool::VolumeSpec& spec) { return spec.kind == pool::VolumeKind::snapshot; }
+
+// Under which the device of a volume is registered, locked and exported: its own name, unless another device had that
+// already. Empty when the device was taken away. `known` is open.
+std::string device_name(const Pools::Known& known, const pool::VolumeSpec& spec);
 
 google::protobuf::Timestamp timestamp(std::uint64_t unix_ns);
 

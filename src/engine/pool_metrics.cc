@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "base/utf8.h"
 #include "engine/io_statistics.h"
 #include "engine/pool_messages.h"
 
@@ -92,9 +93,22 @@ void add_pool_io(MetricFamilies& f, const std::string& node, const v1::PoolIoSta
   for (const auto& s : pools.stats()) add_io(f, "diskpool", {{"node", node}, {"name", s.name()}}, s);
 }
 
-void add_replica_io(MetricFamilies& f, const std::string& node, const v1::ReplicaIoStatsResponse& replicas) {
+// The device's name: two pools may have replicas of one name.
+std::string series_name(Engine& engine, const v1::IoStats& s) {
+  const auto uuid = Uuid::parse(s.uuid());
+  if (!uuid.ok()) return s.name();
+  for (const Pools::Known* known : engine.pools().list()) {
+    const BlockDevice* device = known->pool == nullptr ? nullptr : known->pool->device(uuid.value());
+    if (device != nullptr) return to_utf8(device->name());
+  }
+  return s.name();
+}
+
+void add_replica_io(MetricFamilies& f, const std::string& node, Engine& engine,
+                    const v1::ReplicaIoStatsResponse& replicas) {
   for (const auto& r : replicas.stats()) {
-    add_io(f, "replica", {{"node", node}, {"name", r.stats().name()}, {"pv_name", r.entity_id()}}, r.stats());
+    const std::string name = series_name(engine, r.stats());
+    add_io(f, "replica", {{"node", node}, {"name", name}, {"pv_name", r.entity_id()}}, r.stats());
   }
 }
 
@@ -118,7 +132,7 @@ Task<void> collect_pools(Engine& engine, MetricFamilies& f) {
   const auto pools = co_await stats_operations::pools(engine, all);
   if (pools.ok()) add_pool_io(f, node, pools.value());
   const auto replicas = co_await stats_operations::replicas(engine, all);
-  if (replicas.ok()) add_replica_io(f, node, replicas.value());
+  if (replicas.ok()) add_replica_io(f, node, engine, replicas.value());
   const auto nexuses = co_await stats_operations::nexuses(engine, all);
   if (nexuses.ok()) add_volume_io(f, node, nexuses.value());
 }

@@ -9,6 +9,18 @@
 #include "base/split.h"
 
 namespace holdfast::engine {
+namespace {
+
+// Under which the device of a volume is locked and exported. Empty when it was taken away.
+std::string device_name(const std::vector<Pools::Known*>& all, const pool::VolumeSpec& volume) {
+  for (const Pools::Known* known : all) {
+    const BlockDevice* device = known->pool == nullptr ? nullptr : known->pool->device(volume.uuid);
+    if (device != nullptr) return device->name();
+  }
+  return {};
+}
+
+}  // namespace
 
 std::string text_of(const pool::Attributes& attributes, const char* key) {
   const auto found = attributes.find(key);
@@ -58,7 +70,7 @@ Task<Status> Pools::share_again(Known& known, const pool::VolumeSpec& volume) {
 }
 
 Status Pools::not_in_use(const pool::VolumeSpec& volume) const {
-  const std::string by = exports_.other_user(volume.name);
+  const std::string by = exports_.other_user(device_name(list(), volume));
   if (by.empty()) return Status();
   return Error(Errc::busy,
                fmt::format("replica '{}' is in use by {}; release it there first", volume.name, by));
@@ -66,7 +78,8 @@ Status Pools::not_in_use(const pool::VolumeSpec& volume) const {
 
 Task<Status> Pools::end_export(const pool::VolumeSpec& volume) {
   HF_CO_CHECK(not_in_use(volume));
-  co_return co_await exports_.unshare(volume.name);
+  std::string device = device_name(list(), volume);
+  co_return co_await exports_.unshare(std::move(device));
 }
 
 Pools::Known* Pools::find(std::string_view uuid_or_name) const {

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "base/log.h"
+#include "engine/pool_messages.h"
 #include "engine/pools.h"
 
 namespace holdfast::engine {
@@ -47,7 +48,9 @@ Task<Status> Pools::close(Known& known, bool erase) {
   // Nobody looks at the devices while they go.
   std::vector<KeyedLocks::Lock> locks;
   for (const auto& volume : volumes) {
-    HF_CO_TRY(auto lock, co_await locks_.acquire(Exports::lock_key(volume.name)));
+    const std::string device = device_name(known, volume);
+    if (device.empty()) continue;
+    HF_CO_TRY(auto lock, co_await locks_.acquire(Exports::lock_key(device)));
     locks.push_back(std::move(lock));
   }
   Status done;

@@ -60,14 +60,19 @@ Task<Result<LockedVolume>> lock_volume(Engine& engine, const char* what, Uuid uu
   co_return LockedVolume(std::move(locked.lock), *locked.known, std::move(volume).value());
 }
 
-Status check_unused(Engine& engine, const std::string& name, const Uuid& uuid) {
+Status check_unused(Engine& engine, const std::string& name, const Uuid& uuid,
+                    const Pools::Known* snapshot_in) {
   if (const auto other = engine.pools().find_volume(uuid)) {
     return Error(Errc::already_exists, fmt::format("uuid: {} is that of '{}' in pool '{}'", uuid.to_string(),
                                                    other->volume.spec.name, other->known->name));
   }
-  if (const auto other = engine.pools().find_volume(std::string_view(name))) {
+  for (const Pools::Known* known : engine.pools().list()) {
+    if (known->pool == nullptr) continue;
+    const auto other = known->pool->find(name);
+    if (!other.ok()) continue;
+    if (snapshot_in != nullptr && snapshot_in != known && is_snapshot(other.value().spec)) continue;
     return Error(Errc::already_exists,
-                 fmt::format("name: '{}' exists already, in pool '{}'", name, other->known->name));
+                 fmt::format("name: '{}' exists already, in pool '{}'", name, known->name));
   }
   return Status();
 }
@@ -97,7 +102,8 @@ Status check_in_pool(const NamedPool& named, const char* what, const LockedVolum
 
 Task<Status> destroy_volume(Engine& engine, const LockedVolume& locked) {
   const pool::VolumeSpec& spec = locked.volume.spec;
-  HF_CO_TRY(const auto device, co_await engine.locks().acquire(engine.lock_key(spec.name)));
+  const std::string name = device_name(*locked.known, spec);
+  HF_CO_TRY(const auto device, co_await engine.locks().acquire(engine.lock_key(name)));
   HF_CO_CHECK(co_await engine.pools().end_export(spec));
   Status gone = co_await locked.known->pool->destroy_volume(spec.uuid);
   if (!gone.ok() && !text_of(spec.attributes, attribute::shared).empty()) {
@@ -265,7 +271,7 @@ Task<Result<v1::Replica>> unshare(Engine& engine, const v1::UnshareReplicaReques
     changes[attribute::allowed_hosts] = "";
     HF_CO_CHECK(co_await locked.known->pool->set_attributes(spec.uuid, std::move(changes)));
   }
-  HF_CO_CHECK(co_await engine.exports().unshare(spec.name));
+  HF_CO_CHECK(co_await engine.exports().unshare(device_name(*locked.known, spec)));
   co_return describe(engine, *locked.known, spec.uuid);
 }
 
@@ -279,7 +285,7 @@ Task<Result<v1::Replica>> resize(Engine& engine, const v1::ResizeReplicaRequest&
       wanted < spec.size_bytes && spec.size_bytes - wanted >= locked.known->pool->view().cluster_bytes;
   DeviceClaim nobody_else;
   // What is cut off is gone, also what a nexus has acknowledged.
-  if (BlockDevice* device = shrinks ? engine.devices().find(spec.name) : nullptr) {
+  if (BlockDevice* device = shrinks ? locked.known->pool->device(uuid) : nullptr) {
     auto claim = engine.devices().claim(*device, "a resize", DeviceUse::sole);
     if (!claim.ok()) {
       co_return Error(

@@ -28,8 +28,10 @@ Task<Result<LockedVolume>> lock_volume(Engine& engine, const char* what, Uuid uu
                                        const NamedPool* named = nullptr);
 // Ends its export, and destroys it; what fails leaves both. Errors: busy, those of the pool.
 Task<Status> destroy_volume(Engine& engine, const LockedVolume& locked);
-// Errors: already_exists when a volume or snapshot of any pool has the name or the UUID.
-Status check_unused(Engine& engine, const std::string& name, const Uuid& uuid);
+// Errors: already_exists when a volume or snapshot of any pool has the name or the UUID. Of what is to be a snapshot in
+// `snapshot_in`: snapshots of other pools may have the name.
+Status check_unused(Engine& engine, const std::string& name, const Uuid& uuid,
+                    const Pools::Known* snapshot_in = nullptr);
 // Errors: failed_precondition when there is no such pool, or it is not open; miscompare when the volume is in another.
 Status check_pool(Engine& engine, const NamedPool& named);
 Status check_in_pool(const NamedPool& named, const char* what, const LockedVolume& locked);

@@ -92,7 +92,7 @@ Task<Result<ReplicaRebuildView>> ReplicaRebuilds::create(ReplicaRebuildParams pa
   if (is_snapshot(locked.volume.spec)) {
     co_return Error(Errc::invalid_argument, fmt::format("replica_uuid: '{}' is a snapshot", name));
   }
-  if (has_users(engine_.devices(), name)) {
+  if (has_users(engine_.devices(), device_name(*locked.known, locked.volume.spec))) {
     co_return Error(Errc::busy, fmt::format("replica '{}' is in use; end that first", name));
   }
   auto made = std::make_unique<Job>(engine_.cores().home(), params);
@@ -293,7 +293,7 @@ Task<Status> ReplicaRebuilds::write_piece(Job& job, std::uint64_t offset, std::b
 Task<Status> ReplicaRebuilds::make_snapshot(Job& job, const Layer& wanted) {
   HF_CO_TRY(const auto unique, co_await engine_.locks().acquire(Pools::lock_key_of_new(wanted.copy)));
   HF_CO_TRY(const auto locked, co_await lock_volume(engine_, "replica", job.view.params.replica));
-  HF_CO_CHECK(check_unused(engine_, wanted.copy_name, wanted.copy));
+  HF_CO_CHECK(check_unused(engine_, wanted.copy_name, wanted.copy, locked.known));
   pool::SnapshotParams params;
   params.name = wanted.copy_name;
   params.uuid = wanted.copy;

@@ -65,7 +65,7 @@ Task<Result<v1::CreateReplicaSnapshotResponse>> create(Engine& engine,
   HF_CO_TRY(params.attributes, to_attributes(request.entity_id(), request.txn_id(), now));
   HF_CO_TRY(const auto unique, co_await engine.locks().acquire(Pools::lock_key_of_new(params.uuid)));
   HF_CO_TRY(auto locked, co_await lock_volume(engine, "replica", replica));
-  HF_CO_CHECK(check_unused(engine, params.name, params.uuid));
+  HF_CO_CHECK(check_unused(engine, params.name, params.uuid, locked.known));
   HF_CO_TRY(const auto made, co_await locked.known->pool->create_snapshot(replica, std::move(params)));
   v1::CreateReplicaSnapshotResponse reply;
   reply.set_replica_uuid(replica.to_string());

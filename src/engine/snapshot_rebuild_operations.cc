@@ -49,7 +49,8 @@ Result<std::string> uri_or_local(Engine& engine, const char* what, const std::st
     return Error(Errc::not_found, fmt::format("there is no {} {} on this engine, and no URI of it is given",
                                               what, uuid.to_string()));
   }
-  return local_uri(found->volume.spec.name, uuid);
+  HF_TRY(const BlockDevice* device, Pools::device_of(*found->known, found->volume.spec));
+  return local_uri(device->name(), uuid);
 }
 
 Result<Uuid> uuid_or_nil(const char* field, const std::string& text) {

@@ -121,12 +121,12 @@ Task<Status> Pool::Impl::create(PoolParams params) {
     made = co_await run_checkpoint(false);
   }
   if (made.ok()) made = co_await finish_labels(labels);
-  if (made.ok()) made = co_await open_volumes();
   if (!made.ok()) {  // so that it can be asked for again
     const Status wiped = co_await wipe_labels(true);
     wiped.ignore("the error that matters is why it could not be made");
     co_return made;
   }
+  open_volumes();
   HF_LOG(info, "pool", "pool created", {"pool", name()}, {"uuid", uuid().to_string()},
          {"disks", disks_->count()});
   co_return Status();

@@ -107,10 +107,11 @@ class Pool::Impl final : JournalClient, Space::Log, DiskObserver, VolumeOwner {
 
   // pool_volumes.cc
   // Makes the devices of all volumes and snapshots and registers them.
-  Task<Status> open_volumes();
+  void open_volumes();
   // Takes them away again; `force`: although they are in use (busy otherwise).
   Task<Status> close_volumes(bool force);
-  Status add_device(const StateVolume& volume);
+  // Under the volume's name, or name_with_uuid() when there is another device of that name.
+  void add_device(const StateVolume& volume);
   Task<void> remove_device(VolumeId id);
   // Nobody finds it any more. To be closed.
   std::unique_ptr<BlockDevice> withdraw_device(std::map<VolumeId, Volume*>::iterator at);
@@ -121,7 +122,8 @@ class Pool::Impl final : JournalClient, Space::Log, DiskObserver, VolumeOwner {
 
   // pool_operations.cc
   Status check_changeable() const;
-  Status check_new(std::string_view what, const std::string& new_name, const Uuid& new_uuid,
+  bool is_taken(const std::string& new_name, VolumeKind kind) const;
+  Status check_new(std::string_view what, VolumeKind kind, const std::string& new_name, const Uuid& new_uuid,
                    const Attributes& attributes) const;
   Result<std::uint64_t> size_of(std::string_view volume_name, std::uint64_t bytes) const;
   Result<const StateVolume*> known(const Uuid& uuid, VolumeKind kind) const;

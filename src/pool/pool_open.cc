@@ -71,7 +71,7 @@ Task<Status> Pool::Impl::open(std::vector<std::string> uris, std::string name, s
     const Status done = co_await run_checkpoint(false);
     if (!done.ok()) HF_LOG(warn, "pool", "no checkpoint", {"pool", this->name()}, {"error", done.error()});
   }
-  HF_CO_CHECK(co_await open_volumes());
+  open_volumes();
   HF_LOG(info, "pool", "pool opened", {"pool", this->name()}, {"uuid", this->uuid().to_string()},
          {"volumes", state_->volumes().size()}, {"commits", found.scan.commits}, {"read_only", read_only_});
   co_return Status();

@@ -46,13 +46,22 @@ Status Pool::Impl::check_changeable() const {
   return journal_->usable();
 }
 
-Status Pool::Impl::check_new(std::string_view what, const std::string& new_name, const Uuid& new_uuid,
-                             const Attributes& attributes) const {
+// Snapshots of other pools leave a name to a snapshot: they may be parts of one, with replicas of one volume.
+bool Pool::Impl::is_taken(const std::string& new_name, VolumeKind kind) const {
+  if (state_->find(new_name) != nullptr) return true;
+  const BlockDevice* const device = registry_.find(new_name);
+  if (device == nullptr || kind != VolumeKind::snapshot) return device != nullptr;
+  const auto* const volume = dynamic_cast<const Volume*>(device);
+  return volume == nullptr || volume->spec().kind != VolumeKind::snapshot;
+}
+
+Status Pool::Impl::check_new(std::string_view what, VolumeKind kind, const std::string& new_name,
+                             const Uuid& new_uuid, const Attributes& attributes) const {
   HF_CHECK(check_name(what, new_name));
   if (new_uuid.is_nil())
     return error(Errc::invalid_argument, fmt::format("{} '{}' needs a UUID", what, new_name));
   HF_CHECK(check_attributes(attributes));
-  if (state_->find(new_name) != nullptr || registry_.find(new_name) != nullptr) {
+  if (is_taken(new_name, kind)) {
     return error(
         Errc::already_exists,
         fmt::format("a volume, snapshot or device '{}' exists already; choose another name", new_name));
@@ -124,21 +133,14 @@ Task<Result<VolumeView>> Pool::Impl::add_volume(VolumeSpec spec, Durable durable
   HF_CO_CHECK(check_memory(create));
   HF_CO_CHECK(co_await commit_one(std::move(create), durable));
   const StateVolume& made = *state_->find(id);
-  const Status there = add_device(made);
-  if (!there.ok()) {  // somebody took the name meanwhile
-    DeleteRecord undo;
-    undo.volume = id;
-    const Status undone = co_await commit_one(undo, Durable::yes);
-    undone.ignore("the error is told");
-    co_return there.error();
-  }
+  add_device(made);
   co_return view_of(made);
 }
 
 Task<Result<VolumeView>> Pool::Impl::create_volume(VolumeParams params) {
   const Semaphore::Permit alone = co_await changes_.acquire();
   HF_CO_CHECK(check_changeable());
-  HF_CO_CHECK(check_new("volume", params.name, params.uuid, params.attributes));
+  HF_CO_CHECK(check_new("volume", VolumeKind::volume, params.name, params.uuid, params.attributes));
   HF_CO_TRY(const std::uint64_t size, size_of(params.name, params.size_bytes));
   const std::uint64_t clusters = params.thick ? size / state_->cluster_bytes() : 0;
   HF_CO_TRY(const Space::Promise room, co_await reserve(clusters, "thick volume '" + params.name + "'"));
@@ -172,9 +174,7 @@ Task<Status> Pool::Impl::destroy_volume(Uuid wanted) {
   record.volume = id;
   Status done = co_await commit_one(record, Durable::yes);
   if (done.ok()) co_return done;
-  const Status again = state_->find(id) != nullptr ? add_device(*state_->find(id)) : Status();
-  if (!again.ok())
-    HF_LOG(warn, "pool", "a volume lost its device", {"pool", name()}, {"error", again.error()});
+  if (const StateVolume* still = state_->find(id)) add_device(*still);
   co_return done;
 }
 
@@ -231,7 +231,7 @@ Task<Result<VolumeView>> Pool::Impl::create_snapshot(Uuid wanted, SnapshotParams
   const Semaphore::Permit alone = co_await changes_.acquire();
   HF_CO_CHECK(check_changeable());
   HF_CO_TRY(const StateVolume* volume, known(wanted, VolumeKind::volume));
-  HF_CO_CHECK(check_new("snapshot", params.name, params.uuid, params.attributes));
+  HF_CO_CHECK(check_new("snapshot", VolumeKind::snapshot, params.name, params.uuid, params.attributes));
   const VolumeSpec& source = volume->spec();
   // A thick volume shares all that it has from now on, and may want it a second time.
   const std::uint64_t whole = source.thick ? source.size_bytes / state_->cluster_bytes() : 0;
@@ -293,7 +293,7 @@ Task<Result<VolumeView>> Pool::Impl::create_clone(Uuid wanted, SnapshotParams pa
   const Semaphore::Permit alone = co_await changes_.acquire();
   HF_CO_CHECK(check_changeable());
   HF_CO_TRY(const StateVolume* snapshot, known(wanted, VolumeKind::snapshot));
-  HF_CO_CHECK(check_new("clone", params.name, params.uuid, params.attributes));
+  HF_CO_CHECK(check_new("clone", VolumeKind::volume, params.name, params.uuid, params.attributes));
   VolumeSpec spec;
   spec.source = snapshot->spec().id;
   spec.source_uuid = snapshot->spec().uuid;

@@ -68,6 +68,132 @@ TEST(PoolOperations, HostileNamesUuidsSizesAndAttributesAreRefused) {
   EXPECT_EQ(b.pool->volumes().size(), 1u);
 }
 
+void fill(PoolBench& b, BlockDevice& device, int value) {
+  OpenChannel channel(b.machine, device);
+  EXPECT_EQ(channel.write(0, filled(4096, value)), Errc::ok);
+}
+bool has(PoolBench& b, BlockDevice* device, int value) {
+  if (device == nullptr) return false;
+  OpenChannel channel(b.machine, *device);
+  return channel.content(0, 4096) == filled(4096, value);
+}
+
+// A second pool on the bench's machine, made when the first was not open. Each has a volume "v" with 1s or 2s, and its
+// snapshot "s". Both are closed.
+struct OtherPool {
+  explicit OtherPool(PoolBench& on) : bench(on) {
+    fill(bench, bench.volume("v", size), 1);
+    EXPECT_EQ(bench.snapshot("v", "s"), Errc::ok);
+    bench.close();
+    sim::DiskOptions disk;
+    disk.size_bytes = bench.disk_bytes();
+    bench.machine.node.add_disk("/dev/q", disk);
+    PoolParams wanted;
+    wanted.name = "q";
+    wanted.disks = {"/dev/q"};
+    wanted.cluster_bytes = cluster;
+    take(bench.machine.run(Pool::create(bench.machine.registry, wanted, bench.options, nullptr)));
+    VolumeParams p = params("v");
+    p.uuid = volume;
+    EXPECT_TRUE(bench.machine.run(pool->create_volume(p)).ok());
+    fill(bench, *device(volume), 2);
+    EXPECT_EQ(snap("s"), Errc::ok);
+    close();
+  }
+  ~OtherPool() {
+    if (pool) close();
+  }
+  void open() {
+    take(bench.machine.run(
+        Pool::open(bench.machine.registry, {"/dev/q"}, "q", std::nullopt, bench.options, nullptr)));
+  }
+  void close() {
+    EXPECT_TRUE(bench.machine.run(pool->close()).ok());
+    pool.reset();
+  }
+  Errc snap(const std::string& name) {
+    SnapshotParams s = PoolBench::named(name);
+    s.uuid = uuid_of(name + " of q");
+    return bench.machine.run(pool->create_snapshot(volume, s)).code();
+  }
+  BlockDevice* device(const Uuid& uuid) { return pool->device(uuid); }
+
+  PoolBench& bench;
+  const Uuid volume = uuid_of("v of q"), snapshot = uuid_of("s of q");
+  std::unique_ptr<Pool> pool;
+
+ private:
+  void take(Result<std::unique_ptr<Pool>> opened) {
+    if (!opened.ok()) panic(opened.error().message().c_str());
+    pool = std::move(opened).value();
+  }
+};
+
+TEST(PoolOperations, PoolsWithVolumesOfOneNameAreOpenTogether) {
+  PoolBench b;
+  OtherPool q(b);
+  b.open();
+  q.open();
+  EXPECT_EQ(b.device("v").name(), "v");
+  EXPECT_EQ(b.device("s").name(), "s");
+  EXPECT_EQ(q.device(q.volume)->name(), "v@" + q.volume.to_string());
+  EXPECT_EQ(q.device(q.snapshot)->name(), "s@" + q.snapshot.to_string());
+  EXPECT_EQ(q.pool->find(q.volume).value().spec.name, "v");
+  for (const char* name : {"v", "s"}) EXPECT_TRUE(has(b, &b.device(name), 1)) << name;
+  for (const Uuid& uuid : {q.volume, q.snapshot}) EXPECT_TRUE(has(b, q.device(uuid), 2));
+  EXPECT_EQ(b.machine.run(q.pool->destroy_volume(q.snapshot)).code(), Errc::ok);
+  EXPECT_EQ(b.machine.registry.find("s"), &b.device("s"));
+  EXPECT_EQ(b.destroy("v"), Errc::ok);
+  EXPECT_TRUE(has(b, q.device(q.volume), 2));
+}
+
+// Whichever pool is opened first: a name with its UUID says which of them is meant.
+TEST(PoolOperations, AVolumeIsFoundByItsUriWhateverItsDeviceIsCalled) {
+  PoolBench b;
+  OtherPool q(b);
+  b.open();
+  q.open();
+  const std::string ours = b.device("v").identity().uri;
+  const std::string theirs = q.device(q.volume)->identity().uri;
+  b.close();
+  q.close();
+  q.open();
+  b.open();
+  EXPECT_EQ(q.device(q.volume)->name(), "v");
+  for (const std::string& uri : {ours, "bdev:///v?uuid=" + uuid_of("v").to_string()})
+    EXPECT_EQ(b.machine.registry.find(uri), &b.device("v")) << uri;
+  for (const std::string& uri : {theirs, "bdev:///v?uuid=" + q.volume.to_string()})
+    EXPECT_EQ(b.machine.create(uri), q.device(q.volume)) << uri;
+  b.machine.refused("bdev:///v?uuid=" + uuid_of("none").to_string(), Errc::invalid_argument);
+}
+
+// The parts of a nexus's snapshot have one name.
+TEST(PoolOperations, OnlyASnapshotIsMadeUnderANameThatAnotherPoolHas) {
+  PoolBench b;
+  OtherPool q(b);
+  b.open();
+  q.open();
+  ASSERT_EQ(b.snapshot("v", "t"), Errc::ok);
+  EXPECT_EQ(q.snap("t"), Errc::ok);
+  EXPECT_TRUE(has(b, q.device(uuid_of("t of q")), 2));
+  EXPECT_EQ(q.snap("t"), Errc::already_exists);
+  b.volume("w", size);
+  EXPECT_EQ(q.snap("w"), Errc::already_exists);
+  for (const char* name : {"w", "t"})
+    EXPECT_EQ(b.machine.run(q.pool->create_volume(params(name))).code(), Errc::already_exists) << name;
+}
+
+TEST(PoolOperations, AVolumeHasADeviceAlthoughBothItsNamesAreTaken) {
+  PoolBench b;
+  OtherPool q(b);
+  const std::string longer = "v@" + q.volume.to_string();
+  ASSERT_NE(b.machine.create("malloc:///v?size_mb=1"), nullptr);
+  ASSERT_NE(b.machine.create("malloc:///" + longer + "?size_mb=1"), nullptr);
+  q.open();
+  EXPECT_EQ(q.device(q.volume)->name(), longer + "-2");
+  EXPECT_TRUE(has(b, q.device(q.volume), 2));
+}
+
 TEST(PoolOperations, SizesAreRoundedUpToClusters) {
   PoolBench b;
   EXPECT_EQ(b.volume("v", 1).geometry().size_bytes(), cluster);

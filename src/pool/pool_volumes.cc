@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "base/log.h"
+#include "block/uri_names.h"
 #include "pool/map_writer.h"
 #include "pool/pool_impl.h"
 
@@ -15,29 +16,45 @@ namespace {
 constexpr Nanos completion_pause = std::chrono::milliseconds(250);
 constexpr unsigned completions_when_idle = 64;  // clusters in a row
 
-BlockDevice::Identity identity_of(const VolumeSpec& spec) {
+BlockDevice::Identity identity_of(const VolumeSpec& spec, std::string name) {
   BlockDevice::Identity id;
-  id.name = spec.name;
+  id.name = std::move(name);
   id.uuid = spec.uuid;
-  id.uri = "bdev:///" + spec.name + "?uuid=" + spec.uuid.to_string();
+  id.uri = "bdev:///" + id.name + "?uuid=" + spec.uuid.to_string();
   id.product_name = spec.kind == VolumeKind::snapshot ? "Pool snapshot" : "Pool volume";
   return id;
 }
 
+// What a volume's device may be called: by its name; when other devices are called so, by one of its own.
+std::string device_name(const VolumeSpec& spec, unsigned taken) {
+  if (taken == 0) return spec.name;
+  std::string name = name_with_uuid(spec.name, spec.uuid);
+  if (taken > 1) name += "-" + std::to_string(taken);
+  return name;
+}
+
 }  // namespace
 
-Status Pool::Impl::add_device(const StateVolume& volume) {
+void Pool::Impl::add_device(const StateVolume& volume) {
+  const VolumeSpec& spec = volume.spec();
   VolumeOwner& owner = *this;
-  auto made = std::make_unique<Volume>(identity_of(volume.spec()), *parts_, volume, owner);
-  Volume* const device = made.get();
-  std::unique_ptr<BlockDevice> adopted = std::move(made);
-  if (auto there = registry_.adopt(std::move(adopted)); !there.ok()) {
-    device->disown();
-    return there.error().with_context(user());
+  for (unsigned taken = 0;; ++taken) {
+    auto made = std::make_unique<Volume>(identity_of(spec, device_name(spec, taken)), *parts_, volume, owner);
+    Volume* const device = made.get();
+    std::unique_ptr<BlockDevice> adopted = std::move(made);
+    const auto there = registry_.adopt(std::move(adopted));
+    if (!there.ok()) {
+      device->disown();
+      continue;
+    }
+    if (taken > 0) {
+      HF_LOG(info, "pool", "there is another device of a volume's name", {"pool", name()},
+             {"volume", spec.name}, {"device", device->name()});
+    }
+    devices_[spec.id] = device;
+    if (uncertain_.contains(spec.id)) device->refuse_writes();
+    return;
   }
-  devices_[volume.spec().id] = device;
-  if (uncertain_.contains(volume.spec().id)) device->refuse_writes();
-  return Status();
 }
 
 // Nobody uses it, or nobody may any more.
@@ -65,10 +82,9 @@ Status Pool::Impl::check_unused(VolumeId id) const {
                                        by.empty() ? "somebody" : by));
 }
 
-Task<Status> Pool::Impl::open_volumes() {
-  for (const auto& [id, volume] : state_->volumes()) HF_CO_CHECK(add_device(*volume));
+void Pool::Impl::open_volumes() {
+  for (const auto& [id, volume] : state_->volumes()) add_device(*volume);
   if (options_.background_completion && !read_only_) scope_.spawn(complete_in_background());
-  co_return Status();
 }
 
 Task<Status> Pool::Impl::close_volumes(bool force) {
