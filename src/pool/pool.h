@@ -1,5 +1,5 @@
 // Pool: disks in, volumes out. A pool owns its disks; its volumes and snapshots are block devices of the
-// registry, named as they are.
+// registry, named as they are, or NAME@UUID where another device has the name.
 //
 // Control lives on the home core. Every change of the metadata is a record of the journal (record.h); an
 // operation has happened when its task ends with ok, and after a crash it has happened wholly or not at all.
