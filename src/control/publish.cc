@@ -78,7 +78,10 @@ Task<Result<VolumeView>> Agent::publish_volume(PublishVolume request) {
                         nexus->status != NexusStatus::faulted && nexus->status != NexusStatus::unknown;
     if (request.reuse_existing && serves) co_return this->volume(volume.uuid);
     // Its engine is back without it: made again there, as the reconciler does.
-    const bool elsewhere = request.node && *request.node != volume.target->node;
+    // Asked for, and able to.
+    const NodeId home = volume.target->node;
+    const bool elsewhere = request.node && *request.node != home &&
+                           place_target(cluster(), volume, request.node, home).node == request.node;
     if (request.reuse_existing && !elsewhere && observed().node_known(volume.target->node)) {
       const Status again = co_await recreate_nexus(op, volume.target->nexus);
       const bool is_back = again.ok() && observed().nexuses.contains(volume.target->nexus);

@@ -478,5 +478,27 @@ TEST(Shell, ATargetThatItsEngineHasLostGoesWhereItIsAskedFor) {
   EXPECT_EQ(rig.must(rig.agent->publish_volume(request)).spec.target->node, "n3");
 }
 
+TEST(Shell, ATargetThatItsEngineHasLostStaysWhereNoOtherNodeWillDo) {
+  AgentRig rig;
+  rig.add_node("n1");
+  rig.add_node("n2", 0);
+  const Uuid v = rig.create_volume("v", 1).uuid;
+  rig.publish(v);
+  rig.write_all(v);
+  const VolumeTarget before = *rig.spec(v).target;
+  fake::Fleet& fleet = rig.engines.fleet();
+  fleet.set_pool_failed("n1", "n1-a", true);  // the reconciler backs off
+  ASSERT_TRUE(fleet.destroy_nexus(fleet.machine("n1"), before.nexus).ok());
+  rig.world.run_for(3min);
+  fleet.heal_pool("n1", "n1-a");
+  const auto is_back = [&] { return rig.agent->observed().pools.at("n1-a").status == PoolStatus::online; };
+  ASSERT_TRUE(rig.until(is_back));
+  PublishVolume request;
+  request.volume = v;
+  request.republish = true;
+  request.node = "n2";
+  EXPECT_EQ(rig.must(rig.agent->publish_volume(request)).spec.target->node, "n1");
+}
+
 }  // namespace
 }  // namespace holdfast::control

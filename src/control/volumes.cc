@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include "base/units.h"
 #include "control/agent.h"
 #include "control/model/record.h"
 #include "control/model/validate.h"
@@ -27,20 +26,6 @@ Status check_request(const CreateVolume& r) {
       return refusal(Kind::invalid_argument,
                      fmt::format("affinity group id: 1 to {} characters are allowed", group_chars_max));
     }
-  }
-  return Status();
-}
-
-// 5 MiB at the start of each replica, and a little at its end, are its target's. Replicas have whole clusters.
-Status check_can_be_served(std::uint64_t size_bytes, const Observed& seen, const std::vector<PoolId>& pools) {
-  constexpr std::uint64_t served_bytes_min = 6 * MiB;
-  for (const PoolId& id : pools) {
-    const auto pool = seen.pools.find(id);
-    const std::uint64_t cluster = pool == seen.pools.end() ? 0 : pool->second.cluster_bytes;
-    if ((cluster == 0 ? size_bytes : round_up(size_bytes, cluster)) >= served_bytes_min) continue;
-    return refusal(Kind::invalid_argument,
-                   fmt::format("size of {} bytes: a replica on pool {} that can be published has {} at least",
-                               size_bytes, id, served_bytes_min));
   }
   return Status();
 }
@@ -212,11 +197,12 @@ Task<Result<VolumeView>> Agent::create_volume(CreateVolume request) {
     const auto& nodes = observed().nodes;
     const bool anybody = std::any_of(nodes.begin(), nodes.end(),
                                      [](const auto& n) { return n.second.status == NodeStatus::online; });
-    co_return refusal(anybody ? Kind::resource_exhausted : Kind::failed_precondition,
-                      fmt::format("{}: {} of {} replicas can be placed: {}", volume_text(volume.uuid),
-                                  placed.pools.size(), request.replicas, explain(placed.refused)));
+    const Kind kind = volume.size_bytes < served_bytes_min ? Kind::invalid_argument
+                      : anybody                            ? Kind::resource_exhausted
+                                                           : Kind::failed_precondition;
+    co_return refusal(kind, fmt::format("{}: {} of {} replicas can be placed: {}", volume_text(volume.uuid),
+                                        placed.pools.size(), request.replicas, explain(placed.refused)));
   }
-  HF_CO_CHECK(check_can_be_served(volume.size_bytes, observed(), placed.pools));
   std::vector<ReplicaSpec> replicas;
   std::vector<Claim> claims;
   for (const PoolId& pool : placed.pools) {

@@ -7,20 +7,9 @@
 
 #include "base/log.h"
 #include "base/split.h"
+#include "engine/pool_messages.h"
 
 namespace holdfast::engine {
-namespace {
-
-// Under which the device of a volume is locked and exported. Empty when it was taken away.
-std::string device_name(const std::vector<Pools::Known*>& all, const pool::VolumeSpec& volume) {
-  for (const Pools::Known* known : all) {
-    const BlockDevice* device = known->pool == nullptr ? nullptr : known->pool->device(volume.uuid);
-    if (device != nullptr) return device->name();
-  }
-  return {};
-}
-
-}  // namespace
 
 std::string text_of(const pool::Attributes& attributes, const char* key) {
   const auto found = attributes.find(key);
@@ -69,16 +58,16 @@ Task<Status> Pools::share_again(Known& known, const pool::VolumeSpec& volume) {
   co_return co_await exports_.share(*device, std::move(how));
 }
 
-Status Pools::not_in_use(const pool::VolumeSpec& volume) const {
-  const std::string by = exports_.other_user(device_name(list(), volume));
+Status Pools::not_in_use(const Known& known, const pool::VolumeSpec& volume) const {
+  const std::string by = exports_.other_user(device_name(known, volume));
   if (by.empty()) return Status();
   return Error(Errc::busy,
                fmt::format("replica '{}' is in use by {}; release it there first", volume.name, by));
 }
 
-Task<Status> Pools::end_export(const pool::VolumeSpec& volume) {
-  HF_CO_CHECK(not_in_use(volume));
-  std::string device = device_name(list(), volume);
+Task<Status> Pools::end_export(const Known& known, const pool::VolumeSpec& volume) {
+  HF_CO_CHECK(not_in_use(known, volume));
+  std::string device = device_name(known, volume);
   co_return co_await exports_.unshare(std::move(device));
 }
 
@@ -105,15 +94,6 @@ std::optional<Pools::Found> Pools::find_volume(const Uuid& uuid) const {
   for (const auto& [name, known] : known_) {
     if (known->pool == nullptr) continue;
     auto volume = known->pool->find(uuid);
-    if (volume.ok()) return Found{known.get(), std::move(volume).value()};
-  }
-  return std::nullopt;
-}
-
-std::optional<Pools::Found> Pools::find_volume(std::string_view volume_name) const {
-  for (const auto& [name, known] : known_) {
-    if (known->pool == nullptr) continue;
-    auto volume = known->pool->find(volume_name);
     if (volume.ok()) return Found{known.get(), std::move(volume).value()};
   }
   return std::nullopt;

@@ -107,7 +107,6 @@ class Pools final : pool::PoolObserver {
   std::vector<Known*> list() const;  // by name
   // A volume or snapshot of any open pool.
   std::optional<Found> find_volume(const Uuid& uuid) const;
-  std::optional<Found> find_volume(std::string_view name) const;
   bool is_volume(const BlockDevice& device) const;
   // Of a volume or snapshot of an open pool. Errors: failed_precondition when somebody took the device away.
   static Result<BlockDevice*> device_of(const Known& known, const pool::VolumeSpec& volume);
@@ -117,7 +116,7 @@ class Pools final : pool::PoolObserver {
   // Exports a replica as its attributes say.
   Task<Status> share_again(Known& known, const pool::VolumeSpec& volume);
   // busy, naming who uses the replica otherwise; nothing is changed then.
-  Task<Status> end_export(const pool::VolumeSpec& volume);
+  Task<Status> end_export(const Known& known, const pool::VolumeSpec& volume);
 
  private:
   void on_pool_event(pool::Pool& pool, pool::PoolEvent event) noexcept override;
@@ -135,7 +134,7 @@ class Pools final : pool::PoolObserver {
   Task<void> share_all(Known& known);
   Task<void> try_to_remember(const Known& known);
   Task<Status> forget(const Known& known);
-  Status not_in_use(const pool::VolumeSpec& volume) const;
+  Status not_in_use(const Known& known, const pool::VolumeSpec& volume) const;
   static Task<Status> end(pool::Pool& pool, bool erase);
   static Task<void> close_one(Known& known);
   Status check_names(const std::string& name, const std::vector<std::string>& disks) const;

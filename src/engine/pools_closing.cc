@@ -44,7 +44,7 @@ Task<Status> Pools::release(Known& known, bool erase) {
 
 Task<Status> Pools::close(Known& known, bool erase) {
   const auto volumes = known.pool->specs();
-  for (const auto& volume : volumes) HF_CO_CHECK(not_in_use(volume));
+  for (const auto& volume : volumes) HF_CO_CHECK(not_in_use(known, volume));
   // Nobody looks at the devices while they go.
   std::vector<KeyedLocks::Lock> locks;
   for (const auto& volume : volumes) {
@@ -55,7 +55,7 @@ Task<Status> Pools::close(Known& known, bool erase) {
   }
   Status done;
   for (const auto& volume : volumes) {
-    if (done.ok()) done = co_await end_export(volume);
+    if (done.ok()) done = co_await end_export(known, volume);
   }
   if (done.ok()) {
     // Whoever lists the pools meanwhile does not meet one that is half gone.

@@ -43,9 +43,9 @@ mayastor::v1::Replica describe(Engine& engine, const Pools::Known& known, const 
 
 Task<Result<LockedVolume>> lock_volume(Engine& engine, const char* what, Uuid uuid, const NamedPool* named) {
   const auto seen = engine.pools().find_volume(uuid);
+  const auto* said = named == nullptr ? nullptr : engine.pools().find(named->uuid_or_name);
+  const bool is_known = said != nullptr && said->pool != nullptr;
   if (!seen) {
-    const auto* said = named == nullptr ? nullptr : engine.pools().find(named->uuid_or_name);
-    const bool is_known = said != nullptr && said->pool != nullptr;
     if (const auto* closed = is_known ? nullptr : engine.pools().closed_one()) {
       co_return Error(Errc::failed_precondition,
                       fmt::format("{} {} is in no open pool, and pool '{}' is not open: {}", what,
@@ -53,7 +53,9 @@ Task<Result<LockedVolume>> lock_volume(Engine& engine, const char* what, Uuid uu
     }
     co_return Error(Errc::not_found, fmt::format("there is no {} {}", what, uuid.to_string()));
   }
-  HF_CO_TRY(auto locked, co_await lock_open_pool(engine, seen->known->name));
+  // A copy in another pool may have the UUID of its original.
+  const bool is_there = is_known && said->pool->find(uuid).ok();
+  HF_CO_TRY(auto locked, co_await lock_open_pool(engine, is_there ? said->name : seen->known->name));
   auto volume = locked.known->pool->find(uuid);
   if (!volume.ok())
     co_return Error(Errc::not_found, fmt::format("there is no {} {}", what, uuid.to_string()));
@@ -104,7 +106,7 @@ Task<Status> destroy_volume(Engine& engine, const LockedVolume& locked) {
   const pool::VolumeSpec& spec = locked.volume.spec;
   const std::string name = device_name(*locked.known, spec);
   HF_CO_TRY(const auto device, co_await engine.locks().acquire(engine.lock_key(name)));
-  HF_CO_CHECK(co_await engine.pools().end_export(spec));
+  HF_CO_CHECK(co_await engine.pools().end_export(*locked.known, spec));
   Status gone = co_await locked.known->pool->destroy_volume(spec.uuid);
   if (!gone.ok() && !text_of(spec.attributes, attribute::shared).empty()) {
     const Status shared = co_await engine.pools().share_again(*locked.known, spec);

@@ -136,11 +136,11 @@ TEST_F(ReplicaOperations, AHostGivesItsSnapshotsNoAttributesOfTheEngine) {
     const Status refused = run(device->snapshots()->create(std::move(bad)));
     EXPECT_EQ(refused.code(), Errc::invalid_argument) << key;
   }
-  EXPECT_FALSE(engine.pools().find_volume("s1"));
+  EXPECT_FALSE(engine.pools().find("p1")->pool->find("s1").ok());
   for (const char* key : {attribute::entity_id, attribute::txn_id, attribute::created})
     wanted.attributes[key] = "1";
   EXPECT_TRUE(run(device->snapshots()->create(std::move(wanted))).ok());
-  EXPECT_TRUE(engine.pools().find_volume("s1"));
+  EXPECT_TRUE(engine.pools().find("p1")->pool->find("s1").ok());
 }
 
 TEST_F(ReplicaOperations, AHostGivesItsSnapshotsNoTextThatNobodyCanRead) {
@@ -155,7 +155,7 @@ TEST_F(ReplicaOperations, AHostGivesItsSnapshotsNoTextThatNobodyCanRead) {
   value.uuid = Uuid::from_name("s2");
   value.attributes[attribute::entity_id] = "\xff";
   EXPECT_EQ(run(device->snapshots()->create(std::move(value))).code(), Errc::invalid_argument);
-  EXPECT_FALSE(engine.pools().find_volume("s2"));
+  EXPECT_FALSE(engine.pools().find("p1")->pool->find("s2").ok());
 }
 
 Task<Status> fill(BlockDevice& device, Reactor& home, std::uint64_t bytes) {

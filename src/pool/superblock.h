@@ -81,7 +81,7 @@ struct Label {
   bool copies_agree = true;  // false: an update was cut off, or a copy is damaged
 };
 // Errors: not_found when neither copy is a superblock, or what there is of one was unfinished; bad_format when none is
-// whole; not_supported; io_error when neither can be read, or one beside an unfinished one. Texts name the disk.
+// whole; not_supported; io_error when one cannot be read and the other is no whole, finished label.
 Task<Result<Label>> read_label(Reactor& home, DiskPort& disk);
 // Writes label.superblock with the next sequence, both copies, durable. After an error the old one or the new one
 // counts.

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "base/units.h"
+
 namespace holdfast::control {
 namespace {
 
@@ -86,6 +88,12 @@ std::optional<std::string> thin_room(const CapacityLimits& limits, const PoolSta
 std::optional<std::string> no_room(const CapacityLimits& limits, const PoolState& pool, const PoolUse& use,
                                    const ReplicaNeed& need) {
   const std::uint64_t size = need.volume.size_bytes;
+  // Replicas have whole clusters.
+  const std::uint64_t there = pool.cluster_bytes == 0 ? size : round_up(size, pool.cluster_bytes);
+  if (there < served_bytes_min) {
+    return fmt::format("a replica of {} cannot be published, it needs {} at least", as_text(there),
+                       as_text(served_bytes_min));
+  }
   if (pool.capacity_bytes <= size) {
     return fmt::format("its capacity of {} is not above the replica's {}", as_text(pool.capacity_bytes),
                        as_text(size));

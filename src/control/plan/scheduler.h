@@ -24,6 +24,9 @@ struct CapacityLimits {
   std::uint64_t free_bytes_min = std::uint64_t{16} << 20;
 };
 
+// What the smallest replica that can be published has: 5 MiB at its start, and a little at its end, are its target's.
+constexpr std::uint64_t served_bytes_min = std::uint64_t{6} << 20;
+
 struct ReplicaNeed {
   explicit ReplicaNeed(const VolumeSpec& v) : volume(v) {}
 
